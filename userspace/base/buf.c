@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/secret.h"
+
+#define SMALLEST 512u
+
+void eg_buf_init(struct eg_buf *b, size_t cap_bytes)
+{
+	*b = (struct eg_buf){.cap = cap_bytes};
+}
+
+void eg_buf_init_secret(struct eg_buf *b, size_t cap_bytes)
+{
+	*b = (struct eg_buf){.cap = cap_bytes, .secret = true};
+}
+
+static void drop(struct eg_buf *b)
+{
+	if (b->secret && b->p)
+		eg_wipe(b->p, b->size);
+	free(b->p);
+}
+
+void eg_buf_fini(struct eg_buf *b)
+{
+	drop(b);
+	*b = (struct eg_buf){.cap = b->cap, .secret = b->secret};
+}
+
+void eg_buf_release(struct eg_buf *b)
+{
+	if (!b->length)
+		eg_buf_fini(b);
+}
+
+/* Makes room for `n` bytes after the content: 0, -ENOBUFS, -ENOMEM. */
+static int make_room(struct eg_buf *b, size_t n)
+{
+	size_t need, size;
+	char *p;
+
+	if (n > b->cap || b->length > b->cap - n)
+		return -ENOBUFS;
+	need = b->length + n;
+	if (b->head + need <= b->size)
+		return 0;
+	if (need <= b->size && b->head >= b->size / 2) {
+		memmove(b->p, b->p + b->head, b->length);
+		b->head = 0;
+		return 0;
+	}
+	size = b->size ? b->size : SMALLEST;
+	while (size < need)
+		size *= 2;
+	if (size > b->cap)
+		size = EG_MAX(b->cap, need);
+	p = malloc(size);
+	if (!p)
+		return -ENOMEM;
+	if (b->length)
+		memcpy(p, b->p + b->head, b->length);
+	drop(b);
+	b->p = p;
+	b->head = 0;
+	b->size = size;
+	return 0;
+}
+
+int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n)
+{
+	int r;
+
+	if (!n)
+		return 0;
+	r = make_room(b, n);
+	if (r)
+		return r;
+	memcpy(b->p + b->head + b->length, bytes, n);
+	b->length += n;
+	return 0;
+}
+
+int eg_buf_append_str(struct eg_buf *b, struct eg_str s)
+{
+	return eg_buf_append(b, s.p, s.n);
+}
+
+int eg_buf_printf(struct eg_buf *b, const char *format, ...)
+{
+	va_list ap, again;
+	int n, r;
+
+	va_start(ap, format);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, format, ap);
+	r = n < 0 ? -EINVAL : make_room(b, (size_t)n + 1);
+	if (!r) {
+		vsnprintf(b->p + b->head + b->length, (size_t)n + 1, format, again);
+		b->length += (size_t)n;
+	}
+	va_end(again);
+	va_end(ap);
+	return r;
+}
+
+char *eg_buf_reserve(struct eg_buf *b, size_t want, size_t *room)
+{
+	size_t left = b->cap - b->length;
+	int r;
+
+	if (!left) {
+		errno = ENOBUFS;
+		return NULL;
+	}
+	want = EG_MIN(EG_MAX(want, (size_t)1), left);
+	r = make_room(b, want);
+	if (r) {
+		errno = -r;
+		return NULL;
+	}
+	*room = EG_MIN(b->size - b->head - b->length, left);
+	return b->p + b->head + b->length;
+}
+
+void eg_buf_commit(struct eg_buf *b, size_t n)
+{
+	b->length += n;
+}
+
+void eg_buf_consume(struct eg_buf *b, size_t n)
+{
+	b->head += n;
+	b->length -= n;
+	if (!b->length)
+		b->head = 0;
+}
+
+void eg_buf_clear(struct eg_buf *b)
+{
+	if (b->secret && b->p)
+		eg_wipe(b->p, b->size);
+	b->head = b->length = 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A growable byte queue with a hard cap: append at the end, consume at the front. The cap is set
+ * when it is created, so no input can make it grow past what its owner decided. A failure leaves
+ * the buffer as it was. One thread.
+ */
+#ifndef EGRET_BASE_BUF_H
+#define EGRET_BASE_BUF_H
+
+#include "base/base.h"
+
+struct eg_buf {
+	char *p;       /* start of the allocation */
+	size_t head;   /* offset of the first byte not consumed */
+	size_t length; /* bytes held */
+	size_t size;   /* bytes allocated */
+	size_t cap;    /* the most it may hold */
+	bool secret;   /* wiped on free and on growth */
+};
+
+void eg_buf_init(struct eg_buf *b, size_t cap_bytes);
+/* Like init; memory is wiped before it is given back. */
+void eg_buf_init_secret(struct eg_buf *b, size_t cap_bytes);
+void eg_buf_fini(struct eg_buf *b);
+
+static inline char *eg_buf_data(const struct eg_buf *b)
+{
+	return b->p + b->head;
+}
+static inline struct eg_str eg_buf_str(const struct eg_buf *b)
+{
+	return (struct eg_str){b->p ? b->p + b->head : NULL, b->length};
+}
+
+/* 0, -ENOBUFS past the cap, -ENOMEM. */
+int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n) EG_MUST;
+int eg_buf_append_str(struct eg_buf *b, struct eg_str s) EG_MUST;
+int eg_buf_printf(struct eg_buf *b, const char *format, ...) EG_PRINTF(2, 3) EG_MUST;
+/*
+ * Room for writing in place: at least 1 byte and up to `want` past the end; *room is what there
+ * is. NULL when full or out of memory (errno ENOBUFS or ENOMEM). Follow with eg_buf_commit().
+ */
+char *eg_buf_reserve(struct eg_buf *b, size_t want, size_t *room) EG_MUST;
+void eg_buf_commit(struct eg_buf *b, size_t n);
+void eg_buf_consume(struct eg_buf *b, size_t n);
+/* Forgets the content, keeps the memory. */
+void eg_buf_clear(struct eg_buf *b);
+/* Gives the memory of an empty buffer back (idle connections). */
+void eg_buf_release(struct eg_buf *b);
+
+#endif

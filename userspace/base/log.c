@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+
+#define MESSAGE_MAX    2048u
+#define LINE_MAX_BYTES (MESSAGE_MAX * 6 + 256)
+
+static const char *log_role = "egret";
+static enum eg_log_level log_lowest = EG_LOG_INFO;
+
+void eg_log_init(const char *role, enum eg_log_level lowest)
+{
+	log_role = role;
+	log_lowest = lowest;
+}
+
+/* Length of the valid UTF-8 sequence at p (RFC 3629 section 4), or 0. */
+static size_t utf8_length(const unsigned char *p, size_t n)
+{
+	unsigned char lo = 0x80, hi = 0xbf;
+	size_t want;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+		want = 2;
+	} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		want = 3;
+		lo = p[0] == 0xe0 ? 0xa0 : lo;
+		hi = p[0] == 0xed ? 0x9f : hi;
+	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		want = 4;
+		lo = p[0] == 0xf0 ? 0x90 : lo;
+		hi = p[0] == 0xf4 ? 0x8f : hi;
+	} else {
+		return 0;
+	}
+	if (n < want || p[1] < lo || p[1] > hi)
+		return 0;
+	for (size_t i = 2; i < want; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return want;
+}
+
+int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t n = EG_MIN(s.n, cap), step;
+	int r = eg_buf_append(out, "\"", 1);
+
+	for (size_t i = 0; !r && i < n; i += step) {
+		step = utf8_length(p + i, n - i);
+		if (p[i] == '"' || p[i] == '\\')
+			r = eg_buf_printf(out, "\\%c", p[i]);
+		else if (!step || p[i] < 0x20 || p[i] == 0x7f)
+			r = eg_buf_printf(out, "\\u%04x", p[i]);
+		else
+			r = eg_buf_append(out, p + i, step);
+		if (!step)
+			step = 1;
+	}
+	return r ? r : eg_buf_append(out, "\"", 1);
+}
+
+void eg_log(enum eg_log_level level, const char *format, ...)
+{
+	static const char *const names[] = {"debug", "info", "warn", "error"};
+	char message[MESSAGE_MAX], when[40];
+	struct eg_buf line;
+	struct timespec ts;
+	struct tm tm;
+	int saved = errno, n;
+	va_list ap;
+
+	if (level < log_lowest)
+		return;
+	va_start(ap, format);
+	n = vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+	eg_buf_init(&line, LINE_MAX_BYTES);
+	if (!eg_buf_printf(&line,
+			   "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"role\":\"%s\",\"message\":",
+			   when, ts.tv_nsec / 1000000, names[level], log_role) &&
+	    !eg_json_quote(&line, eg_str_from(message), MESSAGE_MAX) &&
+	    !eg_buf_append(&line, "}\n", 2)) {
+		ssize_t ignored = write(STDERR_FILENO, eg_buf_data(&line), line.length);
+
+		(void)ignored;
+	}
+	eg_buf_fini(&line);
+	errno = saved;
+}

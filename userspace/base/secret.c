@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/secret.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct eg_secret {
+	size_t map_bytes;
+	size_t n;
+	atomic_uint refs;
+	char bytes[];
+};
+
+void eg_wipe(void *p, size_t n)
+{
+	explicit_bzero(p, n);
+}
+
+static struct eg_secret *map_secret(size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t bytes = (sizeof(struct eg_secret) + n + page - 1) / page * page;
+	struct eg_secret *s =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (s == MAP_FAILED)
+		return NULL;
+	/* Best effort: an unprivileged process may lock little memory; swap is off on most nodes.
+	 */
+	(void)mlock(s, bytes);
+	(void)madvise(s, bytes, MADV_DONTDUMP);
+	(void)madvise(s, bytes, MADV_WIPEONFORK);
+	s->map_bytes = bytes;
+	s->n = n;
+	atomic_init(&s->refs, 1);
+	return s;
+}
+
+struct eg_secret *eg_secret_create(const void *bytes, size_t n)
+{
+	struct eg_secret *s = n ? map_secret(n) : NULL;
+
+	if (s)
+		memcpy(s->bytes, bytes, n);
+	return s;
+}
+
+int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out)
+{
+	struct eg_secret *s = map_secret(max_bytes + 1);
+	size_t n = 0;
+	int r = 0;
+
+	if (!s)
+		return -ENOMEM;
+	while (n <= max_bytes) {
+		ssize_t got = pread(fd, s->bytes + n, max_bytes + 1 - n, (off_t)n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			r = -errno;
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+	}
+	if (!r && n > max_bytes)
+		r = -EFBIG;
+	while (n && (s->bytes[n - 1] == '\n' || s->bytes[n - 1] == '\r' || s->bytes[n - 1] == ' ' ||
+		     s->bytes[n - 1] == '\t'))
+		n--;
+	if (!r && !n)
+		r = -ENODATA;
+	s->n = n;
+	if (r)
+		eg_secret_unref(s);
+	else
+		*out = s;
+	return r;
+}
+
+struct eg_secret *eg_secret_ref(struct eg_secret *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void eg_secret_unref(struct eg_secret *s)
+{
+	size_t bytes;
+
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	bytes = s->map_bytes;
+	eg_wipe(s, bytes);
+	munmap(s, bytes);
+}
+
+struct eg_str eg_secret_bytes(const struct eg_secret *s)
+{
+	return (struct eg_str){s->bytes, s->n};
+}
+
+bool eg_secret_equal(const struct eg_secret *a, const void *bytes, size_t n)
+{
+	const unsigned char *x = (const unsigned char *)a->bytes, *y = bytes;
+	unsigned char d = 0;
+
+	if (n != a->n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		d |= (unsigned char)(x[i] ^ y[i]);
+	return !d;
+}

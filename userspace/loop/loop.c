@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loop/loop.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define BATCH 128
+
+struct eg_loop {
+	int epoll_fd;
+	int wake_fd;
+	bool stopping;
+	uint64_t now_ms;
+	struct eg_watch wake_watch;
+	void (*on_wake)(void *ctx);
+	void *on_wake_ctx;
+	struct eg_timer **heap;
+	size_t timers, heap_size;
+	struct eg_defer *deferred, **deferred_tail;
+	struct epoll_event batch[BATCH];
+	int batch_at, batch_n;
+};
+
+static void wake_ready(struct eg_watch *w, uint32_t events)
+{
+	struct eg_loop *l = eg_container_of(w, struct eg_loop, wake_watch);
+	uint64_t count;
+
+	(void)events;
+	if (read(l->wake_fd, &count, sizeof(count)) == sizeof(count) && l->on_wake)
+		l->on_wake(l->on_wake_ctx);
+}
+
+struct eg_loop *eg_loop_create(void)
+{
+	struct eg_loop *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->deferred_tail = &l->deferred;
+	l->now_ms = eg_now_ms();
+	l->wake_watch.ready = wake_ready;
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->epoll_fd < 0 || l->wake_fd < 0 ||
+	    eg_watch_add(l, &l->wake_watch, l->wake_fd, EPOLLIN)) {
+		eg_loop_destroy(l);
+		return NULL;
+	}
+	return l;
+}
+
+void eg_loop_destroy(struct eg_loop *l)
+{
+	if (!l)
+		return;
+	eg_fd_close(&l->epoll_fd);
+	eg_fd_close(&l->wake_fd);
+	free(l->heap);
+	free(l);
+}
+
+uint64_t eg_loop_now_ms(const struct eg_loop *l)
+{
+	return l->now_ms;
+}
+
+void eg_loop_stop(struct eg_loop *l)
+{
+	l->stopping = true;
+}
+
+void eg_loop_wake(struct eg_loop *l)
+{
+	uint64_t one = 1;
+	int saved = errno;
+	ssize_t ignored = write(l->wake_fd, &one, sizeof(one));
+
+	(void)ignored; /* EAGAIN: the counter is full, so a wake is pending anyway */
+	errno = saved;
+}
+
+void eg_loop_on_wake(struct eg_loop *l, void (*on_wake)(void *ctx), void *ctx)
+{
+	l->on_wake = on_wake;
+	l->on_wake_ctx = ctx;
+}
+
+/* ---- watches ---- */
+
+int eg_watch_add(struct eg_loop *l, struct eg_watch *w, int fd, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = w};
+
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e))
+		return -errno;
+	w->fd = fd;
+	w->events = events;
+	return 0;
+}
+
+int eg_watch_set(struct eg_loop *l, struct eg_watch *w, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = w};
+
+	if (w->events == events)
+		return 0;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &e))
+		return -errno;
+	w->events = events;
+	return 0;
+}
+
+void eg_watch_remove(struct eg_loop *l, struct eg_watch *w)
+{
+	int saved = errno;
+
+	if (w->fd < 0)
+		return;
+	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	w->events = 0;
+	/* Events of this batch that were fetched already must not be delivered. */
+	for (int i = l->batch_at; i < l->batch_n; i++)
+		if (l->batch[i].data.ptr == w)
+			l->batch[i].data.ptr = NULL;
+	errno = saved;
+}
+
+/* ---- timers: a binary heap ---- */
+
+static void place(struct eg_loop *l, size_t i, struct eg_timer *t)
+{
+	l->heap[i] = t;
+	t->index = i;
+}
+
+static void sift(struct eg_loop *l, size_t i, struct eg_timer *t)
+{
+	while (i && l->heap[(i - 1) / 2]->due_ms > t->due_ms) {
+		place(l, i, l->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	for (;;) {
+		size_t child = 2 * i + 1;
+
+		if (child + 1 < l->timers && l->heap[child + 1]->due_ms < l->heap[child]->due_ms)
+			child++;
+		if (child >= l->timers || l->heap[child]->due_ms >= t->due_ms)
+			break;
+		place(l, i, l->heap[child]);
+		i = child;
+	}
+	place(l, i, t);
+}
+
+void eg_timer_init(struct eg_timer *t, void (*fire)(struct eg_timer *t))
+{
+	*t = (struct eg_timer){.index = SIZE_MAX, .fire = fire};
+}
+
+int eg_timer_set(struct eg_loop *l, struct eg_timer *t, uint64_t delay_ms)
+{
+	t->due_ms = l->now_ms + delay_ms;
+	if (eg_timer_armed(t)) {
+		sift(l, t->index, t);
+		return 0;
+	}
+	if (l->timers == l->heap_size) {
+		size_t size = l->heap_size ? 2 * l->heap_size : 64;
+		struct eg_timer **heap = realloc(l->heap, size * sizeof(*heap));
+
+		if (!heap)
+			return -ENOMEM;
+		l->heap = heap;
+		l->heap_size = size;
+	}
+	l->timers++;
+	l->heap[l->timers - 1] = t;
+	sift(l, l->timers - 1, t);
+	return 0;
+}
+
+void eg_timer_cancel(struct eg_loop *l, struct eg_timer *t)
+{
+	struct eg_timer *last;
+	size_t i = t->index;
+
+	if (!eg_timer_armed(t))
+		return;
+	t->index = SIZE_MAX;
+	last = l->heap[--l->timers];
+	if (last != t)
+		sift(l, i, last);
+}
+
+static void fire_timers(struct eg_loop *l)
+{
+	while (l->timers && l->heap[0]->due_ms <= l->now_ms) {
+		struct eg_timer *t = l->heap[0];
+
+		eg_timer_cancel(l, t);
+		t->fire(t);
+	}
+}
+
+/* ---- end of the tick ---- */
+
+void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
+{
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*l->deferred_tail = d;
+	l->deferred_tail = &d->next;
+}
+
+static void run_deferred(struct eg_loop *l)
+{
+	while (l->deferred) {
+		struct eg_defer *d = l->deferred;
+
+		l->deferred = d->next;
+		if (!l->deferred)
+			l->deferred_tail = &l->deferred;
+		d->next = NULL;
+		d->queued = false;
+		d->run(d);
+	}
+}
+
+int eg_loop_turn(struct eg_loop *l, int timeout_ms)
+{
+	int n;
+
+	run_deferred(l); /* queued outside a turn */
+	l->now_ms = eg_now_ms();
+	if (l->timers) {
+		uint64_t due = l->heap[0]->due_ms;
+		uint64_t wait = due > l->now_ms ? due - l->now_ms : 0;
+
+		if (timeout_ms < 0 || wait < (uint64_t)timeout_ms)
+			timeout_ms = wait > 60000 ? 60000 : (int)wait;
+	}
+	n = epoll_wait(l->epoll_fd, l->batch, BATCH, timeout_ms);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	l->now_ms = eg_now_ms();
+	l->batch_n = n;
+	for (l->batch_at = 0; l->batch_at < l->batch_n;) {
+		struct epoll_event *e = &l->batch[l->batch_at++];
+		struct eg_watch *w = e->data.ptr;
+
+		if (w)
+			w->ready(w, e->events);
+	}
+	l->batch_n = l->batch_at = 0;
+	fire_timers(l);
+	run_deferred(l);
+	return 0;
+}
+
+int eg_loop_run(struct eg_loop *l)
+{
+	int r = 0;
+
+	while (!l->stopping && !r)
+		r = eg_loop_turn(l, -1);
+	l->stopping = false;
+	return r;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A validating reader of JSON bodies (RFC 8259) that builds nothing: hot path, bodies up to
+ * 32 MiB. Keys are compared after unescaping, and a key that occurs twice in one object (at any
+ * depth) is an error, so that no body is read differently here and by the provider. Also refused:
+ * a byte order mark, bytes after the value, invalid UTF-8, lone surrogates, control characters in
+ * strings, depth over 128, numbers that are not JSON's. Linear time.
+ */
+#ifndef EGRET_PROTO_JSON_SCAN_H
+#define EGRET_PROTO_JSON_SCAN_H
+
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/error.h"
+
+enum eg_json_type {
+	EG_JSON_NULL,
+	EG_JSON_FALSE,
+	EG_JSON_TRUE,
+	EG_JSON_NUMBER,
+	EG_JSON_STRING,
+	EG_JSON_ARRAY,
+	EG_JSON_OBJECT,
+};
+
+struct eg_json_member {
+	struct eg_str key; /* unescaped; valid during the call */
+	struct eg_str raw; /* the value's bytes inside the text, quotes and brackets included */
+	enum eg_json_type type;
+};
+
+/*
+ * Validates the whole text, which must be one object, and calls `member` for each member of the
+ * top-level object in order; a non-zero return stops and is returned. 0, -EINVAL with *e saying
+ * what and at which byte, -ENOMEM.
+ */
+int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
+		    void *ctx, struct eg_error *e) EG_MUST;
+
+/* Unescapes a string value (raw, with its quotes, validated). .p NULL when out of memory. */
+struct eg_str eg_json_string(struct eg_arena *a, struct eg_str raw);
+/*
+ * Convenience: the raw value at a path of keys of nested objects ("usage", "prompt_tokens"), or
+ * .p NULL. The text need not have been validated: malformed text finds nothing.
+ */
+struct eg_str eg_json_get(struct eg_str text, const char *const *path, size_t depth);
+/* A non-negative integer value; false when it is not one. */
+bool eg_json_u64(struct eg_str raw, uint64_t *out);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Request targets (RFC 9112 section 3.2, RFC 3986), read once and the same way everywhere. */
+#ifndef EGRET_PROTO_URI_H
+#define EGRET_PROTO_URI_H
+
+#include "base/arena.h"
+#include "base/base.h"
+
+struct eg_target {
+	bool absolute;	       /* absolute-form: scheme and authority are set */
+	struct eg_str scheme;  /* "http" or "https" */
+	struct eg_str host;    /* absolute-form: without port, brackets kept for IPv6 */
+	uint16_t port;	       /* 0: none given */
+	struct eg_str path;    /* as sent, begins with '/' ("*" is refused) */
+	struct eg_str query;   /* as sent, without '?' */
+	struct eg_str decoded; /* path percent-decoded once, in the arena */
+};
+
+/*
+ * 0, -ENOMEM, or -EINVAL: authority- or asterisk-form, userinfo, fragment, a byte not allowed in a
+ * URI, a bad percent-escape, a NUL. -EPERM: a path that another reader may see elsewhere: dot
+ * segments (also encoded), encoded slash or backslash, encoded control characters, "//"
+ * inside (answered with EG_REASON_PATH_UNSAFE).
+ */
+int eg_target_parse(struct eg_arena *a, struct eg_str target, struct eg_target *out) EG_MUST;
+
+/* Splits "host[:port]" (Host field or authority). -EINVAL when malformed. IPv6 in brackets. */
+int eg_authority_parse(struct eg_str authority, struct eg_str *host, uint16_t *port) EG_MUST;
+/* True when it is an IPv4 or (bracketed) IPv6 address in any form a URL parser takes. */
+bool eg_host_is_ip(struct eg_str host);
+/* A DNS name of LDH labels and '_', at most 253 bytes, no trailing dot needed or kept. */
+bool eg_host_valid(struct eg_str host);
+/*
+ * Copies `query` without the keys in `drop` (keys are compared percent-decoded, any case); at most
+ * query.n bytes. Returns the new string in the arena; .p NULL when out of memory.
+ */
+struct eg_str eg_query_without(struct eg_arena *a, struct eg_str query, const struct eg_str *drop,
+			       size_t drop_count);
+
+#endif

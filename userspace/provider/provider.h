@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Egret knows of each provider's API: dialects, operations, headers, error bodies, failure
+ * signals, usage. Pure: no I/O, no clock. Facts and their sources: docs/internals/provider.md.
+ */
+#ifndef EGRET_PROVIDER_PROVIDER_H
+#define EGRET_PROVIDER_PROVIDER_H
+
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "proto/h1.h"
+#include "proto/uri.h"
+
+/* The language of an API: what the client speaks, what a provider understands. */
+enum eg_dialect {
+	EG_DIALECT_NONE, /* not known: errors are plain JSON */
+	EG_DIALECT_OPENAI,
+	EG_DIALECT_ANTHROPIC,
+};
+const char *eg_dialect_label(enum eg_dialect d);
+/* By the `kind` of a policy ("openai", "anthropic"); EG_DIALECT_NONE when not supported. */
+enum eg_dialect eg_dialect_from_kind(struct eg_str kind);
+
+enum eg_operation_class {
+	EG_CLASS_UNKNOWN,    /* not an operation Egret knows: refused */
+	EG_CLASS_INFERENCE,  /* allowed by default */
+	EG_CLASS_METADATA,   /* lists of models, token counts: only when the route lists it */
+	EG_CLASS_STATEFUL,   /* files, batches, stored responses, threads, fine-tunes, vector
+				stores... */
+	EG_CLASS_CREDENTIAL, /* mints or lists credentials: refused always */
+	EG_CLASS_ADMIN,	     /* organisation administration: refused always */
+};
+
+/* Operations by name: what `match.operations` of a route lists ("chat.completions", "messages",
+ * "responses", "embeddings", "models", "files", ...). One row a known operation. */
+struct eg_operation {
+	const char *name;	      /* as policy and records write it */
+	const char *gen_ai_operation; /* OpenTelemetry gen_ai.operation.name, or "" */
+	enum eg_dialect dialect;
+	enum eg_operation_class class;
+	bool json_body;	    /* the body is one JSON object (else multipart, empty, ...) */
+	bool model_in_body; /* the JSON body's "model" names the model */
+	bool model_in_path; /* e.g. GET /v1/models/{id} */
+	bool streams;	    /* "stream": true makes it SSE */
+};
+
+/* Never NULL: unknown paths give the operation "unknown" of class EG_CLASS_UNKNOWN. `path` is the
+ * percent-decoded path as the client sent it, with the API's prefix ("/v1/chat/completions"; for
+ * OpenAI-compatible hosts also with another base path such as "/openai/v1" of api.groq.com).
+ * `*rest` is the part that goes after the base path of an endpoint ("/chat/completions"). */
+const struct eg_operation *eg_operation_find(enum eg_dialect d, struct eg_str method,
+					     struct eg_str path, struct eg_str *rest);
+/* By name, for policy files; NULL when there is none. */
+const struct eg_operation *eg_operation_by_name(struct eg_str name);
+/* The dialect a client on this path speaks when the host does not tell (gateway address). */
+enum eg_dialect eg_dialect_from_path(struct eg_str path);
+/* A well-known provider host's dialect ("api.openai.com"), or EG_DIALECT_NONE. */
+enum eg_dialect eg_dialect_from_host(struct eg_str host);
+/* For OpenAI-compatible hosts: the base path the client's SDK uses there ("/v1", "/openai/v1",
+ * "/api/v1"). */
+struct eg_str eg_client_base_path(struct eg_str host);
+
+/* What a request body says that decisions and records need. Strings point into the body or the
+ * arena. */
+struct eg_body_facts {
+	struct eg_str model;	 /* unescaped; .p NULL when absent */
+	struct eg_str model_raw; /* the value's bytes in the body, for splicing */
+	bool model_not_string;
+	bool stream;
+	bool include_usage;  /* stream_options.include_usage */
+	bool store_or_state; /* refers to or creates server-side state: store:true is not
+			      * decided here; previous_response_id, conversation, file ids,
+			      * "background": true, containers */
+	bool has_inference_geo;
+	struct eg_str inference_geo; /* Anthropic */
+};
+/* 0; -EINVAL with *e (invalid JSON, duplicate key: EG_REASON_BAD_BODY); -ENOMEM. */
+int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str body,
+		 struct eg_body_facts *out, struct eg_error *e) EG_MUST;
+
+/* May a client's request header go on to a provider of this dialect? An allow list: everything that
+ * carries a credential or an override is not on it (DESIGN section 5). */
+bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name);
+/* May a provider's response header go on to the client? Set-Cookie, Alt-Svc, organisation and
+ * hop-by-hop headers may not. */
+bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name);
+/* Query keys that carry credentials: always removed. */
+extern const struct eg_str eg_credential_query_keys[];
+extern const size_t eg_credential_query_key_count;
+/* True when the header carries a client credential that looks real (not a placeholder); for the
+ * report. */
+bool eg_credential_looks_real(struct eg_str name, struct eg_str value);
+
+/* An error in the caller's dialect. Appends the JSON body. The text is the reason's, or `detail`
+ * when it is not empty (one sentence, no secret). 0 or as eg_buf_append(). */
+int eg_dialect_error(struct eg_buf *out, enum eg_dialect d, enum eg_reason reason,
+		     struct eg_str detail, struct eg_str request_id) EG_MUST;
+/* An error as one SSE event of the dialect, for a stream that failed after it began. */
+int eg_dialect_error_event(struct eg_buf *out, enum eg_dialect d, enum eg_reason reason,
+			   struct eg_str request_id) EG_MUST;
+/* Can a retry by the client help? false: the answer carries `x-should-retry: false`. */
+bool eg_reason_retryable(enum eg_reason reason);
+
+/* ---- failure signals (../shared PROVIDERS section 5, rewritten in docs/internals/provider.md)
+ * ---- */
+enum eg_response_class {
+	EG_RESPONSE_OK,		  /* pass it on */
+	EG_RESPONSE_CLIENT_ERROR, /* the request's own fault: pass it on, never fail over */
+	EG_RESPONSE_FAILOVER,	  /* rate limit, overload, server error: next target, cooldown */
+	EG_RESPONSE_QUOTA,	  /* next target, long cooldown, alert */
+	EG_RESPONSE_AUTH,	  /* Egret's credential was refused: alert, no failover */
+};
+struct eg_response_signal {
+	enum eg_response_class class;
+	uint64_t retry_after_ms; /* 0: none said */
+};
+/* `body_prefix` is what is at hand of an error body (may be empty). `wall_ms` is for HTTP dates. */
+void eg_response_classify(enum eg_dialect d, const struct eg_h1_head *head,
+			  struct eg_str body_prefix, uint64_t wall_ms,
+			  struct eg_response_signal *out);
+
+/* ---- usage ---- */
+struct eg_usage {
+	bool known;
+	uint64_t input_tokens;	/* with cached ones */
+	uint64_t output_tokens; /* with reasoning ones */
+	uint64_t cache_read_tokens, cache_write_tokens, reasoning_tokens;
+	char response_model[96]; /* "" when none */
+};
+/* Watches a response body going by, in pieces, identity encoding; never changes it. */
+struct eg_usage_watch;
+struct eg_usage_watch *eg_usage_watch_create(enum eg_dialect d, const struct eg_operation *op,
+					     bool sse) EG_MUST;
+void eg_usage_watch_destroy(struct eg_usage_watch *w);
+void eg_usage_watch_feed(struct eg_usage_watch *w, struct eg_str bytes);
+/* At the end of the body. `saw_end`: the stream's own end marker ([DONE], message_stop) was seen.
+ */
+void eg_usage_watch_end(struct eg_usage_watch *w, struct eg_usage *out, bool *saw_end,
+			bool *saw_error);
+
+/* ---- regions ---- */
+/*
+ * A jurisdiction: "US", "EU", "EU:DE", "UK", "CH", "JP"... or EG_REGION_GLOBAL / EG_REGION_UNKNOWN.
+ * `allow` of a policy holds such codes (or a provider's region names, mapped by the table).
+ */
+struct eg_region {
+	char code[16]; /* "" unknown; "GLOBAL"; "EU"; "EU:DE"; "cluster" */
+};
+/* From a provider's own region name ("eu-central-1", "swedencentral", "europe-west4"), a code, or
+ * "cluster". -ENOENT when it is not in the table. */
+int eg_region_parse(struct eg_str text, struct eg_region *out) EG_MUST;
+/* From the host of an endpoint, by the table; code "" where the host does not tell. */
+void eg_region_of_host(struct eg_str host, struct eg_region *out);
+/* Does a request that lands in `r` satisfy `allowed`? EU holds EU:DE; EU:DE is not held by EU of
+ * unknown member; GLOBAL and unknown satisfy nothing. */
+bool eg_region_satisfies(const struct eg_region *r, const struct eg_region *allowed);
+
+#endif

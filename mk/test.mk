@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make check` tests everything, `make demo` tells the story, `make deps` installs what both need.
+
+.PHONY: deps
+deps:
+	$(Q)tools/deps
+
+# Every unit and fault program, without running it.
+.PHONY: test-programs
+test-programs: $(UNIT_BINS)
+
+# Needs root. The last line is the total over all suites.
+.PHONY: check
+check:
+	$(Q)tools/deps
+	$(Q)$(MAKE) --no-print-directory all test-programs
+	$(Q)tests/run --build $(O) --all
+
+# One suite: make check-unit, check-fault, check-bpf, check-net, check-sdk, check-fuzz.
+.PHONY: check-unit check-fault check-bpf check-net check-sdk check-fuzz
+check-unit check-fault check-bpf check-net check-sdk check-fuzz: check-%:
+	$(Q)tools/deps
+	$(Q)$(MAKE) --no-print-directory all test-programs
+	$(Q)tests/run --build $(O) $*
+
+.PHONY: demo
+demo:
+	$(Q)tools/deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)EGRET_BUILD=$(abspath $(O)) tools/demo

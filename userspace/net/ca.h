@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two tiers of Egret's certificate authority (DESIGN section 5.1; RFC 5280) and the leaves:
+ *   root          offline; pods trust it; ECDSA P-256, pathlen 1
+ *   intermediate  on the node, held by the signer alone; pathlen 0; critical name constraints:
+ *                 permitted DNS = governed names, excluded IPv4 and IPv6 all
+ *   leaf          one server name; critical SAN, SKI, AKI, serverAuth, notBefore an hour ago,
+ *                 at most 24 h
+ * Used by `egretctl ca` (files) and by the signer process (memory). Blocking; not for a loop.
+ */
+#ifndef EGRET_NET_CA_H
+#define EGRET_NET_CA_H
+
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+/* PEM outputs are appended; key buffers must be eg_buf_init_secret(). */
+int eg_ca_create_root(const char *common_name, unsigned int days, struct eg_buf *cert_pem,
+		      struct eg_buf *key_pem, struct eg_error *e) EG_MUST;
+/* names: "api.openai.com" or "*.openai.azure.com" (becomes ".openai.azure.com"). */
+int eg_ca_create_intermediate(struct eg_str root_cert_pem, struct eg_str root_key_pem,
+			      const char *const *names, size_t count, unsigned int days,
+			      struct eg_buf *cert_pem, struct eg_buf *key_pem,
+			      struct eg_error *e) EG_MUST;
+
+/* The signer's half: holds the intermediate key. */
+struct eg_signer;
+struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem,
+				   struct eg_error *e) EG_MUST;
+void eg_signer_destroy(struct eg_signer *s);
+/* Does the intermediate permit this name, now? */
+bool eg_signer_permits(const struct eg_signer *s, struct eg_str name);
+/* Names beyond which it refuses to sign, besides the constraints: the governed names of policy. */
+int eg_signer_set_names(struct eg_signer *s, const char *const *names, size_t count) EG_MUST;
+/* `public_key_der`: SubjectPublicKeyInfo, P-256 only. Appends the leaf's DER. -EPERM: a name that
+ * is not governed or not permitted; -EINVAL: not a DNS name, an IP; -EKEYEXPIRED. */
+int eg_signer_sign(struct eg_signer *s, struct eg_str name, struct eg_str public_key_der,
+		   struct eg_buf *leaf_der, struct eg_error *e) EG_MUST;
+
+#endif

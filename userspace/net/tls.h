@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS settings shared by streams (OpenSSL 3, TLS 1.2 and 1.3). A server or client object belongs to
+ * one worker; leaves and trust stores may be shared by all (immutable, atomic reference counts).
+ */
+#ifndef EGRET_NET_TLS_H
+#define EGRET_NET_TLS_H
+
+#include "base/base.h"
+#include "base/error.h"
+
+struct eg_tls_server;
+struct eg_tls_client;
+struct eg_leaf;
+
+/* ---- towards the pod ---- */
+/*
+ * Session tickets are keyed by keys that rotate hourly and carry no identity; a session resumed
+ * under another server name than the peeked one is refused to resume (full handshake). ALPN:
+ * http/1.1 (h2 later). One ticket a handshake.
+ */
+struct eg_tls_server *eg_tls_server_create(struct eg_error *e) EG_MUST;
+void eg_tls_server_destroy(struct eg_tls_server *s);
+/* The same keys in every worker: 80 bytes random, from the owner; call at start and each hour. The
+ * former key still opens tickets. Bytes are copied and wiped when replaced. */
+int eg_tls_server_ticket_key(struct eg_tls_server *s, const unsigned char key[80]) EG_MUST;
+
+/* A leaf certificate with its chain and key, parsed once. */
+struct eg_leaf *eg_leaf_ref(struct eg_leaf *l);
+void eg_leaf_unref(struct eg_leaf *l);
+const char *eg_leaf_name(const struct eg_leaf *l);
+/* Wall time in seconds at which it should be minted anew (before its notAfter). */
+int64_t eg_leaf_renew_at(const struct eg_leaf *l);
+
+/* ---- towards the provider ---- */
+/* Trust roots, parsed once: PEM bundle bytes (system roots or a ca_file). NULL with *e. */
+struct eg_trust;
+struct eg_trust *eg_trust_create(struct eg_str pem, struct eg_error *e) EG_MUST;
+struct eg_trust *eg_trust_ref(struct eg_trust *t);
+void eg_trust_unref(struct eg_trust *t);
+/* Verifies always (chain, name, time); ALPN http/1.1; keeps at most one session an origin to
+ * resume. */
+struct eg_tls_client *eg_tls_client_create(struct eg_trust *trust, struct eg_error *e) EG_MUST;
+void eg_tls_client_destroy(struct eg_tls_client *c);
+
+#endif

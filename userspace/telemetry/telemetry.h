@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One access record a request (or a connection that carried none), and counters. A slot a worker;
+ * counters are summed when read. Strings from outside are capped and byte-escaped; a model name
+ * that no rule knows is "other" in metrics. Never a key, a prompt or a header value.
+ */
+#ifndef EGRET_TELEMETRY_TELEMETRY_H
+#define EGRET_TELEMETRY_TELEMETRY_H
+
+#include "base/base.h"
+#include "base/buf.h"
+
+/* One attempt at a target. */
+struct eg_attempt {
+	const char *provider; /* name in policy */
+	const char *region;
+	enum eg_reason reason; /* OK, or why it failed */
+	unsigned int status;   /* of the provider; 0: none came */
+	uint32_t duration_ms;
+};
+
+#define EG_ATTEMPTS 8
+
+/* Everything that is known when a request ends. NULL or 0: not known. Borrowed during the call. */
+struct eg_record {
+	char request_id[33];
+	uint64_t wall_ms; /* when it began */
+	const char *pod_namespace, *pod_name, *service_account, *pod_uid;
+	const char *source;	 /* address:port of the pod */
+	const char *destination; /* original address:port */
+	const char *policy, *route, *provider, *provider_kind, *region, *policy_version;
+	struct eg_str server_name, method, path, model, response_model, user_agent;
+	const char *operation, *dialect;
+	const char *model_label; /* for metrics: the rule's pattern or mapped name; NULL: "other" */
+	unsigned int status;	 /* sent to the client */
+	unsigned int upstream_status;
+	enum eg_reason reason;
+	const char *detail; /* one sentence more, or NULL; no secret */
+	bool shadow, streamed, replayed, possibly_billed_twice, connection_reused, upstream_reused;
+	bool client_credential_real; /* the client sent something that looks like a real key */
+	const struct eg_attempt *attempts;
+	size_t attempt_count;
+	uint64_t bytes_in, bytes_out; /* bodies, client side */
+	uint32_t queue_ms, upstream_connect_ms, first_byte_ms, duration_ms;
+	bool usage_known;
+	uint64_t input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
+		reasoning_tokens;
+};
+
+/* Gauges of a worker. */
+enum eg_gauge {
+	EG_GAUGE_CLIENT_CONNECTIONS,
+	EG_GAUGE_UPSTREAM_CONNECTIONS,
+	EG_GAUGE_REQUESTS_ACTIVE,
+	EG_GAUGE_HELD_BYTES,
+	EG_GAUGES
+};
+
+/* Plain counters of a worker, without labels. */
+enum eg_count {
+	EG_COUNT_CONNECTIONS, /* accepted from pods */
+	EG_COUNT_HANDSHAKES,  /* TLS with pods completed */
+	EG_COUNT_HANDSHAKES_RESUMED,
+	EG_COUNT_HANDSHAKES_FAILED,
+	EG_COUNT_CA_REJECTED,  /* the client does not trust the CA */
+	EG_COUNT_PASS_THROUGH, /* connections spliced */
+	EG_COUNT_PASS_THROUGH_BYTES,
+	EG_COUNT_UPSTREAM_CONNECTS,
+	EG_COUNT_UPSTREAM_HANDSHAKES_RESUMED,
+	EG_COUNT_UPSTREAM_REUSES,
+	EG_COUNT_LEAVES_MINTED,
+	EG_COUNT_REAL_CLIENT_CREDENTIALS,
+	EG_COUNTS
+};
+
+struct eg_telemetry;
+
+/* `log_fd` gets the access records (borrowed; -1: none): one write(2) a batch, at
+ * eg_telemetry_flush() or when 64 KiB wait; what can't be written (EAGAIN on a pipe) is counted as
+ * lost, never waited for. */
+struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd) EG_MUST;
+void eg_telemetry_destroy(struct eg_telemetry *t);
+
+/* Owner's thread only. */
+void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r);
+void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n);
+void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change);
+/* A connection that ended without a request (no SNI, handshake failure, splice...). */
+void eg_telemetry_connection(struct eg_telemetry *t, const struct eg_record *r);
+/* Once a turn of the loop. */
+void eg_telemetry_flush(struct eg_telemetry *t);
+
+/* Any thread: Prometheus text format 0.0.4 over all slots, appended. 0 or -errno. */
+int eg_telemetry_render(struct eg_telemetry *const *slots, size_t count,
+			struct eg_buf *out) EG_MUST;
+
+#endif

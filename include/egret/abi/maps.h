@@ -43,6 +43,7 @@ enum eg_pod_flags {
 	EG_POD_STRICT = 1 << 2, /* deny TCP/443 and UDP/443 to addresses that are not known */
 	EG_POD_UNKNOWN_ALLOW = 1 << 3, /* unknown pods pass */
 	EG_POD_UNKNOWN_DENY = 1 << 4,  /* unknown pods are reset at once instead of held */
+	EG_POD_FOLLOW_FLOWS = 1 << 5,  /* was governed before: what flows holds of it is followed */
 };
 
 struct eg_pod {
@@ -148,12 +149,17 @@ struct eg_flow {
 	__u32 generation; /* eg_config.generation when it was decided */
 	__u8 action;	  /* enum eg_action */
 	__u8 reason;	  /* enum eg_reason */
-	__u8 pad[2];
+	__u8 flags;	  /* enum eg_flow_flags */
+	__u8 pad;
 };
 
-/* ---- watched_names: HASH. See bpf/lib/names.h for the hash. ---- */
+enum eg_flow_flags {
+	EG_FLOW_PAYLOAD = 1 << 0, /* bytes of the pod were seen: a ClientHello is no longer awaited */
+};
+
+/* ---- watched_names: HASH. See name_hash.h for the hash. ---- */
 struct eg_name_key {
-	__u64 hash; /* of the lower-case wire labels; see eg_name_hash() */
+	__u64 hash; /* eg_name_hash() of the lower-case dotted name; name_hash.h */
 };
 
 struct eg_name {
@@ -214,7 +220,7 @@ struct eg_config {
 			      */
 	__u64 hold_grace_ns; /* unknown pod: hold for this long, then reset */
 	__u64 learned_grace_ns; /* added to a TTL */
-	__u64 name_hash_base;	/* odd, random per boot; names.h */
+	__u64 name_hash_base;	/* odd, random per boot; name_hash.h */
 	__u64 agent_cgroup[2];	/* cgroup v2 ids of the agent (two during an upgrade); 0: none */
 	__u32 generation;	/* of policy; shown in flows */
 	__u32 agent_ifindex;	/* netns mode: host side of the veth into the agent's namespace */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chunked transfer coding (RFC 9112 section 7.1), strict and incremental: the output does not
- * depend on how the input was cut. Extensions are bounded and dropped; trailers are parsed for
- * form, bounded, and dropped.
+ * depend on how the input was cut. A size has at most 16 digits and is below 2^63. Extensions
+ * (a size line has at most 256 bytes) and trailers (8 KiB) are parsed for form and dropped.
  */
 #ifndef EGRET_PROTO_CHUNKED_H
 #define EGRET_PROTO_CHUNKED_H
@@ -14,14 +14,15 @@ struct eg_chunked {
 	uint64_t left;	     /* bytes of the chunk not yet seen */
 	unsigned int digits; /* of the size line */
 	size_t overhead;     /* of this size line or the trailers: bounded */
-	bool any;
+	bool any;	     /* a byte of data was seen */
 };
 
 void eg_chunked_init(struct eg_chunked *c);
 /*
  * Consumes some of `in`. *used: bytes consumed. *data: a run of body bytes inside `in` (may be
- * empty). EG_IO_DONE: the body and its trailers ended within *used. EG_IO_AGAIN: go on with the
- * rest of `in`, or more input when *used == in.n. EG_IO_FAIL: not chunked; the connection is lost.
+ * empty; always is with DONE and FAIL). EG_IO_DONE: the body and its trailers ended within *used.
+ * EG_IO_AGAIN: go on with the rest of `in`, or more input when *used == in.n. EG_IO_FAIL: not
+ * chunked; the connection is lost. DONE and FAIL stay.
  */
 enum eg_io eg_chunked_decode(struct eg_chunked *c, struct eg_str in, size_t *used,
 			     struct eg_str *data);

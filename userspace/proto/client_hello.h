@@ -22,7 +22,8 @@ struct eg_client_hello {
 };
 
 /* EG_IO_DONE, EG_IO_AGAIN (call again with the same bytes and more), EG_IO_FAIL (not a ClientHello,
- * duplicate extensions, two names in SNI, lengths that disagree, over the maximum). */
+ * duplicate extensions, two names in SNI, lengths that disagree, over the maximum). A refusal comes
+ * at the first byte that can't be right, and more bytes never change it. Linear time. */
 enum eg_io eg_client_hello_parse(struct eg_str bytes, struct eg_client_hello *out);
 
 #endif

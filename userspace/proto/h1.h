@@ -33,7 +33,10 @@ enum eg_h1_body {
 	EG_H1_BODY_CLOSE, /* responses only: until the connection ends */
 };
 
-/* Every string is borrowed from the bytes given to the parser. */
+/*
+ * Every string is borrowed from the bytes given to the parser. Length 0 is EG_H1_BODY_NONE.
+ * content_length of an answer without a body (HEAD, 304) is what the field said.
+ */
 struct eg_h1_head {
 	struct eg_str method, target; /* requests */
 	unsigned int status;	      /* responses: 100..999 */
@@ -46,7 +49,7 @@ struct eg_h1_head {
 	struct eg_str host;   /* requests: the one Host (1.0 may have none) */
 	bool keep_alive;      /* RFC 9112 section 9.3 */
 	bool expect_continue; /* Expect: 100-continue */
-	bool expect_other;    /* Expect: anything else */
+	bool expect_other;    /* Expect: anything else; the parse then fails with EXPECTATION */
 	bool upgrade;	      /* Connection: upgrade with an Upgrade field */
 };
 
@@ -66,12 +69,15 @@ enum eg_io eg_h1_parse_request(struct eg_h1_scan *scan, struct eg_str bytes,
 			       enum eg_reason *reason);
 /*
  * `request_method` decides the body (HEAD: none; 1xx, 204, 304: none). 1xx heads are returned like
- * any other. The same strictness as for requests.
+ * any other. The same strictness as for requests; the space before an empty reason phrase may be
+ * missing. A body announced on 1xx or 204 fails.
  */
 enum eg_io eg_h1_parse_response(struct eg_h1_scan *scan, struct eg_str bytes,
 				const struct eg_h1_limits *limits, struct eg_str request_method,
 				struct eg_h1_head *head, enum eg_reason *reason);
 
+/* True for the bytes of a token (RFC 9110 section 5.6.2). */
+bool eg_h1_token_byte(unsigned char c);
 /* First field of that name (any case), or NULL. */
 const struct eg_header *eg_h1_find(const struct eg_h1_head *head, struct eg_str name);
 /* True when a comma-separated list in any field of that name holds the token (any case). */

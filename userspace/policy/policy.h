@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "policy/identity.h"
+#include "provider/credential_spec.h"
 #include "provider/provider.h"
 
 /* ---- source ---- */
@@ -34,17 +35,6 @@ struct eg_policy_errors {
 void eg_policy_errors_fini(struct eg_policy_errors *e);
 
 /* ---- compiled ---- */
-enum eg_credential_type { EG_CREDENTIAL_NONE, EG_CREDENTIAL_BEARER, EG_CREDENTIAL_HEADER };
-
-struct eg_credential_spec {
-	const char *name;
-	enum eg_credential_type type;
-	const char *file;	     /* relative to --credentials-dir; never absolute, no ".." */
-	const char *header;	     /* HEADER: its name, lower case */
-	const char *owner_namespace; /* the one namespace it belongs to; NULL: shared */
-	size_t index;
-};
-
 struct eg_model_map {
 	const char *from, *to;
 };

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egretctl/command.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A command whose file is not part of this build is not listed and not known. */
+#pragma weak eg_cmd_ca
+#pragma weak eg_cmd_status
+#pragma weak eg_cmd_pods
+#pragma weak eg_cmd_flows
+#pragma weak eg_cmd_doctor
+
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+static const struct command commands[] = {
+	{"check", "check policy files: every error with file, line and JSON path", eg_cmd_check},
+	{"explain", "why a request would be allowed or denied; sends nothing", eg_cmd_explain},
+	{"status", "the agent at a glance", eg_cmd_status},
+	{"pods", "pods of this node, their addresses and policy", eg_cmd_pods},
+	{"flows", "flows in the kernel and what was decided of them", eg_cmd_flows},
+	{"doctor", "test what this node needs, and say what is missing", eg_cmd_doctor},
+	{"ca", "create and inspect the certificate authority", eg_cmd_ca},
+};
+
+int eg_usage_error(const char *command, const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "egretctl%s%s: ", *command ? " " : "", command);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry `egretctl%s%s --help`.\n", *command ? " " : "", command);
+	return EG_EXIT_USAGE;
+}
+
+int eg_read_file(const char *path, size_t max_bytes, struct eg_str *out, struct eg_error *e)
+{
+	EG_CLEANUP_FD int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(0);
+	struct stat st;
+	size_t n = 0;
+	char *p;
+
+	if (fd < 0)
+		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
+		return eg_error_set(e, -EISDIR, "%s: a directory; expected a file", path);
+	p = malloc(max_bytes + 2);
+	if (!p)
+		return eg_error_set(e, -ENOMEM, "%s: out of memory", path);
+	while (n <= max_bytes) {
+		ssize_t got = read(fd, p + n, max_bytes + 1 - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			int code = -errno;
+
+			free(p);
+			return eg_error_set(e, code, "%s: %s", path, strerror(-code));
+		}
+		if (!got)
+			break;
+		n += (size_t)got;
+	}
+	if (n > max_bytes) {
+		free(p);
+		return eg_error_set(e, -EFBIG, "%s: larger than %zu bytes", path, max_bytes);
+	}
+	p[n] = '\0';
+	*out = (struct eg_str){p, n};
+	return 0;
+}
+
+int eg_print(const struct eg_buf *b)
+{
+	struct eg_str s = eg_buf_str(b);
+
+	if ((s.n && fwrite(s.p, 1, s.n, stdout) != s.n) || fflush(stdout) != 0) {
+		fprintf(stderr, "egretctl: stdout: %s\n", strerror(errno));
+		return EG_EXIT_USAGE;
+	}
+	return EG_EXIT_OK;
+}
+
+static void help(FILE *to)
+{
+	fprintf(to, "Usage: egretctl COMMAND [OPTION...]\n\nCommands:\n");
+	for (size_t i = 0; i < EG_ARRAY_SIZE(commands); i++)
+		if (commands[i].run)
+			fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	fprintf(to, "\n`egretctl COMMAND --help` says more; every command takes --json.\n"
+		    "Exit codes: 0 yes (valid, allowed, healthy); 1 no; 2 wrong arguments, or\n"
+		    "something named could not be read.\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+		help(stdout);
+		return EG_EXIT_OK;
+	}
+	if (!strcmp(name, "--version")) {
+		printf("egretctl %s\n", EG_VERSION);
+		return EG_EXIT_OK;
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(commands); i++)
+		if (commands[i].run && !strcmp(name, commands[i].name)) {
+			optind = 0; /* glibc: scan the command's own argv from its start */
+			return commands[i].run(argc - 1, argv + 1);
+		}
+	if (!*name)
+		help(stderr);
+	else
+		eg_usage_error("", "'%s' is not a command", name);
+	return EG_EXIT_USAGE;
+}

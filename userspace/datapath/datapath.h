@@ -231,7 +231,7 @@ int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_e
 
 /* ---- addresses ---- */
 /* "10.1.2.3" or "fd00::1" to the mapped form. 0 or -EINVAL. */
-int eg_address_parse(const char *text, struct eg_address *out) EG_MUST;
+int eg_address_from_text(const char *text, struct eg_address *out) EG_MUST;
 #define EG_ADDRESS_TEXT 46
 /* Writes the shortest form; an IPv4-mapped one as IPv4. Returns text. */
 char *eg_address_format(const struct eg_address *a, char text[EG_ADDRESS_TEXT]);

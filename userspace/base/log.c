@@ -52,20 +52,26 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
-	size_t n = EG_MIN(s.n, cap), step;
+	size_t n = EG_MIN(s.n, cap), from = 0, i = 0;
 	int r = eg_buf_append(out, "\"", 1);
 
-	for (size_t i = 0; !r && i < n; i += step) {
-		step = utf8_length(p + i, n - i);
-		if (p[i] == '"' || p[i] == '\\')
+	/* Runs of harmless bytes are copied at once. */
+	while (!r && i < n) {
+		size_t step = utf8_length(p + i, n - i);
+
+		if (step && p[i] >= 0x20 && p[i] != 0x7f && p[i] != '"' && p[i] != '\\') {
+			i += step;
+			continue;
+		}
+		r = eg_buf_append(out, p + from, i - from);
+		if (!r && (p[i] == '"' || p[i] == '\\'))
 			r = eg_buf_printf(out, "\\%c", p[i]);
-		else if (!step || p[i] < 0x20 || p[i] == 0x7f)
+		else if (!r)
 			r = eg_buf_printf(out, "\\u%04x", p[i]);
-		else
-			r = eg_buf_append(out, p + i, step);
-		if (!step)
-			step = 1;
+		from = ++i;
 	}
+	if (!r)
+		r = eg_buf_append(out, p ? p + from : NULL, i - from);
 	return r ? r : eg_buf_append(out, "\"", 1);
 }
 

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Access records are one valid JSON line each whatever they hold; metrics sum over slots. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "telemetry/telemetry.h"
+
+static struct eg_record sample(void)
+{
+	static const struct eg_attempt attempts[] = {
+		{ "openai", "US", EG_REASON_UPSTREAM_STATUS, 503, 12 },
+		{ "openai-eu", "EU", EG_REASON_OK, 200, 80 },
+	};
+
+	return (struct eg_record){
+		.request_id = "0123456789abcdef0123456789abcdef",
+		.wall_ms = 1700000000123u,
+		.pod_namespace = "shop",
+		.pod_name = "assistant-1",
+		.service_account = "assistant",
+		.policy = "eu-chat",
+		.route = "chat",
+		.provider = "openai-eu",
+		.server_name = EG_STR("api.openai.com"),
+		.method = EG_STR("POST"),
+		.path = EG_STR("/v1/chat/completions?key=sk-planted"),
+		.model = EG_STR("gpt-4o"),
+		.operation = "chat.completions",
+		.status = 200,
+		.reason = EG_REASON_OK,
+		.attempts = attempts,
+		.attempt_count = 2,
+		.bytes_in = 62,
+		.bytes_out = 300,
+		.first_byte_ms = 90,
+		.duration_ms = 95,
+		.usage_known = true,
+		.input_tokens = 11,
+		.output_tokens = 7,
+	};
+}
+
+struct log_file {
+	char path[64];
+	int fd;
+};
+
+static struct log_file log_open(void)
+{
+	struct log_file f = { .path = "/tmp/egret-test-telemetry-XXXXXX" };
+
+	f.fd = mkstemp(f.path);
+	assert_true(f.fd >= 0);
+	return f;
+}
+
+static char *log_read(struct log_file *f)
+{
+	off_t n = lseek(f->fd, 0, SEEK_END);
+	char *text = calloc(1, (size_t)n + 1);
+
+	assert_non_null(text);
+	assert_int_equal(pread(f->fd, text, (size_t)n, 0), n);
+	close(f->fd);
+	unlink(f->path);
+	return text;
+}
+
+static void record_is_one_json_line(void **state)
+{
+	struct log_file f = log_open();
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_record r = sample();
+	json_t *j;
+	char *text;
+
+	(void)state;
+	eg_telemetry_record(t, &r);
+	eg_telemetry_destroy(t);
+	text = log_read(&f);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(j);
+	assert_string_equal(json_string_value(json_object_get(j, "time")), "2023-11-14T22:13:20.123Z");
+	assert_string_equal(json_string_value(json_object_get(j, "reason")), "ok");
+	assert_string_equal(json_string_value(json_object_get(j, "path")), "/v1/chat/completions");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(j, "pod"), "namespace")), "shop");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "tokens"), "input")), 11);
+	assert_int_equal(json_array_size(json_object_get(j, "attempts")), 2);
+	assert_int_equal(json_integer_value(json_object_get(
+				 json_array_get(json_object_get(j, "attempts"), 0), "status")),
+			 503);
+	assert_null(strstr(text, "sk-planted")); /* the query is never recorded */
+	json_decref(j);
+	free(text);
+}
+
+/* Strings from outside: quotes, line feeds, invalid UTF-8, overlong, NUL, very long ones. */
+static void hostile_strings_stay_inside_their_field(void **state)
+{
+	static const char hostile[] = "a\"b\\c\nd\x01\x80\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80 \xc3\xa9\0z";
+	struct log_file f = log_open();
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_record r = sample();
+	char longer[5000], *text;
+	json_t *j;
+
+	(void)state;
+	memset(longer, '"', sizeof(longer));
+	r.model = (struct eg_str){ hostile, sizeof(hostile) - 1 };
+	r.user_agent = (struct eg_str){ longer, sizeof(longer) };
+	eg_telemetry_record(t, &r);
+	eg_telemetry_destroy(t);
+	text = log_read(&f);
+	j = json_loads(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	assert_non_null(j);
+	assert_int_equal(json_string_length(json_object_get(j, "user_agent")), 128);
+	assert_non_null(strstr(text, "a\\\"b\\\\c\\u000ad\\u0001\\u0080\\u00c0\\u00af"));
+	assert_non_null(strstr(text, "\xc3\xa9\\u0000z"));
+	json_decref(j);
+	free(text);
+}
+
+static void metrics_sum_over_slots(void **state)
+{
+	struct eg_telemetry *slots[2] = { eg_telemetry_create("egret", -1),
+					  eg_telemetry_create("egret", -1) };
+	struct eg_record r = sample();
+	struct eg_buf out;
+
+	(void)state;
+	r.model_label = "gpt-4o*";
+	eg_telemetry_record(slots[0], &r);
+	eg_telemetry_record(slots[1], &r);
+	r.reason = EG_REASON_REGION_DENIED;
+	r.status = 403;
+	r.model_label = NULL;
+	r.model = EG_STR("a-model-no-rule-knows");
+	r.attempt_count = 0;
+	eg_telemetry_record(slots[1], &r);
+	eg_telemetry_gauge(slots[0], EG_GAUGE_CLIENT_CONNECTIONS, 3);
+	eg_telemetry_gauge(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, -1);
+	eg_buf_init(&out, 1 << 20);
+	assert_int_equal(eg_telemetry_render(slots, 2, &out), 0);
+	assert_int_equal(eg_buf_append(&out, "", 1), 0);
+#define HAS(s) assert_non_null(strstr(eg_buf_data(&out), s))
+#define WG "gateway=\"egret\",route=\"chat\",backend=\"openai-eu\",namespace=\"shop\",serviceAccount=\"assistant\""
+	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 2\n");
+	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"region_denied\",code=\"403\"} 1\n");
+	HAS("egret_request_duration_seconds_bucket{" WG ",le=\"0.08\"} 0\n");
+	HAS("egret_request_duration_seconds_bucket{" WG ",le=\"0.16\"} 3\n");
+	HAS("egret_request_duration_seconds_count{" WG "} 3\n");
+	HAS("egret_tokens_total{" WG ",model=\"gpt-4o*\",operation=\"chat.completions\",type=\"input\"} 22\n");
+	HAS("egret_client_connections{gateway=\"egret\"} 2\n");
+	HAS("egret_upstream_attempts_total{gateway=\"egret\",route=\"chat\",backend=\"openai\"");
+	HAS("model=\"other\"");
+	assert_null(strstr(eg_buf_data(&out), "a-model-no-rule-knows"));
+	eg_buf_fini(&out);
+	eg_telemetry_destroy(slots[0]);
+	eg_telemetry_destroy(slots[1]);
+}
+
+/* A pod that varies what becomes a label can't make the agent's memory grow without end. */
+static void series_are_bounded(void **state)
+{
+	struct eg_telemetry *t = eg_telemetry_create("egret", -1);
+	struct eg_record r = sample();
+	struct eg_buf out;
+	char name[32];
+
+	(void)state;
+	r.attempt_count = 0;
+	for (int i = 0; i < 6000; i++) {
+		snprintf(name, sizeof(name), "ns-%d", i);
+		r.pod_namespace = name;
+		eg_telemetry_record(t, &r);
+	}
+	eg_buf_init(&out, 64 << 20);
+	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
+	assert_int_equal(eg_buf_append(&out, "", 1), 0);
+	HAS("egret_series_overflow_total{gateway=\"egret\"} 1904\n");
+	HAS("namespace=\"overflow\"");
+	eg_buf_fini(&out);
+	eg_telemetry_destroy(t);
+}
+
+/* A reader that stalls costs records, never the gateway's time; the loss is counted. */
+static void stalled_reader_is_not_waited_for(void **state)
+{
+	struct eg_record r = sample();
+	struct eg_telemetry *t;
+	struct eg_buf out;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	t = eg_telemetry_create("egret", fds[1]);
+	for (int i = 0; i < 5000; i++) {
+		eg_telemetry_record(t, &r);
+		eg_telemetry_flush(t);
+	}
+	eg_buf_init(&out, 1 << 20);
+	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
+	assert_int_equal(eg_buf_append(&out, "", 1), 0);
+	assert_null(strstr(eg_buf_data(&out), "egret_access_records_lost_total{gateway=\"egret\"} 0\n"));
+	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 5000\n");
+	eg_buf_fini(&out);
+	eg_telemetry_destroy(t);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(record_is_one_json_line),
+		cmocka_unit_test(hostile_strings_stay_inside_their_field),
+		cmocka_unit_test(metrics_sum_over_slots),
+		cmocka_unit_test(series_are_bounded),
+		cmocka_unit_test(stalled_reader_is_not_waited_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

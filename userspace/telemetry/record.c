@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The access record as one JSON line. docs/access-log.md documents each field. */
+#include <stdio.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "telemetry/telemetry_private.h"
+
+#define TEXT_MAX       256u
+#define PATH_MAX_BYTES 512u
+
+/* What can't be appended shows in `failed`, so that a line is all or nothing. */
+struct line {
+	struct eg_buf *out;
+	bool failed, comma;
+};
+
+static void put(struct line *l, const char *bytes, size_t n)
+{
+	if (!l->failed && eg_buf_append(l->out, bytes, n))
+		l->failed = true;
+}
+
+static void key(struct line *l, const char *name)
+{
+	if (l->comma)
+		put(l, ",", 1);
+	l->comma = true;
+	put(l, "\"", 1);
+	put(l, name, strlen(name));
+	put(l, "\":", 2);
+}
+
+static void text(struct line *l, const char *name, struct eg_str value, size_t cap)
+{
+	if (!value.n)
+		return;
+	key(l, name);
+	if (!l->failed && eg_json_quote(l->out, value, cap))
+		l->failed = true;
+}
+
+static void chars(struct line *l, const char *name, const char *value)
+{
+	text(l, name, eg_str_from(value), TEXT_MAX);
+}
+
+static void number(struct line *l, const char *name, uint64_t value)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	key(l, name);
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	put(l, digits + at, sizeof(digits) - at);
+}
+
+static void flag(struct line *l, const char *name, bool value)
+{
+	if (!value)
+		return;
+	key(l, name);
+	put(l, "true", 4);
+}
+
+static void open_object(struct line *l, const char *name)
+{
+	key(l, name);
+	put(l, "{", 1);
+	l->comma = false;
+}
+
+static void close_object(struct line *l)
+{
+	put(l, "}", 1);
+	l->comma = true;
+}
+
+static void when(struct line *l, uint64_t wall_ms)
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	char out[48];
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &tm);
+	n += (size_t)snprintf(out + n, sizeof(out) - n, ".%03uZ", (unsigned int)(wall_ms % 1000));
+	text(l, "time", (struct eg_str){out, n}, TEXT_MAX);
+}
+
+static void attempts(struct line *l, const struct eg_record *r)
+{
+	if (!r->attempt_count)
+		return;
+	key(l, "attempts");
+	put(l, "[", 1);
+	l->comma = false;
+	for (size_t i = 0; i < r->attempt_count; i++) {
+		const struct eg_attempt *a = &r->attempts[i];
+
+		if (i)
+			put(l, ",", 1);
+		put(l, "{", 1);
+		l->comma = false;
+		chars(l, "provider", a->provider);
+		chars(l, "region", a->region);
+		chars(l, "reason", eg_reason_label(a->reason));
+		if (a->status)
+			number(l, "status", a->status);
+		number(l, "duration_ms", a->duration_ms);
+		put(l, "}", 1);
+	}
+	put(l, "]", 1);
+	l->comma = true;
+}
+
+static void tokens(struct line *l, const struct eg_record *r)
+{
+	if (!r->usage_known)
+		return;
+	open_object(l, "tokens");
+	number(l, "input", r->input_tokens);
+	number(l, "output", r->output_tokens);
+	if (r->cache_read_tokens)
+		number(l, "cache_read", r->cache_read_tokens);
+	if (r->cache_write_tokens)
+		number(l, "cache_write", r->cache_write_tokens);
+	if (r->reasoning_tokens)
+		number(l, "reasoning", r->reasoning_tokens);
+	close_object(l);
+}
+
+static void who(struct line *l, const struct eg_record *r)
+{
+	if (!r->pod_namespace && !r->pod_name)
+		return;
+	open_object(l, "pod");
+	chars(l, "namespace", r->pod_namespace);
+	chars(l, "name", r->pod_name);
+	chars(l, "uid", r->pod_uid);
+	chars(l, "service_account", r->service_account);
+	close_object(l);
+}
+
+/* A query may carry a key (`?key=`): it is never recorded. */
+static struct eg_str without_query(struct eg_str path)
+{
+	ssize_t q = eg_str_find(path, '?');
+
+	return q < 0 ? path : (struct eg_str){path.p, (size_t)q};
+}
+
+static void decision(struct line *l, const struct eg_record *r)
+{
+	chars(l, "policy", r->policy);
+	chars(l, "policy_version", r->policy_version);
+	chars(l, "route", r->route);
+	chars(l, "provider", r->provider);
+	chars(l, "provider_kind", r->provider_kind);
+	chars(l, "region", r->region);
+	chars(l, "operation", r->operation);
+	chars(l, "dialect", r->dialect);
+	text(l, "model", r->model, TEXT_MAX);
+	text(l, "response_model", r->response_model, TEXT_MAX);
+	chars(l, "reason", eg_reason_label(r->reason));
+	chars(l, "detail", r->detail);
+	flag(l, "shadow", r->shadow);
+	attempts(l, r);
+}
+
+int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
+		    bool connection)
+{
+	struct line l = {.out = out};
+	size_t before = out->length;
+
+	put(&l, "{", 1);
+	when(&l, r->wall_ms);
+	chars(&l, "type", connection ? "connection" : "request");
+	chars(&l, "gateway", gateway);
+	chars(&l, "request_id", r->request_id);
+	who(&l, r);
+	chars(&l, "source", r->source);
+	chars(&l, "destination", r->destination);
+	text(&l, "server_name", r->server_name, TEXT_MAX);
+	text(&l, "method", r->method, 32);
+	text(&l, "path", without_query(r->path), PATH_MAX_BYTES);
+	text(&l, "user_agent", r->user_agent, 128);
+	decision(&l, r);
+	if (r->status)
+		number(&l, "status", r->status);
+	if (r->upstream_status)
+		number(&l, "upstream_status", r->upstream_status);
+	flag(&l, "streamed", r->streamed);
+	flag(&l, "replayed", r->replayed);
+	flag(&l, "possibly_billed_twice", r->possibly_billed_twice);
+	flag(&l, "connection_reused", r->connection_reused);
+	flag(&l, "upstream_reused", r->upstream_reused);
+	flag(&l, "client_credential_real", r->client_credential_real);
+	number(&l, "bytes_in", r->bytes_in);
+	number(&l, "bytes_out", r->bytes_out);
+	if (r->upstream_connect_ms)
+		number(&l, "upstream_connect_ms", r->upstream_connect_ms);
+	if (r->first_byte_ms)
+		number(&l, "first_byte_ms", r->first_byte_ms);
+	number(&l, "duration_ms", r->duration_ms);
+	tokens(&l, r);
+	put(&l, "}\n", 2);
+	if (l.failed) {
+		out->length = before;
+		return -ENOBUFS;
+	}
+	return 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "telemetry/telemetry_private.h"
+
+#define LINES_MAX   (256u * 1024u)
+#define LINES_WRITE (64u * 1024u)
+
+struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
+{
+	struct eg_telemetry *t = calloc(1, sizeof(*t));
+	struct stat st;
+
+	if (!t)
+		return NULL;
+	eg_str_copy(t->gateway, sizeof(t->gateway), eg_str_from(gateway_name));
+	/* It stands in label values as it is. */
+	for (char *c = t->gateway; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+			*c = '_';
+	t->log_fd = log_fd;
+	eg_buf_init(&t->lines, LINES_MAX);
+	/* A reader that stalls must not stall the gateway. */
+	if (log_fd >= 0 && !fstat(log_fd, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+		int flags = fcntl(log_fd, F_GETFL);
+
+		if (flags >= 0)
+			(void)fcntl(log_fd, F_SETFL, flags | O_NONBLOCK);
+	}
+	return t;
+}
+
+void eg_telemetry_destroy(struct eg_telemetry *t)
+{
+	if (!t)
+		return;
+	eg_telemetry_flush(t);
+	eg_buf_fini(&t->lines);
+	eg_series_table_fini(&t->series);
+	free(t);
+}
+
+void eg_telemetry_flush(struct eg_telemetry *t)
+{
+	while (t->lines.length) {
+		ssize_t n = write(t->log_fd, eg_buf_data(&t->lines), t->lines.length);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break; /* they wait in the buffer; past its cap they are counted as lost */
+		eg_buf_consume(&t->lines, (size_t)n);
+	}
+}
+
+static void write_line(struct eg_telemetry *t, const struct eg_record *r, bool connection)
+{
+	if (t->log_fd < 0)
+		return;
+	if (t->lines.length >= LINES_WRITE)
+		eg_telemetry_flush(t);
+	if (eg_record_write(&t->lines, t->gateway, r, connection))
+		eg_series_add(&t->records_lost, 1);
+}
+
+static const char *or_empty(const char *s)
+{
+	return s ? s : "";
+}
+
+static void observe(struct eg_series *s, const struct eg_record *r)
+{
+	double seconds = r->duration_ms / 1000.0;
+	size_t b = 0;
+
+	while (b < EG_DURATION_BUCKETS && seconds > eg_duration_bounds[b])
+		b++;
+	eg_series_add(&s->requests, 1);
+	eg_series_add(&s->bucket[b], 1);
+	eg_series_add(&s->duration_ms, r->duration_ms);
+	if (r->first_byte_ms) {
+		eg_series_add(&s->first_byte_ms, r->first_byte_ms);
+		eg_series_add(&s->first_bytes, 1);
+	}
+	eg_series_add(&s->bytes_in, r->bytes_in);
+	eg_series_add(&s->bytes_out, r->bytes_out);
+	if (!r->usage_known)
+		return;
+	eg_series_add(&s->tokens[EG_TOKENS_INPUT], r->input_tokens);
+	eg_series_add(&s->tokens[EG_TOKENS_OUTPUT], r->output_tokens);
+	eg_series_add(&s->tokens[EG_TOKENS_CACHE_READ], r->cache_read_tokens);
+	eg_series_add(&s->tokens[EG_TOKENS_CACHE_WRITE], r->cache_write_tokens);
+	eg_series_add(&s->tokens[EG_TOKENS_REASONING], r->reasoning_tokens);
+}
+
+void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
+{
+	const char *label[EG_LABELS];
+	struct eg_series *s;
+	char code[12];
+
+	snprintf(code, sizeof(code), "%u", r->status);
+	label[EG_LABEL_ROUTE] = or_empty(r->route);
+	label[EG_LABEL_BACKEND] = or_empty(r->provider);
+	label[EG_LABEL_NAMESPACE] = or_empty(r->pod_namespace);
+	label[EG_LABEL_SERVICE_ACCOUNT] = or_empty(r->service_account);
+	label[EG_LABEL_POLICY] = or_empty(r->policy);
+	label[EG_LABEL_MODEL] = r->model_label ? r->model_label : r->model.n ? "other" : "";
+	label[EG_LABEL_OPERATION] = or_empty(r->operation);
+	label[EG_LABEL_REASON] = eg_reason_label(r->reason);
+	label[EG_LABEL_CODE] = code;
+	s = eg_series_get(&t->series, false, label);
+	if (s)
+		observe(s, r);
+	for (size_t i = 0; i < r->attempt_count; i++) {
+		const struct eg_attempt *a = &r->attempts[i];
+
+		snprintf(code, sizeof(code), "%u", a->status);
+		label[EG_LABEL_BACKEND] = or_empty(a->provider);
+		label[EG_LABEL_REASON] = eg_reason_label(a->reason);
+		label[EG_LABEL_MODEL] = label[EG_LABEL_OPERATION] = "";
+		s = eg_series_get(&t->series, true, label);
+		if (s)
+			eg_series_add(&s->requests, 1);
+	}
+	if (r->client_credential_real)
+		eg_telemetry_count(t, EG_COUNT_REAL_CLIENT_CREDENTIALS, 1);
+	write_line(t, r, false);
+}
+
+void eg_telemetry_connection(struct eg_telemetry *t, const struct eg_record *r)
+{
+	if ((unsigned int)r->reason < EG_REASON_MAX)
+		eg_series_add(&t->connections_by_reason[r->reason], 1);
+	write_line(t, r, true);
+}
+
+void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n)
+{
+	eg_series_add(&t->count[c], n);
+}
+
+void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change)
+{
+	int64_t now = atomic_load_explicit(&t->gauge[g], memory_order_relaxed);
+
+	atomic_store_explicit(&t->gauge[g], now + change, memory_order_relaxed);
+}

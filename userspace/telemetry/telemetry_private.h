@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of a slot, shared by the files of this room only. */
+#ifndef EGRET_TELEMETRY_TELEMETRY_PRIVATE_H
+#define EGRET_TELEMETRY_TELEMETRY_PRIVATE_H
+
+#include "telemetry/series.h"
+#include "telemetry/telemetry.h"
+
+struct eg_telemetry {
+	char gateway[64];
+	int log_fd;
+	struct eg_buf lines; /* owner only: records not written yet */
+	atomic_uint_fast64_t count[EG_COUNTS];
+	atomic_int_fast64_t gauge[EG_GAUGES];
+	atomic_uint_fast64_t records_lost;
+	atomic_uint_fast64_t connections_by_reason[EG_REASON_MAX];
+	struct eg_series_table series;
+};
+
+/* Appends one JSON line. 0 or -errno with nothing appended. */
+int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
+		    bool connection) EG_MUST;
+
+#endif

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include "proto/utf8.h"
+
 /* RFC 3986 appendix A: where a byte may stand as it is. */
 #define IN_PATH	 1u /* pchar and "/" */
 #define IN_QUERY 2u /* pchar, "/", "?"; also "[" and "]", which every client sends as they are */
@@ -76,33 +78,6 @@ static int check_bytes(struct eg_str s, unsigned int where)
 	return 0;
 }
 
-/* Length of the valid UTF-8 sequence at p (RFC 3629 section 4), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t n)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t want;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	want = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (n < want || p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < want; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return want;
-}
-
 /* "." and "..", also with path parameters, which some servers cut off before they look. */
 static bool dot_segment(struct eg_str segment)
 {
@@ -136,7 +111,7 @@ static int check_decoded(struct eg_str path)
 
 	/* What is not UTF-8 may be an overlong slash or dot to a lax reader. */
 	for (size_t i = 0, step; i < path.n; i += step) {
-		step = utf8_length(p + i, path.n - i);
+		step = eg_utf8_length(p + i, path.n - i);
 		if (!step || (p[i] == '%' && escape_at(path, i) >= 0)) /* escaped twice */
 			return -EPERM;
 	}

@@ -15,6 +15,7 @@ T_POD_NET4=10.244.7 T_POD_NET6=fd00:10:244:7:
 T_NODE_IP=192.0.2.10 T_NODE_IP6=2001:db8:0:1::10
 declare -A T_POD_INDEX=() T_POD_SHAPE=()
 T_PIDS=()
+T_BEFORE_DOWN=() # functions that topology_down calls first (egret.sh puts one here)
 
 t_die() { echo "topology: $*" >&2; exit 1; }
 
@@ -73,7 +74,8 @@ topology_up() {
 
 # Also called by hand where a test builds several topologies one after the other.
 topology_down() {
-	local pid ns
+	local pid ns hook
+	for hook in "${T_BEFORE_DOWN[@]}"; do "$hook"; done
 	for pid in "${T_PIDS[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
 	for pid in "${T_PIDS[@]}"; do t_await_exit "$pid"; done
 	T_PIDS=()

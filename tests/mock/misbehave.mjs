@@ -72,12 +72,13 @@ const requestModes = {
 function oddChunks(call) {
 	const text = JSON.stringify(call.dialect.sample(call));
 	if (call.req.httpVersionMajor === 2) { call.res.end(text); return; }
-	let out = okHead('transfer-encoding: chunked\r\n');
+	// Node.js does not know of this answer, so the connection can't be used again.
+	let out = okHead('transfer-encoding: chunked\r\nconnection: close\r\n');
 	for (let at = 0, size = 1; at < text.length; at += size, size = size * 3 % 29 + 1) {
 		const piece = text.slice(at, at + size);
 		out += `${piece.length.toString(16).padStart(size % 4 + 1, '0')};ext=${size}\r\n${piece}\r\n`;
 	}
-	call.socket.write(`${out}0\r\n\r\n`);
+	call.socket.end(`${out}0\r\n\r\n`);
 }
 
 async function bigBody({ res }, megabytes) {

@@ -144,11 +144,12 @@ function serve(req, res, encrypted) {
 function respond(call) {
 	const { req, res, host, mode } = call;
 	const dialect = DIALECTS[world.hosts[host]?.dialect ?? 'site'];
+	call.dialect = dialect;
 	const accepted = keys[host];
 	if (dialect !== site && accepted && !accepted.includes(presentedKey(req.headers))) {
 		return dialect.error(res, 401, 'authentication', `Incorrect API key provided for ${host}.`);
 	}
-	if (mode !== 'ok' && misbehave({ ...call, dialect })) return undefined;
+	if (mode !== 'ok' && misbehave(call)) return undefined;
 	return dialect.answer(call);
 }
 function presentedKey(headers) {

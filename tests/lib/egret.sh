@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Egret on the node of a topology. Source it after topology.sh (and check.sh if you use its checks).
+#
+#   egret_prepare POLICY_DIR    directories, CA, credentials; before egret_up
+#   egret_up [OPTION...]        starts egretd in the node's namespace; returns when it is ready
+#   egret_down                  stops it and takes away all it left behind
+#
+# Everything of one run lies in $E_DIR: policy/ pods/ credentials/ ca/ run/ access.jsonl; the pins in $E_PIN,
+# so that tests never meet. $E_PID is the supervisor.
+
+EGRET_BUILD=${EGRET_BUILD:-$T_ROOT/build}
+EGRETD=$EGRET_BUILD/egretd
+EGRETCTL=$EGRET_BUILD/egretctl
+E_MODE=${E_MODE:-netns}
+E_PID=
+
+# egret_require: skips the whole test, with the reason, where Egret is not built.
+egret_require() {
+	[ -x "$EGRETD" ] && [ -x "$EGRETCTL" ] && return 0
+	echo "SKIP - $EGRETD or egretctl is not built: run make"
+	echo "0 passed, 0 failed, 1 skipped"
+	exit 0
+}
+
+# egret_prepare [POLICY_DIR|POLICY_FILE...]: copies the policy, so that a test may change its own copy.
+egret_prepare() {
+	E_DIR=$T_RUN/egret
+	E_PIN=/sys/fs/bpf/egret-test/$T
+	mkdir -p "$E_DIR"/{policy,pods,run}
+	local source
+	for source in "$@"; do
+		if [ -d "$source" ]; then cp "$source"/*.json "$E_DIR/policy/"; else cp "$source" "$E_DIR/policy/"; fi
+	done
+	(umask 077; mkdir -p "$T_RUN/credentials")
+	egret_ca "${E_NAMES:-$(jq -r '[.hosts | to_entries[] | select(.value.dialect != "site") | .key] | join(",")' "$T_WORLD")}"
+	# What pods trust: the public root of the mock internet, and Egret's.
+	cat "$T_RUN/certs/root.crt" "$E_DIR/ca/root.crt" > "$T_RUN/pod-roots.crt"
+}
+
+# egret_ca NAMES: both tiers of the CA, for these names (comma-separated).
+egret_ca() {
+	rm -rf "$E_DIR/ca"
+	"$EGRETCTL" ca create --dir "$E_DIR/ca" --names "$1" > "$T_RUN/ca.log" 2>&1 ||
+		{ cat "$T_RUN/ca.log" >&2; t_die "egretctl ca create failed"; }
+}
+
+# egret_up [OPTION...]: more options, or other values, go to the end of egretd's command line.
+egret_up() {
+	egret_start "$@"
+	if ! egret_await_ready; then
+		sed 's/^/egretd: /' "$T_RUN/egretd.log" >&2
+		t_die "egretd was not ready within 20 seconds"
+	fi
+}
+
+# egret_start: like egret_up, without waiting.
+egret_start() {
+	spawn egretd node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
+		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
+		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \
+		--upstream-ca "$T_RUN/certs/root.crt" --pin-dir "$E_PIN" --access-log "$E_DIR/access.jsonl" "$@"
+	E_PID=$SPAWNED
+}
+
+# Ready is when the agent itself says so: `egretctl status` succeeds only then.
+egret_ready() { kill -0 "$E_PID" 2>/dev/null && ctl status; }
+egret_await_ready() {
+	local end=$((SECONDS + 20))
+	until egret_ready >/dev/null 2>&1; do
+		kill -0 "$E_PID" 2>/dev/null || return 1
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# ctl COMMAND...: egretctl against this egretd.
+ctl() { node "$EGRETCTL" "$@" --run-dir "$E_DIR/run"; }
+
+# Stops egretd and removes programs, pins, links and the agent's namespace. topology_down calls it by itself.
+egret_down() {
+	[ -n "${E_DIR:-}" ] || return 0
+	if [ -n "$E_PID" ]; then
+		kill -TERM "$E_PID" 2>/dev/null || true
+		t_await_exit "$E_PID"
+		E_PID=
+	fi
+	if [ -d "$E_PIN" ] && [ -x "$EGRETD" ]; then
+		node "$EGRETD" --uninstall --run-dir "$E_DIR/run" --pin-dir "$E_PIN" > "$T_RUN/uninstall.log" 2>&1 ||
+			sed 's/^/egretd --uninstall: /' "$T_RUN/uninstall.log" >&2
+	fi
+}
+T_BEFORE_DOWN+=(egret_down)
+
+# egret_records [JQ_CONDITION]: access records that fulfil it, as an array. egret_last [JQ]: the last one.
+egret_records() { jq -s "[.[] | select(${1:-true})]" "$E_DIR/access.jsonl"; }
+egret_last() { jq -rs "last | ${1:-.}" "$E_DIR/access.jsonl"; }
+
+# pod_sdk POD VARIABLE=KEY FILE [ARG...]: a Node.js program with an SDK, as an application developer runs it:
+# a placeholder key and the extra root, nothing else.
+pod_sdk() {
+	local pod=$1 key=$2; shift 2
+	pod "$pod" env "$key" NODE_EXTRA_CA_CERTS="$T_RUN/pod-roots.crt" "$T_NODEJS" "$@"
+}
+# pod_curl POD ARG...: curl that trusts what the pods trust.
+pod_curl() {
+	local pod=$1; shift
+	pod "$pod" curl -sS --max-time 20 --cacert "$T_RUN/pod-roots.crt" "$@"
+}

@@ -44,7 +44,11 @@ struct eg_operation {
 	bool model_in_body; /* the JSON body's "model" names the model */
 	bool model_in_path; /* e.g. GET /v1/models/{id} */
 	bool streams;	    /* "stream": true makes it SSE */
+	bool may_hold_state; /* its body may refer to state kept by the provider: read it */
+	uint16_t id; /* equal for rows of one name ("models" of both dialects); 0: unknown;
+		      * below EG_OPERATION_IDS */
 };
+#define EG_OPERATION_IDS 64
 
 /* Never NULL: unknown paths give the operation "unknown" of class EG_CLASS_UNKNOWN. `path` is the
  * percent-decoded path as the client sent it, with the API's prefix ("/v1/chat/completions"; for
@@ -153,6 +157,17 @@ struct eg_region {
 int eg_region_parse(struct eg_str text, struct eg_region *out) EG_MUST;
 /* From the host of an endpoint, by the table; code "" where the host does not tell. */
 void eg_region_of_host(struct eg_str host, struct eg_region *out);
+/* Likewise with the endpoint's base path, which names the location at some hosts and has to agree
+ * with the host (Vertex AI): code "" where they differ. What policy uses. */
+void eg_region_of_endpoint(struct eg_str host, struct eg_str base_path, struct eg_region *out);
+/*
+ * Where one request is processed: the endpoint's region (stated or by the table), changed by what
+ * the request itself says: a geographic model id at an AWS host ("global.anthropic..."; `model` is
+ * the one sent upstream), Anthropic's inference_geo. Code "" when that can't be placed.
+ */
+void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg_region *endpoint,
+			  struct eg_str model, const struct eg_body_facts *body,
+			  struct eg_region *out);
 /* Does a request that lands in `r` satisfy `allowed`? EU holds EU:DE; EU:DE is not held by EU of
  * unknown member; GLOBAL and unknown satisfy nothing. */
 bool eg_region_satisfies(const struct eg_region *r, const struct eg_region *allowed);

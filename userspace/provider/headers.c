@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provider/vendor.h"
+
+static bool listed(const struct eg_str *list, size_t count, struct eg_str name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (eg_str_ieq(list[i], name))
+			return true;
+	return false;
+}
+
+/*
+ * Content-Encoding is missing on purpose: a body that policy could not read is refused, not passed.
+ * Framing (Content-Length, Transfer-Encoding), Host and Accept-Encoding are the caller's to write.
+ */
+static const struct eg_str common_request_headers[] = {
+	EG_STR("accept"),	 EG_STR("accept-language"), EG_STR("content-type"),
+	EG_STR("user-agent"),	 EG_STR("idempotency-key"), EG_STR("traceparent"),
+	EG_STR("tracestate"),	 EG_STR("range"),	    EG_STR("if-match"),
+	EG_STR("if-none-match"), EG_STR("cache-control"),   EG_STR("last-event-id"),
+};
+
+bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name)
+{
+	const struct eg_vendor *v = eg_vendor_of(d);
+
+	/* What the official SDKs say of themselves: language, version, retry count, timeout. */
+	if (eg_str_istarts(name, EG_STR("x-stainless-")))
+		return true;
+	if (listed(common_request_headers, EG_ARRAY_SIZE(common_request_headers), name))
+		return true;
+	return v && listed(v->request_headers, v->request_header_count, name);
+}
+
+/* Hop-by-hop (RFC 9110 section 7.6.1), framing, what would change the client's later behaviour towards
+ * the provider, and whose account it is. */
+static const struct eg_str refused_response_headers[] = {
+	EG_STR("connection"),
+	EG_STR("keep-alive"),
+	EG_STR("proxy-connection"),
+	EG_STR("proxy-authenticate"),
+	EG_STR("proxy-authorization"),
+	EG_STR("proxy-authentication-info"),
+	EG_STR("te"),
+	EG_STR("trailer"),
+	EG_STR("transfer-encoding"),
+	EG_STR("content-length"),
+	EG_STR("upgrade"),
+	EG_STR("set-cookie"),
+	EG_STR("set-cookie2"),
+	EG_STR("alt-svc"),
+	EG_STR("alt-used"),
+	EG_STR("clear-site-data"),
+	EG_STR("strict-transport-security"),
+	EG_STR("public-key-pins"),
+	EG_STR("expect-ct"),
+	EG_STR("nel"),
+	EG_STR("report-to"),
+	EG_STR("reporting-endpoints"),
+	EG_STR("openai-organization"),
+	EG_STR("openai-project"),
+	EG_STR("anthropic-organization-id"),
+	EG_STR("anthropic-workspace-id"),
+};
+
+bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name)
+{
+	(void)d;
+	/* Nobody but this agent speaks for Egret. */
+	if (eg_str_istarts(name, EG_STR("x-egret-")))
+		return false;
+	return !listed(refused_response_headers, EG_ARRAY_SIZE(refused_response_headers), name);
+}
+
+const struct eg_str eg_credential_query_keys[] = {
+	EG_STR("key"),
+	EG_STR("api_key"),
+	EG_STR("api-key"),
+	EG_STR("apikey"),
+	EG_STR("x-api-key"),
+	EG_STR("x-goog-api-key"),
+	EG_STR("access_token"),
+	EG_STR("access-token"),
+	EG_STR("auth_token"),
+	EG_STR("oauth_token"),
+	EG_STR("token"),
+	EG_STR("authorization"),
+	EG_STR("bearer"),
+	EG_STR("subscription-key"),
+	EG_STR("ocp-apim-subscription-key"),
+	EG_STR("client_secret"),
+	EG_STR("x-amz-algorithm"),
+	EG_STR("x-amz-credential"),
+	EG_STR("x-amz-date"),
+	EG_STR("x-amz-expires"),
+	EG_STR("x-amz-security-token"),
+	EG_STR("x-amz-signature"),
+	EG_STR("x-amz-signedheaders"),
+	EG_STR("organization"),
+	EG_STR("project"),
+};
+const size_t eg_credential_query_key_count = EG_ARRAY_SIZE(eg_credential_query_keys);
+
+static const struct eg_str credential_headers[] = {
+	EG_STR("authorization"),  EG_STR("proxy-authorization"),
+	EG_STR("x-api-key"),	  EG_STR("api-key"),
+	EG_STR("x-goog-api-key"), EG_STR("ocp-apim-subscription-key"),
+};
+
+/* Words that documentation, tests and this project put where a key is not needed. */
+static const char *const placeholder_words[] = {
+	"placeholder", "dummy", "fake",	   "egret", "unused", "not-needed", "notneeded",
+	"no-key",      "your",	"example", "xxxx",  "0000",   "empty",	    "changeme",
+	"sample",      "mock",
+};
+
+static bool contains_word(struct eg_str s, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 0; i + n <= s.n; i++)
+		if (eg_str_istarts((struct eg_str){s.p + i, s.n - i}, (struct eg_str){word, n}))
+			return true;
+	return false;
+}
+
+bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
+{
+	bool seen[256] = {false};
+	unsigned int distinct = 0;
+	ssize_t space;
+
+	if (!listed(credential_headers, EG_ARRAY_SIZE(credential_headers), name))
+		return false;
+	value = eg_str_trim(value);
+	space = eg_str_find(value, ' ');
+	if (space >= 0) /* "Bearer ..." */
+		value = eg_str_trim((struct eg_str){value.p + space, value.n - (size_t)space});
+	/* The shortest keys that providers give out have 32 characters and more. */
+	if (value.n < 24)
+		return false;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(placeholder_words); i++)
+		if (contains_word(value, placeholder_words[i]))
+			return false;
+	for (size_t i = 0; i < value.n; i++) {
+		distinct += !seen[(unsigned char)value.p[i]];
+		seen[(unsigned char)value.p[i]] = true;
+	}
+	return distinct >= 12;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each vendor's file gives to the rest of the room; not for other rooms. */
+#ifndef EGRET_PROVIDER_VENDOR_H
+#define EGRET_PROVIDER_VENDOR_H
+
+#include "provider/provider.h"
+
+enum eg_method_bit {
+	EG_METHOD_GET = 1,
+	EG_METHOD_POST = 2,
+	EG_METHOD_DELETE = 4,
+	EG_METHOD_ANY = 8, /* also methods that no row knows: for what is refused anyway */
+};
+
+/* An operation and one form of its path after the API's base path: segments are literal, "{}" is
+ * one id, and a last "**" is any number of ids (also none). */
+struct eg_operation_row {
+	unsigned int methods; /* enum eg_method_bit */
+	const char *pattern;
+	const struct eg_operation *operation;
+};
+
+struct eg_vendor {
+	enum eg_dialect dialect;
+	const struct eg_operation_row *rows;
+	size_t row_count;
+	/* Base paths its clients use, longest first where one begins with another. */
+	const struct eg_str *base_paths;
+	size_t base_path_count;
+	/* Request headers that pass, beside the common ones; lower case. */
+	const struct eg_str *request_headers;
+	size_t request_header_count;
+	/* The error object; see eg_dialect_error(). */
+	int (*error)(struct eg_buf *out, enum eg_reason reason, struct eg_str text,
+		     struct eg_str request_id) EG_MUST;
+};
+
+extern const struct eg_vendor eg_vendor_openai;
+extern const struct eg_vendor eg_vendor_anthropic;
+
+/* NULL for EG_DIALECT_NONE. */
+const struct eg_vendor *eg_vendor_of(enum eg_dialect d);
+
+/* Operation ids (eg_operation.id): one for each name, over all dialects. */
+enum eg_operation_id {
+	EG_OP_UNKNOWN,
+	EG_OP_CHAT,
+	EG_OP_CHAT_STORED,
+	EG_OP_COMPLETIONS,
+	EG_OP_FIM,
+	EG_OP_RESPONSES,
+	EG_OP_RESPONSES_COMPACT,
+	EG_OP_RESPONSES_INPUT_TOKENS,
+	EG_OP_RESPONSES_STORED,
+	EG_OP_CONVERSATIONS,
+	EG_OP_EMBEDDINGS,
+	EG_OP_MODERATIONS,
+	EG_OP_IMAGES_GENERATIONS,
+	EG_OP_IMAGES_EDITS,
+	EG_OP_IMAGES_VARIATIONS,
+	EG_OP_AUDIO_SPEECH,
+	EG_OP_AUDIO_TRANSCRIPTIONS,
+	EG_OP_AUDIO_TRANSLATIONS,
+	EG_OP_VIDEOS,
+	EG_OP_MODELS,
+	EG_OP_FILES,
+	EG_OP_UPLOADS,
+	EG_OP_BATCHES,
+	EG_OP_ASSISTANTS,
+	EG_OP_THREADS,
+	EG_OP_VECTOR_STORES,
+	EG_OP_FINE_TUNING,
+	EG_OP_EVALS,
+	EG_OP_CONTAINERS,
+	EG_OP_SKILLS,
+	EG_OP_CHATKIT_THREADS,
+	EG_OP_REALTIME_CREDENTIALS,
+	EG_OP_CHATKIT_SESSIONS,
+	EG_OP_API_KEYS,
+	EG_OP_ORGANIZATION,
+	EG_OP_MESSAGES,
+	EG_OP_COMPLETE,
+	EG_OP_COUNT_TOKENS,
+	EG_OP_MESSAGES_BATCHES,
+	EG_OP_COUNT
+};
+_Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
+
+#endif

@@ -23,6 +23,8 @@ struct eg_decision {
 	__u8 reason; /* enum eg_reason */
 	__u8 flags;  /* enum eg_decision_flags */
 	__u8 origin; /* enum eg_destination_origin; 0: learned or none */
+	__u8 flow_flags; /* enum eg_flow_flags to be set on the flow */
+	__u8 pad[3];
 };
 
 /* What a destination address is. */
@@ -44,7 +46,9 @@ struct eg_scene {
 	__u32 length; /* bytes of the packet, for counters */
 	__u8 state;   /* enum eg_pod_state */
 	__u8 pod_flags;
-	__u8 pad[6];
+	__u8 handed; /* XDP decided on a redirect, of this name */
+	__u8 pad[1];
+	__u32 handed_name_id;
 };
 
 static __always_inline void decide(struct eg_scene *s, __u8 action, __u8 reason)
@@ -380,6 +384,12 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	}
 	s->decision.flags = EG_DECISION_NEW;
+	if (s->handed && known && p->protocol == IPPROTO_TCP && !p->defect) {
+		s->decision.name_id = s->handed_name_id;
+		s->decision.flags |= EG_DECISION_RECORD;
+		decide(s, EG_ACTION_REDIRECT, EG_REASON_REDIRECT);
+		return;
+	}
 	target = eg_target_of(s->config, p->family, &p->destination, s->now_ns,
 			      &s->decision.name_id, &s->decision.origin, &odd);
 	if (target == EG_TARGET_NONE) {

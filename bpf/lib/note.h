@@ -12,8 +12,8 @@
 #define EG_EVENTS_PER_WINDOW 64
 #define EG_EVENT_WINDOW_NS 1000000000ull
 
-static __always_inline void eg_count(__u32 pod_id, __u32 name_id, __u32 reason, __u32 hook,
-				     __u32 bytes)
+/* Global functions here and below: their stack is their own, and they are verified once. */
+__noinline int eg_count(__u32 pod_id, __u32 name_id, __u32 reason, __u32 hook, __u32 bytes)
 {
 	struct eg_counter_key key = {
 		.pod_id = pod_id,
@@ -29,14 +29,15 @@ static __always_inline void eg_count(__u32 pod_id, __u32 name_id, __u32 reason, 
 		bpf_map_update_elem(&counters, &key, &zero, BPF_NOEXIST);
 		c = bpf_map_lookup_elem(&counters, &key);
 		if (!c)
-			return;
+			return -1;
 	}
 	c->packets++;
 	c->bytes += bytes;
+	return 0;
 }
 
 /* One link can't drown the events of the others: so many a second each. */
-static __always_inline int eg_event_allowed(__u32 ifindex, __u64 now_ns)
+__noinline int eg_event_allowed(__u32 ifindex, __u64 now_ns)
 {
 	struct eg_event_rate *rate = bpf_map_lookup_elem(&event_rate, &ifindex);
 

@@ -5,7 +5,7 @@
 
 #include "lib/pkt.h"
 
-#define EG_PULL 1024 /* more than every header that the parser accepts */
+#define EG_PULL 1024 /* headers longer than this count as unparseable */
 
 /*
  * Global on purpose: the verifier checks it once and knows nothing of what it wrote, so the paths
@@ -18,14 +18,48 @@ __noinline int eg_skb_parse_once(struct __sk_buff *skb, struct eg_packet *p)
 	return eg_packet_parse((void *)(long)skb->data, (void *)(long)skb->data_end, 0, p);
 }
 
+/*
+ * As above for an uplink, which may have no MAC header (WireGuard, a tunnel, PPP). The Ethernet
+ * type would repeat skb->protocol; where it does not and the bytes begin like IP, they are IP.
+ */
+__noinline int eg_skb_parse_uplink_once(struct __sk_buff *skb, struct eg_packet *p)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	__u8 version, bare = 0;
+
+	if (!p)
+		return 1;
+	if (data + sizeof(*eth) <= end && eth->h_proto != (__be16)skb->protocol) {
+		version = *(__u8 *)data >> 4;
+		if (skb->protocol == bpf_htons(ETH_P_IP) && version == 4)
+			bare = 4;
+		else if (skb->protocol == bpf_htons(ETH_P_IPV6) && version == 6)
+			bare = 6;
+	}
+	return eg_packet_parse(data, end, bare, p);
+}
+
+/* Whether bytes of the packet are outside the linear part; pulls in what a parser may want. */
+static __always_inline int skb_pull(struct __sk_buff *skb)
+{
+	return skb->data_end - skb->data < skb->len &&
+	       !bpf_skb_pull_data(skb, skb->len < EG_PULL ? skb->len : EG_PULL);
+}
+
 static __always_inline void eg_skb_parse(struct __sk_buff *skb, struct eg_packet *p)
 {
-	if (eg_skb_parse_once(skb, p) && skb->data_end - skb->data < skb->len &&
-	    !bpf_skb_pull_data(skb, skb->len < EG_PULL ? skb->len : EG_PULL))
+	if (eg_skb_parse_once(skb, p) && skb_pull(skb))
 		eg_skb_parse_once(skb, p);
 	/* The outermost tag, when a driver or the stack has taken it out of the bytes. */
 	if (skb->vlan_present && ((skb->vlan_tci & 0x0fff) || p->tags))
 		p->flags |= EG_PACKET_TAGGED;
+}
+
+static __always_inline void eg_skb_parse_uplink(struct __sk_buff *skb, struct eg_packet *p)
+{
+	if (eg_skb_parse_uplink_once(skb, p) && skb_pull(skb))
+		eg_skb_parse_uplink_once(skb, p);
 }
 
 #endif

@@ -79,6 +79,7 @@ static __always_inline void eg_record(struct eg_scene *s)
 			s->flow->last_seen_ns = s->now_ns;
 			s->flow->packets++;
 			s->flow->bytes += s->length;
+			s->flow->flags |= s->decision.flow_flags;
 		}
 		return;
 	}
@@ -93,6 +94,7 @@ static __always_inline void eg_record(struct eg_scene *s)
 	fresh.generation = s->config->generation;
 	fresh.action = s->decision.action;
 	fresh.reason = s->decision.reason;
+	fresh.flags = s->decision.flow_flags;
 	bpf_map_update_elem(&flows, &key, &fresh, BPF_ANY);
 }
 
@@ -212,11 +214,13 @@ static __always_inline int reset_build6(struct __sk_buff *skb, const struct eg_p
 }
 
 /* Turns the packet into its own answer and sends it back out of the link it came in by. */
-static __always_inline int eg_reset(struct __sk_buff *skb, const struct eg_packet *p)
+__noinline int eg_reset(struct __sk_buff *skb, struct eg_packet *p)
 {
 	__u8 mac[12], swapped[12];
 	__u16 was = 0;
 
+	if (!p)
+		return EG_TC_SHOT;
 	/* Headers between IP and TCP would move the checksum's place; those are dropped. */
 	if (p->protocol != IPPROTO_TCP || p->defect || !(p->flags & EG_PACKET_PORTS) ||
 	    (p->flags & EG_PACKET_OPTIONS) || p->tags || (p->tcp_flags & EG_TCP_RST))
@@ -250,7 +254,7 @@ static __always_inline int eg_redirect(struct __sk_buff *skb, const struct eg_sc
 	return (int)bpf_redirect_peer(cfg->agent_ifindex, 0);
 }
 
-static __always_inline int eg_steer(struct __sk_buff *skb, const struct eg_scene *s)
+static __always_inline int eg_steer(struct __sk_buff *skb, struct eg_scene *s)
 {
 	switch (s->decision.action) {
 	case EG_ACTION_REDIRECT:

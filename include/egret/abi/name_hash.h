@@ -24,9 +24,11 @@
 /* One character's share of the hash; `power` is B^j. Only ASCII letters have case (RFC 4343). */
 static inline __u64 eg_name_term(__u8 c, __u64 power)
 {
-	if (c >= 'A' && c <= 'Z')
-		c = (__u8)(c | 0x20);
-	return ((__u64)c + 1) * power;
+	int above = c - 'A', below = 'Z' - c; /* neither is negative for a capital letter */
+	__u32 capital = ~((__u32)above | (__u32)below) >> 31;
+
+	/* No branch: the verifier would follow both ways of every character. */
+	return ((__u64)(c | capital << 5) + 1) * power;
 }
 
 /* The inverse of an odd number mod 2^64 (Newton: each step doubles the bits that are right). */

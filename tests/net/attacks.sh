@@ -1,0 +1,200 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What a hostile pod tries, through the real capture: each attack ends in a refusal with its reason, and the provider
+# sees nothing that the agent didn't send.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ../lib/check.sh
+. ../lib/topology.sh
+. ../lib/egret.sh
+egret_require
+
+topology_up egatk podA podB podC
+OPENAI=$(world_key openai api.openai.com)
+EU=$(world_key openai-eu eu.api.openai.com)
+world_key anthropic api.anthropic.com >/dev/null
+world_up
+egret_prepare policies/attacks
+pod_register "$E_DIR/pods" podA shop '{"app":"assistant"}'
+pod_register "$E_DIR/pods" podB shop '{"app":"assistant"}'
+pod_register "$E_DIR/pods" podC other '{}' # no policy selects it
+# The node's own secrets: an API server and a metadata service that must never be called for a pod.
+API_SERVER=10.96.0.1 METADATA=169.254.169.254
+ip -n "$T_NODE" address add $API_SERVER/32 dev lo
+ip -n "$T_NODE" address add $METADATA/32 dev lo
+spawn deputy node socat -u TCP-LISTEN:443,fork,reuseaddr,bind=$API_SERVER "CREATE:$T_RUN/api-server.hits"
+spawn deputy2 node socat -u TCP-LISTEN:443,fork,reuseaddr,bind=$METADATA "CREATE:$T_RUN/metadata.hits"
+egret_up --forbid 10.96.0.0/12,10.244.0.0/16
+
+attack() { # POD COMMAND...
+	local pod=$1; shift
+	pod "$pod" env ROOTS="$T_RUN/pod-roots.crt" /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" "$@" | tail -n 1
+}
+of() { jq -r "$2 // \"\"" <<<"$1"; }
+last_reason() { # the newest access record's reason; records come at the end of a turn
+	sleep 0.3
+	egret_last .reason
+}
+HOSTS=api.openai.com
+at_provider() { mock_requests "${1:-true}"; }
+
+echo "# the honest request works, and only the agent reaches the provider"
+r=$(attack podA tls-request $HOSTS $HOSTS)
+is "an honest request is answered" "$(of "$r" .status)" 200
+is "the provider saw the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+is "it came from the node, not from the pod" "$(mock_last .conn >/dev/null; jq -rs '[.[]|select(.event=="connection")]|last|.src' "$T_RUN/provider.jsonl")" "$T_NODE_IP"
+
+echo "# poisoned DNS: the agent is no deputy for what only the node may reach"
+for target in $API_SERVER $METADATA 127.0.0.1 "$(pod_ip podC)"; do
+	dns_set api.openai.com "{\"a\":[\"$target\"],\"aaaa\":[],\"ttl\":0}"
+	mock_forget
+	attack podA tls-request $HOSTS $HOSTS "" >/dev/null
+	is "names poisoned with $target: the provider gets nothing from it" "$(at_provider)" 0
+	dns_clear
+done
+is "the API server got no byte" "$(cat "$T_RUN/api-server.hits" 2>/dev/null | wc -c)" 0
+is "the metadata service got no byte" "$(cat "$T_RUN/metadata.hits" 2>/dev/null | wc -c)" 0
+sleep 6 # what the agent had cached of the poisoned name is forgotten
+r=$(attack podB tls-request $HOSTS $HOSTS)
+is "another pod is served as before" "$(of "$r" .status)" 200
+
+echo "# SNI as a way to somewhere else"
+mock_forget
+attack podA tls-request kubernetes.default.svc kubernetes.default.svc GET / 198.51.100.10 >/dev/null
+attack podA tls-request api.openai.com api.openai.com GET / $API_SERVER >/dev/null
+attack podA tls-request api.openai.com api.openai.com GET / $METADATA >/dev/null
+has "a watched name at the API server's address gives the pod no answer of a provider" \
+	"$(attack podA tls-request api.openai.com api.openai.com POST /v1/chat/completions $API_SERVER)" error
+is "the pod's own connections aside, the agent called nobody" "$(at_provider)" 0
+r=$(attack podA tls-request api.openai.com eu.api.openai.com)
+is "SNI and Host that disagree: 421" "$(of "$r" .status)" 421
+is "SNI and Host that disagree: reason" "$(of "$r" .reason)" host_mismatch
+r=$(attack podA raw api.openai.com 'GET https://eu.api.openai.com/v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n')
+is "absolute-form that disagrees with Host: 400 or 421" "$(of "$r" '.status | tostring | test("^(400|421)$")')" true
+r=$(attack podA raw api.openai.com 'GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nHost: eu.api.openai.com\r\n\r\n')
+is "two Hosts: 400" "$(of "$r" .status)" 400
+
+echo "# ClientHellos"
+r=$(attack podA no-sni 198.51.100.10)
+isnt "no SNI: no handshake" "$(of "$r" .handshake)" true
+is "no SNI: reason" "$(last_reason)" no_sni
+r=$(attack podA ech 198.51.100.10 cover.example)
+isnt "encrypted SNI: no handshake" "$(of "$r" .handshake)" true
+is "encrypted SNI: reason" "$(last_reason)" encrypted_sni
+r=$(attack podA garbage 198.51.100.10)
+is "garbage instead of TLS: no byte back but an alert at most" "$(of "$r" '(.error != null) or (.bytes <= 7)')" true
+is "garbage instead of TLS: reason" "$(last_reason)" bad_client_hello
+for at in 1 5 6 40 100 200; do
+	r=$(attack podA split-hello api.openai.com $at)
+	is "a ClientHello cut at byte $at is captured like any other" "$(of "$r" .status)" 200
+done
+is "none of these reached the provider as a pod's own connection" \
+	"$(jq -s "[.[]|select(.event==\"connection\" and .src != \"$T_NODE_IP\" and .src != \"$T_NODE_IP6\")]|length" "$T_RUN/provider.jsonl")" 0
+for version in 1.2 1.3; do
+	r=$(attack podA resume-other api.openai.com eu.api.openai.com $version)
+	is "TLS $version: a session resumes under its own name" "$(of "$r" .same_resumed)" true
+	isnt "TLS $version: it does not under another" "$(of "$r" .other_resumed)" true
+	is "TLS $version: the other name got its own certificate" "$(of "$r" '.names[0]')" eu.api.openai.com
+	is "TLS $version: and its own credential" "$(mock_last .credentials.authorization)" "Bearer $EU"
+done
+
+echo "# other ports and protocols of a governed address"
+mock_forget
+for port in 22 853 8080 8443 9443; do
+	r=$(attack podA tcp 198.51.100.10 $port)
+	isnt "TCP $port of a governed address is closed to the pod" "$(of "$r" .connected)" true
+done
+is "no byte arrived there" "$(mock_log '[.[] | select(.event == "sink" and .protocol == "tcp") | .bytes] | add // 0')" 0
+
+echo "# operations that would leave a key or another pod's data in the pod"
+mock_forget
+while read -r method path reason; do
+	r=$(attack podA tls-request api.openai.com api.openai.com "$method" "$path")
+	is "$method $path: status" "$(of "$r" '.status | tostring | test("^4")')" true
+	is "$method $path: reason" "$(of "$r" .reason)" "$reason"
+	is "$method $path: in OpenAI's own form" "$(of "$r" '.body | fromjson | .error.message | length > 0')" true
+done <<-EOT
+	POST /v1/realtime/client_secrets credential_minting
+	POST /v1/realtime/sessions credential_minting
+	GET /v1/organization/admin_api_keys operation_denied
+	GET /v1/files operation_denied
+	GET /v1/files/file-abc/content operation_denied
+	DELETE /v1/files/file-abc operation_denied
+	POST /v1/batches operation_denied
+	GET /v1/responses/resp_123 operation_denied
+	GET /v1/threads/thread_1/messages operation_denied
+	POST /v1/no/such/thing unknown_operation
+	POST /v1/chat/../files path_unsafe
+	POST /v1/chat%2fcompletions path_unsafe
+	POST //v1/chat/completions path_unsafe
+EOT
+is "none of them reached the provider" "$(at_provider)" 0
+
+echo "# the gateway address"
+gateway() { attack podA plain 169.254.77.1 80 "$1"; }
+body='{"model":"gpt-4o","messages":[]}'
+post="POST /v1/chat/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: ${#body}\r\n"
+mock_forget
+r=$(gateway "${post}Host: 169.254.77.1\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+is "the gateway address answers a pod" "$(of "$r" .status)" 200
+is "with the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+r=$(gateway "${post}Host: 169.254.77.1\r\nAuthorization: Bearer placeholder\r\nOrigin: https://evil.example\r\n\r\n$body")
+is "a web page's request (Origin) is refused" "$(of "$r" .reason)" origin_refused
+r=$(gateway "${post}Host: 169.254.77.1\r\n\r\n$body")
+is "without a placeholder key it is refused" "$(of "$r" .reason)" no_placeholder
+r=$(gateway "${post}Host: rebound.example\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+is "under another Host (DNS rebinding) it is refused" "$(of "$r" .reason)" host_mismatch
+r=$(attack podA plain 198.51.100.10 80 "${post}Host: api.openai.com\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+is "plain HTTP to a provider's own name works" "$(of "$r" .status)" 200
+is "and left as TLS" "$(mock_last '.tls != null')" true
+
+echo "# smuggling"
+mock_forget
+while IFS='|' read -r what bytes; do
+	r=$(attack podA raw api.openai.com "$bytes")
+	is "$what: 400" "$(of "$r" .status)" 400
+	is "$what: nothing after it is read" "$(of "$r" .closed)" true
+done <<-'EOT'
+	CL and TE|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1/files HTTP/1.1\r\nHost: api.openai.com\r\n\r\n
+	two CLs|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}
+	TE xchunked|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n
+	TE identity, chunked|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n
+	a bare LF|POST /v1/chat/completions HTTP/1.1\nHost: api.openai.com\r\n\r\n
+	a folded header|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nX-A: b\r\n c\r\n\r\n
+	white space before a colon|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length : 5\r\n\r\nhello
+	a negative length|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: -1\r\n\r\n
+	a hex length|POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 0x10\r\n\r\n
+EOT
+is "no smuggled request reached the provider" "$(at_provider '.path != "/v1/chat/completions"')" 0
+
+echo "# headers that carry credentials or overrides never leave"
+mock_forget
+attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions?key=AIza-leak&api%2Dkey=leak2&x=1' "" \
+	'Authorization: Bearer sk-pod-own' 'Authorization: Bearer sk-pod-second' 'x-api-key: leak3' 'API-KEY: leak4' 'x-goog-api-key: leak5' \
+	'Cookie: session=leak6' 'OpenAI-Organization: org-leak7' 'OpenAI-Project: proj-leak8' 'x-amz-security-token: leak9' \
+	'Proxy-Authorization: Basic leak10' 'X-Forwarded-For: 10.0.0.1' 'X-HTTP-Method-Override: DELETE' \
+	'Connection: authorization, x-api-key, close' >/dev/null
+seen=$(mock_last '{headers, path}')
+for word in leak sk-pod x-forwarded method-override org- proj-; do hasnt "the provider never sees '$word'" "${seen,,}" "$word"; done
+is "Connection can't remove our credential" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+
+echo "# memory of one pod's 1,000 slow uploads while another pod is served"
+gateway_pid() { pgrep -f "egretd.*gateway" -P "$(pgrep -P "$E_PID" | tr '\n' ',' | sed 's/,$//')" | head -1; }
+rss() { awk '/VmRSS/ {print $2}' "/proc/$(ctl status --json | jq -r '.gateway.pid // .gateway_pid // empty')/status" 2>/dev/null || echo 0; }
+before=$(rss)
+spawn slow pod podA env ROOTS="$T_RUN/pod-roots.crt" /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" slow-uploads api.openai.com 1000 262144 12
+await 60 grep -q '"open"' "$T_RUN/slow.log"
+served=0
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	r=$(attack podB tls-request api.openai.com api.openai.com)
+	[ "$(of "$r" .status)" = 200 ] && served=$((served + 1))
+done
+is "the other pod's requests are all served meanwhile" $served 10
+after=$(rss)
+check "the gateway's memory stays under its budget (was $before KiB, is $after KiB)" test "$after" -gt 0 -a "$after" -lt $((before + 200 * 1024))
+await 40 grep -q still_open "$T_RUN/slow.log"
+
+echo "# it is all in the access log, and no key is"
+hasnt "no key in the access log" "$(cat "$E_DIR/access.jsonl")" sk-real
+hasnt "no key in egretd's log" "$(cat "$T_RUN/egretd.log")" sk-real
+checks_done

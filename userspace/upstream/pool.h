@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the room: origins and the pool (pool.c), and the way to a new connection (dial.c). */
+#ifndef EGRET_UPSTREAM_POOL_H
+#define EGRET_UPSTREAM_POOL_H
+
+#include "upstream/upstream.h"
+
+/* TLS settings of one trust, with their sessions to resume. */
+struct upstream_tls {
+	struct eg_list link;
+	struct eg_trust *trust; /* referenced */
+	struct eg_tls_client *client;
+	unsigned int origins;
+};
+
+struct eg_upstream_origin {
+	struct eg_list link; /* in a bucket */
+	uint64_t hash;
+	char *host, *binding;
+	uint16_t port;
+	bool allow_private, has_fixed;
+	struct eg_endpoint fixed;
+	struct upstream_tls *tls; /* NULL: plain */
+	struct eg_list idle;	  /* most recently used first */
+	size_t idle_count;
+	unsigned int users; /* connections and dials */
+};
+
+#define UPSTREAM_BUCKETS 64u
+
+struct eg_upstream {
+	struct eg_upstream_options o;
+	struct eg_list buckets[UPSTREAM_BUCKETS];
+	struct eg_list tls;
+	struct eg_timer sweep;
+	size_t idle_count;
+};
+
+/* Counts a user; NULL with errno. */
+struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
+						   const struct eg_origin_spec *spec) EG_MUST;
+void upstream_origin_release(struct eg_upstream *u, struct eg_upstream_origin *origin);
+/* Begins; takes over the user count of `origin`. 0 or -ENOMEM (then not taken over). */
+int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t connect_ms,
+		  struct eg_upstream_wait *w) EG_MUST;
+/* A leased connection over a connected stream; takes over stream and user count. NULL: -ENOMEM,
+ * nothing is taken over. */
+struct eg_upstream_conn *upstream_conn_create(struct eg_upstream *u,
+					      struct eg_upstream_origin *origin,
+					      struct eg_stream *stream) EG_MUST;
+static inline void upstream_count(struct eg_upstream *u, enum eg_count c)
+{
+	if (u->o.telemetry)
+		eg_telemetry_count(u->o.telemetry, c, 1);
+}
+
+#endif

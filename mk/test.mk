@@ -25,6 +25,6 @@ check-unit check-fault check-bpf check-net check-sdk check-fuzz: check-%:
 
 .PHONY: demo
 demo:
-	$(Q)tools/deps
+	$(Q)tools/deps --demo
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)EGRET_BUILD=$(abspath $(O)) tools/demo

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The same SDK programs as in direct.sh, through Egret: placeholder keys, nothing else changed. Both ways of redirecting,
+# both shapes of pods. The provider sees the real key and the client's exact bytes; the placeholder goes nowhere.
+# Each provider that is made to fail is a provider of its own in policy/sdk.json, so that its cooldown hurts no other step.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ../lib/check.sh
+. ../lib/topology.sh
+. ../lib/egret.sh
+egret_require
+
+# sdk_run POD VARIABLE=KEY FILE [STEPS]: adds the program's own counts to ours.
+sdk_run() {
+	local out=$T_RUN/sdk.out
+	pod_sdk "$@" > "$out" 2>&1
+	cat "$out"
+	C_PASSED=$((C_PASSED + $(grep -c '^ok ' "$out")))
+	C_FAILED=$((C_FAILED + $(grep -c '^FAIL ' "$out")))
+	tail -n1 "$out" | grep -qE '^[0-9]+ passed, [0-9]+ failed$' || fail "$3 ended without its count" "$(tail -n 5 "$out")"
+}
+
+topology_up esc podA podB:routed
+key=$(world_key openai api.openai.com)
+akey=$(world_key anthropic api.anthropic.com)
+world_up
+egret_prepare policy
+pod_register "$E_DIR/pods" podA sdk '{}'
+pod_register "$E_DIR/pods" podB sdk '{}'
+
+for E_MODE in netns mark; do
+	echo "# mode $E_MODE"
+	egret_up
+	mock_forget
+	if [ "$E_MODE" = netns ]; then
+		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs
+		sdk_run podA ANTHROPIC_API_KEY=placeholder anthropic.test.mjs
+	else
+		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB'
+	fi
+	sdk_run podB OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|2 MB'
+	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming'
+
+	at_least "$E_MODE: requests arrived" "$(mock_requests)" 10
+	is "$E_MODE: each OpenAI request carried the real key" \
+		"$(mock_requests ".host == \"api.openai.com\" and .credentials.authorization != \"Bearer $key\"")" 0
+	is "$E_MODE: each Anthropic request carried the real key, and once" \
+		"$(mock_requests ".host == \"api.anthropic.com\" and .credentials != {\"x-api-key\": \"$akey\"}")" 0
+	is "$E_MODE: no placeholder left the node" "$(grep -c placeholder "$T_RUN/provider.jsonl")" 0
+
+	body='{"model": "gpt-4o",  "messages":[{"role":"user","content":"gr\u00fc\u00dfe, \u4e16"}] , "seed":1e0}'
+	pod_curl podA -o /dev/null -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \
+		-d "$body" https://api.openai.com/v1/chat/completions
+	is "$E_MODE: the body arrived byte for byte" "$(mock_last .body_sha256)" "$(printf '%s' "$body" | sha256sum | cut -d' ' -f1)"
+	is "$E_MODE: over IPv6" "$(pod_curl podA -6 -o /dev/null -w '%{http_code}' -H 'authorization: Bearer placeholder' \
+		-H 'content-type: application/json' -d "$body" https://api.openai.com/v1/chat/completions)" 200
+	egret_down
+done
+checks_done

@@ -52,8 +52,8 @@ for target in $API_SERVER $METADATA 127.0.0.1 "$(pod_ip podC)"; do
 	is "names poisoned with $target: the provider gets nothing from it" "$(at_provider)" 0
 	dns_clear
 done
-is "the API server got no byte" "$(cat "$T_RUN/api-server.hits" 2>/dev/null | wc -c)" 0
-is "the metadata service got no byte" "$(cat "$T_RUN/metadata.hits" 2>/dev/null | wc -c)" 0
+is "the API server got no byte" "$(wc -c 2>/dev/null < "$T_RUN/api-server.hits" || echo 0)" 0
+is "the metadata service got no byte" "$(wc -c 2>/dev/null < "$T_RUN/metadata.hits" || echo 0)" 0
 sleep 6 # what the agent had cached of the poisoned name is forgotten
 r=$(attack podB tls-request $HOSTS $HOSTS)
 is "another pod is served as before" "$(of "$r" .status)" 200
@@ -179,7 +179,6 @@ for word in leak sk-pod x-forwarded method-override org- proj-; do hasnt "the pr
 is "Connection can't remove our credential" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
 
 echo "# memory of one pod's 1,000 slow uploads while another pod is served"
-gateway_pid() { pgrep -f "egretd.*gateway" -P "$(pgrep -P "$E_PID" | tr '\n' ',' | sed 's/,$//')" | head -1; }
 rss() { awk '/VmRSS/ {print $2}' "/proc/$(ctl status --json | jq -r '.gateway.pid // .gateway_pid // empty')/status" 2>/dev/null || echo 0; }
 before=$(rss)
 spawn slow pod podA env ROOTS="$T_RUN/pod-roots.crt" /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" slow-uploads api.openai.com 1000 262144 12

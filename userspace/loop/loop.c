@@ -19,6 +19,7 @@ struct eg_loop {
 	struct eg_timer **heap;
 	size_t timers, heap_size;
 	struct eg_defer *deferred, **deferred_tail;
+	struct eg_defer *soon, **soon_tail;
 	struct epoll_event batch[BATCH];
 	int batch_at, batch_n;
 };
@@ -40,6 +41,7 @@ struct eg_loop *eg_loop_create(void)
 	if (!l)
 		return NULL;
 	l->deferred_tail = &l->deferred;
+	l->soon_tail = &l->soon;
 	l->now_ms = eg_now_ms();
 	l->wake_watch.ready = wake_ready;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -232,6 +234,31 @@ static void run_deferred(struct eg_loop *l)
 	}
 }
 
+void eg_loop_soon(struct eg_loop *l, struct eg_defer *d)
+{
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*l->soon_tail = d;
+	l->soon_tail = &d->next;
+}
+
+/* Only what is queued now: what is queued meanwhile runs in the next turn. */
+static void run_soon(struct eg_loop *l)
+{
+	struct eg_defer *d = l->soon, *next;
+
+	l->soon = NULL;
+	l->soon_tail = &l->soon;
+	for (; d; d = next) {
+		next = d->next;
+		d->next = NULL;
+		d->queued = false;
+		d->run(d);
+	}
+}
+
 int eg_loop_turn(struct eg_loop *l, int timeout_ms)
 {
 	int n;
@@ -245,6 +272,8 @@ int eg_loop_turn(struct eg_loop *l, int timeout_ms)
 		if (timeout_ms < 0 || wait < (uint64_t)timeout_ms)
 			timeout_ms = wait > 60000 ? 60000 : (int)wait;
 	}
+	if (l->soon)
+		timeout_ms = 0;
 	n = epoll_wait(l->epoll_fd, l->batch, BATCH, timeout_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -259,6 +288,7 @@ int eg_loop_turn(struct eg_loop *l, int timeout_ms)
 	}
 	l->batch_n = l->batch_at = 0;
 	fire_timers(l);
+	run_soon(l);
 	run_deferred(l);
 	return 0;
 }

@@ -62,6 +62,12 @@ static inline bool eg_timer_armed(const struct eg_timer *t)
 
 /* Runs d->run at the end of this turn, after all events and timers. Once, even if queued twice. */
 void eg_loop_defer(struct eg_loop *l, struct eg_defer *d);
+/*
+ * Runs d->run after the events of this turn, or of the next one, which then doesn't wait. What
+ * queues itself again from d->run waits for the next turn, so that others get theirs: for work
+ * that epoll can't announce (bytes already read). A d is in this queue or in the other, not both.
+ */
+void eg_loop_soon(struct eg_loop *l, struct eg_defer *d);
 
 /* Thread-safe: makes the loop call on_wake soon (once for many calls). */
 void eg_loop_wake(struct eg_loop *l);

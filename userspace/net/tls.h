@@ -32,6 +32,10 @@ const char *eg_leaf_name(const struct eg_leaf *l);
 /* Wall time in seconds at which it should be minted anew (before its notAfter). */
 int64_t eg_leaf_renew_at(const struct eg_leaf *l);
 
+/* From PEM (leaf first, then its chain) and its key; NULL with *e. Minted ones come from mint.h. */
+struct eg_leaf *eg_leaf_create_pem(const char *name, struct eg_str chain_pem, struct eg_str key_pem,
+				   struct eg_error *e) EG_MUST;
+
 /* ---- towards the provider ---- */
 /* Trust roots, parsed once: PEM bundle bytes (system roots or a ca_file). NULL with *e. */
 struct eg_trust;

@@ -30,6 +30,6 @@ void eg_sse_init(struct eg_sse *s, size_t max_event_bytes,
 		 void (*on_event)(void *ctx, struct eg_str event, struct eg_str data), void *ctx);
 void eg_sse_fini(struct eg_sse *s);
 /* 0 or -ENOMEM (the event was skipped; the parser goes on). Linear time. */
-int eg_sse_feed(struct eg_sse *s, struct eg_str bytes) EG_MUST;
+int eg_sse_feed(struct eg_sse *s, struct eg_str bytes);
 
 #endif

@@ -317,13 +317,13 @@ static void addresses(void **state)
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(ip); i++) {
 		if (!eg_host_is_ip(eg_str_from(ip[i])))
-			print_message("%s\n", ip[i]);
+			print_message("row %zu\n", i);
 		assert_true(eg_host_is_ip(eg_str_from(ip[i])));
 		assert_false(eg_host_valid(eg_str_from(ip[i])));
 	}
 	for (size_t i = 0; i < EG_ARRAY_SIZE(no); i++) {
 		if (eg_host_is_ip(eg_str_from(no[i])))
-			print_message("%s\n", no[i]);
+			print_message("row %zu\n", i);
 		assert_false(eg_host_is_ip(eg_str_from(no[i])));
 	}
 }
@@ -342,7 +342,7 @@ static void names(void **state)
 		assert_true(eg_host_valid(eg_str_from(good[i])));
 	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
 		if (eg_host_valid(eg_str_from(bad[i])))
-			print_message("%s\n", bad[i]);
+			print_message("row %zu\n", i);
 		assert_false(eg_host_valid(eg_str_from(bad[i])));
 	}
 	assert_false(eg_host_valid((struct eg_str){"a\0b", 3}));

@@ -181,6 +181,7 @@ void stream_tls_handshake(struct eg_stream *s)
 	if (r == 1) {
 		s->stage = EG_STAGE_OPEN;
 		eg_buf_release(&s->in);
+		tls_client_done(s->ssl);
 		stream_announce(s, EG_STREAM_CONNECTED);
 	} else if (SSL_get_error(s->ssl, r) != SSL_ERROR_WANT_READ) {
 		explain_failure(s);

@@ -177,6 +177,18 @@ SSL *tls_client_ssl(struct eg_tls_client *t, struct tls_origin *o, int *error)
 	return ssl;
 }
 
+void tls_client_done(SSL *ssl)
+{
+	SSL_SESSION *session;
+
+	/* OpenSSL doesn't call back for a ticket renewed while TLS 1.2 resumes. */
+	if (SSL_is_server(ssl) || SSL_version(ssl) != TLS1_2_VERSION || !SSL_session_reused(ssl))
+		return;
+	session = SSL_get1_session(ssl);
+	if (session && !on_session(ssl, session))
+		SSL_SESSION_free(session);
+}
+
 void tls_client_failed(SSL *ssl)
 {
 	struct eg_tls_client *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));

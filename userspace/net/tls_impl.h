@@ -36,6 +36,8 @@ struct tls_origin {
 /* A new SSL for `o` (borrowed as long as the SSL lives), with a session to resume if there is one.
  */
 SSL *tls_client_ssl(struct eg_tls_client *t, struct tls_origin *o, int *error) EG_MUST;
+/* The handshake is done: keeps a ticket that was renewed. Harmless on the server's side. */
+void tls_client_done(SSL *ssl);
 /* The handshake failed: its session is not offered again. */
 void tls_client_failed(SSL *ssl);
 

@@ -59,8 +59,12 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 		memcpy(name, t->now.name, sizeof(t->now.name));
 		return set_keys(cipher, mac, &t->now, iv, 1) ? 1 : -1;
 	}
-	if (!memcmp(name, t->now.name, sizeof(t->now.name)))
-		return set_keys(cipher, mac, &t->now, iv, 0) ? 1 : -1;
+	if (!memcmp(name, t->now.name, sizeof(t->now.name))) {
+		/* A TLS 1.3 ticket is used once (RFC 8446 appendix C.4): another must follow. */
+		int good = SSL_version(ssl) == TLS1_3_VERSION ? 2 : 1;
+
+		return set_keys(cipher, mac, &t->now, iv, 0) ? good : -1;
+	}
 	if (t->has_former && !memcmp(name, t->former.name, sizeof(t->former.name)))
 		return set_keys(cipher, mac, &t->former, iv, 0) ? 2 : -1;
 	return 0;

@@ -88,6 +88,10 @@ egret_down() {
 	if [ -d "$E_PIN" ] && [ -x "$EGRETD" ]; then
 		node "$EGRETD" --uninstall --run-dir "$E_DIR/run" --pin-dir "$E_PIN" > "$T_RUN/uninstall.log" 2>&1 ||
 			sed 's/^/egretd --uninstall: /' "$T_RUN/uninstall.log" >&2
+		if [ -d "$E_PIN" ]; then
+			echo "egret.sh: egretd --uninstall left behind: $(cd "$E_PIN" && find . -type f | tr '\n' ' ')" >&2
+			rm -rf "$E_PIN"
+		fi
 	fi
 }
 T_BEFORE_DOWN+=(egret_down)

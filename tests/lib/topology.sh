@@ -40,6 +40,7 @@ t_sweep_stale() {
 		kill -0 "$pid" 2>/dev/null && continue
 		t_kill_namespace "$ns"
 		ip netns del "$ns" 2>/dev/null || true
+		rm -rf "/tmp/$1-$pid".?????? "/sys/fs/bpf/egret-test/$1-$pid"
 	done
 }
 

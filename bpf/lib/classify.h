@@ -274,8 +274,9 @@ static __always_inline void judge_unknown(struct eg_scene *s)
 		return;
 	}
 	decide(s, EG_ACTION_DROP, EG_REASON_UNKNOWN_POD);
+	/* The clock here is a tick coarse: `since` may lie ahead of it. */
 	if ((s->pod_flags & EG_POD_UNKNOWN_DENY) || cfg->unknown_pods == 2 ||
-	    s->now_ns - since > cfg->hold_grace_ns)
+	    (s->now_ns > since && s->now_ns - since > cfg->hold_grace_ns))
 		s->decision.action = EG_ACTION_RESET;
 }
 

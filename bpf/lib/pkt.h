@@ -103,7 +103,9 @@ static __always_inline int eg_address_equal(const struct eg_address *a, const st
 	       a->word_be[2] == b->word_be[2] && a->word_be[3] == b->word_be[3];
 }
 
-/* TCP and UDP headers at `cursor`. `left` is what the IP header says is left; 0: unknown. */
+#define EG_LEFT_UNKNOWN 0xffffffffu /* BIG TCP: the length in the IP header is 0 */
+
+/* TCP and UDP headers at `cursor`. `left` is what the IP header says is left. */
 static __always_inline int parse_transport(void *data, void *cursor, void *end, __u32 left,
 					   struct eg_packet *p)
 {
@@ -124,10 +126,10 @@ static __always_inline int parse_transport(void *data, void *cursor, void *end, 
 		p->acknowledged = bpf_ntohl(tcp->ack_seq);
 		p->flags |= EG_PACKET_PORTS;
 		p->payload_offset = p->l4_offset + header;
-		if (header < sizeof(*tcp) || (left && left < header))
+		if (header < sizeof(*tcp) || left < header)
 			p->defect = EG_REASON_UNPARSEABLE;
-		else
-			p->payload_length = left ? left - header : 0;
+		else if (left != EG_LEFT_UNKNOWN)
+			p->payload_length = left - header;
 		return 0;
 	}
 	if (p->protocol == IPPROTO_UDP) {
@@ -141,10 +143,10 @@ static __always_inline int parse_transport(void *data, void *cursor, void *end, 
 		p->destination_port_be = udp->dest;
 		p->flags |= EG_PACKET_PORTS;
 		p->payload_offset = p->l4_offset + sizeof(*udp);
-		if (left && left < sizeof(*udp))
+		if (left < sizeof(*udp))
 			p->defect = EG_REASON_UNPARSEABLE;
-		else
-			p->payload_length = left ? left - (__u32)sizeof(*udp) : 0;
+		else if (left != EG_LEFT_UNKNOWN)
+			p->payload_length = left - (__u32)sizeof(*udp);
 	}
 	return 0;
 }
@@ -221,11 +223,7 @@ static __always_inline int parse_ip4(void *data, void *cursor, void *end, struct
 		p->flags |= EG_PACKET_LATER_FRAGMENT;
 		return 0;
 	}
-	left = total ? total - header : 0;
-	if (total && !left) {
-		p->defect = EG_REASON_UNPARSEABLE;
-		return 0;
-	}
+	left = total ? total - header : EG_LEFT_UNKNOWN;
 	return parse_transport(data, cursor + (header & 63), end, left, p);
 }
 
@@ -296,12 +294,12 @@ static __always_inline int parse_ip6(void *data, void *cursor, void *end, struct
 		p->l4_offset += size;
 	}
 	start = p->l4_offset - start;
-	if (is_extension(p->protocol) || (left && start >= left)) {
+	if (is_extension(p->protocol) || (left && start > left)) {
 		p->defect = EG_REASON_UNPARSEABLE;
 		return 0;
 	}
 	return parse_transport(data, data + (p->l4_offset & EG_OFFSET_MASK), end,
-			       left ? left - start : 0, p);
+			       left ? left - start : EG_LEFT_UNKNOWN, p);
 }
 
 /*

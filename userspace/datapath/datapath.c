@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening, adopting and closing: the order in which the other files of this room act. */
+#include "datapath/datapath.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "datapath/internal.h"
+
+void eg_datapath_note(struct eg_datapath *d, const char *format, ...)
+{
+	size_t n = strlen(d->notes);
+	va_list ap;
+
+	if (n + 2 >= sizeof(d->notes))
+		return;
+	if (n)
+		d->notes[n++] = '\n';
+	va_start(ap, format);
+	vsnprintf(d->notes + n, sizeof(d->notes) - n, format, ap);
+	va_end(ap);
+}
+
+void eg_datapath_notice(struct eg_datapath *d, const char *format, ...)
+{
+	char line[600];
+	va_list ap;
+
+	if (!d->o.calls.notice)
+		return;
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	d->o.calls.notice(d->o.calls.context, line);
+}
+
+const char *eg_datapath_notes(const struct eg_datapath *d)
+{
+	return d->notes;
+}
+
+bool eg_datapath_adopted(const struct eg_datapath *d)
+{
+	return d->adopted;
+}
+
+void eg_options_defaults(struct eg_datapath_options *o)
+{
+	if (!o->pin_dir)
+		o->pin_dir = EG_PIN_DIR;
+	if (!o->mode)
+		o->mode = EG_MODE_NETNS;
+	if (!o->worker_count)
+		o->worker_count = 1;
+	if (!o->heartbeat_max_ms)
+		o->heartbeat_max_ms = 1000;
+	if (!o->down_grace_ms)
+		o->down_grace_ms = 10000;
+	if (!o->hold_grace_ms)
+		o->hold_grace_ms = 10000;
+	if (!o->learned_grace_ms)
+		o->learned_grace_ms = 3600000;
+	if (!o->namespace_path)
+		o->namespace_path = "/run/netns/egret";
+	if (!o->host_link)
+		o->host_link = "egret0";
+	if (!o->agent_link)
+		o->agent_link = "egret1";
+	if (!o->mark && !o->mark_mask) {
+		o->mark = 0x45670000;
+		o->mark_mask = 0xffff0000;
+	}
+	if (!o->mark_table)
+		o->mark_table = 17767;
+}
+
+static int check_options(const struct eg_datapath_options *o, struct eg_error *error)
+{
+	const char *const names[] = {o->host_link, o->agent_link};
+
+	if (o->mode != EG_MODE_NETNS && o->mode != EG_MODE_MARK)
+		return eg_error_set(error, -EINVAL, "mode %d: expected netns or mark", (int)o->mode);
+	if (o->worker_count > EG_MAX_WORKERS)
+		return eg_error_set(error, -EINVAL, "%u workers: at most %d are possible",
+				    o->worker_count, EG_MAX_WORKERS);
+	if (o->unknown_pods > 2)
+		return eg_error_set(error, -EINVAL, "unknown pods: expected hold, allow or deny");
+	if (o->mode == EG_MODE_MARK && (!o->mark || (o->mark & ~o->mark_mask)))
+		return eg_error_set(error, -EINVAL, "mark 0x%x: expected one that is not 0 and within "
+				    "its mask 0x%x", o->mark, o->mark_mask);
+	if (o->guard_host_deny && !o->agent_cgroup)
+		return eg_error_set(error, -EINVAL,
+				    "guard_host: deny needs to tell the agent from other processes of the "
+				    "node by its cgroup v2, and this process is in none of its own: run "
+				    "it in a cgroup v2 (systemd and Kubernetes do), or use guard_host: "
+				    "allow");
+	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++)
+		if (!names[i][0] || strlen(names[i]) > 15 || strchr(names[i], '/'))
+			return eg_error_set(error, -EINVAL, "link name \"%s\": expected 1 to 15 "
+					    "characters without /", names[i]);
+	return 0;
+}
+
+/* Copies what the caller's options point to. -ENOMEM. */
+static int copy_options(struct eg_datapath *d, const struct eg_datapath_options *options)
+{
+	struct eg_address *resolvers;
+
+	d->o = *options;
+	eg_options_defaults(&d->o);
+	d->pin_dir = strdup(d->o.pin_dir);
+	d->namespace_path = strdup(d->o.namespace_path);
+	d->host_link = strdup(d->o.host_link);
+	d->agent_link = strdup(d->o.agent_link);
+	d->link_prefix = d->o.link_prefix ? strdup(d->o.link_prefix) : NULL;
+	d->uplinks = calloc(d->o.uplink_count + 1, sizeof(*d->uplinks));
+	d->xdp = calloc(d->o.xdp_count + 1, sizeof(*d->xdp));
+	resolvers = calloc(d->o.resolver_count + 1, sizeof(*resolvers));
+	d->o.resolvers = resolvers;
+	if (!d->pin_dir || !d->namespace_path || !d->host_link || !d->agent_link || !d->uplinks ||
+	    !d->xdp || !resolvers || (d->o.link_prefix && !d->link_prefix))
+		return -ENOMEM;
+	for (size_t i = 0; i < d->o.uplink_count; i++)
+		if (!(d->uplinks[i] = strdup(options->uplinks[i])))
+			return -ENOMEM;
+	for (size_t i = 0; i < d->o.xdp_count; i++) {
+		d->xdp[i] = options->xdp[i];
+		d->xdp[i].name = strdup(options->xdp[i].name);
+		if (!d->xdp[i].name)
+			return -ENOMEM;
+	}
+	if (d->o.resolver_count)
+		memcpy(resolvers, options->resolvers, d->o.resolver_count * sizeof(*resolvers));
+	return 0;
+}
+
+static void free_options(struct eg_datapath *d)
+{
+	for (size_t i = 0; d->uplinks && i < d->o.uplink_count; i++)
+		free(d->uplinks[i]);
+	for (size_t i = 0; d->xdp && i < d->o.xdp_count; i++)
+		free((void *)(uintptr_t)d->xdp[i].name);
+	free(d->uplinks);
+	free(d->xdp);
+	free((void *)(uintptr_t)d->o.resolvers);
+	free(d->pin_dir);
+	free(d->namespace_path);
+	free(d->host_link);
+	free(d->agent_link);
+	free(d->link_prefix);
+}
+
+static struct eg_datapath *create(void)
+{
+	struct eg_datapath *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->lock = d->epoll = d->agent_netns = -1;
+	for (int i = 0; i < EG_PROGRAM_COUNT; i++)
+		d->program[i] = -1;
+	for (int i = 0; i < EG_MAP_COUNT; i++)
+		d->map[i] = -1;
+	for (int i = 0; i < EG_MAX_WORKERS; i++)
+		d->listener[i] = -1;
+	return d;
+}
+
+static int attach_agent(struct eg_datapath *d, struct eg_error *error)
+{
+	struct eg_link *l;
+
+	if (d->o.mode == EG_MODE_MARK) {
+		EG_CLEANUP_FD int self = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+		if (self < 0)
+			return eg_error_set(error, -errno, "cannot open /proc/self/ns/net: %s",
+					    strerror(errno));
+		return eg_attach_netns(d, self, error);
+	}
+	l = eg_links_get(d, d->agent_ifindex);
+	if (!l)
+		return eg_error_set(error, -ENOMEM, "out of memory");
+	l->roles |= EG_ROLE_AGENT;
+	return eg_links_attach(d, l, error);
+}
+
+static int open_all(struct eg_datapath *d, const struct eg_datapath_options *options,
+		    struct eg_error *error)
+{
+	int r = copy_options(d, options);
+
+	if (r)
+		return eg_error_set(error, r, "out of memory");
+	r = check_options(&d->o, error);
+	if (r)
+		return r;
+	d->netlink = eg_netlink_open();
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!d->netlink || d->epoll < 0)
+		return eg_error_set(error, -errno, "cannot open netlink or epoll: %s", strerror(errno));
+	r = eg_load_pin_dir(d, error);
+	if (!r)
+		r = eg_load_all(d, error);
+	if (!r)
+		r = eg_mapsync_open(d, error);
+	if (!r)
+		r = eg_load_replace(d, error);
+	if (!r)
+		r = d->o.mode == EG_MODE_NETNS ? eg_namespace_open(d, error)
+					       : eg_mark_open(d, error);
+	if (!r)
+		r = attach_agent(d, error);
+	if (!r)
+		r = eg_links_open(d, error);
+	if (!r)
+		r = eg_events_open(d, error);
+	return r;
+}
+
+int eg_datapath_open(const struct eg_datapath_options *options, struct eg_datapath **out,
+		     struct eg_error *error)
+{
+	struct eg_datapath *d = create();
+	int r;
+
+	if (!d)
+		return eg_error_set(error, -ENOMEM, "out of memory");
+	r = open_all(d, options, error);
+	if (r) {
+		if (d->lock >= 0 && !d->adopted)
+			eg_load_undo(d);
+		eg_datapath_close(d);
+		return r;
+	}
+	*out = d;
+	return 0;
+}
+
+void eg_datapath_close(struct eg_datapath *d)
+{
+	if (!d)
+		return;
+	eg_events_close(d);
+	eg_links_close(d);
+	eg_mapsync_close(d);
+	for (size_t i = 0; i < d->listener_count; i++)
+		eg_fd_close(&d->listener[i]);
+	eg_netlink_close(d->agent_netlink);
+	eg_netlink_close(d->netlink);
+	eg_fd_close(&d->agent_netns);
+	eg_load_close(d);
+	eg_fd_close(&d->epoll);
+	free_options(d);
+	free(d);
+}
+
+/* Filters of clsact that somebody deleted with their qdisc are put back; TCX survives that. */
+static void check_filters(struct eg_datapath *d)
+{
+	for (size_t i = 0; i < d->link_count; i++) {
+		struct eg_link *l = &d->links[i];
+		struct eg_error error;
+		uint32_t lost = 0;
+
+		for (unsigned int p = 0; p < EG_PROGRAM_COUNT; p++)
+			if (l->attached & 1U << p && !eg_attach_holds(d, (enum eg_program_id)p, l->ifindex))
+				lost |= 1U << p;
+		if (!lost)
+			continue;
+		l->attached &= ~lost;
+		if (!eg_links_attach(d, l, &error))
+			eg_datapath_notice(d, "link %s had lost Egret's programs; they are attached again",
+					   l->name);
+		else
+			eg_datapath_notice(d, "link %s has lost Egret's programs: %s", l->name,
+					   error.text);
+	}
+}
+
+int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error)
+{
+	int r = eg_mapsync_sweep(d, error);
+
+	check_filters(d);
+	return r;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share. Private to it; one thread. */
+#ifndef EGRET_DATAPATH_INTERNAL_H
+#define EGRET_DATAPATH_INTERNAL_H
+
+#include "datapath/datapath.h"
+#include "datapath/netlink.h"
+
+struct bpf_object;
+struct ring_buffer;
+
+/* Shared maps: the index of eg_map_table, which has name, type and sizes of each. */
+enum eg_map_id {
+	EG_MAP_PODS,
+	EG_MAP_POD_LINKS,
+	EG_MAP_DESTINATIONS4,
+	EG_MAP_DESTINATIONS6,
+	EG_MAP_LEARNED,
+	EG_MAP_LEARNED_COUNT,
+	EG_MAP_VERDICTS,
+	EG_MAP_FLOWS,
+	EG_MAP_WATCHED_NAMES,
+	EG_MAP_RESOLVERS,
+	EG_MAP_LISTENERS,
+	EG_MAP_COUNTERS,
+	EG_MAP_CONFIG,
+	EG_MAP_EVENTS,
+	EG_MAP_EVENT_RATE,
+	EG_MAP_COUNT,
+};
+
+struct eg_map_shape {
+	const char *name;
+	uint32_t type; /* enum bpf_map_type */
+	uint32_t key_bytes, value_bytes;
+};
+extern const struct eg_map_shape eg_map_table[EG_MAP_COUNT];
+
+/* Programs: the index of eg_program_table. */
+enum eg_program_id {
+	EG_PROGRAM_EGRESS_TC,
+	EG_PROGRAM_REPLY_TC,
+	EG_PROGRAM_DNS_TC,
+	EG_PROGRAM_SNI_TC,
+	EG_PROGRAM_GUARD_TC,
+	EG_PROGRAM_CLASSIFY_XDP,
+	EG_PROGRAM_GUARD_XDP,
+	EG_PROGRAM_LISTENER_LOOKUP,
+	EG_PROGRAM_COUNT,
+};
+
+enum eg_hook_kind { EG_KIND_INGRESS, EG_KIND_EGRESS, EG_KIND_XDP, EG_KIND_NETNS };
+
+struct eg_program_shape {
+	const char *name; /* of the program, its file and its pin */
+	enum eg_hook_kind kind;
+	bool required;
+	uint8_t order;	     /* handle of the clsact filter; smaller ones run first */
+	const char *without; /* what is lost when it does not load */
+	const void *(*elf)(size_t *bytes); /* NULL: not in this build */
+};
+extern const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT];
+
+/* Why this datapath is attached to a link. */
+enum eg_link_role {
+	EG_ROLE_POD = 1 << 0,
+	EG_ROLE_UPLINK = 1 << 1,
+	EG_ROLE_XDP = 1 << 2,
+	EG_ROLE_AGENT = 1 << 3, /* the host end of the agent's veth */
+};
+
+struct eg_link {
+	uint32_t ifindex;
+	uint8_t roles;		/* enum eg_link_role: wanted */
+	uint32_t attached;	/* bit per enum eg_program_id: attached by this process */
+	enum eg_xdp_mode xdp;
+	bool xdp_uplink;
+	char name[16];
+};
+
+/* One destination that user space keeps: the whole of destinations4/6 is made from these. */
+struct eg_place {
+	struct eg_address address;
+	uint8_t bits; /* 0..128, of the mapped form */
+	struct eg_destination value;
+	bool stale; /* the last policy does not have it */
+};
+
+/* A watched name, or one that only has its number yet. */
+struct eg_known_name {
+	uint64_t hash;
+	struct eg_name name;
+	bool watched; /* in watched_names */
+	bool stale;   /* the last policy does not have it */
+};
+
+struct eg_datapath {
+	struct eg_datapath_options o; /* strings owned, below */
+	char *pin_dir, *namespace_path, *host_link, *agent_link, *link_prefix;
+	char **uplinks;
+	struct eg_xdp_link *xdp;
+	int lock;     /* the pin directory, flocked */
+	bool adopted; /* pins of an earlier start were there */
+	bool tcx;
+	char notes[8192];
+
+	struct bpf_object *object[EG_PROGRAM_COUNT];
+	int program[EG_PROGRAM_COUNT]; /* borrowed from object; -1 */
+	int map[EG_MAP_COUNT];	       /* owned; -1 */
+	struct eg_config *config;      /* mapped */
+
+	struct nl_sock *netlink;       /* node's namespace */
+	struct nl_sock *agent_netlink; /* agent's namespace; NULL in mark mode */
+	int agent_netns;	       /* -1 in mark mode */
+	uint32_t agent_ifindex;	       /* host end */
+	int listener[EG_MAX_WORKERS];
+	size_t listener_count;
+
+	struct nl_sock *link_watch;
+	struct eg_link *links;
+	size_t link_count, link_room;
+	int epoll; /* link_watch and ring */
+	struct ring_buffer *ring;
+	unsigned int ring_count; /* events of this call */
+
+	struct eg_place *places;
+	size_t place_count, place_room;
+	uint32_t next_name_id, next_pod_id, next_policy_id;
+	struct eg_known_name *names;
+	size_t name_count, name_room;
+	struct eg_verdict_key *stale_verdicts;
+	size_t stale_verdict_count;
+};
+
+void eg_datapath_note(struct eg_datapath *d, const char *format, ...) EG_PRINTF(2, 3);
+/* Calls calls.notice if there is one. */
+void eg_datapath_notice(struct eg_datapath *d, const char *format, ...) EG_PRINTF(2, 3);
+
+/* load.c: pins, maps, programs. */
+int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+int eg_load_all(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* Puts the new programs into the links that are pinned; pins the programs. */
+int eg_load_replace(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+void eg_load_close(struct eg_datapath *d);
+/* Removes what this open() pinned, when it was the first. */
+void eg_load_undo(struct eg_datapath *d);
+/* 0 when the pinned map fd has the shape of the table; else -EEXIST and a sentence. */
+int eg_load_check_shape(int fd, const struct eg_map_shape *shape, const char *path,
+			struct eg_error *error) EG_MUST;
+
+/* attach.c: one program on one link. Bits of an attached link are the caller's to keep. */
+int eg_attach(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex,
+	      enum eg_xdp_mode xdp, struct eg_error *error) EG_MUST;
+int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error) EG_MUST;
+/* Only what this pin directory attached. Harmless when it is not. */
+void eg_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex);
+/* True when the link's program of ours is where it was put (clsact: the filter is there). */
+bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
+bool eg_tcx_supported(int program_fd);
+
+/* A pin in links/: "egress_tc.17" (a link), "egress_tc.17.tc" (a clsact filter: its program),
+ * "qdisc.17" (a clsact qdisc that is ours). */
+struct eg_pin_name {
+	enum eg_program_id program; /* EG_PROGRAM_COUNT for a qdisc */
+	uint32_t ifindex;
+	bool clsact;
+};
+bool eg_pin_name_parse(const char *name, struct eg_pin_name *out);
+/* The fields of bpf_link_info that matter; -errno. *ifindex is 0 when the device is gone. */
+int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex) EG_MUST;
+
+/* namespace.c, mark.c, listeners.c */
+int eg_namespace_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+int eg_namespace_remove(const char *path, const char *host_link, struct eg_error *error) EG_MUST;
+/* Runs f in the network namespace netns_fd, on a thread of its own. */
+int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
+		      struct eg_error *error) EG_MUST;
+int eg_mark_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) EG_MUST;
+
+/* links.c */
+int eg_links_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+int eg_links_events(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+void eg_links_close(struct eg_datapath *d);
+struct eg_link *eg_links_find(struct eg_datapath *d, uint32_t ifindex);
+/* Finds or makes. NULL: out of memory. */
+struct eg_link *eg_links_get(struct eg_datapath *d, uint32_t ifindex);
+/* Attaches what the roles want and is not attached. */
+int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *error) EG_MUST;
+void eg_links_drop(struct eg_datapath *d, struct eg_link *l);
+
+/* events.c */
+int eg_events_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+void eg_events_close(struct eg_datapath *d);
+
+/* mapsync.c */
+int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+void eg_mapsync_close(struct eg_datapath *d);
+int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex);
+/* places.c: destinations. */
+/* Adds or renews. 0, -ENOMEM, -ENOSPC: the map is full. */
+int eg_places_add(struct eg_datapath *d, const struct eg_place *p) EG_MUST;
+/* The first error, after trying all. */
+int eg_places_remove_if(struct eg_datapath *d, bool (*f)(void *context, const struct eg_place *p),
+			void *context) EG_MUST;
+/* True when the longest prefix of the policy or the node that holds it says "excluded". */
+bool eg_places_excluded(const struct eg_datapath *d, const struct eg_address *a);
+/* Loopback, link-local, multicast, unspecified and embedded forms: never governed by a name. */
+bool eg_address_never_governed(const struct eg_address *a);
+/* True when the first `bits` bits are equal. */
+bool eg_address_in(const struct eg_address *a, const struct eg_address *prefix, unsigned int bits);
+/* Clears all but the first `bits` bits. */
+void eg_address_mask(struct eg_address *a, unsigned int bits);
+
+/* datapath.c */
+void eg_options_defaults(struct eg_datapath_options *o);
+
+/* pods.c */
+int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error) EG_MUST;
+void eg_pods_forget(struct eg_datapath *d, uint32_t ifindex);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Removing every trace: what is attached, what is pinned, what was made. */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "datapath/internal.h"
+
+#define BPF_FS_MAGIC_NUMBER 0xcafe4a11
+
+/* Detaches what the pins in links/ tell of. */
+static int detach_all(const char *pin_dir, struct eg_error *error)
+{
+	struct eg_pin_name pin;
+	char path[600];
+	struct dirent *e;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/links", pin_dir);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0
+				       : eg_error_set(error, -errno, "cannot read %s: %s", path,
+						      strerror(errno));
+	while ((e = readdir(dir))) {
+		if (!eg_pin_name_parse(e->d_name, &pin) || pin.program == EG_PROGRAM_COUNT)
+			continue;
+		eg_detach(pin_dir, pin.program, pin.ifindex);
+	}
+	closedir(dir);
+	return 0;
+}
+
+/* Files of one directory of the bpffs, then the directory. Only names that this program makes. */
+static int remove_dir(const char *path, bool (*is_ours)(const char *name), struct eg_error *error)
+{
+	DIR *dir = opendir(path);
+	struct dirent *e;
+	char file[600];
+	int r = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0
+				       : eg_error_set(error, -errno, "cannot read %s: %s", path,
+						      strerror(errno));
+	while ((e = readdir(dir))) {
+		if (e->d_name[0] == '.' || !is_ours(e->d_name))
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
+		if (unlink(file) && errno != ENOENT && !r)
+			r = eg_error_set(error, -errno, "cannot remove %s: %s", file, strerror(errno));
+	}
+	closedir(dir);
+	if (!r && rmdir(path) && errno != ENOENT)
+		r = eg_error_set(error, -errno, "cannot remove the directory %s: %s", path,
+				 strerror(errno));
+	return r;
+}
+
+static bool is_link(const char *name)
+{
+	struct eg_pin_name pin;
+
+	return eg_pin_name_parse(name, &pin);
+}
+
+static bool is_program(const char *name)
+{
+	for (int i = 0; i < EG_PROGRAM_COUNT; i++)
+		if (!strcmp(name, eg_program_table[i].name))
+			return true;
+	return false;
+}
+
+static bool is_map(const char *name)
+{
+	for (int i = 0; i < EG_MAP_COUNT; i++)
+		if (!strcmp(name, eg_map_table[i].name))
+			return true;
+	return false;
+}
+
+static int remove_pins(const char *pin_dir, struct eg_error *error)
+{
+	struct statfs fs;
+	char path[300];
+	int r;
+
+	if (statfs(pin_dir, &fs))
+		return errno == ENOENT ? 0
+				       : eg_error_set(error, -errno, "cannot look at %s: %s", pin_dir,
+						      strerror(errno));
+	if (fs.f_type != BPF_FS_MAGIC_NUMBER)
+		return eg_error_set(error, -EINVAL, "%s is not on a bpffs: nothing is removed there",
+				    pin_dir);
+	r = detach_all(pin_dir, error);
+	snprintf(path, sizeof(path), "%s/links", pin_dir);
+	if (!r)
+		r = remove_dir(path, is_link, error);
+	snprintf(path, sizeof(path), "%s/programs", pin_dir);
+	if (!r)
+		r = remove_dir(path, is_program, error);
+	if (!r)
+		r = remove_dir(pin_dir, is_map, error);
+	/* /sys/fs/bpf/egret itself, when nothing else is in it. */
+	if (!r && !strcmp(pin_dir, EG_PIN_DIR) && rmdir(EG_PIN_ROOT) && errno != ENOENT &&
+	    errno != ENOTEMPTY)
+		r = eg_error_set(error, -errno, "cannot remove %s: %s", EG_PIN_ROOT, strerror(errno));
+	return r;
+}
+
+int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_error *error)
+{
+	struct eg_datapath_options o = *options;
+	struct eg_error first;
+	int r, result;
+
+	eg_options_defaults(&o);
+	/* Programs first, then where they lead to. Both modes: an earlier start may have had the other. */
+	result = remove_pins(o.pin_dir, error);
+	r = eg_namespace_remove(o.namespace_path, o.host_link, &first);
+	if (r && !result) {
+		result = r;
+		if (error)
+			*error = first;
+	}
+	r = eg_mark_remove(&o, &first);
+	if (r && !result) {
+		result = r;
+		if (error)
+			*error = first;
+	}
+	return result;
+}

@@ -38,7 +38,8 @@ struct eg_credential_set;
  * i. One that is missing or not valid leaves that index empty, with a reason: the other
  * credentials work. 0 and *out with one reference, or -ENOMEM.
  */
-int eg_credential_set_create(const int *memfds, size_t count, struct eg_credential_set **out) EG_MUST;
+int eg_credential_set_create(const int *memfds, size_t count,
+			     struct eg_credential_set **out) EG_MUST;
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s);
 void eg_credential_set_unref(struct eg_credential_set *s);
 

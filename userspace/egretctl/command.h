@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * egretctl: one command a file, `int eg_cmd_<name>(int argc, char **argv)`; argv[0] is the command's
- * name. A command prints its answer on stdout (one JSON document with --json), what went wrong on
- * stderr, and returns one of the codes below. `--help` prints its own usage on stdout and returns
- * EG_EXIT_OK. None ever prints a secret. main.c lists them; a command is listed there once.
+ * egretctl: one command a file, `int eg_cmd_<name>(int argc, char **argv)`; argv[0] is the
+ * command's name. A command prints its answer on stdout (one JSON document with --json), what went
+ * wrong on stderr, and returns one of the codes below. `--help` prints its own usage on stdout and
+ * returns EG_EXIT_OK. None ever prints a secret. main.c lists them; a command is listed there once.
  */
 #ifndef EGRET_EGRETCTL_COMMAND_H
 #define EGRET_EGRETCTL_COMMAND_H
@@ -30,7 +30,8 @@ int eg_cmd_doctor(int argc, char **argv);  /* doctor.c */
 int eg_usage_error(const char *command, const char *format, ...) EG_PRINTF(2, 3);
 /* Reads a whole regular file (or "-": stdin) of at most max_bytes into *out, NUL-terminated; the
  * caller frees out->p. 0 or -errno with *e naming the file. */
-int eg_read_file(const char *path, size_t max_bytes, struct eg_str *out, struct eg_error *e) EG_MUST;
+int eg_read_file(const char *path, size_t max_bytes, struct eg_str *out,
+		 struct eg_error *e) EG_MUST;
 /* Writes all of b to stdout. EG_EXIT_OK, or EG_EXIT_USAGE when it could not be written. */
 int eg_print(const struct eg_buf *b);
 

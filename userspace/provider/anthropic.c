@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Anthropic's Messages API. Paths: Anthropic's API reference and SDK. What is not here is refused as
- * an unknown operation.
+ * Anthropic's Messages API. Paths: Anthropic's API reference and SDK. What is not here is refused
+ * as an unknown operation.
  */
 #include "provider/vendor.h"
 
 #include "base/log.h"
 
-#define ANTHROPIC(i, n, c, ...) \
-	{.id = (i), .name = (n), .class = (c), .dialect = EG_DIALECT_ANTHROPIC, \
-	 .gen_ai_operation = "", __VA_ARGS__}
+#define ANTHROPIC(i, n, c, ...)                                                        \
+	{                                                                              \
+		.id = (i), .name = (n), .class = (c), .dialect = EG_DIALECT_ANTHROPIC, \
+		.gen_ai_operation = "", __VA_ARGS__                                    \
+	}
 
-static const struct eg_operation messages = {
-	.id = EG_OP_MESSAGES, .name = "messages", .gen_ai_operation = "chat",
-	.dialect = EG_DIALECT_ANTHROPIC, .class = EG_CLASS_INFERENCE, .json_body = true,
-	.model_in_body = true, .streams = true, .may_hold_state = true};
-static const struct eg_operation complete = {
-	.id = EG_OP_COMPLETE, .name = "complete", .gen_ai_operation = "text_completion",
-	.dialect = EG_DIALECT_ANTHROPIC, .class = EG_CLASS_INFERENCE, .json_body = true,
-	.model_in_body = true, .streams = true};
-static const struct eg_operation count_tokens = ANTHROPIC(
-	EG_OP_COUNT_TOKENS, "messages.count_tokens", EG_CLASS_METADATA, .json_body = true,
-	.model_in_body = true, .may_hold_state = true);
+static const struct eg_operation messages = {.id = EG_OP_MESSAGES,
+					     .name = "messages",
+					     .gen_ai_operation = "chat",
+					     .dialect = EG_DIALECT_ANTHROPIC,
+					     .class = EG_CLASS_INFERENCE,
+					     .json_body = true,
+					     .model_in_body = true,
+					     .streams = true,
+					     .may_hold_state = true};
+static const struct eg_operation complete = {.id = EG_OP_COMPLETE,
+					     .name = "complete",
+					     .gen_ai_operation = "text_completion",
+					     .dialect = EG_DIALECT_ANTHROPIC,
+					     .class = EG_CLASS_INFERENCE,
+					     .json_body = true,
+					     .model_in_body = true,
+					     .streams = true};
+static const struct eg_operation count_tokens =
+	ANTHROPIC(EG_OP_COUNT_TOKENS, "messages.count_tokens", EG_CLASS_METADATA, .json_body = true,
+		  .model_in_body = true, .may_hold_state = true);
 static const struct eg_operation models =
 	ANTHROPIC(EG_OP_MODELS, "models", EG_CLASS_METADATA, .json_body = false);
 static const struct eg_operation models_one =

@@ -36,9 +36,14 @@ static size_t string_length(struct eg_str s)
 static bool names_state(struct eg_str key)
 {
 	static const struct eg_str keys[] = {
-		EG_STR("file_id"),	       EG_STR("file_ids"),     EG_STR("vector_store_id"),
-		EG_STR("vector_store_ids"),    EG_STR("container"),    EG_STR("container_id"),
-		EG_STR("previous_response_id"), EG_STR("conversation"),
+		EG_STR("file_id"),
+		EG_STR("file_ids"),
+		EG_STR("vector_store_id"),
+		EG_STR("vector_store_ids"),
+		EG_STR("container"),
+		EG_STR("container_id"),
+		EG_STR("previous_response_id"),
+		EG_STR("conversation"),
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(keys); i++)
@@ -47,8 +52,8 @@ static bool names_state(struct eg_str key)
 	return false;
 }
 
-/* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any name
- * may occur and means nothing to the provider. */
+/* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any
+ * name may occur and means nothing to the provider. */
 static bool is_opaque(struct eg_str key, bool anthropic)
 {
 	return eg_str_eq(key, EG_STR("parameters")) || eg_str_eq(key, EG_STR("input_schema")) ||
@@ -113,9 +118,10 @@ static int find_state(struct reader *r, struct eg_str s)
 		text = (struct eg_str){s.p + i, n};
 		i += n;
 		if (memchr(text.p, '\\', text.n)) {
-			/* Long strings with escapes are contents; no name we look for is long even if
-			 * every byte of it is written \uXXXX. */
-			text = text.n <= 6 * 32 ? eg_json_string(r->arena, text) : (struct eg_str){"", 0};
+			/* Long strings with escapes are contents; no name we look for is long even
+			 * if every byte of it is written \uXXXX. */
+			text = text.n <= 6 * 32 ? eg_json_string(r->arena, text)
+						: (struct eg_str){"", 0};
 			if (!text.p)
 				return -ENOMEM;
 		} else {
@@ -162,8 +168,9 @@ static bool top_level_state(struct reader *r, const struct eg_json_member *m)
 	if (names_state(m->key))
 		return !is_nothing(m->raw);
 	/* A background response is kept until it is fetched; a prompt is stored by its id. */
-	return responses && ((eg_str_eq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
-			     eg_str_eq(m->key, EG_STR("prompt")));
+	return responses &&
+	       ((eg_str_eq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
+		eg_str_eq(m->key, EG_STR("prompt")));
 }
 
 static int member(void *ctx, const struct eg_json_member *m)

@@ -31,8 +31,14 @@ struct known_host {
 	struct eg_str base_path;
 };
 
-#define OPENAI(host, path)    {EG_STR(host), EG_DIALECT_OPENAI, EG_STR(path)}
-#define ANTHROPIC(host, path) {EG_STR(host), EG_DIALECT_ANTHROPIC, EG_STR(path)}
+#define OPENAI(host, path)                                    \
+	{                                                     \
+		EG_STR(host), EG_DIALECT_OPENAI, EG_STR(path) \
+	}
+#define ANTHROPIC(host, path)                                    \
+	{                                                        \
+		EG_STR(host), EG_DIALECT_ANTHROPIC, EG_STR(path) \
+	}
 
 /* Base URLs of the providers' own SDKs or documentation. */
 static const struct known_host known_hosts[] = {
@@ -64,10 +70,11 @@ static const struct known_host *find_host(struct eg_str host)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(known_hosts); i++) {
 		const struct known_host *k = &known_hosts[i];
 
-		if (k->host.p[0] != '.' ? eg_str_ieq(host, k->host)
-					: dot > 0 && eg_str_ieq((struct eg_str){host.p + dot,
-										host.n - (size_t)dot},
-								k->host))
+		if (k->host.p[0] != '.'
+			    ? eg_str_ieq(host, k->host)
+			    : dot > 0 && eg_str_ieq((struct eg_str){host.p + dot,
+								    host.n - (size_t)dot},
+						    k->host))
 			return k;
 	}
 	return NULL;

@@ -32,8 +32,8 @@ bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name)
 	return v && listed(v->request_headers, v->request_header_count, name);
 }
 
-/* Hop-by-hop (RFC 9110 section 7.6.1), framing, what would change the client's later behaviour towards
- * the provider, and whose account it is. */
+/* Hop-by-hop (RFC 9110 section 7.6.1), framing, what would change the client's later behaviour
+ * towards the provider, and whose account it is. */
 static const struct eg_str refused_response_headers[] = {
 	EG_STR("connection"),
 	EG_STR("keep-alive"),
@@ -102,16 +102,14 @@ const struct eg_str eg_credential_query_keys[] = {
 const size_t eg_credential_query_key_count = EG_ARRAY_SIZE(eg_credential_query_keys);
 
 static const struct eg_str credential_headers[] = {
-	EG_STR("authorization"),  EG_STR("proxy-authorization"),
-	EG_STR("x-api-key"),	  EG_STR("api-key"),
-	EG_STR("x-goog-api-key"), EG_STR("ocp-apim-subscription-key"),
+	EG_STR("authorization"), EG_STR("proxy-authorization"), EG_STR("x-api-key"),
+	EG_STR("api-key"),	 EG_STR("x-goog-api-key"),	EG_STR("ocp-apim-subscription-key"),
 };
 
 /* Words that documentation, tests and this project put where a key is not needed. */
 static const char *const placeholder_words[] = {
-	"placeholder", "dummy", "fake",	   "egret", "unused", "not-needed", "notneeded",
-	"no-key",      "your",	"example", "xxxx",  "0000",   "empty",	    "changeme",
-	"sample",      "mock",
+	"placeholder", "dummy",	  "fake", "egret", "unused", "not-needed", "notneeded", "no-key",
+	"your",	       "example", "xxxx", "0000",  "empty",  "changeme",   "sample",	"mock",
 };
 
 static bool contains_word(struct eg_str s, const char *word)

@@ -7,39 +7,60 @@
 
 #include "base/log.h"
 
-#define OPENAI(i, n, c, ...) \
-	{.id = (i), .name = (n), .class = (c), .dialect = EG_DIALECT_OPENAI, \
-	 .gen_ai_operation = "", __VA_ARGS__}
+#define OPENAI(i, n, c, ...)                                                        \
+	{                                                                           \
+		.id = (i), .name = (n), .class = (c), .dialect = EG_DIALECT_OPENAI, \
+		.gen_ai_operation = "", __VA_ARGS__                                 \
+	}
 #define JSON_MODEL .json_body = true, .model_in_body = true
 
-static const struct eg_operation chat = {
-	.id = EG_OP_CHAT, .name = "chat.completions", .gen_ai_operation = "chat",
-	.dialect = EG_DIALECT_OPENAI, .class = EG_CLASS_INFERENCE,
-	.streams = true, .may_hold_state = true, JSON_MODEL};
-static const struct eg_operation completions = {
-	.id = EG_OP_COMPLETIONS, .name = "completions", .gen_ai_operation = "text_completion",
-	.dialect = EG_DIALECT_OPENAI, .class = EG_CLASS_INFERENCE, .streams = true, JSON_MODEL};
-static const struct eg_operation fim = {
-	.id = EG_OP_FIM, .name = "fim.completions", .gen_ai_operation = "text_completion",
-	.dialect = EG_DIALECT_OPENAI, .class = EG_CLASS_INFERENCE, .streams = true, JSON_MODEL};
-static const struct eg_operation responses = {
-	.id = EG_OP_RESPONSES, .name = "responses", .gen_ai_operation = "chat",
-	.dialect = EG_DIALECT_OPENAI, .class = EG_CLASS_INFERENCE,
-	.streams = true, .may_hold_state = true, JSON_MODEL};
+static const struct eg_operation chat = {.id = EG_OP_CHAT,
+					 .name = "chat.completions",
+					 .gen_ai_operation = "chat",
+					 .dialect = EG_DIALECT_OPENAI,
+					 .class = EG_CLASS_INFERENCE,
+					 .streams = true,
+					 .may_hold_state = true,
+					 JSON_MODEL};
+static const struct eg_operation completions = {.id = EG_OP_COMPLETIONS,
+						.name = "completions",
+						.gen_ai_operation = "text_completion",
+						.dialect = EG_DIALECT_OPENAI,
+						.class = EG_CLASS_INFERENCE,
+						.streams = true,
+						JSON_MODEL};
+static const struct eg_operation fim = {.id = EG_OP_FIM,
+					.name = "fim.completions",
+					.gen_ai_operation = "text_completion",
+					.dialect = EG_DIALECT_OPENAI,
+					.class = EG_CLASS_INFERENCE,
+					.streams = true,
+					JSON_MODEL};
+static const struct eg_operation responses = {.id = EG_OP_RESPONSES,
+					      .name = "responses",
+					      .gen_ai_operation = "chat",
+					      .dialect = EG_DIALECT_OPENAI,
+					      .class = EG_CLASS_INFERENCE,
+					      .streams = true,
+					      .may_hold_state = true,
+					      JSON_MODEL};
 static const struct eg_operation responses_compact =
 	OPENAI(EG_OP_RESPONSES_COMPACT, "responses.compact", EG_CLASS_INFERENCE,
 	       .may_hold_state = true, JSON_MODEL);
 static const struct eg_operation responses_input_tokens =
 	OPENAI(EG_OP_RESPONSES_INPUT_TOKENS, "responses.input_tokens", EG_CLASS_METADATA,
 	       .may_hold_state = true, JSON_MODEL);
-static const struct eg_operation embeddings = {
-	.id = EG_OP_EMBEDDINGS, .name = "embeddings", .gen_ai_operation = "embeddings",
-	.dialect = EG_DIALECT_OPENAI, .class = EG_CLASS_INFERENCE, JSON_MODEL};
+static const struct eg_operation embeddings = {.id = EG_OP_EMBEDDINGS,
+					       .name = "embeddings",
+					       .gen_ai_operation = "embeddings",
+					       .dialect = EG_DIALECT_OPENAI,
+					       .class = EG_CLASS_INFERENCE,
+					       JSON_MODEL};
 static const struct eg_operation moderations =
 	OPENAI(EG_OP_MODERATIONS, "moderations", EG_CLASS_INFERENCE, JSON_MODEL);
-static const struct eg_operation images_generations = OPENAI(
-	EG_OP_IMAGES_GENERATIONS, "images.generations", EG_CLASS_INFERENCE, .streams = true,
-	JSON_MODEL);
+static const struct eg_operation images_generations =
+	OPENAI(EG_OP_IMAGES_GENERATIONS, "images.generations", EG_CLASS_INFERENCE, .streams = true,
+	       JSON_MODEL);
 /* Multipart: the model is a form field, which this version does not read. */
 static const struct eg_operation images_edits =
 	OPENAI(EG_OP_IMAGES_EDITS, "images.edits", EG_CLASS_INFERENCE, .streams = true);
@@ -77,11 +98,11 @@ static const struct eg_operation skills = STATEFUL(EG_OP_SKILLS, "skills");
 static const struct eg_operation chatkit_threads =
 	STATEFUL(EG_OP_CHATKIT_THREADS, "chatkit.threads");
 
-static const struct eg_operation realtime_credentials = OPENAI(
-	EG_OP_REALTIME_CREDENTIALS, "realtime.client_secrets", EG_CLASS_CREDENTIAL,
-	.json_body = false);
-static const struct eg_operation chatkit_sessions = OPENAI(
-	EG_OP_CHATKIT_SESSIONS, "chatkit.sessions", EG_CLASS_CREDENTIAL, .json_body = false);
+static const struct eg_operation realtime_credentials =
+	OPENAI(EG_OP_REALTIME_CREDENTIALS, "realtime.client_secrets", EG_CLASS_CREDENTIAL,
+	       .json_body = false);
+static const struct eg_operation chatkit_sessions =
+	OPENAI(EG_OP_CHATKIT_SESSIONS, "chatkit.sessions", EG_CLASS_CREDENTIAL, .json_body = false);
 static const struct eg_operation api_keys =
 	OPENAI(EG_OP_API_KEYS, "api_keys", EG_CLASS_CREDENTIAL, .json_body = false);
 static const struct eg_operation organization =
@@ -180,11 +201,15 @@ static const struct eg_operation_row rows[] = {
 	{ANY, "/dashboard/**", &organization},
 };
 
-/* SDKs and documentation of OpenAI, Groq, OpenRouter, Fireworks, Z.ai, Gemini's compatible endpoint;
- * the empty one is DeepSeek's and Perplexity's. */
+/* SDKs and documentation of OpenAI, Groq, OpenRouter, Fireworks, Z.ai, Gemini's compatible
+ * endpoint; the empty one is DeepSeek's and Perplexity's. */
 static const struct eg_str base_paths[] = {
-	EG_STR("/v1"),		 EG_STR("/openai/v1"),	 EG_STR("/api/v1"),
-	EG_STR("/inference/v1"), EG_STR("/api/paas/v4"), EG_STR("/v1beta/openai"),
+	EG_STR("/v1"),
+	EG_STR("/openai/v1"),
+	EG_STR("/api/v1"),
+	EG_STR("/inference/v1"),
+	EG_STR("/api/paas/v4"),
+	EG_STR("/v1beta/openai"),
 	EG_STR(""),
 };
 

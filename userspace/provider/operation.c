@@ -137,6 +137,23 @@ const struct eg_operation *eg_operation_by_name(struct eg_str name)
 	return op ? op : by_name(&eg_vendor_anthropic, name);
 }
 
+const struct eg_operation *eg_operation_for_state(const struct eg_operation *op)
+{
+	bool responses = op->id == EG_OP_RESPONSES || op->id == EG_OP_RESPONSES_COMPACT ||
+			 op->id == EG_OP_RESPONSES_INPUT_TOKENS;
+
+	if (op->class == EG_CLASS_STATEFUL)
+		return op;
+	return eg_operation_by_name(responses ? EG_STR("responses.stored") : EG_STR("files"));
+}
+
+enum eg_dialect eg_dialect_of_request(struct eg_str host, struct eg_str path)
+{
+	enum eg_dialect d = eg_dialect_from_host(host);
+
+	return d == EG_DIALECT_NONE ? eg_dialect_from_path(path) : d;
+}
+
 /* A path in no table is given to the dialect whose base path it has, for the form of its error. */
 enum eg_dialect eg_dialect_from_path(struct eg_str path)
 {

@@ -58,6 +58,11 @@ const struct eg_operation *eg_operation_find(enum eg_dialect d, struct eg_str me
 					     struct eg_str path, struct eg_str *rest);
 /* By name, for policy files; NULL when there is none. */
 const struct eg_operation *eg_operation_by_name(struct eg_str name);
+/* The operation that a route must list for a request whose body refers to state
+ * (eg_body_facts.store_or_state): "responses.stored", or "files" for what can only name files. */
+const struct eg_operation *eg_operation_for_state(const struct eg_operation *op);
+/* The dialect of a request: its host's, else its path's. */
+enum eg_dialect eg_dialect_of_request(struct eg_str host, struct eg_str path);
 /* The dialect a client on this path speaks when the host does not tell (gateway address). */
 enum eg_dialect eg_dialect_from_path(struct eg_str path);
 /* A well-known provider host's dialect ("api.openai.com"), or EG_DIALECT_NONE. */

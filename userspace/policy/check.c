@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks of values: against the tables, and of the forms that strings have. */
+#include "policy/source.h"
+
+#include <stdio.h>
+
+static const char *type_name(const json_t *v)
+{
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		break;
+	}
+	return "null";
+}
+
+static bool expect(const struct place *at, const json_t *v, bool right, const char *expected)
+{
+	if (!right)
+		source_error(at, "is %s; expected %s", type_name(v), expected);
+	return right;
+}
+
+static void list_values(char *out, size_t cap, const char *const *values)
+{
+	size_t n = 0;
+
+	*out = '\0';
+	for (size_t i = 0; values[i] && n < cap; i++)
+		n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? ", " : "", values[i]);
+}
+
+static bool in_list(const char *const *list, const char *text)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		if (!strcmp(list[i], text))
+			return true;
+	return false;
+}
+
+static void check_string(const struct place *at, json_t *v, const struct eg_key *k)
+{
+	char allowed[160];
+	size_t limit = k->max_length ? k->max_length : 256;
+
+	if (!expect(at, v, json_is_string(v), "a string"))
+		return;
+	if (json_string_length(v) > limit) {
+		source_error(at, "has %zu bytes; expected at most %zu", json_string_length(v),
+			     limit);
+		return;
+	}
+	if (!json_string_length(v)) {
+		source_error(at, "is empty; expected a string of 1 to %zu bytes", limit);
+		return;
+	}
+	if (!k->values || in_list(k->values, json_string_value(v)))
+		return;
+	list_values(allowed, sizeof(allowed), k->values);
+	if (!strcmp(k->name, "kind") || !strcmp(k->name, "type") || !strcmp(k->name, "version"))
+		source_error(at, "%s \"%.60s\" is not supported by this version; supported: %s",
+			     k->name, json_string_value(v), allowed);
+	else
+		source_error(at, "is \"%.60s\"; expected one of: %s", json_string_value(v),
+			     allowed);
+}
+
+static void check_elements(const struct place *at, json_t *v, const struct eg_key *k)
+{
+	struct eg_key element = {.name = "", .max_length = k->max_length};
+	size_t count = json_is_array(v) ? json_array_size(v) : json_object_size(v);
+	const char *key;
+	json_t *e;
+	size_t i;
+
+	if (count < k->min || (k->max && count > k->max)) {
+		source_error(at, "has %zu elements; expected %llu to %llu", count,
+			     (unsigned long long)k->min, (unsigned long long)k->max);
+		return;
+	}
+	if (json_is_array(v)) {
+		json_array_foreach(v, i, e)
+		{
+			struct place p = place_index(at, i);
+
+			if (k->object)
+				source_check(&p, e, k->object);
+			else
+				check_string(&p, e, &element);
+		}
+		return;
+	}
+	json_object_foreach(v, key, e)
+	{
+		struct place p = place_key(at, key);
+
+		if (k->object)
+			source_check(&p, e, k->object);
+		else
+			check_string(&p, e, &element);
+	}
+}
+
+static void check_value(const struct place *at, json_t *v, const struct eg_key *k)
+{
+	switch (k->type) {
+	case EG_KEY_STRING:
+		check_string(at, v, k);
+		break;
+	case EG_KEY_UINT:
+		if (!json_is_integer(v) || json_integer_value(v) < 0 ||
+		    (uint64_t)json_integer_value(v) < k->min ||
+		    (uint64_t)json_integer_value(v) > k->max)
+			source_error(at, "expected an integer from %llu to %llu",
+				     (unsigned long long)k->min, (unsigned long long)k->max);
+		break;
+	case EG_KEY_BOOL:
+		expect(at, v, json_is_boolean(v), "true or false");
+		break;
+	case EG_KEY_OBJECT:
+		source_check(at, v, k->object);
+		break;
+	case EG_KEY_ARRAY:
+		if (expect(at, v, json_is_array(v), "an array"))
+			check_elements(at, v, k);
+		break;
+	case EG_KEY_MAP:
+		if (expect(at, v, json_is_object(v), "an object"))
+			check_elements(at, v, k);
+		break;
+	}
+}
+
+static const struct eg_key *find_key(const struct eg_key_object *o, const char *name)
+{
+	for (size_t i = 0; i < o->key_count; i++)
+		if (!strcmp(o->keys[i].name, name))
+			return &o->keys[i];
+	return NULL;
+}
+
+static void unknown_key(const struct place *at, const struct eg_key_object *o, const char *name)
+{
+	char known[220];
+	size_t n = 0;
+
+	if (in_list(o->later, name)) {
+		source_key_error(at, "\"%s\" is not supported by this version; remove it", name);
+		return;
+	}
+	for (size_t i = 0; i < o->key_count && n < sizeof(known); i++)
+		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "",
+				      o->keys[i].name);
+	source_key_error(at, "unknown key \"%.60s\"; expected one of: %s", name, known);
+}
+
+bool source_check(const struct place *at, json_t *v, const struct eg_key_object *o)
+{
+	const char *name;
+	json_t *child;
+
+	if (!expect(at, v, json_is_object(v), "an object"))
+		return false;
+	json_object_foreach(v, name, child)
+	{
+		const struct eg_key *k = find_key(o, name);
+		struct place p = place_key(at, name);
+
+		if (k)
+			check_value(&p, child, k);
+		else
+			unknown_key(&p, o, name);
+	}
+	for (size_t i = 0; i < o->key_count; i++)
+		if (o->keys[i].required && !json_object_get(v, o->keys[i].name))
+			source_error(at, "has no \"%s\"; it is required", o->keys[i].name);
+	return true;
+}
+
+const char *source_string(json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s && *s ? s : NULL;
+}
+
+json_t *source_object(json_t *object, const char *key)
+{
+	json_t *v = json_object_get(object, key);
+
+	return json_is_object(v) ? v : NULL;
+}
+
+json_t *source_array(json_t *object, const char *key)
+{
+	json_t *v = json_object_get(object, key);
+
+	return json_is_array(v) ? v : NULL;
+}
+
+uint64_t source_uint(json_t *object, const char *key, uint64_t fallback)
+{
+	json_t *v = json_object_get(object, key);
+
+	return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v)
+							       : fallback;
+}
+
+bool source_bool(json_t *object, const char *key, bool fallback)
+{
+	json_t *v = json_object_get(object, key);
+
+	return json_is_boolean(v) ? json_is_true(v) : fallback;
+}
+
+static bool alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool source_name(const struct place *at, const char *text)
+{
+	size_t n = strlen(text);
+	bool good = n && n <= 63 && alnum(text[0]);
+
+	for (size_t i = 0; good && i < n; i++)
+		good = alnum(text[i]) || strchr("._-", text[i]);
+	if (!good)
+		source_error(at,
+			     "\"%.60s\" is not a name; expected a letter or digit, then letters, "
+			     "digits, '.', '_' or '-', at most 63",
+			     text);
+	return good;
+}
+
+/* The last label of a name that could be read as an IPv4 address is all digits (or 0x...). */
+static bool last_label_is_number(const char *text)
+{
+	const char *dot = strrchr(text, '.');
+	const char *label = dot ? dot + 1 : text;
+
+	if (!strncmp(label, "0x", 2))
+		label += 2;
+	return strspn(label, "0123456789") == strlen(label);
+}
+
+static bool dns_name(const char *text)
+{
+	size_t label = 0, n = strlen(text);
+
+	if (!n || n > 253 || last_label_is_number(text))
+		return false;
+	for (size_t i = 0; i <= n; i++) {
+		char c = text[i];
+
+		if (c == '.' || !c) {
+			if (!label || label > 63 || text[i - 1] == '-')
+				return false;
+			label = 0;
+			continue;
+		}
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+		      (c == '-' && label)))
+			return false;
+		label++;
+	}
+	return true;
+}
+
+bool source_host(const struct place *at, const char *text, bool wildcard)
+{
+	const char *name = wildcard && !strncmp(text, "*.", 2) ? text + 2 : text;
+
+	if (!dns_name(name)) {
+		source_error(
+			at,
+			"\"%.80s\" is not a host name; expected lower-case letters, digits and "
+			"'-' in labels%s, no scheme, port, path or address",
+			text, wildcard ? ", or \"*.\" and a name" : "");
+		return false;
+	}
+	/* "*.com" would make Egret mint for, and watch, half of the internet. */
+	if (name != text && !strchr(name, '.')) {
+		source_error(at,
+			     "\"%.80s\" covers a whole top-level domain; expected at least two "
+			     "labels after \"*.\"",
+			     text);
+		return false;
+	}
+	return true;
+}
+
+bool source_path(const struct place *at, const char *text)
+{
+	const char *part = text;
+
+	if (text[0] == '/') {
+		source_error(at,
+			     "\"%.80s\" is absolute; expected a path below the credentials "
+			     "directory",
+			     text);
+		return false;
+	}
+	for (;;) {
+		size_t n = strcspn(part, "/");
+
+		if (!n || (n <= 2 && !strncmp(part, "..", n)) || n > 255) {
+			source_error(at,
+				     "\"%.80s\" has an empty, \".\" or \"..\" part; expected a "
+				     "path below the credentials directory",
+				     text);
+			return false;
+		}
+		if (!part[n])
+			break;
+		part += n + 1;
+	}
+	for (const char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+			source_error(at, "has a control character; expected a file name");
+			return false;
+		}
+	return true;
+}

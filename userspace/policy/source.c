@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/source.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* ---- positions: jansson keeps none, so an error's place is found again in the text ---- */
+static size_t skip_space(struct eg_str t, size_t i)
+{
+	while (i < t.n && strchr(" \t\r\n", t.p[i]) && t.p[i])
+		i++;
+	return i;
+}
+
+static size_t skip_string(struct eg_str t, size_t i)
+{
+	for (i++; i < t.n && t.p[i] != '"'; i++)
+		if (t.p[i] == '\\')
+			i++;
+	return i + 1;
+}
+
+static size_t skip_value(struct eg_str t, size_t i)
+{
+	size_t depth = 0;
+
+	while (i < t.n) {
+		char c = t.p[i];
+
+		if (c == '"') {
+			i = skip_string(t, i);
+			if (!depth)
+				return i;
+			continue;
+		}
+		if (!depth && (c == ',' || c == '}' || c == ']'))
+			return i;
+		if (c == '{' || c == '[')
+			depth++;
+		else if ((c == '}' || c == ']') && !--depth)
+			return i + 1;
+		i++;
+	}
+	return i;
+}
+
+/* Compares the string token at i with a key, unescaping by jansson when it has to. */
+static bool key_is(struct eg_str t, size_t i, size_t end, const char *key)
+{
+	struct eg_str token = {t.p + i, end - i};
+	json_t *v;
+	bool same;
+
+	if (!memchr(token.p, '\\', token.n))
+		return token.n == strlen(key) + 2 && !memcmp(token.p + 1, key, token.n - 2);
+	v = json_loadb(token.p, token.n, JSON_DECODE_ANY, NULL);
+	same = v && !strcmp(json_string_value(v), key);
+	json_decref(v);
+	return same;
+}
+
+/* Offset of the child of the value at i, or of its key; SIZE_MAX when there is none. */
+static size_t find_child(struct eg_str t, size_t i, const struct place *child, bool want_key)
+{
+	size_t n = 0;
+
+	if (i >= t.n || t.p[i] != (child->key ? '{' : '['))
+		return SIZE_MAX;
+	for (i = skip_space(t, i + 1); i < t.n && t.p[i] != '}' && t.p[i] != ']'; n++) {
+		size_t start = i;
+		bool match = !child->key && n == child->index;
+
+		if (child->key) {
+			size_t end = skip_string(t, i);
+
+			match = end <= t.n && key_is(t, i, end, child->key);
+			i = skip_space(t, end);
+			i = skip_space(t, i + 1);
+		}
+		if (match)
+			return want_key ? start : i;
+		i = skip_space(t, skip_value(t, i));
+		if (i < t.n && t.p[i] == ',')
+			i = skip_space(t, i + 1);
+	}
+	return SIZE_MAX;
+}
+
+static size_t find_place(const struct place *at, bool want_key)
+{
+	struct eg_str t = at->document->text;
+	size_t up;
+
+	if (!at->up)
+		return skip_space(t, 0);
+	up = find_place(at->up, false);
+	return up == SIZE_MAX ? up : find_child(t, up, at, want_key);
+}
+
+static void line_and_column(struct eg_str t, size_t offset, int *line, int *column)
+{
+	*line = 1;
+	*column = 1;
+	for (size_t i = 0; i < offset && i < t.n; i++) {
+		++*column;
+		if (t.p[i] == '\n') {
+			++*line;
+			*column = 1;
+		}
+	}
+}
+
+static size_t render_path(const struct place *at, char *out, size_t cap)
+{
+	size_t n;
+	int w;
+
+	if (!at->up) {
+		snprintf(out, cap, "$");
+		return 1;
+	}
+	n = render_path(at->up, out, cap);
+	if (n + 1 >= cap)
+		return n;
+	if (!at->key)
+		w = snprintf(out + n, cap - n, "[%zu]", at->index);
+	else if (*at->key && strspn(at->key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					     "0123456789_-") == strlen(at->key))
+		w = snprintf(out + n, cap - n, ".%s", at->key);
+	else
+		w = snprintf(out + n, cap - n, "[\"%.60s\"]", at->key);
+	return EG_MIN(n + (size_t)EG_MAX(w, 0), cap - 1);
+}
+
+/* ---- reports ---- */
+static struct eg_policy_error *new_report(struct loading *l, bool warning)
+{
+	struct eg_policy_errors *e = l->errors;
+	struct eg_policy_error *grown;
+
+	if (!warning)
+		l->errors_seen++;
+	if (e->count >= EG_POLICY_MAX_ERRORS) {
+		l->reports_left_out++;
+		return NULL;
+	}
+	grown = realloc(e->item, (e->count + 1) * sizeof(*grown));
+	if (!grown) {
+		l->out_of_memory = true;
+		return NULL;
+	}
+	e->item = grown;
+	e->item[e->count] = (struct eg_policy_error){.warning = warning};
+	return &e->item[e->count++];
+}
+
+static void report(const struct place *at, bool warning, bool key, const char *format, va_list ap)
+	__attribute__((format(printf, 4, 0)));
+static void report(const struct place *at, bool warning, bool key, const char *format, va_list ap)
+{
+	struct eg_policy_error *e = new_report(at->l, warning);
+	size_t offset;
+
+	if (!e)
+		return;
+	eg_str_copy(e->file, sizeof(e->file), at->document->name);
+	render_path(at, e->path, sizeof(e->path));
+	vsnprintf(e->text, sizeof(e->text), format, ap);
+	offset = find_place(at, key);
+	if (offset != SIZE_MAX)
+		line_and_column(at->document->text, offset, &e->line, &e->column);
+}
+
+void source_error(const struct place *at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	report(at, false, false, format, ap);
+	va_end(ap);
+}
+
+void source_key_error(const struct place *at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	report(at, false, true, format, ap);
+	va_end(ap);
+}
+
+void source_warning(const struct place *at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	report(at, true, false, format, ap);
+	va_end(ap);
+}
+
+void source_file_error(struct loading *l, struct eg_str name, int line, int column,
+		       const char *format, ...)
+{
+	struct eg_policy_error *e = new_report(l, false);
+	va_list ap;
+
+	if (!e)
+		return;
+	eg_str_copy(e->file, sizeof(e->file), name);
+	snprintf(e->path, sizeof(e->path), "$");
+	e->line = line;
+	e->column = column;
+	va_start(ap, format);
+	vsnprintf(e->text, sizeof(e->text), format, ap);
+	va_end(ap);
+}
+
+/* ---- files ---- */
+/* jansson's parser recurses and its own limit is 2,048 levels: refuse long before. */
+static bool too_deep(struct eg_str t, size_t *offset)
+{
+	size_t depth = 0;
+
+	for (size_t i = 0; i < t.n; i++) {
+		if (t.p[i] == '"') {
+			i = skip_string(t, i) - 1;
+		} else if (t.p[i] == '{' || t.p[i] == '[') {
+			if (++depth > EG_POLICY_MAX_DEPTH) {
+				*offset = i;
+				return true;
+			}
+		} else if ((t.p[i] == '}' || t.p[i] == ']') && depth) {
+			depth--;
+		}
+	}
+	return false;
+}
+
+/* jansson's hash tables are seeded by us, because its own way opens /dev/urandom, which a process
+ * without open() can't; once for the process. */
+static void seed_json(void)
+{
+	size_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
+		seed ^= (size_t)&seed;
+	json_object_seed(seed ? seed : 1);
+}
+
+static void parse(struct loading *l, struct document *d)
+{
+	json_error_t e;
+	size_t offset;
+	int line, column;
+
+	if (d->text.n > EG_POLICY_MAX_FILE_BYTES) {
+		source_file_error(l, d->name, 0, 0, "the file has %zu bytes; expected at most %u",
+				  d->text.n, EG_POLICY_MAX_FILE_BYTES);
+		return;
+	}
+	if (too_deep(d->text, &offset)) {
+		line_and_column(d->text, offset, &line, &column);
+		source_file_error(l, d->name, line, column,
+				  "nested too deeply; expected at most %u levels",
+				  EG_POLICY_MAX_DEPTH);
+		return;
+	}
+	d->root = json_loadb(d->text.p ? d->text.p : "", d->text.n, JSON_REJECT_DUPLICATES, &e);
+	if (!d->root && json_error_code(&e) == json_error_out_of_memory)
+		l->out_of_memory = true;
+	else if (!d->root)
+		source_file_error(l, d->name, e.line, e.column, "not valid JSON: %s", e.text);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct document *x = a, *y = b;
+	size_t n = EG_MIN(x->name.n, y->name.n);
+	int r = n ? memcmp(x->name.p, y->name.p, n) : 0;
+
+	return r ? r : (x->name.n > y->name.n) - (x->name.n < y->name.n);
+}
+
+int source_open(struct loading *l, const struct eg_policy_file *files, size_t count)
+{
+	size_t total = 0;
+
+	if (count > EG_POLICY_MAX_FILES) {
+		source_file_error(l, EG_STR(""), 0, 0, "%zu files; expected at most %u", count,
+				  EG_POLICY_MAX_FILES);
+		return 0;
+	}
+	l->documents = calloc(count + 1, sizeof(*l->documents));
+	if (!l->documents)
+		return -ENOMEM;
+	seed_json();
+	for (size_t i = 0; i < count; i++) {
+		l->documents[i] = (struct document){.name = files[i].name, .text = files[i].text};
+		total += files[i].text.n;
+	}
+	l->document_count = count;
+	if (count)
+		qsort(l->documents, count, sizeof(*l->documents), by_name);
+	if (total > EG_POLICY_MAX_TOTAL_BYTES) {
+		source_file_error(l, EG_STR(""), 0, 0,
+				  "the files have %zu bytes together; expected at most %u", total,
+				  EG_POLICY_MAX_TOTAL_BYTES);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct document *d = &l->documents[i];
+		struct place root = {.l = l, .document = d};
+
+		parse(l, d);
+		if (d->root && !source_check(&root, d->root, &eg_key_top)) {
+			json_decref(d->root);
+			d->root = NULL;
+		}
+	}
+	return 0;
+}
+
+void source_close(struct loading *l)
+{
+	for (size_t i = 0; i < l->document_count; i++)
+		json_decref(l->documents[i].root);
+	free(l->documents);
+}
+
+const char *source_dup(struct loading *l, const char *text)
+{
+	const char *copy = eg_arena_dup(&l->set->memory, eg_str_from(text));
+
+	if (!copy)
+		l->out_of_memory = true;
+	return copy;
+}
+
+void *source_alloc(struct loading *l, size_t count, size_t size)
+{
+	void *p = eg_arena_zalloc(&l->set->memory, (count + 1) * size);
+
+	if (!p)
+		l->out_of_memory = true;
+	return p;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading policy files: where a value stands (file, JSON path, line and column), what is wrong
+ * there, and the checks that the tables of policy/keys.h ask for. Every error is collected, not
+ * only the first. Within the room.
+ */
+#ifndef EGRET_POLICY_SOURCE_H
+#define EGRET_POLICY_SOURCE_H
+
+#include <jansson.h>
+
+#include "policy/keys.h"
+#include "policy/set.h"
+
+struct document {
+	struct eg_str name; /* of the file */
+	struct eg_str text;
+	json_t *root; /* NULL when it could not be parsed */
+};
+
+struct loading {
+	struct eg_policy_set *set;
+	struct eg_policy_errors *errors;
+	struct document *documents; /* by name */
+	size_t document_count;
+	size_t errors_seen; /* errors without warnings, also those past the limit */
+	size_t reports_left_out;
+	bool out_of_memory;
+};
+
+/* A value in a document: the chain up to the root lives on the stack of whoever walks. */
+struct place {
+	struct loading *l;
+	const struct document *document;
+	const struct place *up; /* NULL: the root */
+	const char *key;	/* NULL: an element of an array */
+	size_t index;
+};
+
+static inline struct place place_key(const struct place *up, const char *key)
+{
+	return (struct place){up->l, up->document, up, key, 0};
+}
+static inline struct place place_index(const struct place *up, size_t index)
+{
+	return (struct place){up->l, up->document, up, NULL, index};
+}
+
+/* The value is wrong; the set will be refused. */
+void source_error(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
+/* The key itself is wrong (points at the key's own position). */
+void source_key_error(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
+void source_warning(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
+/* With no place in a file: `name` is the file or "". */
+void source_file_error(struct loading *l, struct eg_str name, int line, int column,
+		       const char *format, ...) EG_PRINTF(5, 6);
+
+/* Parses every file into l->documents (sorted by name). Errors are reported. -ENOMEM or 0. */
+int source_open(struct loading *l, const struct eg_policy_file *files, size_t count) EG_MUST;
+void source_close(struct loading *l);
+
+/* Checks `v` against the table: types, unknown and missing keys, allowed values, ranges. Reports.
+ * False when v is no object at all. Values of a wrong type are not seen by the getters below. */
+bool source_check(const struct place *at, json_t *v, const struct eg_key_object *object);
+
+/* NULL when absent or of a wrong type. */
+const char *source_string(json_t *object, const char *key);
+json_t *source_object(json_t *object, const char *key);
+json_t *source_array(json_t *object, const char *key);
+/* `fallback` when absent, of a wrong type or out of the table's range. */
+uint64_t source_uint(json_t *object, const char *key, uint64_t fallback);
+bool source_bool(json_t *object, const char *key, bool fallback);
+
+/* ---- checks of single values, each with its message ---- */
+/* A name of ours: a letter or digit, then letters, digits, '.', '_', '-'; at most 63. */
+bool source_name(const struct place *at, const char *text);
+/* A DNS name, lower case, or with `wildcard` "*." and one. */
+bool source_host(const struct place *at, const char *text, bool wildcard);
+/* A path below the credentials directory. */
+bool source_path(const struct place *at, const char *text);
+
+/* A copy in the set's arena; NULL sets l->out_of_memory. */
+const char *source_dup(struct loading *l, const char *text);
+void *source_alloc(struct loading *l, size_t count, size_t size);
+
+/* ---- read_*.c: each reads its part of all documents into the set ---- */
+void read_credentials(struct loading *l);
+void read_providers(struct loading *l);
+void read_policies(struct loading *l);
+void read_destinations(struct loading *l);
+
+#endif

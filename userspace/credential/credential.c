@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "credential/credential.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct entry {
+	struct eg_secret *secret; /* NULL: none, and `why` says so */
+	const char *why;
+};
+
+struct eg_credential_set {
+	atomic_uint refs;
+	size_t count;
+	struct entry entries[];
+};
+
+bool eg_credential_valid(struct eg_str secret)
+{
+	if (!secret.n || secret.n > EG_CREDENTIAL_MAX_BYTES)
+		return false;
+	/* Visible ASCII only: a CR or LF would end the header line, a space would end a token. */
+	for (size_t i = 0; i < secret.n; i++)
+		if (secret.p[i] < 0x21 || secret.p[i] > 0x7e)
+			return false;
+	return true;
+}
+
+static void load(struct entry *e, int memfd)
+{
+	struct eg_secret *secret = NULL;
+	int r;
+
+	if (memfd < 0) {
+		e->why = "its file is missing or could not be read";
+		return;
+	}
+	r = eg_secret_read_fd(memfd, EG_CREDENTIAL_MAX_BYTES, &secret);
+	if (r == -ENODATA)
+		e->why = "its file is empty";
+	else if (r == -EFBIG)
+		e->why = "its file is larger than 8 KiB";
+	else if (r)
+		e->why = "its memory could not be read";
+	else if (!eg_credential_valid(eg_secret_bytes(secret)))
+		e->why = "its file has a space, line break or another byte that no header may have";
+	if (e->why && !r)
+		eg_secret_unref(secret);
+	else if (!r)
+		e->secret = secret;
+}
+
+int eg_credential_set_create(const int *memfds, size_t count, struct eg_credential_set **out)
+{
+	struct eg_credential_set *s = calloc(1, sizeof(*s) + count * sizeof(s->entries[0]));
+
+	if (!s)
+		return -ENOMEM;
+	atomic_init(&s->refs, 1);
+	s->count = count;
+	for (size_t i = 0; i < count; i++)
+		load(&s->entries[i], memfds[i]);
+	*out = s;
+	return 0;
+}
+
+struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void eg_credential_set_unref(struct eg_credential_set *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (size_t i = 0; i < s->count; i++)
+		eg_secret_unref(s->entries[i].secret);
+	free(s);
+}
+
+const struct eg_secret *eg_credential_set_get(const struct eg_credential_set *s, size_t index,
+					      const char **why)
+{
+	const char *text = index < s->count ? s->entries[index].why : "it is not in this set";
+
+	if (why)
+		*why = text;
+	return index < s->count ? s->entries[index].secret : NULL;
+}
+
+static int append_all(struct eg_buf *b, const struct eg_str *parts, size_t count)
+{
+	size_t total = 0, room;
+
+	for (size_t i = 0; i < count; i++)
+		total += parts[i].n;
+	/* Room for all of it first, so that a failure leaves no half of a header. */
+	if (!eg_buf_reserve(b, total, &room))
+		return -errno;
+	if (room < total)
+		return -ENOBUFS;
+	for (size_t i = 0; i < count; i++) {
+		int r = eg_buf_append_str(b, parts[i]);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int eg_credential_write(struct eg_buf *secret_buf, const struct eg_credential_spec *spec,
+			const struct eg_secret *secret)
+{
+	struct eg_str parts[4], name = EG_STR("Authorization: "), scheme = EG_STR("Bearer ");
+
+	if (spec->type == EG_CREDENTIAL_NONE)
+		return 0;
+	if (!secret_buf->secret)
+		return -EINVAL;
+	if (!secret)
+		return -ENOKEY;
+	parts[2] = eg_secret_bytes(secret);
+	if (!eg_credential_valid(parts[2]))
+		return -EINVAL;
+	parts[3] = EG_STR("\r\n");
+	if (spec->type == EG_CREDENTIAL_HEADER) {
+		name = eg_str_from(spec->header);
+		scheme = EG_STR(": ");
+	}
+	parts[0] = name;
+	parts[1] = scheme;
+	return append_all(secret_buf, parts, EG_ARRAY_SIZE(parts));
+}

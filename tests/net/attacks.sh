@@ -117,12 +117,12 @@ done <<-EOT
 	POST /v1/realtime/client_secrets credential_minting
 	POST /v1/realtime/sessions credential_minting
 	GET /v1/organization/admin_api_keys operation_denied
-	GET /v1/files operation_denied
-	GET /v1/files/file-abc/content operation_denied
-	DELETE /v1/files/file-abc operation_denied
-	POST /v1/batches operation_denied
-	GET /v1/responses/resp_123 operation_denied
-	GET /v1/threads/thread_1/messages operation_denied
+	GET /v1/files stateful_denied
+	GET /v1/files/file-abc/content stateful_denied
+	DELETE /v1/files/file-abc stateful_denied
+	POST /v1/batches stateful_denied
+	GET /v1/responses/resp_123 stateful_denied
+	GET /v1/threads/thread_1/messages stateful_denied
 	POST /v1/no/such/thing unknown_operation
 	POST /v1/chat/../files path_unsafe
 	POST /v1/chat%2fcompletions path_unsafe

@@ -13,6 +13,8 @@ EGRET_BUILD=${EGRET_BUILD:-$T_ROOT/build}
 EGRETD=$EGRET_BUILD/egretd
 EGRETCTL=$EGRET_BUILD/egretctl
 E_MODE=${E_MODE:-netns}
+# Node, pod and service ranges of the topology: what a pod must not make the agent dial.
+E_FORBID=$T_POD_NET4.0/24,${T_POD_NET6}:/64,$T_NODE_IP/32,$T_NODE_IP6/128,10.96.0.0/12
 E_PID=
 
 # egret_require: skips the whole test, with the reason, where Egret is not built.
@@ -59,7 +61,8 @@ egret_start() {
 	spawn egretd node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
 		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
 		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \
-		--upstream-ca "$T_RUN/certs/root.crt" --pin-dir "$E_PIN" --access-log "$E_DIR/access.jsonl" "$@"
+		--upstream-ca "$T_RUN/certs/root.crt" --pin-dir "$E_PIN" --agent-namespace "$T-agent" \
+		--forbid "$E_FORBID" --access-log "$E_DIR/access.jsonl" "$@"
 	E_PID=$SPAWNED
 }
 
@@ -86,7 +89,7 @@ egret_down() {
 		E_PID=
 	fi
 	if [ -d "$E_PIN" ] && [ -x "$EGRETD" ]; then
-		node "$EGRETD" --uninstall --run-dir "$E_DIR/run" --pin-dir "$E_PIN" > "$T_RUN/uninstall.log" 2>&1 ||
+		node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" > "$T_RUN/uninstall.log" 2>&1 ||
 			sed 's/^/egretd --uninstall: /' "$T_RUN/uninstall.log" >&2
 		if [ -d "$E_PIN" ]; then
 			echo "egret.sh: egretd --uninstall left behind: $(cd "$E_PIN" && find . -type f | tr '\n' ' ')" >&2

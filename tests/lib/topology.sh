@@ -85,6 +85,11 @@ topology_down() {
 		t_kill_namespace "$ns"
 		ip netns del "$ns" 2>/dev/null || true
 	done
+	# Of an egretd that could not take its own namespace away.
+	if [ -e "/run/netns/$T-agent" ]; then
+		echo "topology: the agent's namespace $T-agent was left behind" >&2
+		ip netns del "$T-agent" 2>/dev/null || true
+	fi
 	T_POD_INDEX=() T_POD_SHAPE=()
 	if [ -n "${T_KEEP:-}" ]; then echo "topology: kept $T_RUN" >&2; else rm -rf "$T_RUN"; fi
 }

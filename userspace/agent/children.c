@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gateway and signer as processes: started by the spawner, watched, replaced. */
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "agent/channel.h"
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+
+#define STEADY_MS   10000u /* lived so long: a later failure is a new one */
+#define BACKOFF_MS  100u
+#define BACKOFF_MAX 5000u
+
+static const char *role_name(enum eg_role role)
+{
+	return role == EG_ROLE_GATEWAY ? "gateway" : "signer";
+}
+
+static void drop_control(struct eg_child *c)
+{
+	eg_watch_remove(c->supervisor->loop, &c->watch);
+	eg_fd_close(&c->control);
+}
+
+static void start_again(struct eg_timer *t)
+{
+	eg_child_start(eg_container_of(t, struct eg_child, again));
+}
+
+/* It is gone, or could not be made: the next one at once, then later and later. */
+static void schedule(struct eg_child *c)
+{
+	uint64_t now = eg_now_ms(), delay = 0;
+
+	if (c->supervisor->stopping)
+		return;
+	if (now - c->started_ms > STEADY_MS)
+		c->failures = 0;
+	if (c->failures)
+		delay = EG_MIN((uint64_t)BACKOFF_MS << EG_MIN(c->failures - 1, 10u),
+			       (uint64_t)BACKOFF_MAX);
+	c->failures++;
+	c->restarts++;
+	if (eg_timer_set(c->supervisor->loop, &c->again, delay)) {
+		eg_error("out of memory; egretd ends, and the fail policy holds");
+		eg_supervisor_stop(c->supervisor);
+	}
+}
+
+static void lost(struct eg_child *c)
+{
+	drop_control(c);
+	c->pid = 0;
+	c->serial = 0;
+	if (c->role == EG_ROLE_GATEWAY) {
+		eg_heartbeat_lost(c->supervisor);
+		eg_offer_lost(c->supervisor);
+	}
+	schedule(c);
+}
+
+void eg_child_start(struct eg_child *c)
+{
+	struct eg_supervisor *s = c->supervisor;
+	struct eg_error e = {""};
+	int ends[2], r;
+
+	c->started_ms = eg_now_ms();
+	c->killed = false;
+	r = eg_channel_pair(ends);
+	if (r) {
+		eg_error("%s: socketpair: %s", role_name(c->role), strerror(-r));
+		schedule(c);
+		return;
+	}
+	r = eg_spawner_spawn(&s->spawner, c->role, ends[1], &c->serial);
+	eg_fd_close(&ends[1]);
+	c->control = ends[0];
+	if (!r)
+		r = eg_watch_add(s->loop, &c->watch, c->control, EPOLLIN);
+	/* The socket holds these until the process is there to read them. */
+	if (!r)
+		r = c->role == EG_ROLE_GATEWAY ? eg_gateway_configure(s, &e)
+					       : eg_signer_configure(s, &e);
+	if (r) {
+		eg_error("%s can't be started: %s", role_name(c->role),
+			 *e.text ? e.text : strerror(-r));
+		c->serial = 0; /* whatever was spawned finds its socket closed and ends */
+		drop_control(c);
+		schedule(c);
+	}
+}
+
+void eg_child_kill(struct eg_child *c, const char *why)
+{
+	if (!c->pid || c->killed)
+		return;
+	c->killed = true;
+	eg_warn("%s (pid %d) is ended: %s", role_name(c->role), c->pid, why);
+	if (eg_spawner_signal(&c->supervisor->spawner, c->pid, SIGKILL)) {
+		eg_error("the spawner does not answer; egretd ends, and the fail policy holds");
+		eg_supervisor_stop(c->supervisor);
+	}
+}
+
+bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
+		     unsigned int count)
+{
+	int r;
+
+	if (s->gateway.control < 0)
+		return false;
+	r = eg_channel_send(s->gateway.control, m, fds, count);
+	if (r == -EAGAIN)
+		eg_child_kill(&s->gateway, "it does not read what it is sent");
+	else if (r && r != -EPIPE)
+		eg_child_kill(&s->gateway, strerror(-r));
+	return !r;
+}
+
+/* ---- what the gateway says ---- */
+
+static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
+{
+	struct eg_message reply = {.type = EG_WIRE_STATS};
+
+	switch ((enum eg_wire_type)m->type) {
+	case EG_WIRE_READY:
+		s->ready = true;
+		eg_info("gateway (pid %d) is ready", s->gateway.pid);
+		eg_offer(s);
+		break;
+	case EG_WIRE_ACK:
+		eg_offer_acknowledged(s, m->number);
+		break;
+	case EG_WIRE_NACK:
+		m->u.text[EG_WIRE_TEXT - 1] = '\0';
+		eg_offer_refused(s, m->number, m->u.text);
+		break;
+	case EG_WIRE_PONG:
+		eg_heartbeat_pong(s, m->number);
+		break;
+	case EG_WIRE_RESOLVED:
+		eg_offer_addresses(s, &m->u.addresses, 0);
+		break;
+	case EG_WIRE_LEARNED:
+		if (m->number)
+			eg_offer_addresses(s, &m->u.addresses, m->number);
+		break;
+	case EG_WIRE_WANT_STATS:
+		eg_stats_fill(s, &reply.u.stats);
+		eg_gateway_send(s, &reply, NULL, 0);
+		break;
+	case EG_WIRE_FAILED:
+		m->u.text[EG_WIRE_TEXT - 1] = '\0';
+		eg_error("gateway could not start: %s", m->u.text);
+		break;
+	case EG_WIRE_SPAWN:
+	case EG_WIRE_SIGNAL:
+	case EG_WIRE_SPAWNED:
+	case EG_WIRE_EXITED:
+	case EG_WIRE_CONFIG:
+	case EG_WIRE_WORKER:
+	case EG_WIRE_CHAIN:
+	case EG_WIRE_DEFAULT_TRUST:
+	case EG_WIRE_START:
+	case EG_WIRE_POLICY:
+	case EG_WIRE_PODS:
+	case EG_WIRE_CREDENTIAL:
+	case EG_WIRE_PROVIDER_TRUST:
+	case EG_WIRE_COMMIT:
+	case EG_WIRE_PING:
+	case EG_WIRE_DNS:
+	case EG_WIRE_STATS:
+	case EG_WIRE_DRAIN:
+	case EG_WIRE_ACCESS_LOG:
+	case EG_WIRE_TYPES:
+		eg_child_kill(&s->gateway, "it sent what only others send");
+		break;
+	}
+}
+
+static void gateway_ready(struct eg_watch *w, uint32_t events)
+{
+	struct eg_child *c = eg_container_of(w, struct eg_child, watch);
+	struct eg_message m;
+	int fds[EG_WIRE_FDS];
+	int r = 1;
+
+	(void)events;
+	/* Bounded: a gateway that never stops talking must not stop the heartbeat. */
+	for (int i = 0; i < 64 && c->control >= 0; i++) {
+		r = eg_channel_receive(c->control, &m, fds);
+		if (r != 1)
+			break;
+		eg_channel_close_fds(fds);
+		gateway_says(c->supervisor, &m);
+	}
+	if (r == -EPROTO)
+		eg_child_kill(c, "it sent what is not a message");
+	if (r != 1 && r != -EAGAIN)
+		eg_watch_remove(c->supervisor->loop, w); /* the spawner tells the rest */
+}
+
+/* The signer's control socket has nothing for us; its end is told by the spawner. */
+static void signer_ready(struct eg_watch *w, uint32_t events)
+{
+	struct eg_child *c = eg_container_of(w, struct eg_child, watch);
+
+	(void)events;
+	eg_watch_remove(c->supervisor->loop, w);
+}
+
+/* ---- what the spawner says ---- */
+
+static void spawned(struct eg_child *c, const struct eg_message *m)
+{
+	if (m->value) {
+		eg_error("%s can't be executed: %s", role_name(c->role), strerror((int)-m->value));
+		lost(c);
+		return;
+	}
+	c->pid = m->pid;
+	eg_info("%s runs as pid %d", role_name(c->role), c->pid);
+}
+
+static void exited(struct eg_child *c, int status)
+{
+	if (c->killed || c->supervisor->stopping)
+		eg_info("%s (pid %d) has ended", role_name(c->role), c->pid);
+	else if (WIFSIGNALED(status))
+		eg_error("%s (pid %d) was killed by signal %d (%s)", role_name(c->role), c->pid,
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		eg_error("%s (pid %d) ended with status %d", role_name(c->role), c->pid,
+			 WEXITSTATUS(status));
+	lost(c);
+}
+
+static void spawner_says(struct eg_watch *w, uint32_t events)
+{
+	struct eg_supervisor *s = eg_container_of(w, struct eg_supervisor, spawner_watch);
+	struct eg_child *const children[] = {&s->gateway, &s->signer};
+	struct eg_message m;
+	int fds[EG_WIRE_FDS];
+	int r;
+
+	(void)events;
+	while ((r = eg_channel_receive(s->spawner.fd, &m, fds)) == 1) {
+		eg_channel_close_fds(fds);
+		for (size_t i = 0; i < EG_ARRAY_SIZE(children); i++) {
+			struct eg_child *c = children[i];
+
+			if (m.type == EG_WIRE_SPAWNED && c->serial && m.number == c->serial)
+				spawned(c, &m);
+			else if (m.type == EG_WIRE_EXITED && c->pid && m.pid == c->pid)
+				exited(c, (int)m.value);
+		}
+	}
+	if (r == -EAGAIN)
+		return;
+	eg_watch_remove(s->loop, w);
+	if (!s->stopping)
+		eg_error("the spawner is gone; egretd ends, and the fail policy holds");
+	s->exit_code = 1;
+	eg_loop_stop(s->loop);
+}
+
+static void init_child(struct eg_supervisor *s, struct eg_child *c, enum eg_role role,
+		       void (*ready)(struct eg_watch *w, uint32_t events))
+{
+	c->supervisor = s;
+	c->role = role;
+	c->control = -1;
+	c->watch.fd = -1;
+	c->watch.ready = ready;
+	eg_timer_init(&c->again, start_again);
+}
+
+int eg_children_start(struct eg_supervisor *s, struct eg_error *e)
+{
+	int r;
+
+	init_child(s, &s->gateway, EG_ROLE_GATEWAY, gateway_ready);
+	init_child(s, &s->signer, EG_ROLE_SIGNER, signer_ready);
+	s->spawner_watch.ready = spawner_says;
+	s->spawner_watch.fd = -1;
+	r = eg_watch_add(s->loop, &s->spawner_watch, s->spawner.fd, EPOLLIN);
+	if (r)
+		return eg_error_set(e, r, "epoll: %s", strerror(-r));
+	/* The gateway's configuration makes the sockets that the signer's needs. */
+	eg_child_start(&s->gateway);
+	eg_child_start(&s->signer);
+	return 0;
+}
+
+void eg_children_close(struct eg_supervisor *s)
+{
+	if (!s->gateway.supervisor)
+		return;
+	eg_timer_cancel(s->loop, &s->gateway.again);
+	eg_timer_cancel(s->loop, &s->signer.again);
+	drop_control(&s->gateway);
+	drop_control(&s->signer);
+	eg_watch_remove(s->loop, &s->spawner_watch);
+	eg_fd_close(&s->spawner.fd);
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Generations: policy, pods and credentials go to the gateway as one, and only when it has taken them
+ * are the kernel's tables changed, so that nothing is redirected to a gateway that would not know
+ * what to do with it. One offer at a time; what changes meanwhile is in the next one.
+ */
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/bundle.h"
+#include "agent/channel.h"
+#include "agent/plan.h"
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+#include "credential/credential.h"
+
+#define CA_FILE_BYTES ((size_t)1 << 20)
+#define NODE_ADDRESSES 128
+
+void eg_generation_fini(struct eg_generation *g)
+{
+	eg_loaded_unref(g->loaded);
+	eg_table_unref(g->table);
+	free(g->policy_ids);
+	free(g->name_ids);
+	*g = (struct eg_generation){.number = 0};
+}
+
+/* ---- to the gateway ---- */
+
+static int send_memory(struct eg_supervisor *s, enum eg_wire_type type, uint32_t number,
+		       struct eg_str bytes)
+{
+	struct eg_message m = {.type = type, .number = number, .value = (int64_t)bytes.n};
+	EG_CLEANUP_FD int memory = -1;
+	int r = eg_memory_seal("egret", bytes, &memory);
+
+	if (r) {
+		eg_error("sealed memory: %s", strerror(-r));
+		return r;
+	}
+	return eg_gateway_send(s, &m, &memory, 1) ? 0 : -EPIPE;
+}
+
+static int send_policy(struct eg_supervisor *s)
+{
+	struct eg_buf b;
+	int r;
+
+	eg_buf_init(&b, EG_BUNDLE_BYTES);
+	r = eg_bundle_put_policy(&b, s->loaded->source.files, s->loaded->source.count);
+	if (!r)
+		r = send_memory(s, EG_WIRE_POLICY, 0, eg_buf_str(&b));
+	eg_buf_fini(&b);
+	return r;
+}
+
+static int send_pods(struct eg_supervisor *s)
+{
+	struct eg_bundle_pod *pods = calloc(s->table->count + 1, sizeof(*pods));
+	struct eg_buf b;
+	int r = pods ? 0 : -ENOMEM;
+
+	eg_buf_init(&b, EG_BUNDLE_BYTES);
+	for (size_t i = 0; !r && i < s->table->count; i++)
+		pods[i] = s->table->pods[i].pod;
+	if (!r)
+		r = eg_bundle_put_pods(&b, pods, s->table->count);
+	if (!r)
+		r = send_memory(s, EG_WIRE_PODS, 0, eg_buf_str(&b));
+	eg_buf_fini(&b);
+	free(pods);
+	return r;
+}
+
+/* A secret that can't be read is left out: requests that need it are refused with a reason, all
+ * others go on. */
+static int send_credentials(struct eg_supervisor *s, int dir)
+{
+	size_t count, missing = 0;
+	const struct eg_credential_spec *specs = eg_credentials(s->loaded->set, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct eg_message m = {.type = EG_WIRE_CREDENTIAL, .number = (uint32_t)specs[i].index};
+		EG_CLEANUP_FD int memory = -1;
+		struct eg_error e = {""};
+
+		if (eg_credential_seal(dir, &specs[i], &memory, &e)) {
+			eg_error("requests that need credential '%s' will be refused (no_credential): %s",
+				 specs[i].name, e.text);
+			missing++;
+		} else if (memory >= 0 && !eg_gateway_send(s, &m, &memory, 1)) {
+			return -EPIPE;
+		}
+	}
+	s->credentials.missing = missing;
+	return 0;
+}
+
+/*
+ * Roots of a provider's own. When its file can't be read, it must not fall back to the system's:
+ * an empty message makes the gateway trust nobody for it.
+ */
+static int send_trust(struct eg_supervisor *s, int dir)
+{
+	size_t count;
+	const struct eg_provider *providers = eg_providers(s->loaded->set, &count);
+	int r = 0;
+
+	for (size_t i = 0; !r && i < count; i++) {
+		EG_CLEANUP_FREE char *pem = NULL;
+		struct eg_error e = {""};
+		size_t n = 0;
+
+		if (!providers[i].ca_file)
+			continue;
+		if (eg_file_read(dir, providers[i].ca_file, CA_FILE_BYTES, &pem, &n, &e)) {
+			eg_error("provider '%s' will not be trusted: its ca_file can't be read: %s",
+				 providers[i].name, e.text);
+			n = 0;
+		}
+		r = send_memory(s, EG_WIRE_PROVIDER_TRUST, (uint32_t)i, (struct eg_str){pem, n});
+	}
+	return r;
+}
+
+void eg_offer(struct eg_supervisor *s)
+{
+	struct eg_message commit = {.type = EG_WIRE_COMMIT};
+	EG_CLEANUP_FD int dir = -1;
+	int r;
+
+	s->dirty = true;
+	if (!s->ready || s->stopping || s->offered.number || !s->loaded || !s->table)
+		return;
+	dir = open(s->o->credentials_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		eg_error("--credentials-dir %s: %s", s->o->credentials_dir, strerror(errno));
+	s->dirty = false;
+	s->offered = (struct eg_generation){.number = ++s->generation,
+					    .loaded = eg_loaded_ref(s->loaded),
+					    .policies = s->loaded->set,
+					    .table = eg_table_ref(s->table),
+					    .credentials = s->credentials.version};
+	eg_signer_names(s);
+	r = send_policy(s);
+	if (!r)
+		r = send_pods(s);
+	if (!r)
+		r = send_credentials(s, dir);
+	if (!r)
+		r = send_trust(s, dir);
+	commit.number = s->generation;
+	if (!r && !eg_gateway_send(s, &commit, NULL, 0))
+		r = -EPIPE;
+	if (r && r != -EPIPE) {
+		eg_error("generation %u could not be handed to the gateway: %s", s->generation,
+			 strerror(-r));
+		eg_child_kill(&s->gateway, "it holds half a generation");
+	}
+}
+
+void eg_offer_lost(struct eg_supervisor *s)
+{
+	eg_generation_fini(&s->offered);
+	s->dirty = true;
+}
+
+/* ---- to the kernel ---- */
+
+/* The node's own addresses are never governed by a name or a wider range. */
+static size_t node_addresses(struct eg_cidr *out, size_t room)
+{
+	struct ifaddrs *all = NULL;
+	size_t n = 0;
+
+	if (getifaddrs(&all) < 0)
+		return 0;
+	for (struct ifaddrs *i = all; i && n < room; i = i->ifa_next) {
+		struct eg_cidr c = {.excluded = true};
+
+		if (!i->ifa_addr)
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET) {
+			const struct sockaddr_in *a = (const void *)i->ifa_addr;
+
+			c.address = eg_address_from4(a->sin_addr.s_addr);
+			c.prefix_bits = 32;
+		} else if (i->ifa_addr->sa_family == AF_INET6) {
+			const struct sockaddr_in6 *a = (const void *)i->ifa_addr;
+
+			memcpy(&c.address, &a->sin6_addr, sizeof(c.address));
+			c.prefix_bits = 128;
+		} else {
+			continue;
+		}
+		out[n++] = c;
+	}
+	freeifaddrs(all);
+	return n;
+}
+
+static size_t all_cidrs(struct eg_supervisor *s, struct eg_policy_set *set, struct eg_cidr **out)
+{
+	size_t governed, n = 0;
+	const char *const *texts = eg_policy_cidrs(set, &governed);
+	struct eg_cidr *c = calloc(governed + s->o->forbid_count + NODE_ADDRESSES, sizeof(*c));
+
+	*out = c;
+	if (!c)
+		return 0;
+	for (size_t i = 0; i < governed; i++)
+		if (eg_plan_cidr(eg_str_from(texts[i]), false, &c[n++])) {
+			eg_error("policy: destination '%s' is not a range; left out", texts[i]);
+			n--;
+		}
+	for (size_t i = 0; i < s->o->forbid_count; i++)
+		c[n++] = s->o->forbid[i];
+	return n + node_addresses(c + n, NODE_ADDRESSES);
+}
+
+static int number_all(struct eg_supervisor *s, struct eg_generation *g)
+{
+	size_t policies, names;
+	const struct eg_watched_name *watched = eg_watched_names(g->policies, &names);
+
+	eg_policies(g->policies, &policies);
+	g->policy_ids = calloc(policies + 1, sizeof(*g->policy_ids));
+	g->name_ids = calloc(names + 1, sizeof(*g->name_ids));
+	if (!g->policy_ids || !g->name_ids)
+		return -ENOMEM;
+	for (size_t i = 0; i < policies; i++)
+		g->policy_ids[i] = eg_datapath_new_policy_id(s->datapath);
+	for (size_t i = 0; i < names; i++) {
+		g->name_ids[i] = eg_datapath_name_id(s->datapath, watched[i].text);
+		if (!g->name_ids[i])
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int set_policy(struct eg_supervisor *s, struct eg_generation *g, struct eg_error *e)
+{
+	size_t policies, names, rules = 0;
+	const struct eg_policy *p = eg_policies(g->policies, &policies);
+	struct eg_datapath_policy plan = {.generation = g->number};
+	struct eg_verdict_rule *verdicts = calloc(policies * EG_PLAN_RULES + 1, sizeof(*verdicts));
+	struct eg_cidr *cidrs = NULL;
+	int r = number_all(s, g);
+
+	eg_watched_names(g->policies, &names);
+	plan.cidr_count = all_cidrs(s, g->policies, &cidrs);
+	if (r || !verdicts || !cidrs) {
+		r = eg_error_set(e, r ? r : -ENOMEM, "%s",
+				 r == -EINVAL ? "a watched name is not a DNS name" : "out of memory");
+	} else {
+		for (size_t i = 0; i < policies; i++)
+			rules += eg_plan_verdicts(&p[i], g->policy_ids[i], verdicts + rules);
+		plan.names = g->name_ids;
+		plan.name_count = names;
+		plan.cidrs = cidrs;
+		plan.verdicts = verdicts;
+		plan.verdict_count = rules;
+		r = eg_datapath_set_policy(s->datapath, &plan, e);
+	}
+	free(verdicts);
+	free(cidrs);
+	return r;
+}
+
+static void fill_pod(const struct eg_bundle_pod *from, struct eg_pod *to)
+{
+	*to = (struct eg_pod){.pod_id = from->pod_id,
+			      .address_count = (__u8)from->address_count,
+			      .state = EG_POD_HELD};
+	memcpy(to->address, from->address, from->address_count * sizeof(to->address[0]));
+	snprintf(to->name, sizeof(to->name), "%s/%s", from->identity.namespace_name,
+		 from->identity.name);
+}
+
+static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
+{
+	size_t policies;
+	const struct eg_policy *first = eg_policies(g->policies, &policies);
+
+	for (size_t i = 0; i < g->table->count; i++) {
+		const struct eg_table_pod *p = &g->table->pods[i];
+		const struct eg_policy *policy = eg_policy_select(g->policies, &p->pod.identity);
+		struct eg_pod pod;
+
+		fill_pod(&p->pod, &pod);
+		pod.state = policy ? EG_POD_GOVERNED : EG_POD_UNGOVERNED;
+		pod.flags = eg_plan_flags(policy);
+		pod.policy_id = policy ? g->policy_ids[policy - first] : 0;
+		for (size_t k = 0; k < p->link_count; k++) {
+			struct eg_error e = {""};
+
+			if (eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
+				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);
+		}
+	}
+}
+
+/* Links that no pod has any more. With --link-prefix they are unknown again, not free. */
+static void drop_pods(struct eg_supervisor *s, const struct eg_table *before,
+		      const struct eg_table *now)
+{
+	for (size_t i = 0; before && i < before->count; i++)
+		for (size_t k = 0; k < before->pods[i].link_count; k++) {
+			uint32_t link = before->pods[i].ifindex[k];
+			struct eg_pod unknown = {.state = EG_POD_UNKNOWN};
+			char name[IF_NAMESIZE];
+			struct eg_error e = {""};
+
+			if (eg_table_by_link(now, link))
+				continue;
+			if (eg_datapath_remove_pod(s->datapath, link, &e))
+				eg_warn("link %u: %s", link, e.text);
+			if (s->o->link_prefix && if_indextoname(link, name) &&
+			    !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix)) &&
+			    eg_datapath_set_pod(s->datapath, link, &unknown, &e))
+				eg_warn("link %u: %s", link, e.text);
+		}
+}
+
+void eg_offer_hold_new(struct eg_supervisor *s)
+{
+	/* What an earlier egretd governed stays so until the first generation is applied. */
+	if (!s->applied.number && eg_datapath_adopted(s->datapath))
+		return;
+	for (size_t i = 0; s->table && i < s->table->count; i++) {
+		const struct eg_table_pod *p = &s->table->pods[i];
+		struct eg_pod pod;
+
+		fill_pod(&p->pod, &pod);
+		for (size_t k = 0; k < p->link_count; k++) {
+			struct eg_error e = {""};
+
+			if (!eg_table_by_link(s->applied.table, p->ifindex[k]) &&
+			    eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
+				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);
+		}
+	}
+}
+
+static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_error *e)
+{
+	bool same = g->policies == s->applied.policies;
+	int r = 0;
+
+	if (same) {
+		g->policy_ids = s->applied.policy_ids;
+		g->name_ids = s->applied.name_ids;
+		s->applied.policy_ids = s->applied.name_ids = NULL;
+	} else {
+		r = set_policy(s, g, e);
+	}
+	if (r)
+		return r;
+	set_pods(s, g);
+	drop_pods(s, s->applied.table, g->table);
+	if (!same && eg_datapath_prune(s->datapath, e))
+		eg_warn("what the policy no longer has could not be removed: %s", e->text);
+	eg_generation_fini(&s->applied);
+	s->applied = *g;
+	*g = (struct eg_generation){.number = 0};
+	return 0;
+}
+
+/* Back to what is applied: the directory's content stays refused until it changes. */
+static void refuse(struct eg_supervisor *s, struct eg_policy_set *set, const char *why)
+{
+	eg_error("policy %s is refused, the last good one stays: %s", eg_policy_version(set), why);
+	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
+	s->rejected++;
+	s->policy_valid = false;
+}
+
+void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
+{
+	struct eg_error e = {""};
+	bool swapped;
+
+	if (!s->offered.number || number != s->offered.number)
+		return;
+	swapped = s->offered.policies != s->applied.policies;
+	if (apply(s, &s->offered, &e)) {
+		refuse(s, s->offered.policies, e.text);
+		eg_reload_back(s);
+		eg_generation_fini(&s->offered);
+		eg_offer(s);
+		return;
+	}
+	s->serving = true;
+	s->lost_ms = 0;
+	eg_datapath_heartbeat(s->datapath);
+	if (swapped) {
+		s->loaded_wall_ms = eg_wall_ms();
+		eg_info("generation %u: policy %s is in force", number,
+			eg_policy_version(s->applied.policies));
+	}
+	eg_signer_names(s);
+	if (s->dirty)
+		eg_offer(s);
+}
+
+void eg_offer_refused(struct eg_supervisor *s, uint32_t number, const char *why)
+{
+	if (!s->offered.number || number != s->offered.number)
+		return;
+	if (s->offered.loaded == s->applied.loaded) {
+		eg_generation_fini(&s->offered);
+		eg_error("gateway refused generation %u: %s", number, why);
+		eg_child_kill(&s->gateway, "it refused a policy that is in force");
+		return;
+	}
+	refuse(s, s->offered.policies, why);
+	eg_reload_back(s);
+	eg_generation_fini(&s->offered);
+	eg_offer(s);
+}
+
+void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses *a,
+			uint32_t ifindex)
+{
+	const struct eg_watched_name *names;
+	struct eg_error e = {""};
+	size_t count, refused = 0;
+	int r = 0;
+
+	if (!s->applied.number || a->count > EG_WIRE_ADDRESSES ||
+	    !memchr(a->name, '\0', sizeof(a->name)))
+		return;
+	names = eg_watched_names(s->applied.policies, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(names[i].text, a->name) != 0)
+			continue;
+		if (ifindex)
+			r = eg_datapath_learn(s->datapath, ifindex, s->applied.name_ids[i],
+					      a->address, a->count, (uint64_t)a->ttl_s * 1000, &e);
+		else
+			r = eg_datapath_set_resolved(s->datapath, s->applied.name_ids[i],
+						     a->address, a->count,
+						     (uint64_t)a->ttl_s * 1000, &refused, &e);
+		if (r)
+			eg_warn("addresses of %s: %s", a->name, e.text);
+		if (refused)
+			eg_debug("%zu addresses of %s are never governed (loopback, node, pod...)",
+				 refused, a->name);
+		s->addresses_refused += refused;
+		return;
+	}
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/options.h"
+
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/plan.h"
+
+#define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+
+enum option_id {
+	O_POLICY_DIR = 256,
+	O_PODS_DIR,
+	O_CREDENTIALS_DIR,
+	O_CA_DIR,
+	O_RUN_DIR,
+	O_PIN_DIR,
+	O_UPLINK,
+	O_RESOLVER,
+	O_MODE,
+	O_UPSTREAM_CA,
+	O_FAIL,
+	O_METRICS,
+	O_ACCESS_LOG,
+	O_GATEWAY4,
+	O_GATEWAY6,
+	O_LINK_PREFIX,
+	O_WORKERS,
+	O_USER_GATEWAY,
+	O_USER_SIGNER,
+	O_UNKNOWN_PODS,
+	O_FORBID,
+	O_XDP,
+	O_LOG_LEVEL,
+	O_GUARD_HOST,
+	O_AGENT_NAMESPACE,
+	O_DRAIN,
+	O_UNINSTALL,
+	O_VERSION,
+	O_HELP,
+};
+
+static const struct option known[] = {
+	{"policy-dir", required_argument, NULL, O_POLICY_DIR},
+	{"pods-dir", required_argument, NULL, O_PODS_DIR},
+	{"credentials-dir", required_argument, NULL, O_CREDENTIALS_DIR},
+	{"ca-dir", required_argument, NULL, O_CA_DIR},
+	{"run-dir", required_argument, NULL, O_RUN_DIR},
+	{"pin-dir", required_argument, NULL, O_PIN_DIR},
+	{"uplink", required_argument, NULL, O_UPLINK},
+	{"resolver", required_argument, NULL, O_RESOLVER},
+	{"mode", required_argument, NULL, O_MODE},
+	{"upstream-ca", required_argument, NULL, O_UPSTREAM_CA},
+	{"fail", required_argument, NULL, O_FAIL},
+	{"metrics", required_argument, NULL, O_METRICS},
+	{"access-log", required_argument, NULL, O_ACCESS_LOG},
+	{"gateway4", required_argument, NULL, O_GATEWAY4},
+	{"gateway6", required_argument, NULL, O_GATEWAY6},
+	{"link-prefix", required_argument, NULL, O_LINK_PREFIX},
+	{"workers", required_argument, NULL, O_WORKERS},
+	{"user-gateway", required_argument, NULL, O_USER_GATEWAY},
+	{"user-signer", required_argument, NULL, O_USER_SIGNER},
+	{"unknown-pods", required_argument, NULL, O_UNKNOWN_PODS},
+	{"forbid", required_argument, NULL, O_FORBID},
+	{"xdp", required_argument, NULL, O_XDP},
+	{"log-level", required_argument, NULL, O_LOG_LEVEL},
+	{"guard-host", required_argument, NULL, O_GUARD_HOST},
+	{"agent-namespace", required_argument, NULL, O_AGENT_NAMESPACE},
+	{"drain", required_argument, NULL, O_DRAIN},
+	{"uninstall", no_argument, NULL, O_UNINSTALL},
+	{"version", no_argument, NULL, O_VERSION},
+	{"help", no_argument, NULL, O_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+const char *eg_options_usage(void)
+{
+	return "Usage: egretd [OPTION...]\n"
+	       "       egretd --uninstall [--pin-dir DIR] [--agent-namespace NAME]\n"
+	       "\n"
+	       "The agent of one node. Needs root; gives nearly all of it up once the kernel's side stands.\n"
+	       "\n"
+	       "What it reads\n"
+	       "  --policy-dir DIR       *.json, watched                     /etc/egret/policies\n"
+	       "  --pods-dir DIR         one pod a file, watched             /etc/egret/pods\n"
+	       "  --credentials-dir DIR  secrets that policy names, watched  /etc/egret/credentials\n"
+	       "  --ca-dir DIR           the node's intermediate             /etc/egret/ca\n"
+	       "  --upstream-ca FILE     roots that providers must chain to  the system's bundle\n"
+	       "\n"
+	       "The node\n"
+	       "  --uplink IF[,IF]       where traffic leaves the node (guarded)\n"
+	       "  --resolver IP[,IP]     the cluster's DNS servers; only their answers are believed\n"
+	       "  --mode netns|mark      how connections are redirected      netns\n"
+	       "  --link-prefix P        attach to new links that begin so   only links of known pods\n"
+	       "  --unknown-pods HOW     hold, allow or deny                 hold\n"
+	       "  --fail closed|open     when no agent answers               closed\n"
+	       "  --forbid CIDR[,CIDR]   node, pod and service ranges: never governed or dialled\n"
+	       "                         unless policy names them\n"
+	       "  --guard-host pass|deny the node's own processes            pass\n"
+	       "  --xdp IF=HOW           auto, native, generic or off; +uplink for the uplink's guard\n"
+	       "  --gateway4 A           the gateway address, or none        169.254.77.1\n"
+	       "  --gateway6 A           likewise                            fd00:77::1\n"
+	       "  --agent-namespace N    name of the agent's network namespace  egret\n"
+	       "\n"
+	       "The agent\n"
+	       "  --run-dir DIR          control socket                      /run/egret\n"
+	       "  --pin-dir DIR          on a bpffs                          " EG_PIN_DIR "\n"
+	       "  --metrics ADDR:PORT    loopback address, or none           127.0.0.1:9909\n"
+	       "  --access-log FILE      one JSON line a request; - for standard output\n"
+	       "  --workers N            event loops, 1 to 16                one a CPU\n"
+	       "  --user-gateway UID     of the gateway process              64777\n"
+	       "  --user-signer UID      of the signer process               64778\n"
+	       "  --drain SECONDS        for requests in flight at the end   10\n"
+	       "  --log-level LEVEL      debug, info, warn or error          info\n"
+	       "\n"
+	       "  --uninstall            remove every trace from the kernel, and exit\n"
+	       "  --version  --help\n";
+}
+
+static int bad(struct eg_error *e, const char *option, const char *value, const char *expected)
+{
+	return eg_error_set(e, -EINVAL, "--%s: '%.100s'; expected %s", option, value, expected);
+}
+
+static int parse_number(struct eg_error *e, const char *option, const char *value, uint64_t least,
+			uint64_t most, unsigned int *out)
+{
+	uint64_t n;
+
+	if (eg_str_u64(eg_str_from(value), &n) || n < least || n > most)
+		return eg_error_set(e, -EINVAL, "--%s: '%.100s'; expected a number from %llu to %llu",
+				    option, value, (unsigned long long)least,
+				    (unsigned long long)most);
+	*out = (unsigned int)n;
+	return 0;
+}
+
+/* Index of value among the words, or -1. */
+static int word(const char *value, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(value, words[i]))
+			return (int)i;
+	return -1;
+}
+#define WORD(value, ...)                                                     \
+	word(value, (const char *const[]){__VA_ARGS__},                      \
+	     sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+/* A copy that a list may be cut from. o->memory has room for every argument once. */
+static char *keep(struct eg_options *o, const char *value)
+{
+	char *p = o->memory + o->memory_used;
+	size_t n = strlen(value) + 1;
+
+	memcpy(p, value, n);
+	o->memory_used += n;
+	return p;
+}
+
+static int parse_links(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	char *at = keep(o, value), *save = NULL;
+
+	for (char *name = strtok_r(at, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		if (o->uplink_count == EG_OPTION_LINKS)
+			return bad(e, "uplink", value, "at most 16 interfaces");
+		if (strlen(name) >= IFNAMSIZ || strchr(name, '/'))
+			return bad(e, "uplink", name, "the name of an interface");
+		o->uplinks[o->uplink_count++] = name;
+	}
+	return o->uplink_count ? 0 : bad(e, "uplink", value, "the name of an interface");
+}
+
+/* "10.0.0.10", "10.0.0.10:53", "[fd00::a]:53": the address part, for the kernel's list. */
+static int server_address(const char *server, struct eg_address *out)
+{
+	char text[64];
+	const char *end, *first = server;
+
+	if (*server == '[') {
+		first = server + 1;
+		end = strchr(first, ']');
+		if (!end)
+			return -EINVAL;
+	} else {
+		end = strchr(server, ':');
+		if (!end || strchr(end + 1, ':'))
+			end = server + strlen(server);
+	}
+	if ((size_t)(end - first) >= sizeof(text))
+		return -EINVAL;
+	memcpy(text, first, (size_t)(end - first));
+	text[end - first] = '\0';
+	return eg_address_from_text(text, out);
+}
+
+static int parse_resolvers(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	char *save = NULL, copy[256];
+
+	if (strlen(value) >= sizeof(copy))
+		return bad(e, "resolver", value, "at most 255 characters");
+	strcpy(copy, value);
+	for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
+		if (o->resolver_count == EG_OPTION_SERVERS)
+			return bad(e, "resolver", value, "at most 8 addresses");
+		if (server_address(s, &o->resolvers[o->resolver_count++]))
+			return bad(e, "resolver", s, "an IP address, with or without :port");
+	}
+	o->resolver = value;
+	return o->resolver_count ? 0 : bad(e, "resolver", value, "an IP address");
+}
+
+static int parse_forbid(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	char *at = keep(o, value), *save = NULL;
+
+	for (char *c = strtok_r(at, ",", &save); c; c = strtok_r(NULL, ",", &save)) {
+		if (o->forbid_count == EG_OPTION_FORBID)
+			return bad(e, "forbid", c, "at most 64 ranges");
+		if (eg_plan_cidr(eg_str_from(c), true, &o->forbid[o->forbid_count++]))
+			return bad(e, "forbid", c, "a range such as 10.244.0.0/16 or fd00::/64");
+	}
+	return 0;
+}
+
+/* IF=auto|native|generic|off, with "+uplink" for a link where traffic comes from outside. */
+static int parse_xdp(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	static const enum eg_xdp_mode modes[] = {EG_XDP_AUTO, EG_XDP_NATIVE, EG_XDP_GENERIC,
+						 EG_XDP_OFF};
+	char *at = keep(o, value), *save = NULL;
+
+	for (char *one = strtok_r(at, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
+		char *mode = strchr(one, '='), *plus;
+		struct eg_xdp_link *x = &o->xdp[o->xdp_count];
+		int i;
+
+		if (o->xdp_count == EG_OPTION_LINKS)
+			return bad(e, "xdp", value, "at most 16 interfaces");
+		if (!mode || mode == one)
+			return bad(e, "xdp", one, "IF=auto, IF=native, IF=generic or IF=off");
+		*mode++ = '\0';
+		plus = strchr(mode, '+');
+		if (plus) {
+			if (strcmp(plus, "+uplink") != 0)
+				return bad(e, "xdp", plus, "+uplink");
+			x->uplink = true;
+			*plus = '\0';
+		}
+		i = WORD(mode, "auto", "native", "generic", "off");
+		if (i < 0)
+			return bad(e, "xdp", mode, "auto, native, generic or off");
+		x->name = one;
+		x->mode = modes[i];
+		o->xdp_count++;
+	}
+	return 0;
+}
+
+static int parse_gateway(const char *option, const char *value, bool four, bool *set,
+			 struct eg_address *out, struct eg_error *e)
+{
+	*set = strcmp(value, "none") != 0;
+	if (!*set)
+		return 0;
+	if (eg_address_from_text(value, out) || eg_address_is4(out) != four)
+		return bad(e, option, value, four ? "an IPv4 address or none" : "an IPv6 address or none");
+	return 0;
+}
+
+static int parse_metrics(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&o->metrics;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&o->metrics;
+	const char *colon = strrchr(value, ':');
+	char host[64];
+	size_t n;
+
+	memset(&o->metrics, 0, sizeof(o->metrics));
+	o->metrics_port = 0;
+	if (!strcmp(value, "none"))
+		return 0;
+	n = colon ? (size_t)(colon - value) : 0;
+	if (!n || n >= sizeof(host))
+		return bad(e, "metrics", value, "ADDRESS:PORT on loopback, or none");
+	memcpy(host, value, n);
+	host[n] = '\0';
+	if (parse_number(e, "metrics", colon + 1, 1, 65535, &o->metrics_port))
+		return -EINVAL;
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1 &&
+	    ntohl(v4->sin_addr.s_addr) >> 24 == 127) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons((uint16_t)o->metrics_port);
+		o->metrics_length = sizeof(*v4);
+	} else if (!strcmp(host, "[::1]")) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_addr = in6addr_loopback;
+		v6->sin6_port = htons((uint16_t)o->metrics_port);
+		o->metrics_length = sizeof(*v6);
+	} else {
+		return bad(e, "metrics", value,
+			   "a loopback address (the page has no authentication): 127.0.0.1:PORT or [::1]:PORT");
+	}
+	return 0;
+}
+
+static int parse_namespace(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	if (!*value || strlen(value) > 64 || strchr(value, '/') || *value == '.')
+		return bad(e, "agent-namespace", value, "a name without a slash");
+	snprintf(o->agent_namespace, sizeof(o->agent_namespace), "/run/netns/%s", value);
+	return 0;
+}
+
+/* Several agents on one machine (tests) have several pin directories: each its own namespace. */
+static void default_namespace(struct eg_options *o)
+{
+	uint32_t h = 2166136261u;
+
+	if (*o->agent_namespace)
+		return;
+	if (!strcmp(o->pin_dir, EG_PIN_DIR)) {
+		strcpy(o->agent_namespace, "/run/netns/egret");
+		return;
+	}
+	for (const char *c = o->pin_dir; *c; c++)
+		h = (h ^ (unsigned char)*c) * 16777619u;
+	snprintf(o->agent_namespace, sizeof(o->agent_namespace), "/run/netns/egret-%08x", h);
+}
+
+static unsigned int cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	return EG_MIN(EG_MAX((unsigned int)CPU_COUNT(&set), 1u), (unsigned int)EG_MAX_WORKERS);
+}
+
+static int choose(struct eg_error *e, const char *option, const char *value, int found,
+		  const char *expected, int *out)
+{
+	if (found < 0)
+		return bad(e, option, value, expected);
+	*out = found;
+	return 0;
+}
+
+static int one(struct eg_options *o, int id, const char *value, struct eg_error *e)
+{
+	unsigned int n = 0;
+	int i = 0, r = 0;
+
+	switch ((enum option_id)id) {
+	case O_POLICY_DIR: o->policy_dir = value; break;
+	case O_PODS_DIR: o->pods_dir = value; break;
+	case O_CREDENTIALS_DIR: o->credentials_dir = value; break;
+	case O_CA_DIR: o->ca_dir = value; break;
+	case O_RUN_DIR: o->run_dir = value; break;
+	case O_PIN_DIR: o->pin_dir = value; break;
+	case O_UPSTREAM_CA: o->upstream_ca = value; break;
+	case O_ACCESS_LOG: o->access_log = value; break;
+	case O_LINK_PREFIX: o->link_prefix = value; break;
+	case O_UPLINK: return parse_links(o, value, e);
+	case O_RESOLVER: return parse_resolvers(o, value, e);
+	case O_FORBID: return parse_forbid(o, value, e);
+	case O_XDP: return parse_xdp(o, value, e);
+	case O_METRICS: return parse_metrics(o, value, e);
+	case O_AGENT_NAMESPACE: return parse_namespace(o, value, e);
+	case O_GATEWAY4:
+		return parse_gateway("gateway4", value, true, &o->gateway4_set, &o->gateway4, e);
+	case O_GATEWAY6:
+		return parse_gateway("gateway6", value, false, &o->gateway6_set, &o->gateway6, e);
+	case O_MODE:
+		r = choose(e, "mode", value, WORD(value, "netns", "mark"), "netns or mark", &i);
+		o->mode = i ? EG_MODE_MARK : EG_MODE_NETNS;
+		return r;
+	case O_FAIL:
+		r = choose(e, "fail", value, WORD(value, "closed", "open"), "closed or open", &i);
+		o->fail = i ? EG_FAIL_OPEN : EG_FAIL_CLOSED;
+		return r;
+	case O_GUARD_HOST:
+		r = choose(e, "guard-host", value, WORD(value, "pass", "deny"), "pass or deny", &i);
+		o->guard_host_deny = i == 1;
+		return r;
+	case O_UNKNOWN_PODS:
+		r = choose(e, "unknown-pods", value, WORD(value, "hold", "allow", "deny"),
+			   "hold, allow or deny", &i);
+		o->unknown_pods = (unsigned int)i;
+		return r;
+	case O_LOG_LEVEL:
+		r = choose(e, "log-level", value, WORD(value, "debug", "info", "warn", "error"),
+			   "debug, info, warn or error", &i);
+		o->log_level = (enum eg_log_level)i;
+		return r;
+	case O_WORKERS: return parse_number(e, "workers", value, 1, EG_MAX_WORKERS, &o->workers);
+	case O_USER_GATEWAY:
+		r = parse_number(e, "user-gateway", value, 1, UINT32_MAX - 1, &n);
+		o->gateway_uid = n;
+		return r;
+	case O_USER_SIGNER:
+		r = parse_number(e, "user-signer", value, 1, UINT32_MAX - 1, &n);
+		o->signer_uid = n;
+		return r;
+	case O_DRAIN:
+		r = parse_number(e, "drain", value, 0, 3600, &n);
+		o->drain_ms = n * 1000;
+		return r;
+	case O_UNINSTALL: o->uninstall = true; break;
+	case O_VERSION: o->version = true; break;
+	case O_HELP: o->help = true; break;
+	}
+	return 0;
+}
+
+static int check(const struct eg_options *o, struct eg_error *e)
+{
+	if (o->help || o->version || o->uninstall)
+		return 0;
+	if (!o->resolver)
+		return eg_error_set(e, -EINVAL,
+				    "--resolver is missing: the DNS servers of the pods, whose answers "
+				    "are believed and which the agent itself asks (see /etc/resolv.conf "
+				    "of a pod)");
+	if (!o->uplink_count)
+		return eg_error_set(e, -EINVAL,
+				    "--uplink is missing: the interface by which the node reaches the "
+				    "internet (see `ip route get 1.1.1.1`)");
+	if (o->gateway_uid == o->signer_uid)
+		return eg_error_set(e, -EINVAL,
+				    "--user-gateway and --user-signer are the same uid: the gateway "
+				    "could then read the signer's memory");
+	return 0;
+}
+
+int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_error *e)
+{
+	size_t bytes = 1;
+	int id, r, at;
+
+	*o = (struct eg_options){
+		.policy_dir = "/etc/egret/policies",
+		.pods_dir = "/etc/egret/pods",
+		.credentials_dir = "/etc/egret/credentials",
+		.ca_dir = "/etc/egret/ca",
+		.run_dir = "/run/egret",
+		.pin_dir = EG_PIN_DIR,
+		.upstream_ca = SYSTEM_BUNDLE,
+		.mode = EG_MODE_NETNS,
+		.gateway_uid = 64777,
+		.signer_uid = 64778,
+		.log_level = EG_LOG_INFO,
+		.drain_ms = 10000,
+		.workers = cpus(),
+	};
+	for (int i = 1; i < argc; i++)
+		bytes += strlen(argv[i]) + 1;
+	o->memory = calloc(1, bytes);
+	if (!o->memory)
+		return eg_error_set(e, -ENOMEM, "out of memory");
+	r = parse_metrics(o, "127.0.0.1:9909", e);
+	if (!r)
+		r = parse_gateway("gateway4", "169.254.77.1", true, &o->gateway4_set, &o->gateway4, e);
+	if (!r)
+		r = parse_gateway("gateway6", "fd00:77::1", false, &o->gateway6_set, &o->gateway6, e);
+	optind = 0;
+	opterr = 0;
+	at = 1;
+	while (!r && (id = getopt_long(argc, argv, "+", known, NULL)) != -1) {
+		if (id == '?')
+			return eg_error_set(e, -EINVAL,
+					    "'%.100s' is not an option, or its value is missing; try "
+					    "egretd --help",
+					    at < argc ? argv[at] : "");
+		r = one(o, id, optarg, e);
+		at = optind;
+	}
+	if (!r && optind < argc)
+		return eg_error_set(e, -EINVAL, "'%.100s' is not an option; try egretd --help",
+				    argv[optind]);
+	if (!r)
+		r = check(o, e);
+	default_namespace(o);
+	return r;
+}
+
+void eg_options_fini(struct eg_options *o)
+{
+	free(o->memory);
+	o->memory = NULL;
+}

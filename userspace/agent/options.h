@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretd's command line, checked: what is in here is usable as it stands. docs/egretd.md. */
+#ifndef EGRET_AGENT_OPTIONS_H
+#define EGRET_AGENT_OPTIONS_H
+
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "datapath/datapath.h"
+
+#define EG_OPTION_LINKS	  16
+#define EG_OPTION_FORBID  64
+#define EG_OPTION_SERVERS 8
+
+struct eg_options {
+	const char *policy_dir, *pods_dir, *credentials_dir, *ca_dir, *run_dir;
+	const char *pin_dir;	  /* never NULL */
+	const char *upstream_ca;  /* NULL: the system's bundle */
+	const char *access_log;	  /* NULL: none; "-": standard output */
+	const char *resolver;	  /* as given: net/resolver.h */
+	struct eg_address resolvers[EG_OPTION_SERVERS];
+	size_t resolver_count;
+	const char *uplinks[EG_OPTION_LINKS];
+	size_t uplink_count;
+	struct eg_xdp_link xdp[EG_OPTION_LINKS];
+	size_t xdp_count;
+	struct eg_cidr forbid[EG_OPTION_FORBID];
+	size_t forbid_count;
+	enum eg_redirect_mode mode;
+	enum eg_fail_policy fail;
+	unsigned int unknown_pods;
+	unsigned int workers;
+	const char *link_prefix;
+	bool guard_host_deny;
+	struct sockaddr_storage metrics; /* ss_family 0: none */
+	socklen_t metrics_length;
+	unsigned int metrics_port;
+	bool gateway4_set, gateway6_set;
+	struct eg_address gateway4, gateway6;
+	uid_t gateway_uid, signer_uid;
+	enum eg_log_level log_level;
+	unsigned int drain_ms;
+	char agent_namespace[128]; /* path */
+	bool uninstall, help, version;
+	char *memory; /* what the strings above were cut from */
+	size_t memory_used;
+};
+
+/* 0; -EINVAL with a sentence. Never prints. */
+int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_error *e) EG_MUST;
+void eg_options_fini(struct eg_options *o);
+/* The text of --help. */
+const char *eg_options_usage(void);
+
+#endif

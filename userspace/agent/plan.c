@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/plan.h"
+
+#include <netinet/in.h>
+
+size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
+			struct eg_verdict_rule out[EG_PLAN_RULES])
+{
+	bool enforce = p->mode == EG_MODE_ENFORCE;
+	const struct {
+		uint8_t protocol;
+		uint16_t port;
+		uint8_t action, reason;
+	} rows[EG_PLAN_RULES] = {
+		{IPPROTO_TCP, 443, EG_ACTION_REDIRECT, EG_REASON_REDIRECT},
+		{IPPROTO_TCP, 80, EG_ACTION_REDIRECT, EG_REASON_REDIRECT},
+		{IPPROTO_TCP, 0, EG_ACTION_DROP, EG_REASON_PORT_DENIED},
+		{IPPROTO_UDP, 443, EG_ACTION_DROP, EG_REASON_QUIC_REFUSED},
+		{0, 0, EG_ACTION_DROP, EG_REASON_PROTOCOL_DENIED},
+	};
+
+	for (size_t i = 0; i < EG_PLAN_RULES; i++) {
+		struct eg_verdict_rule *r = &out[i];
+
+		*r = (struct eg_verdict_rule){
+			.key = {.policy_id = policy_id,
+				.protocol = rows[i].protocol,
+				.port_be = htons(rows[i].port)},
+			.verdict = {.action = rows[i].action, .reason = rows[i].reason}};
+		if (!enforce && r->verdict.action == EG_ACTION_DROP)
+			r->verdict = (struct eg_verdict){.action = EG_ACTION_PASS,
+							 .reason = EG_REASON_SHADOW};
+	}
+	return EG_PLAN_RULES;
+}
+
+uint8_t eg_plan_flags(const struct eg_policy *p)
+{
+	unsigned int flags = 0;
+
+	if (!p)
+		return 0;
+	if (p->fail_open)
+		flags |= EG_POD_FAIL_OPEN;
+	if (p->capture_all_tls)
+		flags |= EG_POD_CAPTURE_ALL_TLS;
+	if (p->strict && p->mode == EG_MODE_ENFORCE)
+		flags |= EG_POD_STRICT;
+	return (uint8_t)flags;
+}
+
+static void clear_host_bits(struct eg_address *a, unsigned int bits)
+{
+	unsigned char *p = (unsigned char *)a->word_be;
+
+	for (unsigned int i = 0; i < sizeof(*a); i++) {
+		unsigned int kept = bits > i * 8 ? EG_MIN(bits - i * 8, 8u) : 0;
+
+		p[i] = (unsigned char)(p[i] & (0xff00u >> kept));
+	}
+}
+
+int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out)
+{
+	ssize_t slash = eg_str_find(text, '/');
+	char address[64];
+	uint64_t bits;
+	unsigned int most;
+
+	if (text.n >= sizeof(address))
+		return -EINVAL;
+	eg_str_copy(address, sizeof(address),
+		    (struct eg_str){text.p, slash < 0 ? text.n : (size_t)slash});
+	if (eg_address_from_text(address, &out->address))
+		return -EINVAL;
+	most = eg_address_is4(&out->address) ? 32 : 128;
+	bits = most;
+	if (slash >= 0 &&
+	    (eg_str_u64((struct eg_str){text.p + slash + 1, text.n - (size_t)slash - 1}, &bits) ||
+	     bits > most))
+		return -EINVAL;
+	out->prefix_bits = (uint8_t)bits;
+	out->excluded = excluded;
+	out->name_id = 0;
+	clear_host_bits(&out->address, (unsigned int)bits + 128 - most);
+	return 0;
+}

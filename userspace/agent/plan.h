@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From policy to what the kernel is told: verdicts, flags of pods, ranges. Pure. The table of
+ * verdicts for people is in docs/egretd.md.
+ */
+#ifndef EGRET_AGENT_PLAN_H
+#define EGRET_AGENT_PLAN_H
+
+#include "base/base.h"
+#include "datapath/datapath.h"
+#include "policy/policy.h"
+
+#define EG_PLAN_RULES 5 /* of one policy */
+
+/*
+ * The verdicts of one policy towards everything that is governed: TCP 80 and 443 go to the agent, in
+ * shadow mode too (it splices and reports). Under enforcement QUIC, other TCP ports and other
+ * protocols are dropped; in shadow mode they pass, for shadow changes nothing.
+ */
+size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
+			struct eg_verdict_rule out[EG_PLAN_RULES]);
+/* enum eg_pod_flags of a pod that `p` selects (NULL: none does). */
+uint8_t eg_plan_flags(const struct eg_policy *p);
+/* "10.0.0.0/8", "fd00::/64", or an address alone. 0 or -EINVAL. Host bits are cleared. */
+int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out) EG_MUST;
+
+#endif

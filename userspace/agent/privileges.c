@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/privileges.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FILES_MAX 1048576u
+
+int eg_harden(struct eg_error *e)
+{
+	struct rlimit none = {0, 0};
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return eg_error_set(e, -errno, "PR_SET_DUMPABLE: %s", strerror(errno));
+	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return eg_error_set(e, -errno, "RLIMIT_CORE: %s", strerror(errno));
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return eg_error_set(e, -errno, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+	return 0;
+}
+
+static bool listed(const cap_value_t *keep, size_t count, cap_value_t c)
+{
+	for (size_t i = 0; i < count; i++)
+		if (keep[i] == c)
+			return true;
+	return false;
+}
+
+int eg_capabilities_keep(const cap_value_t *keep, size_t count, struct eg_error *e)
+{
+	cap_t caps;
+	int r = 0;
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* Without SETPCAP this is refused; then no-new-privileges alone holds the line. */
+	for (cap_value_t c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+		if (!listed(keep, count, c))
+			(void)prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
+	caps = cap_init();
+	if (!caps)
+		return eg_error_set(e, -ENOMEM, "capabilities: out of memory");
+	if (count && (cap_set_flag(caps, CAP_PERMITTED, (int)count, keep, CAP_SET) < 0 ||
+		      cap_set_flag(caps, CAP_EFFECTIVE, (int)count, keep, CAP_SET) < 0))
+		r = eg_error_set(e, -errno, "capabilities: %s", strerror(errno));
+	if (!r && cap_set_proc(caps) < 0)
+		r = eg_error_set(e, -errno, "capabilities: %s", strerror(errno));
+	cap_free(caps);
+	return r;
+}
+
+void eg_raise_file_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max == RLIM_INFINITY ? FILES_MAX : EG_MIN(l.rlim_max, FILES_MAX);
+	(void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+int eg_die_with_parent(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -errno;
+	/* It may have died before the request was made. */
+	return getppid() == parent ? 0 : -ESRCH;
+}

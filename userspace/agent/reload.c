@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What should be served: policy, pods and credentials as the operator's files say now. A bad policy
+ * set is refused whole and the last good one stays; a bad pod file leaves that pod as it was; a
+ * credential that can't be read leaves only its own requests without one.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+
+#define SETTLE_MS      100u
+#define PODS_SETTLE_MS 20u
+
+struct eg_loaded *eg_loaded_ref(struct eg_loaded *l)
+{
+	l->references++;
+	return l;
+}
+
+void eg_loaded_unref(struct eg_loaded *l)
+{
+	if (!l || --l->references)
+		return;
+	eg_policy_set_unref(l->set);
+	eg_source_fini(&l->source);
+	free(l);
+}
+
+/* ---- policy ---- */
+
+static void log_errors(const struct eg_policy_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++) {
+		const struct eg_policy_error *e = &errors->item[i];
+		char place[48] = "";
+
+		if (e->line)
+			snprintf(place, sizeof(place), ":%d:%d", e->line, e->column);
+		eg_log(e->warning ? EG_LOG_WARN : EG_LOG_ERROR, "policy %s%s %s: %s", e->file, place,
+		       e->path, e->text);
+	}
+}
+
+static void forget_bad(struct eg_supervisor *s)
+{
+	eg_source_fini(&s->bad_source);
+	s->bad_known = false;
+}
+
+static void reject(struct eg_supervisor *s, struct eg_source *source, const char *why)
+{
+	forget_bad(s);
+	if (source) {
+		s->bad_source = *source;
+		s->bad_known = true;
+	}
+	s->rejected++;
+	s->policy_valid = false;
+	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
+	eg_error("the policy in %s is refused whole; %s", s->o->policy_dir,
+		 s->loaded ? "the last good one stays in force"
+			   : "there is no earlier one, so everything governed is denied");
+}
+
+static void compile(struct eg_supervisor *s, struct eg_source *source)
+{
+	struct eg_policy_errors errors = {.item = NULL};
+	struct eg_policy_set *set = NULL;
+	struct eg_loaded *l = calloc(1, sizeof(*l));
+	int r = l ? eg_policy_load(source->files, source->count, &set, &errors) : -ENOMEM;
+
+	log_errors(&errors);
+	if (r) {
+		char why[EG_WIRE_TEXT];
+		const struct eg_policy_error *first = NULL;
+
+		for (size_t i = 0; i < errors.count && !first; i++)
+			if (!errors.item[i].warning)
+				first = &errors.item[i];
+		snprintf(why, sizeof(why), "%.100s %.120s: %.160s", first ? first->file : "",
+			 first ? first->path : "", first ? first->text : strerror(-r));
+		reject(s, source, why);
+		free(l);
+	} else {
+		l->references = 1;
+		l->source = *source;
+		l->set = set;
+		eg_loaded_unref(s->loaded);
+		s->loaded = l;
+		forget_bad(s);
+		s->policy_valid = true;
+		s->last_error[0] = '\0';
+		eg_info("policy %s read from %s", eg_policy_version(set), s->o->policy_dir);
+		eg_reload_credentials(s);
+		eg_offer(s);
+	}
+	eg_policy_errors_fini(&errors);
+}
+
+void eg_reload_policy(struct eg_supervisor *s)
+{
+	struct eg_source source;
+	struct eg_error e = {""};
+	int watched = eg_dir_watch_add(&s->policy_watch, s->o->policy_dir);
+
+	if (eg_source_read(s->o->policy_dir, &source, &e)) {
+		if (strcmp(s->last_error, e.text) != 0) {
+			eg_error("%s", e.text);
+			reject(s, NULL, e.text);
+		}
+		return;
+	}
+	if (watched)
+		eg_debug("%s is not watched (%s); it is read every 10 s", s->o->policy_dir,
+			 strerror(-watched));
+	if (s->loaded && eg_source_equal(&s->loaded->source, &source)) {
+		if (!s->policy_valid)
+			eg_info("the policy in %s is the one in force again", s->o->policy_dir);
+		s->policy_valid = true;
+		s->last_error[0] = '\0';
+		forget_bad(s);
+		eg_source_fini(&source);
+	} else if (s->bad_known && eg_source_equal(&s->bad_source, &source)) {
+		eg_source_fini(&source); /* said once */
+	} else {
+		compile(s, &source);
+	}
+}
+
+void eg_reload_back(struct eg_supervisor *s)
+{
+	struct eg_loaded *bad = s->loaded;
+
+	if (bad != s->offered.loaded)
+		return; /* a newer one has been read meanwhile */
+	/* Remember its text, so that the next poll does not offer it again. */
+	forget_bad(s);
+	s->bad_known = !eg_source_read(s->o->policy_dir, &s->bad_source, NULL);
+	if (s->bad_known && !eg_source_equal(&s->bad_source, &bad->source))
+		forget_bad(s);
+	s->loaded = s->applied.loaded ? eg_loaded_ref(s->applied.loaded) : NULL;
+	eg_loaded_unref(bad);
+}
+
+static void policy_changed(struct eg_dir_watch *w)
+{
+	eg_reload_policy(eg_container_of(w, struct eg_supervisor, policy_watch));
+}
+
+/* ---- credentials: whether they changed; what they hold is read at the hand-over ---- */
+
+static void warn_readable(const char *what, const char *file, const struct eg_file_mark *m)
+{
+	if (m->inode && (m->mode & S_IROTH))
+		eg_warn("credential '%s': every user of the node can read %s (mode %04o); expected "
+			"0600 or 0640",
+			what, file, m->mode & 07777);
+}
+
+static void watch_parent(struct eg_supervisor *s, const char *file)
+{
+	char path[4096];
+	const char *slash = strrchr(file, '/');
+	int n = snprintf(path, sizeof(path), "%s/%.*s", s->o->credentials_dir,
+			 slash ? (int)(slash - file) : 0, file);
+
+	if (n > 0 && (size_t)n < sizeof(path) && eg_dir_watch_add(&s->credential_watch, path))
+		eg_debug("%s is not watched", path); /* the poll finds it */
+}
+
+static void mark_all(struct eg_supervisor *s, struct eg_policy_set *set, int dir,
+		     struct eg_file_mark *marks)
+{
+	size_t specs, providers;
+	const struct eg_credential_spec *c = eg_credentials(set, &specs);
+	const struct eg_provider *p = eg_providers(set, &providers);
+
+	for (size_t i = 0; i < specs; i++) {
+		if (!c[i].file)
+			continue;
+		eg_file_mark(dir, c[i].file, &marks[i]);
+		watch_parent(s, c[i].file);
+	}
+	for (size_t i = 0; i < providers; i++) {
+		if (!p[i].ca_file)
+			continue;
+		eg_file_mark(dir, p[i].ca_file, &marks[specs + i]);
+		watch_parent(s, p[i].ca_file);
+	}
+}
+
+void eg_reload_credentials(struct eg_supervisor *s)
+{
+	EG_CLEANUP_FD int dir = open(s->o->credentials_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct eg_credential_state *state = &s->credentials;
+	const struct eg_credential_spec *c;
+	struct eg_file_mark *marks;
+	size_t specs, providers;
+	bool same;
+
+	if (!s->loaded)
+		return;
+	c = eg_credentials(s->loaded->set, &specs);
+	eg_providers(s->loaded->set, &providers);
+	marks = calloc(specs + providers + 1, sizeof(*marks));
+	if (!marks)
+		return;
+	if (eg_dir_watch_add(&s->credential_watch, s->o->credentials_dir))
+		eg_debug("%s is not watched", s->o->credentials_dir);
+	if (dir >= 0)
+		mark_all(s, s->loaded->set, dir, marks);
+	same = state->marks && state->count == specs + providers;
+	for (size_t i = 0; same && i < state->count; i++)
+		same = eg_file_mark_equal(&marks[i], &state->marks[i]);
+	if (same) {
+		free(marks);
+		return;
+	}
+	for (size_t i = 0; i < specs; i++)
+		if (c[i].file)
+			warn_readable(c[i].name, c[i].file, &marks[i]);
+	free(state->marks);
+	state->marks = marks;
+	state->count = specs + providers;
+	if (state->version++)
+		eg_info("credential files have changed; the gateway gets them anew");
+	eg_offer(s);
+}
+
+static void credentials_changed(struct eg_dir_watch *w)
+{
+	eg_reload_credentials(eg_container_of(w, struct eg_supervisor, credential_watch));
+}
+
+/* ---- pods ---- */
+
+static void read_pods(struct eg_supervisor *s, bool log)
+{
+	struct eg_pod_list list = {.count = 0};
+	struct eg_table *table;
+	struct eg_error e = {""};
+
+	if (!s->pods_dir)
+		return;
+	if (eg_pods_dir_read(s->pods_dir, &list, &e)) {
+		eg_error("pods: %s; those known stay as they are", e.text);
+		return;
+	}
+	for (size_t i = 0; log && i < list.error_count; i++)
+		eg_error("pods: %s; the file is left out", list.errors[i].text);
+	table = eg_table_create(s->datapath, &list, s->table);
+	eg_pod_list_fini(&list);
+	if (!table) {
+		eg_error("pods: out of memory; those known stay as they are");
+		return;
+	}
+	if (s->table && eg_table_equal(table, s->table)) {
+		s->table->refused = table->refused;
+		eg_table_unref(table);
+		return;
+	}
+	eg_table_unref(s->table);
+	s->table = table;
+	eg_info("%zu pods known", table->count);
+	eg_offer_hold_new(s);
+	eg_offer(s);
+}
+
+void eg_reload_pods(struct eg_supervisor *s)
+{
+	read_pods(s, true);
+}
+
+static void pods_again(struct eg_timer *t)
+{
+	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, pods_again);
+
+	read_pods(s, eg_pods_dir_changed(s->pods_dir));
+}
+
+static void pods_changed(struct eg_watch *w, uint32_t events)
+{
+	struct eg_supervisor *s = eg_container_of(w, struct eg_supervisor, pods_watch);
+
+	(void)events;
+	if (eg_pods_dir_changed(s->pods_dir))
+		read_pods(s, true);
+}
+
+void eg_reload_links(struct eg_supervisor *s)
+{
+	if (s->pods_dir && !eg_timer_armed(&s->pods_again) &&
+	    eg_timer_set(s->loop, &s->pods_again, PODS_SETTLE_MS))
+		read_pods(s, false);
+}
+
+/* ---- all ---- */
+
+void eg_reload_all(struct eg_supervisor *s)
+{
+	eg_reload_policy(s);
+	eg_reload_credentials(s);
+	read_pods(s, false);
+}
+
+int eg_reload_open(struct eg_supervisor *s, struct eg_error *e)
+{
+	int r;
+
+	eg_timer_init(&s->pods_again, pods_again);
+	s->pods_watch.fd = -1;
+	s->pods_watch.ready = pods_changed;
+	r = eg_dir_watch_open(&s->policy_watch, s->loop, SETTLE_MS, policy_changed, e);
+	if (!r)
+		r = eg_dir_watch_open(&s->credential_watch, s->loop, SETTLE_MS, credentials_changed, e);
+	if (!r)
+		r = eg_pods_dir_open(s->o->pods_dir, &s->pods_dir, e);
+	if (r)
+		return eg_error_prefix(e, r, "--pods-dir");
+	r = eg_watch_add(s->loop, &s->pods_watch, eg_pods_dir_fd(s->pods_dir), EPOLLIN);
+	if (r)
+		return eg_error_set(e, r, "epoll: %s", strerror(-r));
+	read_pods(s, true);
+	eg_reload_policy(s);
+	return 0;
+}
+
+void eg_reload_close(struct eg_supervisor *s)
+{
+	eg_dir_watch_close(&s->policy_watch);
+	eg_dir_watch_close(&s->credential_watch);
+	if (s->pods_dir) {
+		eg_timer_cancel(s->loop, &s->pods_again);
+		eg_watch_remove(s->loop, &s->pods_watch);
+		eg_pods_dir_close(s->pods_dir);
+	}
+	eg_generation_fini(&s->offered);
+	eg_generation_fini(&s->applied);
+	eg_loaded_unref(s->loaded);
+	eg_table_unref(s->table);
+	forget_bad(s);
+	free(s->credentials.marks);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files an operator writes, as they are now: policy, and what tells whether a credential's file
+ * changed. Secrets are not read here (credential.h does, into sealed memory, at each hand-over): the
+ * supervisor holds no key for longer than that takes. One thread.
+ */
+#ifndef EGRET_AGENT_SOURCES_H
+#define EGRET_AGENT_SOURCES_H
+
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/error.h"
+#include "policy/policy.h"
+
+#define EG_SOURCE_FILES	     1024u
+#define EG_SOURCE_FILE_BYTES ((size_t)4 << 20)
+#define EG_SOURCE_BYTES	     ((size_t)16 << 20)
+
+struct eg_source {
+	struct eg_arena arena; /* of all that follows */
+	struct eg_policy_file *files;
+	size_t count;
+};
+
+/*
+ * Every *.json of the directory, in order of name; of one generation where the directory is a
+ * Kubernetes volume (read through ..data, opened once). No such file is not an error. *out is only
+ * written on success; eg_source_fini() it.
+ */
+int eg_source_read(const char *dir, struct eg_source *out, struct eg_error *e) EG_MUST;
+bool eg_source_equal(const struct eg_source *a, const struct eg_source *b);
+void eg_source_fini(struct eg_source *s);
+
+/* What makes a file another one. All 0: it is not there. */
+struct eg_file_mark {
+	uint64_t device, inode, size;
+	struct timespec modified, changed;
+	uint32_t mode;
+};
+void eg_file_mark(int dir_fd, const char *path, struct eg_file_mark *out);
+bool eg_file_mark_equal(const struct eg_file_mark *a, const struct eg_file_mark *b);
+
+/* Reads <dir_fd>/<path> without leaving dir_fd (AT_FDCWD: anywhere). The caller frees *bytes, which
+ * ends with a NUL that is not counted. */
+int eg_file_read(int dir_fd, const char *path, size_t max_bytes, char **bytes, size_t *n,
+		 struct eg_error *e) EG_MUST;
+
+#endif

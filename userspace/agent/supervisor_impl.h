@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's state and its parts. Private to supervisor.c, children.c, heartbeat.c, offer.c,
+ * reload.c, status.c and admin.c. One thread. */
+#ifndef EGRET_AGENT_SUPERVISOR_IMPL_H
+#define EGRET_AGENT_SUPERVISOR_IMPL_H
+
+#include "agent/options.h"
+#include "agent/sources.h"
+#include "agent/spawner.h"
+#include "agent/table.h"
+#include "agent/watch.h"
+#include "agent/wire.h"
+#include "loop/loop.h"
+
+#define EG_TICK_MS	   250u	 /* between heartbeats */
+#define EG_HANG_MS	   1000u /* a ping unanswered for so long: the gateway is replaced */
+#define EG_REPLACE_MS	   2000u /* so long the kernel is told "alive" while it is replaced */
+#define EG_START_MS	   20000u /* from spawn to READY */
+
+struct eg_supervisor;
+
+/* An unprivileged process, and its next incarnation. */
+struct eg_child {
+	struct eg_supervisor *supervisor;
+	enum eg_role role;
+	pid_t pid;		/* 0: none */
+	uint32_t serial;	/* of the spawn that is awaited, or of the one that runs */
+	int control;		/* our end; -1: none */
+	struct eg_watch watch;	/* of control */
+	struct eg_timer again;	/* back-off before the next start */
+	uint64_t started_ms;
+	uint64_t restarts;
+	unsigned int failures;	/* in a row, each soon after its start */
+	bool killed;		/* we asked for its end */
+};
+
+/* A policy set with the text it was compiled from, which the gateway compiles again. */
+struct eg_loaded {
+	unsigned int references;
+	struct eg_source source;
+	struct eg_policy_set *set;
+};
+
+/* What one generation consists of, held from offer to the next one applied. */
+struct eg_generation {
+	uint32_t number; /* 0: none */
+	struct eg_loaded *loaded;
+	struct eg_policy_set *policies; /* of loaded; borrowed */
+	struct eg_table *table;
+	uint64_t credentials; /* state of the files it was made with */
+	uint32_t *policy_ids; /* by index of eg_policies(); numbers of the kernel */
+	uint32_t *name_ids;   /* by index of eg_watched_names() */
+};
+
+struct eg_credential_state {
+	struct eg_file_mark *marks; /* credentials, then CA files of providers */
+	size_t count;
+	uint64_t version; /* grows with each change */
+	size_t missing;
+};
+
+struct eg_supervisor {
+	const struct eg_options *o;
+	struct eg_loop *loop;
+	struct eg_watch signals;
+	int signal_fd;
+
+	struct eg_spawner spawner;
+	struct eg_watch spawner_watch;
+	struct eg_child gateway, signer;
+
+	struct eg_datapath *datapath;
+	struct eg_watch datapath_watch;
+	const int *listeners;
+	size_t listener_count;
+	int metrics_fd, access_fd;
+	int *signer_ends; /* by worker: what the signer answers on; outlive a signer */
+
+	/* heartbeat.c */
+	struct eg_timer tick, sweep, poll;
+	uint64_t ticked_ms;
+	bool ready;	  /* the gateway is READY */
+	bool serving;	  /* and has acknowledged a generation */
+	uint32_t ping;	  /* the last one sent */
+	uint64_t ping_ms; /* when the oldest unanswered one was; 0: none is */
+	uint64_t lost_ms; /* when the last serving gateway was lost; 0: one serves, or none ever did */
+	uint64_t hangs;
+
+	/* reload.c: what should be served */
+	struct eg_loaded *loaded;     /* last good; NULL: none yet */
+	struct eg_source bad_source;  /* the text that was refused last */
+	bool bad_known;
+	struct eg_table *table;
+	struct eg_credential_state credentials;
+	struct eg_pods_dir *pods_dir;
+	struct eg_watch pods_watch;
+	struct eg_timer pods_again;
+	struct eg_dir_watch policy_watch, credential_watch;
+	struct eg_timer credentials_again;
+	bool policy_valid; /* the directory's content is what is served or on its way */
+	uint64_t rejected;
+	uint64_t loaded_wall_ms;
+	char last_error[EG_WIRE_TEXT];
+
+	/* offer.c: what is on its way, what holds */
+	uint32_t generation; /* the last number given */
+	bool dirty;	     /* the last offer is out of date */
+	struct eg_generation offered, applied;
+
+	uint64_t dns_events, dns_lost, addresses_refused;
+	struct eg_admin *admin;
+	bool stopping;
+	struct eg_timer stop_timer;
+	int exit_code;
+};
+
+/* children.c */
+int eg_children_start(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+void eg_child_start(struct eg_child *c);
+/* SIGKILL; its end is noticed by the spawner. `why` is logged. */
+void eg_child_kill(struct eg_child *c, const char *why);
+/* To the gateway; a failure means it does not read, or is gone: it is replaced. */
+bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
+		     unsigned int count);
+void eg_children_close(struct eg_supervisor *s);
+
+/* gateway_start.c: all that comes before START, and the signer's sockets. */
+int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+/* Names the signer may sign from now on: those of the offered and the applied generation. */
+void eg_signer_names(struct eg_supervisor *s);
+
+/* heartbeat.c */
+int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
+void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial);
+void eg_heartbeat_lost(struct eg_supervisor *s);
+
+/* reload.c */
+int eg_reload_open(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+void eg_reload_policy(struct eg_supervisor *s);
+void eg_reload_pods(struct eg_supervisor *s);
+void eg_reload_credentials(struct eg_supervisor *s);
+void eg_reload_all(struct eg_supervisor *s);
+/* A link came or went: the table is looked up again a moment later. */
+void eg_reload_links(struct eg_supervisor *s);
+/* Forgets a set that was refused: what is applied is what should be served. */
+void eg_reload_back(struct eg_supervisor *s);
+struct eg_loaded *eg_loaded_ref(struct eg_loaded *l);
+void eg_loaded_unref(struct eg_loaded *l);
+void eg_reload_close(struct eg_supervisor *s);
+
+/* offer.c */
+void eg_offer(struct eg_supervisor *s);
+void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number);
+void eg_offer_refused(struct eg_supervisor *s, uint32_t number, const char *why);
+/* The gateway is gone: what was on its way must be offered again. */
+void eg_offer_lost(struct eg_supervisor *s);
+/* What the gateway resolved, or read out of an answer for the pod behind ifindex (0: all pods). */
+void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses *a,
+			uint32_t ifindex);
+void eg_generation_fini(struct eg_generation *g);
+/* Pods of the table that no generation governs yet are held. */
+void eg_offer_hold_new(struct eg_supervisor *s);
+
+/* status.c */
+void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out);
+int eg_status_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
+int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
+int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
+
+/* admin.c */
+int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_error *e) EG_MUST;
+void eg_admin_close(struct eg_admin *a);
+
+/* supervisor.c */
+void eg_supervisor_stop(struct eg_supervisor *s);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/table.h"
+
+#include <net/if.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+static const char *copy(struct eg_arena *a, const char *s)
+{
+	return s ? eg_arena_dup(a, eg_str_from(s)) : NULL;
+}
+
+static int copy_identity(struct eg_arena *a, const struct eg_identity *from, struct eg_identity *to)
+{
+	struct eg_label *labels = eg_arena_zalloc(a, (from->label_count + 1) * sizeof(*labels));
+
+	if (!labels)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->label_count; i++) {
+		labels[i].key = copy(a, from->labels[i].key);
+		labels[i].value = copy(a, from->labels[i].value);
+		if (!labels[i].key || !labels[i].value)
+			return -ENOMEM;
+	}
+	to->namespace_name = copy(a, from->namespace_name);
+	to->name = copy(a, from->name);
+	to->uid = copy(a, from->uid);
+	to->service_account = copy(a, from->service_account ? from->service_account : "");
+	to->labels = labels;
+	to->label_count = from->label_count;
+	return to->namespace_name && to->name && to->uid && to->service_account ? 0 : -ENOMEM;
+}
+
+static uint32_t number(struct eg_datapath *d, const struct eg_table *former, const char *uid)
+{
+	for (size_t i = 0; former && i < former->count; i++)
+		if (!strcmp(former->pods[i].pod.identity.uid, uid))
+			return former->pods[i].pod.pod_id;
+	return eg_datapath_new_pod_id(d);
+}
+
+static void find_links(struct eg_datapath *d, struct eg_table_pod *p)
+{
+	struct eg_error e = {""};
+	size_t count = 0;
+
+	p->link_count = 0;
+	if (p->interface) {
+		p->ifindex[0] = if_nametoindex(p->interface);
+		p->link_count = p->ifindex[0] ? 1 : 0;
+	} else if (p->netns &&
+		   !eg_datapath_find_links(d, p->netns, p->ifindex, EG_TABLE_LINKS, &count, &e)) {
+		if (count > EG_TABLE_LINKS)
+			eg_warn("pod %s/%s has %zu links; only %d are governed",
+				p->pod.identity.namespace_name, p->pod.identity.name, count,
+				EG_TABLE_LINKS);
+		p->link_count = EG_MIN(count, (size_t)EG_TABLE_LINKS);
+	}
+}
+
+static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p)
+{
+	for (size_t i = 0; i < p->link_count && !p->pod.address_count; i++) {
+		struct eg_error e = {""};
+		size_t count = 0;
+
+		if (eg_datapath_pod_addresses(d, p->ifindex[i], p->pod.address, EG_POD_ADDRESSES,
+					      &count, &e)) {
+			eg_warn("pod %s/%s: its file has no ips, and they can't be found: %s",
+				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
+			return;
+		}
+		p->pod.address_count = (uint32_t)EG_MIN(count, (size_t)EG_POD_ADDRESSES);
+	}
+}
+
+static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_pod_entry *entry,
+		     const struct eg_table *former)
+{
+	struct eg_table_pod *p = &t->pods[t->count];
+	int r = copy_identity(&t->arena, &entry->identity, &p->pod.identity);
+
+	if (r)
+		return r;
+	p->file = copy(&t->arena, entry->file);
+	p->netns = copy(&t->arena, entry->netns);
+	p->interface = copy(&t->arena, entry->interface);
+	if (!p->file || (entry->netns && !p->netns) || (entry->interface && !p->interface))
+		return -ENOMEM;
+	p->pod.pod_id = number(d, former, p->pod.identity.uid);
+	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
+	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
+	find_links(d, p);
+	find_addresses(d, p);
+	t->count++;
+	return 0;
+}
+
+/* The sentence about a refused file begins with its name. */
+static bool is_refused(const struct eg_pod_list *list, const char *file)
+{
+	size_t n = strlen(file);
+
+	for (size_t i = 0; i < list->error_count; i++)
+		if (strstr(list->errors[i].text, file) &&
+		    strstr(list->errors[i].text, file)[n] == ':')
+			return true;
+	return false;
+}
+
+static bool has_uid(const struct eg_table *t, const char *uid)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (!strcmp(t->pods[i].pod.identity.uid, uid))
+			return true;
+	return false;
+}
+
+/* A typing error in its file must not take a running pod out of its policy. */
+static int keep_former(struct eg_table *t, struct eg_datapath *d, const struct eg_pod_list *list,
+		       const struct eg_table *former)
+{
+	for (size_t i = 0; former && i < former->count; i++) {
+		const struct eg_table_pod *old = &former->pods[i];
+		struct eg_pod_entry entry = {.identity = old->pod.identity,
+					     .address_count = old->pod.address_count,
+					     .netns = old->netns,
+					     .interface = old->interface,
+					     .file = old->file};
+		int r;
+
+		if (!is_refused(list, old->file) || has_uid(t, old->pod.identity.uid))
+			continue;
+		memcpy(entry.addresses, old->pod.address, sizeof(entry.addresses));
+		r = add_entry(t, d, &entry, former);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+struct eg_table *eg_table_create(struct eg_datapath *d, const struct eg_pod_list *list,
+				 const struct eg_table *former)
+{
+	struct eg_table *t = calloc(1, sizeof(*t));
+	int r = 0;
+
+	if (!t)
+		return NULL;
+	t->references = 1;
+	t->refused = list->error_count;
+	eg_arena_init(&t->arena, 0);
+	t->pods = eg_arena_zalloc(&t->arena, (list->count + (former ? former->count : 0) + 1) *
+						     sizeof(*t->pods));
+	if (!t->pods)
+		r = -ENOMEM;
+	for (size_t i = 0; !r && i < list->count; i++)
+		r = add_entry(t, d, &list->pods[i], former);
+	if (!r)
+		r = keep_former(t, d, list, former);
+	if (r) {
+		eg_table_unref(t);
+		return NULL;
+	}
+	return t;
+}
+
+struct eg_table *eg_table_ref(struct eg_table *t)
+{
+	t->references++;
+	return t;
+}
+
+void eg_table_unref(struct eg_table *t)
+{
+	if (!t || --t->references)
+		return;
+	eg_arena_fini(&t->arena);
+	free(t);
+}
+
+static bool same_identity(const struct eg_identity *a, const struct eg_identity *b)
+{
+	if (strcmp(a->namespace_name, b->namespace_name) != 0 || strcmp(a->name, b->name) != 0 ||
+	    strcmp(a->uid, b->uid) != 0 || strcmp(a->service_account, b->service_account) != 0 ||
+	    a->label_count != b->label_count)
+		return false;
+	for (size_t i = 0; i < a->label_count; i++)
+		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
+		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
+			return false;
+	return true;
+}
+
+static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)
+{
+	return a->pod.pod_id == b->pod.pod_id && a->link_count == b->link_count &&
+	       a->pod.address_count == b->pod.address_count &&
+	       !memcmp(a->ifindex, b->ifindex, a->link_count * sizeof(a->ifindex[0])) &&
+	       !memcmp(a->pod.address, b->pod.address,
+		       a->pod.address_count * sizeof(a->pod.address[0])) &&
+	       same_identity(&a->pod.identity, &b->pod.identity);
+}
+
+bool eg_table_equal(const struct eg_table *a, const struct eg_table *b)
+{
+	if (!a || !b || a->count != b->count)
+		return a == b;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same_pod(&a->pods[i], &b->pods[i]))
+			return false;
+	return true;
+}
+
+const struct eg_table_pod *eg_table_by_link(const struct eg_table *t, uint32_t ifindex)
+{
+	for (size_t i = 0; t && i < t->count; i++)
+		for (size_t k = 0; k < t->pods[i].link_count; k++)
+			if (t->pods[i].ifindex[k] == ifindex)
+				return &t->pods[i];
+	return NULL;
+}

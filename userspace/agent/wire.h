@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the processes of egretd say to each other, over SOCK_SEQPACKET pairs that the supervisor
+ * makes. Every message has the fixed size of its type; descriptors travel beside it (SCM_RIGHTS).
+ * A receiver drops the connection on anything else: no length that a sender chose is believed.
+ * All processes are the same binary, so byte order and padding are the compiler's.
+ *
+ * Supervisor -> gateway, at start: CONFIG, WORKER x n, CHAIN, DEFAULT_TRUST, START -> READY.
+ * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK. Nothing of it
+ * is used before COMMIT, and all of it from then on.
+ */
+#ifndef EGRET_AGENT_WIRE_H
+#define EGRET_AGENT_WIRE_H
+
+#include "base/base.h"
+#include "egret/abi/maps.h"
+
+#define EG_WIRE_FDS	  2u   /* the most descriptors beside one message */
+#define EG_WIRE_TEXT	  400u /* a sentence, NUL-terminated */
+#define EG_WIRE_NAME	  256u /* a DNS name, NUL-terminated */
+#define EG_WIRE_ADDRESSES 16u
+#define EG_WIRE_CIDRS	  128u
+#define EG_WIRE_REASONS	  128u
+#define EG_WIRE_HOOKS	  8u
+
+enum eg_wire_type {
+	/* supervisor -> spawner */
+	EG_WIRE_SPAWN = 1, /* number: serial; role; fd 0: the child's control socket */
+	EG_WIRE_SIGNAL,	   /* pid: a child of the spawner; value: the signal */
+	/* spawner -> supervisor */
+	EG_WIRE_SPAWNED, /* number: serial; pid; value: 0 or -errno */
+	EG_WIRE_EXITED,	 /* pid; value: wait status */
+	/* supervisor -> gateway */
+	EG_WIRE_CONFIG,	       /* fds as flags say: access log, metrics listener */
+	EG_WIRE_WORKER,	       /* number: index; fds: listener, signer */
+	EG_WIRE_CHAIN,	       /* value: bytes; fd: PEM of the intermediate */
+	EG_WIRE_DEFAULT_TRUST, /* value: bytes; fd: PEM of the roots */
+	EG_WIRE_START,
+	EG_WIRE_POLICY,		/* value: bytes; fd: bundle.h */
+	EG_WIRE_PODS,		/* value: bytes; fd: bundle.h */
+	EG_WIRE_CREDENTIAL,	/* number: index; fd: the secret, sealed */
+	EG_WIRE_PROVIDER_TRUST, /* number: index of the provider; value: bytes; fd: PEM */
+	EG_WIRE_COMMIT,		/* number: generation */
+	EG_WIRE_PING,		/* number: serial */
+	EG_WIRE_DNS,		/* number: ifindex; a DNS answer that the kernel could not parse */
+	EG_WIRE_STATS,		/* answer to WANT_STATS */
+	EG_WIRE_DRAIN,		/* value: milliseconds */
+	EG_WIRE_ACCESS_LOG,	/* fd: the file, opened anew */
+	/* gateway -> supervisor */
+	EG_WIRE_READY,	    /* workers turn, the system call filter is in place */
+	EG_WIRE_ACK,	    /* number: generation */
+	EG_WIRE_NACK,	    /* number: generation; text: why */
+	EG_WIRE_PONG,	    /* number: serial; every worker's loop has turned since the ping */
+	EG_WIRE_RESOLVED,   /* addresses of a watched name */
+	EG_WIRE_LEARNED,    /* number: ifindex; likewise, out of an EG_WIRE_DNS of that pod */
+	EG_WIRE_WANT_STATS, /* somebody scrapes the metrics */
+	EG_WIRE_FAILED,	    /* text: why START could not be followed; it exits */
+	EG_WIRE_TYPES
+};
+
+enum eg_role { EG_ROLE_SUPERVISOR, EG_ROLE_SPAWNER, EG_ROLE_SIGNER, EG_ROLE_GATEWAY };
+
+enum eg_config_flags {
+	EG_CONFIG_ACCESS_LOG = 1 << 0, /* a descriptor for it is beside the message */
+	EG_CONFIG_METRICS = 1 << 1,    /* likewise, after the access log's */
+	EG_CONFIG_GATEWAY4 = 1 << 2,   /* gateway4 is set */
+	EG_CONFIG_GATEWAY6 = 1 << 3,
+};
+
+struct eg_wire_cidr {
+	struct eg_address address;
+	uint32_t prefix_bits; /* of the 128-bit form */
+};
+
+struct eg_wire_config {
+	uint32_t flags; /* enum eg_config_flags */
+	uint32_t worker_count;
+	uint32_t cidr_count;
+	uint32_t metrics_port;
+	struct eg_address gateway4, gateway6;
+	char resolvers[256];
+	char tag[40];
+	struct eg_wire_cidr forbidden[EG_WIRE_CIDRS];
+};
+
+struct eg_wire_addresses {
+	char name[EG_WIRE_NAME];
+	uint32_t count;
+	uint32_t ttl_s;
+	struct eg_address address[EG_WIRE_ADDRESSES];
+};
+
+struct eg_wire_dns {
+	uint32_t length;
+	uint8_t message[EG_EVENT_DATA];
+};
+
+/* What only the supervisor knows, for the metrics page. */
+struct eg_wire_stats {
+	uint64_t policy_generation;
+	uint64_t policy_rejected; /* sets refused since start */
+	uint64_t policy_valid;	  /* 1: what lies in the directory is what is served */
+	uint64_t policy_loaded_ms; /* wall time of the last swap */
+	uint64_t gateway_restarts, gateway_hangs, signer_restarts;
+	uint64_t pods, pods_governed, pods_held, pods_refused;
+	uint64_t credentials_missing;
+	uint64_t dns_events, dns_events_lost;
+	uint64_t addresses_refused;
+	char policy_version[20];
+	uint64_t packets[EG_WIRE_HOOKS][EG_WIRE_REASONS];
+};
+
+struct eg_message {
+	uint32_t type; /* enum eg_wire_type */
+	uint32_t number;
+	int32_t pid;
+	uint32_t role; /* enum eg_role */
+	int64_t value;
+	union {
+		char text[EG_WIRE_TEXT];
+		struct eg_wire_config config;
+		struct eg_wire_addresses addresses;
+		struct eg_wire_dns dns;
+		struct eg_wire_stats stats;
+	} u;
+};
+
+/* Bytes of a message of this type; 0: no such type. */
+size_t eg_wire_size(uint32_t type);
+/* How many descriptors come beside it: at least and at most. */
+void eg_wire_fds(uint32_t type, unsigned int *least, unsigned int *most);
+
+#endif

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dns_tc: answers on their way to a pod, and what is in `learned` afterwards. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+#define QUESTION 12 /* where the question's name is, for pointers to it */
+
+struct message {
+	uint8_t bytes[4200];
+	uint32_t length;
+};
+
+static void byte(struct message *m, uint32_t v)
+{
+	m->bytes[m->length++] = (uint8_t)v;
+}
+
+static void word(struct message *m, uint32_t v)
+{
+	byte(m, v >> 8);
+	byte(m, v);
+}
+
+/* "api.openai.com"; a trailing "@N" ends the name with a pointer to N. */
+static void name(struct message *m, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, ".@");
+
+		if (n) {
+			byte(m, (uint32_t)n);
+			memcpy(m->bytes + m->length, text, n);
+			m->length += (uint32_t)n;
+		}
+		text += n;
+		if (*text == '@') {
+			word(m, 0xc000u | (uint32_t)atoi(text + 1));
+			return;
+		}
+		if (*text == '.')
+			text++;
+	}
+	byte(m, 0);
+}
+
+static void begin(struct message *m, const char *question, uint32_t type, uint32_t answers)
+{
+	m->length = 0;
+	word(m, 0x1234);
+	word(m, 0x8180);
+	word(m, 1);
+	word(m, answers);
+	word(m, 0);
+	word(m, 0);
+	name(m, question);
+	word(m, type);
+	word(m, 1);
+}
+
+static void record(struct message *m, const char *owner, uint32_t type, uint32_t ttl, uint32_t size)
+{
+	name(m, owner);
+	word(m, type);
+	word(m, 1);
+	word(m, ttl >> 16);
+	word(m, ttl);
+	word(m, size);
+}
+
+static void address(struct message *m, const char *owner, const char *text, uint32_t ttl)
+{
+	struct eg_address a = address_of(text);
+	bool v6 = strchr(text, ':') != NULL;
+
+	record(m, owner, v6 ? 28 : 1, ttl, v6 ? 16 : 4);
+	memcpy(m->bytes + m->length, v6 ? &a.word_be[0] : &a.word_be[3], v6 ? 16 : 4);
+	m->length += v6 ? 16 : 4;
+}
+
+/* Returns where the target's name is in the message. */
+static uint32_t cname(struct message *m, const char *owner, const char *target)
+{
+	uint32_t at, size;
+
+	record(m, owner, 5, 60, 0);
+	at = m->length;
+	name(m, target);
+	size = m->length - at;
+	m->bytes[at - 2] = (uint8_t)(size >> 8);
+	m->bytes[at - 1] = (uint8_t)size;
+	return at;
+}
+
+static void watch(void)
+{
+	world_reset();
+	set_watched("api.openai.com", 5);
+	set_watched("*.openai.azure.com", 6);
+	set_watched("azure.com", 7);
+	set_watched("*.deep.azure.com", 8);
+	set_watched("api.anthropic.com", 9);
+}
+
+struct delivery {
+	uint32_t ifindex;
+	const char *pod, *resolver;
+	bool tcp, no_query;
+	uint32_t tcp_length; /* claimed, when not the right one */
+	uint16_t fragment;
+	uint32_t cut; /* bytes left off the end of the frame's message */
+};
+
+/* Asks (through egress_tc), then answers. */
+static void deliver(const struct message *m, const struct delivery *how)
+{
+	static uint8_t frame[PACKET_MAX], payload[5000];
+	const char *pod = how->pod ? how->pod : POD4;
+	const char *resolver = how->resolver ? how->resolver : RESOLVER4;
+	uint32_t ifindex = how->ifindex ? how->ifindex : POD, size = m->length;
+	struct run r = { .ifindex = ifindex };
+	struct frame query = { .source = pod, .destination = resolver, .sport = 5353, .dport = 53,
+			       .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP };
+	struct frame answer = { .source = resolver, .destination = pod, .sport = 53, .dport = 5353,
+				.protocol = query.protocol, .tcp_flags = ACK | PSH,
+				.fragment = how->fragment, .payload = payload };
+	enum verdict v;
+
+	if (!how->no_query)
+		run_frame(progs.egress, ifindex, &query);
+	if (how->tcp) {
+		uint32_t claimed = how->tcp_length ? how->tcp_length : size;
+
+		payload[0] = (uint8_t)(claimed >> 8);
+		payload[1] = (uint8_t)claimed;
+		memcpy(payload + 2, m->bytes, size);
+		size += 2;
+	} else {
+		memcpy(payload, m->bytes, size);
+	}
+	answer.payload_length = size - how->cut;
+	v = run_tc(progs.dns, frame, frame_build(&answer, frame), &r);
+	check(v == NEXT, "dns", "the answer itself must pass: %s", verdict_text(v));
+}
+
+static void simple(struct message *m, const char *question, const char *a)
+{
+	begin(m, question, 1, 1);
+	address(m, "@12", a, 300);
+}
+
+static uint32_t quota_used(uint32_t ifindex)
+{
+	uint32_t n = 0;
+
+	bpf_map_lookup_elem(map_fd("learned_count"), &ifindex, &n);
+	return n;
+}
+
+static const struct delivery plain;
+
+static void test_basic(void)
+{
+	struct message m;
+	struct eg_learned l;
+	struct eg_event e;
+	uint64_t before;
+
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	before = now_ns();
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5 && l.from == EG_LEARNED_DNS, "dns", "A");
+	check(l.expires_ns > before + 3890 * SECOND && l.expires_ns < now_ns() + 3901 * SECOND, "dns",
+	      "TTL of 300 s and the grace of 3600 s");
+	check(!is_learned(POD_OTHER, "192.0.2.10", NULL), "dns", "only this pod's");
+	check(quota_used(POD) == 1, "dns", "quota counted");
+	check(count_of(EG_REASON_OK, EG_HOOK_DNS) == 1, "dns", "counted");
+	check(events_drain(EG_EVENT_LEARNED, &e) == 1 && e.name_id == 5 && e.from == EG_LEARNED_DNS &&
+	      e.destination.word_be[3] == address_of("192.0.2.10").word_be[3], "dns", "event");
+	/* Again: nothing new. */
+	deliver(&m, &plain);
+	check(quota_used(POD) == 1, "dns", "known already");
+	check(events_drain(EG_EVENT_LEARNED, NULL) == 0, "dns", "no event for what is known");
+	/* IPv6 */
+	watch();
+	begin(&m, "api.openai.com", 28, 1);
+	address(&m, "@12", "2001:db8:9::1", 300);
+	deliver(&m, &(struct delivery){ .pod = POD6, .resolver = RESOLVER6 });
+	check(is_learned(POD, "2001:db8:9::1", &l) && l.name_id == 5, "dns", "AAAA over IPv6");
+	/* A name whose TTL is none (RFC 2181 8), and one of a year */
+	watch();
+	begin(&m, "api.openai.com", 1, 2);
+	address(&m, "@12", "192.0.2.10", 0x80000001);
+	address(&m, "@12", "192.0.2.11", 31536000);
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", &l) && l.expires_ns < now_ns() + 3601 * SECOND, "dns", "no TTL");
+	check(is_learned(POD, "192.0.2.11", &l) && l.expires_ns < now_ns() + (3600 + 86401) * SECOND, "dns",
+	      "TTL capped");
+}
+
+static void matches(const char *question, uint32_t name_id)
+{
+	struct eg_learned l = {};
+	struct message m;
+	bool found;
+
+	watch();
+	simple(&m, question, "192.0.2.10");
+	deliver(&m, &plain);
+	found = is_learned(POD, "192.0.2.10", &l);
+	check(found == (name_id != 0) && l.name_id == name_id, question, "dns: name %u, expected %u",
+	      l.name_id, name_id);
+}
+
+static void test_names(void)
+{
+	char longest[256] = "", deep[256] = "";
+	int i;
+
+	matches("api.openai.com", 5);
+	matches("API.OpenAI.Com", 5);
+	matches("openai.com", 0);
+	matches("x.api.openai.com", 0);
+	matches("api.openai.com.evil.example", 0);
+	matches("xapi.openai.com", 0);
+	matches("apiopenai.com", 0);
+	matches("acme.openai.azure.com", 6);
+	matches("ACME.OPENAI.AZURE.COM", 6);
+	matches("a.b.openai.azure.com", 6);
+	matches("openai.azure.com", 0); /* a suffix rule is for what is below */
+	matches("xopenai.azure.com", 0); /* at a label's boundary */
+	matches("azure.com", 7);
+	matches("www.azure.com", 0);
+	matches("x.deep.azure.com", 8);
+	matches("deep.azure.com", 0);
+	matches("com", 0);
+	matches("", 0);
+	matches("*.openai.azure.com", 6); /* as a literal label */
+	for (i = 0; i < 60; i++)
+		strcat(deep, "a.");
+	strcat(deep, "openai.azure.com"); /* 63 labels; the rule's are among the last 16 */
+	matches(deep, 6);
+	for (i = 0; i < 3; i++)
+		strcat(longest, "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg.");
+	strcat(longest, "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddde.openai.azure.com"); /* 250 */
+	matches(longest, 6);
+}
+
+/* A label with a dot in it is not two labels. */
+static void test_dot_in_label(void)
+{
+	struct message m;
+
+	watch();
+	begin(&m, "", 1, 1);
+	m.length = QUESTION;
+	byte(&m, 10);
+	memcpy(m.bytes + m.length, "api.openai", 10);
+	m.length += 10;
+	byte(&m, 3);
+	memcpy(m.bytes + m.length, "com", 3);
+	m.length += 3;
+	byte(&m, 0);
+	word(&m, 1);
+	word(&m, 1);
+	address(&m, "@12", "192.0.2.10", 60);
+	deliver(&m, &plain);
+	check(!is_learned(POD, "192.0.2.10", NULL), "dns", "a dot inside a label");
+}
+
+static void test_chains(void)
+{
+	char text[64];
+	struct eg_learned l;
+	struct message m;
+	uint32_t at;
+
+	/* the question is watched, the addresses belong to the end of a chain */
+	watch();
+	begin(&m, "api.openai.com", 1, 4);
+	at = cname(&m, "@12", "edge.cdn.example");
+	snprintf(text, sizeof(text), "@%u", at);
+	at = cname(&m, text, "pop.cdn.example");
+	snprintf(text, sizeof(text), "@%u", at);
+	at = cname(&m, text, "x.pop.cdn.example");
+	snprintf(text, sizeof(text), "@%u", at);
+	address(&m, text, "192.0.2.10", 60);
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5, "dns", "three CNAMEs");
+	/* the question is not watched, what it points to is: compressed too */
+	watch();
+	begin(&m, "llm.shop.azure.com", 1, 2);
+	at = cname(&m, "@12", "acme.openai@21"); /* 12 + llm(4) + shop(5) = azure.com at 21 */
+	snprintf(text, sizeof(text), "@%u", at);
+	address(&m, text, "192.0.2.11", 60);
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.11", &l) && l.name_id == 6, "dns", "a watched CNAME target");
+	/* one that is not, is not */
+	watch();
+	begin(&m, "llm.shop.example", 1, 2);
+	cname(&m, "@12", "other.example");
+	address(&m, "@12", "192.0.2.12", 60);
+	deliver(&m, &plain);
+	check(!is_learned(POD, "192.0.2.12", NULL), "dns", "an unwatched chain");
+}
+
+static void test_many(void)
+{
+	struct message m;
+	char text[32];
+	int i, n;
+
+	for (n = 8; n <= 64; n *= 2) {
+		watch();
+		begin(&m, "api.openai.com", 1, (uint32_t)n + 2);
+		record(&m, "@12", 46, 60, 40); /* RRSIG */
+		m.length += 40;
+		for (i = 0; i < n; i++) {
+			snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
+			address(&m, "@12", text, 60);
+		}
+		record(&m, "@12", 16, 60, 3); /* TXT */
+		m.length += 3;
+		name(&m, ""); /* OPT, in the additional section */
+		word(&m, 41);
+		word(&m, 1232);
+		word(&m, 0);
+		word(&m, 0);
+		word(&m, 0);
+		m.bytes[11] = 1;
+		deliver(&m, &plain);
+		for (i = 0; i < n; i++) {
+			snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
+			check(is_learned(POD, text, NULL), "dns", "address %d of %d", i + 1, n);
+		}
+		check(quota_used(POD) == (uint32_t)n, "dns", "quota after %d", n);
+	}
+	/* More than are kept: the first 64 are. */
+	watch();
+	begin(&m, "api.openai.com", 1, 80);
+	for (i = 0; i < 80; i++) {
+		snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
+		address(&m, "@12", text, 60);
+	}
+	deliver(&m, &plain);
+	check(quota_used(POD) == 64, "dns", "%u of 80 addresses", quota_used(POD));
+}
+
+/* RFC 9460: an HTTPS record's hints are addresses like any other. */
+static void test_https(void)
+{
+	struct message m;
+	uint32_t at;
+
+	watch();
+	begin(&m, "api.openai.com", 65, 1);
+	record(&m, "@12", 65, 60, 0);
+	at = m.length;
+	word(&m, 1);
+	name(&m, "");
+	word(&m, 1); /* alpn */
+	word(&m, 3);
+	byte(&m, 2);
+	byte(&m, 'h');
+	byte(&m, '2');
+	word(&m, 4); /* ipv4hint */
+	word(&m, 8);
+	word(&m, 0xc000);
+	word(&m, 0x020a);
+	word(&m, 0xc000);
+	word(&m, 0x020b);
+	word(&m, 6); /* ipv6hint */
+	word(&m, 16);
+	word(&m, 0x2001);
+	word(&m, 0xdb8);
+	m.length += 10;
+	memset(m.bytes + m.length - 10, 0, 10);
+	word(&m, 9);
+	m.bytes[at - 2] = (uint8_t)((m.length - at) >> 8);
+	m.bytes[at - 1] = (uint8_t)(m.length - at);
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", NULL) && is_learned(POD, "192.0.2.11", NULL) &&
+	      is_learned(POD, "2001:db8::9", NULL), "dns", "HTTPS hints");
+	/* A hint of five bytes is malformed, and so is what follows. */
+	watch();
+	begin(&m, "api.openai.com", 65, 1);
+	record(&m, "@12", 65, 60, 12);
+	word(&m, 1);
+	name(&m, "");
+	word(&m, 4);
+	word(&m, 5);
+	word(&m, 0xc000);
+	word(&m, 0x020a);
+	byte(&m, 0);
+	deliver(&m, &plain);
+	check(quota_used(POD) == 0 && events_drain(EG_EVENT_DNS_RAW, NULL) == 1, "dns", "bad hint");
+}
+
+static void test_tcp(void)
+{
+	struct message m;
+	struct eg_event e;
+
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	deliver(&m, &(struct delivery){ .tcp = true });
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, one segment");
+	/* A message that goes on in the next segment: what is here is learned, the rest told. */
+	watch();
+	begin(&m, "api.openai.com", 1, 2);
+	address(&m, "@12", "192.0.2.10", 60);
+	deliver(&m, &(struct delivery){ .tcp = true, .tcp_length = m.length + 16 });
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, first of two segments");
+	check(events_drain(EG_EVENT_DNS_RAW, &e) == 1 && e.data_length == m.length, "dns",
+	      "TCP, first of two segments: event");
+	/* The first of two fragments likewise. */
+	watch();
+	deliver(&m, &(struct delivery){ .fragment = 1 });
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "first fragment");
+	watch();
+	deliver(&m, &(struct delivery){ .fragment = 64 });
+	check(!is_learned(POD, "192.0.2.10", NULL), "dns", "later fragment");
+}
+
+static void untaught(const char *what, const struct message *m, const struct delivery *how, int raw)
+{
+	int n;
+
+	deliver(m, how);
+	check(quota_used(how->ifindex ? how->ifindex : POD) == 0, "dns", "%s must teach nothing", what);
+	n = events_drain(EG_EVENT_DNS_RAW, NULL);
+	check(n == raw, "dns", "%s: %d raw events, expected %d", what, n, raw);
+}
+
+static void test_malformed(void)
+{
+	struct message m;
+	uint32_t n;
+
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[2] = 0x01;
+	untaught("a query", &m, &plain, 0);
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[3] = 0x83;
+	untaught("NXDOMAIN", &m, &plain, 0);
+	watch();
+	begin(&m, "api.openai.com", 1, 0);
+	untaught("no answers", &m, &plain, 0);
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[5] = 2;
+	untaught("two questions", &m, &plain, 1);
+	watch();
+	begin(&m, "@12", 1, 1);
+	address(&m, "@12", "192.0.2.10", 60);
+	untaught("a pointer to itself", &m, &plain, 1);
+	watch();
+	begin(&m, "api.openai.com", 1, 2);
+	n = cname(&m, "@12", "x");
+	m.bytes[n + 1] = 0; /* shorten it: the target is now a loop over itself */
+	m.length = n;
+	word(&m, 0xc000 | n);
+	m.bytes[n - 1] = 2;
+	address(&m, "@12", "192.0.2.10", 60);
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "a target is not read when the question matched");
+	watch();
+	begin(&m, "www.example", 1, 2);
+	record(&m, "@12", 5, 60, 2);
+	word(&m, 0xc000 | m.length);
+	address(&m, "@12", "192.0.2.10", 60);
+	untaught("a target that points to itself", &m, &plain, 1);
+	watch();
+	begin(&m, "www.example", 1, 2);
+	record(&m, "@12", 5, 60, 2);
+	word(&m, 0xc000 | 11); /* into the header */
+	address(&m, "@12", "192.0.2.10", 60);
+	untaught("a pointer into the header", &m, &plain, 1);
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[m.length - 5] = 200;
+	untaught("rdlength past the end", &m, &plain, 1);
+	watch();
+	begin(&m, "api.openai.com", 1, 1);
+	record(&m, "@12", 1, 60, 5);
+	m.length += 5;
+	untaught("an A record of five bytes", &m, &plain, 1);
+	watch();
+	begin(&m, "api.openai.com", 1, 1);
+	record(&m, "@12", 28, 60, 4);
+	m.length += 4;
+	untaught("an AAAA record of four bytes", &m, &plain, 1);
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[QUESTION] = 0x83;
+	untaught("a label type that is none", &m, &plain, 1);
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	m.bytes[7] = 9;
+	untaught("fewer answers than it says", &m, &plain, 1);
+	watch();
+	begin(&m, "api.openai.com", 1, 1);
+	record(&m, "@12", 1, 60, 4);
+	m.bytes[m.length - 7] = 3; /* class CHAOS */
+	m.length += 4;
+	untaught("another class", &m, &plain, 0);
+	for (n = 1; n < m.length; n++) {
+		watch();
+		simple(&m, "api.openai.com", "192.0.2.10");
+		if (n <= m.length - 12)
+			untaught("a message cut short", &m, &(struct delivery){ .cut = n }, 1);
+		else
+			untaught("a header cut short", &m, &(struct delivery){ .cut = n }, 0);
+	}
+}
+
+static void test_belief(void)
+{
+	struct eg_pod unknown = pod_of(0, EG_POD_UNKNOWN, 0, NULL, NULL);
+	struct message m;
+
+	simple(&m, "api.openai.com", "192.0.2.10");
+	watch();
+	untaught("an answer nobody asked for", &m, &(struct delivery){ .no_query = true }, 0);
+	watch();
+	untaught("another resolver's answer", &m, &(struct delivery){ .resolver = "10.96.0.11" }, 0);
+	watch();
+	world_config()->any_resolver = 1;
+	deliver(&m, &(struct delivery){ .resolver = "10.96.0.11" });
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "any_resolver");
+	watch();
+	untaught("an ungoverned pod's answer", &m,
+		 &(struct delivery){ .ifindex = POD_UNGOVERNED, .pod = "10.0.0.3" }, 0);
+	watch();
+	set_pod(POD_UNKNOWN, &unknown);
+	deliver(&m, &(struct delivery){ .ifindex = POD_UNKNOWN, .pod = "10.0.0.77" });
+	check(is_learned(POD_UNKNOWN, "192.0.2.10", NULL), "dns", "a pod not known yet learns too");
+	watch();
+	world_config()->enabled = 0;
+	untaught("while disabled", &m, &plain, 0);
+}
+
+/* Addresses that would make the agent the pod's deputy. */
+static void test_refused(void)
+{
+	static const char *const never[] = {
+		"127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "169.254.169.254", GATEWAY4,
+		"224.0.0.251", "239.1.2.3", "240.0.0.1", "255.255.255.255", POD4, "10.0.0.9",
+		"10.96.0.1", EXCLUDED4, "::1", "::", "fe80::1", "febf::1", "fec0::1", "ff02::1",
+		POD6, GATEWAY6, "::ffff:192.0.2.1", "::192.0.2.1", "2002:c000:0201::1", "64:ff9b::7f00:1",
+		"64:ff9b::a9fe:a9fe",
+	};
+	struct message m;
+	size_t i;
+
+	for (i = 0; i < sizeof(never) / sizeof(*never); i++) {
+		watch();
+		begin(&m, "api.openai.com", 1, 1);
+		address(&m, "@12", never[i], 60);
+		deliver(&m, &plain);
+		/* "::ffff:a.b.c.d" in an AAAA is that IPv4 address to every socket: it is learned as such. */
+		if (strncmp(never[i], "::ffff:", 7) == 0)
+			continue;
+		check(!is_learned(POD, never[i], NULL) && quota_used(POD) == 0, "dns", "%s learned", never[i]);
+		check(count_of(EG_REASON_LEARN_REFUSED, EG_HOOK_DNS) == 1, "dns", "%s: counted", never[i]);
+	}
+	watch();
+	begin(&m, "api.openai.com", 28, 1);
+	address(&m, "@12", "64:ff9b::c000:210", 60);
+	deliver(&m, &plain);
+	check(is_learned(POD, "64:ff9b::c000:210", NULL), "dns", "NAT64 of an ordinary address");
+}
+
+static void test_quota(void)
+{
+	struct message m;
+	char text[32];
+	int i;
+
+	watch();
+	for (i = 0; i < 300; i++) {
+		snprintf(text, sizeof(text), "198.18.%d.%d", i / 250, i % 250 + 1);
+		simple(&m, "api.openai.com", text);
+		deliver(&m, &plain);
+	}
+	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "%u", quota_used(POD));
+	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_DNS) == 300 - EG_LEARN_QUOTA, "dns quota", "counted");
+	check(!is_learned(POD, "198.18.1.50", NULL), "dns quota", "no more learned");
+	simple(&m, "api.openai.com", "198.18.0.1");
+	deliver(&m, &plain);
+	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "what is known stays");
+	simple(&m, "api.openai.com", "198.18.1.50");
+	deliver(&m, &(struct delivery){ .ifindex = POD_OTHER, .pod = "10.0.0.9" });
+	check(is_learned(POD_OTHER, "198.18.1.50", NULL), "dns quota", "another pod has its own");
+}
+
+/* Learned before the pod has it: the next SYN is captured. */
+static void test_race(void)
+{
+	struct frame syn = { .source = POD4, .destination = "192.0.2.10" };
+	struct message m;
+
+	watch();
+	simple(&m, "api.openai.com", "192.0.2.10");
+	deliver(&m, &plain);
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "dns", "captured at the first SYN");
+}
+
+void test_dns(void)
+{
+	test_basic();
+	test_names();
+	test_dot_in_label();
+	test_chains();
+	test_many();
+	test_https();
+	test_tcp();
+	test_malformed();
+	test_belief();
+	test_refused();
+	test_quota();
+	test_race();
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SNI backstop of egress_tc. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+
+struct hello {
+	uint8_t bytes[3000];
+	uint32_t length;
+};
+
+static void put(struct hello *h, uint32_t v, int bytes)
+{
+	while (bytes--)
+		h->bytes[h->length++] = (uint8_t)(v >> (8 * bytes));
+}
+
+static void set16(struct hello *h, uint32_t at, uint32_t v)
+{
+	h->bytes[at] = (uint8_t)(v >> 8);
+	h->bytes[at + 1] = (uint8_t)v;
+}
+
+/* A ClientHello; `before` bytes of another extension come first; no name: no server_name. */
+static void hello(struct hello *h, const char *server, uint32_t session, uint32_t ciphers,
+		  uint32_t before)
+{
+	uint32_t record, body, extensions;
+
+	memset(h, 0, sizeof(*h));
+	put(h, 22, 1);
+	put(h, 0x0301, 2);
+	record = h->length;
+	put(h, 0, 2);
+	put(h, 1, 1);
+	put(h, 0, 1);
+	body = h->length;
+	put(h, 0, 2);
+	put(h, 0x0303, 2);
+	h->length += 32;
+	put(h, session, 1);
+	h->length += session;
+	put(h, ciphers * 2, 2);
+	h->length += ciphers * 2;
+	put(h, 1, 1);
+	put(h, 0, 1);
+	extensions = h->length;
+	put(h, 0, 2);
+	if (before) {
+		put(h, 51, 2);
+		put(h, before, 2);
+		h->length += before;
+	}
+	if (server) {
+		uint32_t n = (uint32_t)strlen(server);
+
+		put(h, 0, 2);
+		put(h, n + 5, 2);
+		put(h, n + 3, 2);
+		put(h, 0, 1);
+		put(h, n, 2);
+		memcpy(h->bytes + h->length, server, n);
+		h->length += n;
+	}
+	put(h, 43, 2);
+	put(h, 3, 2);
+	put(h, 0x020304, 3);
+	set16(h, extensions, h->length - extensions - 2);
+	set16(h, body, h->length - body - 2);
+	set16(h, record, h->length - record - 2);
+}
+
+static void watch(void)
+{
+	world_reset();
+	set_watched("api.openai.com", 5);
+	set_watched("*.openai.azure.com", 26);
+	set_watched("shadowed.example", 16);
+	set_verdict(3, 16, 0, 0, EG_ACTION_PASS, EG_REASON_SHADOW);
+}
+
+/* A SYN, then the bytes. */
+static enum verdict send_bytes(uint32_t ifindex, const char *from, const char *to, const void *bytes,
+			       uint32_t length)
+{
+	struct frame f = { .source = from, .destination = to };
+
+	run_frame(progs.egress, ifindex, &f);
+	f.tcp_flags = ACK | PSH;
+	f.payload = bytes;
+	f.payload_length = length;
+	return run_frame(progs.egress, ifindex, &f);
+}
+
+static void seen(const char *server, uint32_t name_id)
+{
+	struct eg_learned l = {};
+	struct hello h;
+	enum verdict v;
+
+	watch();
+	hello(&h, server, 32, 17, 0);
+	v = send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length);
+	check(v == (name_id ? RESET : NEXT), "sni", "%s: %s", server ? server : "none", verdict_text(v));
+	check(is_learned(POD, ELSEWHERE4, &l) == (name_id != 0) && l.name_id == name_id, "sni",
+	      "%s: learned as %u", server ? server : "none", l.name_id);
+	check(count_of(EG_REASON_SNI_LEARNED, EG_HOOK_EGRESS) == (name_id != 0), "sni", "%s: counted",
+	      server ? server : "none");
+}
+
+static void test_names(void)
+{
+	seen("api.openai.com", 5);
+	seen("API.openai.COM", 5);
+	seen("api.openai.com.", 5);
+	seen("acme.openai.azure.com", 26);
+	seen("openai.azure.com", 0);
+	seen("www.example.com", 0);
+	seen("", 0);
+	seen(NULL, 0);
+	seen("shadowed.example", 0); /* the policy lets it pass */
+	seen("..", 0);
+}
+
+static void test_shapes(void)
+{
+	struct frame syn = { .source = POD4, .destination = ELSEWHERE4 }, data = syn;
+	struct eg_learned l;
+	struct eg_flow flow;
+	struct hello h;
+	uint32_t n;
+
+	/* long session, many ciphers, a post-quantum key share before the name */
+	watch();
+	hello(&h, "api.openai.com", 32, 60, 1300);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "a large hello");
+	watch();
+	hello(&h, "api.openai.com", 0, 1, 0);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "a small hello");
+	check(is_learned(POD, ELSEWHERE4, &l) && l.from == EG_LEARNED_SNI, "sni", "from");
+	/* the retry is captured, the old connection stays dead */
+	syn.sport = 40001;
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "sni", "the retry is captured");
+	syn.sport = 0;
+	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_RESET, "sni", "the flow is dead");
+	data.tcp_flags = ACK;
+	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "and stays dead");
+	/* only a connection's first bytes are looked at */
+	watch();
+	check(send_bytes(POD, POD4, ELSEWHERE4, "GET / HTTP/1.1\r\n", 16) == NEXT, "sni", "HTTP passes");
+	data.tcp_flags = ACK | PSH;
+	data.payload = h.bytes;
+	data.payload_length = h.length;
+	check(run_frame(progs.egress, POD, &data) == NEXT, "sni", "later bytes are not a hello");
+	/* any port */
+	watch();
+	data.dport = 8443;
+	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "another port, no SYN seen");
+	/* in the SYN (TCP fast open) */
+	watch();
+	data.dport = 443;
+	data.tcp_flags = SYN;
+	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "fast open");
+	/* over IPv6 */
+	watch();
+	check(send_bytes(POD, POD6, ELSEWHERE6, h.bytes, h.length) == RESET &&
+	      is_learned(POD, ELSEWHERE6, NULL), "sni", "v6");
+	/* cut at every length: never more than a pass, and never learned before the name is whole */
+	hello(&h, "api.openai.com", 32, 17, 0);
+	for (n = 0; n < h.length - 7 - 14; n++) {
+		watch();
+		check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, n) == NEXT, "sni", "cut at %u", n);
+		check(!is_learned(POD, ELSEWHERE4, NULL), "sni", "cut at %u learned", n);
+	}
+}
+
+static void test_who(void)
+{
+	struct hello h;
+	uint32_t quota = EG_LEARN_QUOTA, ifindex = POD;
+
+	hello(&h, "api.openai.com", 32, 17, 0);
+	watch();
+	check(send_bytes(POD_UNGOVERNED, "10.0.0.3", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
+	      "ungoverned");
+	watch();
+	check(send_bytes(POD_UNKNOWN, "10.0.0.77", ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+	      "a pod not known yet");
+	watch();
+	world_config()->unknown_pods = 1;
+	check(send_bytes(POD_UNKNOWN, "10.0.0.77", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
+	      "unknown pods allowed");
+	/* addresses that are never learned stay what they are */
+	watch();
+	check(send_bytes(POD, POD4, "10.96.0.1", h.bytes, h.length) == NEXT &&
+	      !is_learned(POD, "10.96.0.1", NULL), "sni", "the API server");
+	watch();
+	check(send_bytes(POD, POD4, "169.254.169.254", h.bytes, h.length) == NEXT &&
+	      !is_learned(POD, "169.254.169.254", NULL), "sni", "the metadata address");
+	watch();
+	check(send_bytes(POD, POD4, "10.0.0.9", h.bytes, h.length) == NEXT &&
+	      !is_learned(POD, "10.0.0.9", NULL), "sni", "another pod");
+	/* a used-up quota is not a way out */
+	watch();
+	map_set("learned_count", &ifindex, &quota);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "quota used up");
+	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_EGRESS) == 1, "sni", "quota counted");
+	/* redirected flows are the agent's to read */
+	watch();
+
+	check(send_bytes(POD, POD4, PROVIDER4, h.bytes, h.length) == REDIRECT, "sni", "redirected");
+}
+
+void test_sni(void)
+{
+	test_names();
+	test_shapes();
+	test_who();
+}

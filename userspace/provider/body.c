@@ -13,25 +13,6 @@ struct reader {
 	struct eg_body_facts *out;
 };
 
-static struct eg_str skip_space(struct eg_str s)
-{
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\n' || s.p[0] == '\r')) {
-		s.p++;
-		s.n--;
-	}
-	return s;
-}
-
-/* Bytes of the string at the beginning of s, quotes included. */
-static size_t string_length(struct eg_str s)
-{
-	size_t i = 1;
-
-	while (i < s.n && s.p[i] != '"')
-		i += s.p[i] == '\\' ? 2 : 1;
-	return EG_MIN(i + 1, s.n);
-}
-
 /* The members whose presence means that the body refers to something that the provider keeps. */
 static bool names_state(struct eg_str key)
 {
@@ -61,32 +42,6 @@ static bool is_opaque(struct eg_str key, bool anthropic)
 	       (anthropic && eg_str_eq(key, EG_STR("input")));
 }
 
-/* Length of the value at the beginning of s (no leading space), s being valid JSON. */
-static size_t value_length(struct eg_str s)
-{
-	size_t depth = 0, i = 0;
-
-	while (i < s.n) {
-		char c = s.p[i];
-
-		if (c == '"') {
-			i += string_length((struct eg_str){s.p + i, s.n - i});
-			if (!depth)
-				return i;
-			continue;
-		}
-		if (c == '{' || c == '[')
-			depth++;
-		else if ((c == '}' || c == ']') && depth && !--depth)
-			return i + 1;
-		else if (!depth && (c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' ||
-				    c == '\r' || c == '\t'))
-			return i;
-		i++;
-	}
-	return i;
-}
-
 /* "null" and empty arrays refer to nothing. */
 static bool is_nothing(struct eg_str value)
 {
@@ -94,7 +49,7 @@ static bool is_nothing(struct eg_str value)
 		return true;
 	if (!value.n || value.p[0] != '[')
 		return false;
-	value = skip_space((struct eg_str){value.p + 1, value.n - 1});
+	value = eg_json_skip_space((struct eg_str){value.p + 1, value.n - 1});
 	return value.n && value.p[0] == ']';
 }
 
@@ -114,7 +69,7 @@ static int find_state(struct reader *r, struct eg_str s)
 			i++;
 			continue;
 		}
-		n = string_length((struct eg_str){s.p + i, s.n - i});
+		n = eg_json_token_length((struct eg_str){s.p + i, s.n - i});
 		text = (struct eg_str){s.p + i, n};
 		i += n;
 		if (memchr(text.p, '\\', text.n)) {
@@ -127,14 +82,14 @@ static int find_state(struct reader *r, struct eg_str s)
 		} else {
 			text = (struct eg_str){text.p + 1, text.n - 2};
 		}
-		after = skip_space((struct eg_str){s.p + i, s.n - i});
+		after = eg_json_skip_space((struct eg_str){s.p + i, s.n - i});
 		if (after.n && after.p[0] == ':') {
-			after = skip_space((struct eg_str){after.p + 1, after.n - 1});
+			after = eg_json_skip_space((struct eg_str){after.p + 1, after.n - 1});
 			i = (size_t)(after.p - s.p);
 			if (names_state(text) && !is_nothing(after))
 				r->out->store_or_state = true;
 			if (is_opaque(text, anthropic))
-				i += value_length(after);
+				i += eg_json_value_length(after);
 		} else if (eg_str_eq(text, EG_STR("item_reference"))) {
 			r->out->store_or_state = true;
 		}

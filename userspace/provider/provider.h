@@ -125,10 +125,25 @@ struct eg_response_signal {
 	enum eg_response_class class;
 	uint64_t retry_after_ms; /* 0: none said */
 };
-/* `body_prefix` is what is at hand of an error body (may be empty). `wall_ms` is for HTTP dates. */
+/* No provider's word makes a target rest for longer than this. */
+#define EG_RETRY_AFTER_MAX_MS 3600000u
+/* `body_prefix` is what is at hand of an error body (may be empty; identity encoding). `wall_ms` is for
+ * HTTP dates. retry_after_ms is set only for FAILOVER and QUOTA: a 200 with Retry-After is normal
+ * at Anthropic. */
 void eg_response_classify(enum eg_dialect d, const struct eg_h1_head *head,
 			  struct eg_str body_prefix, uint64_t wall_ms,
 			  struct eg_response_signal *out);
+
+/* What one event of a stream means for failover: until the first CONTENT nothing has to have reached
+ * the client (DESIGN section 5). */
+enum eg_stream_event {
+	EG_STREAM_PREAMBLE, /* pings, message_start, role and empty deltas: may be held */
+	EG_STREAM_CONTENT,
+	EG_STREAM_ERROR, /* the provider failed: an error event inside a 200 */
+	EG_STREAM_END,	 /* [DONE], message_stop, response.completed */
+};
+/* Of one event as eg_sse hands it out. `data` that is not JSON is CONTENT: never held, never lost. */
+enum eg_stream_event eg_stream_event_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
 
 /* ---- usage ---- */
 struct eg_usage {

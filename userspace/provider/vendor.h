@@ -86,4 +86,17 @@ enum eg_operation_id {
 };
 _Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
 
+/* ---- json.c: small steps over JSON text that may be cut or hostile ---- */
+struct eg_str eg_json_skip_space(struct eg_str s);
+/* Length of the string token at the beginning of s, quotes included; at most s.n. */
+size_t eg_json_token_length(struct eg_str s);
+/* Length of the value at the beginning of s (no leading space); at most s.n. */
+size_t eg_json_value_length(struct eg_str s);
+/* The value at a path of one key or two; .p NULL: none, or null. */
+struct eg_str eg_json_member_of(struct eg_str object, const char *key);
+struct eg_str eg_json_member_of2(struct eg_str object, const char *key, const char *key2);
+/* True when the value is the string `text`, which needs no escapes. */
+bool eg_json_is(struct eg_str value, const char *text);
+bool eg_bytes_have(struct eg_str s, const char *needle);
+
 #endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provider/vendor.h"
+
+#include "proto/json_scan.h"
+
+struct eg_str eg_json_skip_space(struct eg_str s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\n' || s.p[0] == '\r')) {
+		s.p++;
+		s.n--;
+	}
+	return s;
+}
+
+size_t eg_json_token_length(struct eg_str s)
+{
+	size_t i = 1;
+
+	while (i < s.n && s.p[i] != '"')
+		i += s.p[i] == '\\' ? 2 : 1;
+	return EG_MIN(i + 1, s.n);
+}
+
+size_t eg_json_value_length(struct eg_str s)
+{
+	size_t depth = 0, i = 0;
+
+	while (i < s.n) {
+		char c = s.p[i];
+
+		if (c == '"') {
+			i += eg_json_token_length((struct eg_str){s.p + i, s.n - i});
+			if (!depth)
+				return i;
+			continue;
+		}
+		if (c == '{' || c == '[')
+			depth++;
+		else if ((c == '}' || c == ']') && depth && !--depth)
+			return i + 1;
+		else if (!depth && memchr(",}] \t\r\n", c, 7))
+			return i;
+		i++;
+	}
+	return i;
+}
+
+struct eg_str eg_json_member_of(struct eg_str object, const char *key)
+{
+	struct eg_str v = eg_json_get(object, &key, 1);
+
+	return v.p && eg_str_eq(v, EG_STR("null")) ? (struct eg_str){0} : v;
+}
+
+struct eg_str eg_json_member_of2(struct eg_str object, const char *key, const char *key2)
+{
+	const char *const path[] = {key, key2};
+	struct eg_str v = eg_json_get(object, path, 2);
+
+	return v.p && eg_str_eq(v, EG_STR("null")) ? (struct eg_str){0} : v;
+}
+
+bool eg_json_is(struct eg_str value, const char *text)
+{
+	size_t n = strlen(text);
+
+	return value.n == n + 2 && value.p[0] == '"' && !memcmp(value.p + 1, text, n);
+}
+
+bool eg_bytes_have(struct eg_str s, const char *needle)
+{
+	return s.n && memmem(s.p, s.n, needle, strlen(needle));
+}

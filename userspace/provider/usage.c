@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token counts out of an answer that goes by. A stream's events are read one by one; of a plain
+ * body only the top-level members "usage", "model" and "error" are kept, whatever its size.
+ */
+#include "provider/vendor.h"
+
+#include <stdlib.h>
+
+#include "proto/json_scan.h"
+#include "proto/sse.h"
+
+/* response.completed carries the whole answer; a larger event's usage is not known. */
+#define EVENT_MAX (2u << 20)
+#define VALUE_MAX 8192u
+
+struct eg_usage_watch {
+	enum eg_dialect dialect;
+	bool sse, end, error;
+	struct eg_usage usage;
+	struct eg_sse events;
+
+	/* The plain body: where in it we are. */
+	size_t depth;
+	bool in_string, escaped, in_key, after_colon, capturing;
+	char key[16]; /* of the top level; longer ones are none of ours */
+	size_t key_length;
+	struct eg_buf value;
+};
+
+static void take(struct eg_str object, const char *key, uint64_t *out)
+{
+	struct eg_str v = eg_json_member_of(object, key);
+
+	if (v.p)
+		(void)eg_json_u64(v, out);
+}
+
+static void take2(struct eg_str object, const char *key, const char *key2, uint64_t *out)
+{
+	struct eg_str v = eg_json_member_of2(object, key, key2);
+
+	if (v.p)
+		(void)eg_json_u64(v, out);
+}
+
+/* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached
+ * and reasoning ones are inside these. */
+static void openai_usage(struct eg_usage *u, struct eg_str usage)
+{
+	if (!usage.n || usage.p[0] != '{')
+		return;
+	u->known = true;
+	take(usage, "prompt_tokens", &u->input_tokens);
+	take(usage, "input_tokens", &u->input_tokens);
+	take(usage, "completion_tokens", &u->output_tokens);
+	take(usage, "output_tokens", &u->output_tokens);
+	take(usage, "prompt_cache_hit_tokens", &u->cache_read_tokens); /* DeepSeek */
+	take2(usage, "prompt_tokens_details", "cached_tokens", &u->cache_read_tokens);
+	take2(usage, "input_tokens_details", "cached_tokens", &u->cache_read_tokens);
+	take2(usage, "completion_tokens_details", "reasoning_tokens", &u->reasoning_tokens);
+	take2(usage, "output_tokens_details", "reasoning_tokens", &u->reasoning_tokens);
+}
+
+/* Counts of a stream are cumulative: later ones replace earlier ones. input_tokens are without
+ * cached ones here, until the end adds them. */
+static void anthropic_usage(struct eg_usage *u, struct eg_str usage)
+{
+	if (!usage.n || usage.p[0] != '{')
+		return;
+	u->known = true;
+	take(usage, "input_tokens", &u->input_tokens);
+	take(usage, "output_tokens", &u->output_tokens);
+	take(usage, "cache_read_input_tokens", &u->cache_read_tokens);
+	take(usage, "cache_creation_input_tokens", &u->cache_write_tokens);
+	take2(usage, "output_tokens_details", "thinking_tokens", &u->reasoning_tokens);
+}
+
+static void take_model(struct eg_usage *u, struct eg_str raw)
+{
+	if (!*u->response_model && raw.n > 2 && raw.p[0] == '"')
+		eg_str_copy(u->response_model, sizeof(u->response_model),
+			    (struct eg_str){raw.p + 1, raw.n - 2});
+}
+
+static void take_usage(struct eg_usage_watch *w, struct eg_str raw)
+{
+	if (w->dialect == EG_DIALECT_ANTHROPIC)
+		anthropic_usage(&w->usage, raw);
+	else
+		openai_usage(&w->usage, raw);
+}
+
+/* ---- streams ---- */
+static void openai_data(struct eg_usage_watch *w, struct eg_str data)
+{
+	struct eg_str response = {0}, usage;
+
+	/* Only events that can say something are read: most are deltas. */
+	if (!*w->usage.response_model || eg_bytes_have(data, "\"usage\""))
+		response = eg_json_member_of(data, "response"); /* the Responses API */
+	if (!response.p)
+		response = data;
+	if (!*w->usage.response_model)
+		take_model(&w->usage, eg_json_member_of(response, "model"));
+	if (!eg_bytes_have(data, "\"usage\""))
+		return;
+	usage = eg_json_member_of(response, "usage");
+	if (!usage.p)
+		usage = eg_json_member_of2(data, "x_groq", "usage");
+	take_usage(w, usage);
+}
+
+static void anthropic_data(struct eg_usage_watch *w, struct eg_str data)
+{
+	struct eg_str message;
+
+	if (!eg_bytes_have(data, "\"usage\""))
+		return;
+	message = eg_json_member_of(data, "message"); /* message_start */
+	take_model(&w->usage, eg_json_member_of(message, "model"));
+	take_usage(w, eg_json_member_of(message.p ? message : data, "usage"));
+}
+
+/* Could it be the end, or an error? Deltas, nearly all there is, are told by a look. */
+static bool may_end(enum eg_dialect d, struct eg_str event, struct eg_str data)
+{
+	if (d == EG_DIALECT_ANTHROPIC)
+		return !eg_str_eq(event, EG_STR("content_block_delta"));
+	if (event.n && eg_str_ends(event, EG_STR(".delta")))
+		return false;
+	return event.n || data.n < 16 || eg_bytes_have(data, "\"error\"") ||
+	       eg_bytes_have(data, "\"response.");
+}
+
+static void on_event(void *ctx, struct eg_str event, struct eg_str data)
+{
+	struct eg_usage_watch *w = ctx;
+
+	if (!may_end(w->dialect, event, data))
+		goto counts;
+	switch (eg_stream_event_of(w->dialect, event, data)) {
+	case EG_STREAM_ERROR:
+		w->error = true;
+		break;
+	case EG_STREAM_END:
+		w->end = true;
+		break;
+	case EG_STREAM_PREAMBLE:
+	case EG_STREAM_CONTENT:
+		break;
+	}
+counts:
+	if (w->dialect == EG_DIALECT_ANTHROPIC)
+		anthropic_data(w, data);
+	else
+		openai_data(w, data);
+}
+
+/* ---- plain bodies ---- */
+static bool key_is(const struct eg_usage_watch *w, const char *name)
+{
+	return w->key_length == strlen(name) && !memcmp(w->key, name, w->key_length);
+}
+
+static void value_ends(struct eg_usage_watch *w)
+{
+	struct eg_str raw = eg_buf_str(&w->value);
+
+	if (w->capturing) {
+		while (raw.n && strchr(" \t\r\n", raw.p[raw.n - 1]))
+			raw.n--;
+		if (key_is(w, "usage"))
+			take_usage(w, raw);
+		else if (key_is(w, "model"))
+			take_model(&w->usage, raw);
+		else if (raw.n && !eg_str_eq(raw, EG_STR("null")))
+			w->error = true;
+	}
+	w->capturing = false;
+	w->after_colon = false;
+	w->key_length = 0;
+	eg_buf_clear(&w->value);
+}
+
+static void value_begins(struct eg_usage_watch *w)
+{
+	w->after_colon = true;
+	w->capturing = key_is(w, "usage") || key_is(w, "model") || key_is(w, "error");
+}
+
+static void string_byte(struct eg_usage_watch *w, char c)
+{
+	if (w->in_key && (c != '"' || w->escaped)) {
+		if (w->key_length < sizeof(w->key))
+			w->key[w->key_length] = c;
+		w->key_length++;
+	}
+	if (w->escaped) {
+		w->escaped = false;
+	} else if (c == '\\') {
+		w->escaped = true;
+	} else if (c == '"') {
+		w->in_string = false;
+		w->in_key = false;
+		/* A key too long for the buffer is none of ours. */
+		w->key_length = EG_MIN(w->key_length, sizeof(w->key));
+	}
+}
+
+static void plain_byte(struct eg_usage_watch *w, char c)
+{
+	switch (c) {
+	case '"':
+		w->in_string = true;
+		w->in_key = w->depth == 1 && !w->after_colon;
+		if (w->in_key)
+			w->key_length = 0;
+		break;
+	case '{':
+	case '[':
+		w->depth++;
+		break;
+	case '}':
+	case ']':
+		if (w->depth == 1)
+			value_ends(w);
+		if (w->depth && !--w->depth)
+			w->end = true;
+		break;
+	case ':':
+		if (w->depth == 1 && !w->after_colon)
+			value_begins(w);
+		break;
+	case ',':
+		if (w->depth == 1)
+			value_ends(w);
+		break;
+	default:
+		break;
+	}
+}
+
+static void feed_plain(struct eg_usage_watch *w, struct eg_str bytes)
+{
+	for (size_t i = 0; i < bytes.n; i++) {
+		char c = bytes.p[i];
+		bool was = w->capturing;
+
+		/* Strings that are not kept are most of a body: skip what can't end them. */
+		if (w->in_string && !w->in_key && !w->capturing && !w->escaped) {
+			const char *quote = memchr(bytes.p + i, '"', bytes.n - i);
+			size_t n = quote ? (size_t)(quote - bytes.p) : bytes.n;
+			const char *slash = memchr(bytes.p + i, '\\', n - i);
+
+			i = slash ? (size_t)(slash - bytes.p) : n;
+			if (i == bytes.n)
+				return;
+			c = bytes.p[i];
+		}
+		if (w->in_string)
+			string_byte(w, c);
+		else
+			plain_byte(w, c);
+		/* The colon itself is not part of the value. */
+		if (was && w->capturing && eg_buf_append(&w->value, &c, 1))
+			w->capturing = false;
+	}
+}
+
+/* ---- the watch ---- */
+struct eg_usage_watch *eg_usage_watch_create(enum eg_dialect d, const struct eg_operation *op,
+					     bool sse)
+{
+	struct eg_usage_watch *w;
+
+	(void)op; /* both dialects' answers tell by themselves what they are */
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	w->dialect = d;
+	w->sse = sse;
+	eg_buf_init(&w->value, VALUE_MAX);
+	if (sse)
+		eg_sse_init(&w->events, EVENT_MAX, on_event, w);
+	return w;
+}
+
+void eg_usage_watch_destroy(struct eg_usage_watch *w)
+{
+	if (!w)
+		return;
+	if (w->sse)
+		eg_sse_fini(&w->events);
+	eg_buf_fini(&w->value);
+	free(w);
+}
+
+void eg_usage_watch_feed(struct eg_usage_watch *w, struct eg_str bytes)
+{
+	/* Out of memory: that event's counts are lost, the answer goes on. */
+	if (w->sse)
+		(void)!eg_sse_feed(&w->events, bytes);
+	else
+		feed_plain(w, bytes);
+}
+
+void eg_usage_watch_end(struct eg_usage_watch *w, struct eg_usage *out, bool *saw_end,
+			bool *saw_error)
+{
+	*out = w->usage;
+	if (w->dialect == EG_DIALECT_ANTHROPIC)
+		out->input_tokens += out->cache_read_tokens + out->cache_write_tokens;
+	*saw_end = w->end;
+	*saw_error = w->error;
+}

@@ -282,5 +282,8 @@ enum eg_io eg_client_hello_parse(struct eg_str bytes, struct eg_client_hello *ou
 			out);
 	else
 		ok = read_gathered(bytes, out);
-	return ok ? EG_IO_DONE : EG_IO_FAIL;
+	if (ok)
+		return EG_IO_DONE;
+	*out = (struct eg_client_hello){.has_sni = false}; /* half of one is no use to anybody */
+	return EG_IO_FAIL;
 }

@@ -12,9 +12,9 @@
 struct eg_client_hello {
 	char sni[256]; /* lower case, NUL-terminated, no trailing dot; "" when absent */
 	bool has_sni;
-	bool sni_invalid; /* not a valid DNS name, or an IP literal: see sni_is_ip */
+	bool sni_invalid; /* not a valid DNS name (then sni is ""), or an address: see sni_is_ip */
 	bool sni_is_ip;
-	bool encrypted;	 /* an encrypted_client_hello extension (outer) is present */
+	bool encrypted;	 /* encrypted_client_hello (GREASE has it too), or the ESNI draft */
 	bool tls13;	 /* supported_versions offers 1.3 */
 	bool resumption; /* pre_shared_key, a session ticket, or a legacy session id */
 	bool alpn_h2, alpn_http11;
@@ -23,7 +23,8 @@ struct eg_client_hello {
 
 /* EG_IO_DONE, EG_IO_AGAIN (call again with the same bytes and more), EG_IO_FAIL (not a ClientHello,
  * duplicate extensions, two names in SNI, lengths that disagree, over the maximum). A refusal comes
- * at the first byte that can't be right, and more bytes never change it. Linear time. */
+ * at the first byte that can't be right, and more bytes never change it. Linear time. *out is
+ * zeroed unless it is DONE. */
 enum eg_io eg_client_hello_parse(struct eg_str bytes, struct eg_client_hello *out);
 
 #endif

@@ -345,6 +345,8 @@ struct eg_str eg_query_without(struct eg_arena *a, struct eg_str query, const st
 
 	if (!out)
 		return (struct eg_str){NULL, 0};
+	if (!query.n)
+		query = EG_STR(""); /* its pointer may be NULL */
 	/* ';' parts pairs too: some servers read it so, and would find the key behind it. */
 	for (size_t from = 0, i = 0; i <= query.n; i++) {
 		struct eg_str key = {query.p + from, i - from};

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ClientHellos through the kernel's reader (bpf/lib/sni.h). Oracle: what the agent's own parser
+ * (proto/client_hello.h) accepts, in one record, the kernel matches to the same rule.
+ */
+#include "fuzz_bpf.h"
+#include "lib/sni.h"
+#include "proto/client_hello.h"
+
+static void *fuzz_lookup(void *map, const void *key)
+{
+	return map == &watched_names ? fuzz_name(key) : NULL;
+}
+
+/* Extensions before server_name: the kernel gives up after EG_HELLO_EXTENSIONS. */
+static size_t extensions_before_name(const uint8_t *b, size_t size)
+{
+	size_t at = 43, n = 0;
+
+	at += 1 + b[at];
+	at += 2 + ((size_t)b[at] << 8 | b[at + 1]);
+	at += 1 + b[at];
+	at += 2;
+	while (at + 4 <= size && (b[at] || b[at + 1])) {
+		at += 4 + ((size_t)b[at + 2] << 8 | b[at + 3]);
+		n++;
+	}
+	return n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct eg_client_hello hello;
+	struct eg_hello *h;
+	uint32_t name_id;
+	enum eg_io io;
+	char *bytes;
+
+	if (size > EG_HELLO_BYTES)
+		return 0;
+	bpf_map_lookup_elem = fuzz_lookup;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		abort();
+	memset(h->bytes, 0xa5, sizeof(h->bytes));
+	memcpy(h->bytes, data, size);
+	h->length = (uint32_t)size;
+	eg_names_prepare(&h->names, FUZZ_BASE);
+	name_id = (uint32_t)eg_hello_read(h);
+	bytes = fuzz_copy(data, size);
+	memset(&hello, 0, sizeof(hello));
+	io = eg_client_hello_parse((struct eg_str){ bytes, size }, &hello);
+	if (io == EG_IO_DONE && hello.has_sni && !hello.sni_invalid &&
+	    5 + ((size_t)data[3] << 8 | data[4]) >= 9 + ((size_t)data[7] << 8 | data[8]) && !data[6] &&
+	    extensions_before_name(data, size) < EG_HELLO_EXTENSIONS)
+		FUZZ_CHECK(name_id == fuzz_match(hello.sni, strlen(hello.sni)));
+	free(bytes);
+	free(h);
+	return 0;
+}

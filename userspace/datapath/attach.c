@@ -87,24 +87,24 @@ int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex)
 
 bool eg_pin_name_parse(const char *name, struct eg_pin_name *out)
 {
-	const char *dot = strchr(name, '.');
+	const char *dash = strchr(name, '-');
 	struct eg_pin_name pin = {.program = EG_PROGRAM_COUNT};
 	unsigned long index;
 	char *end;
 
-	if (!dot)
+	if (!dash)
 		return false;
 	for (enum eg_program_id i = 0; i < EG_PROGRAM_COUNT; i++)
-		if (strlen(eg_program_table[i].name) == (size_t)(dot - name) &&
-		    !strncmp(name, eg_program_table[i].name, (size_t)(dot - name)))
+		if (strlen(eg_program_table[i].name) == (size_t)(dash - name) &&
+		    !strncmp(name, eg_program_table[i].name, (size_t)(dash - name)))
 			pin.program = i;
-	if (pin.program == EG_PROGRAM_COUNT && strncmp(name, "qdisc.", 6))
+	if (pin.program == EG_PROGRAM_COUNT && strncmp(name, "qdisc-", 6))
 		return false;
-	if (dot[1] < '0' || dot[1] > '9')
+	if (dash[1] < '0' || dash[1] > '9')
 		return false;
-	index = strtoul(dot + 1, &end, 10);
+	index = strtoul(dash + 1, &end, 10);
 	pin.ifindex = (uint32_t)index;
-	pin.clsact = !strcmp(end, ".tc");
+	pin.clsact = !strcmp(end, "-tc");
 	if (index > INT32_MAX || (*end && !pin.clsact))
 		return false;
 	*out = pin;
@@ -114,17 +114,19 @@ bool eg_pin_name_parse(const char *name, struct eg_pin_name *out)
 static char *pin_path(char *path, size_t n, const char *pin_dir, enum eg_program_id id,
 		      uint32_t ifindex, bool clsact)
 {
-	snprintf(path, n, "%s/links/%s.%u%s", pin_dir, eg_program_table[id].name, ifindex,
-		 clsact ? ".tc" : "");
+	snprintf(path, n, "%s/links/%s-%u%s", pin_dir, eg_program_table[id].name, ifindex,
+		 clsact ? "-tc" : "");
 	return path;
 }
 
 /* ---- clsact ---- */
 
+/* sz without the padding behind the last field: libbpf wants zeroes there, and a copy by value need
+ * not keep them. */
 static struct bpf_tc_hook tc_hook(uint32_t ifindex, enum eg_hook_kind kind)
 {
 	struct bpf_tc_hook h = {
-		.sz = sizeof(h),
+		.sz = offsetof(struct bpf_tc_hook, parent) + sizeof(h.parent),
 		.ifindex = (int)ifindex,
 		.attach_point = kind == EG_KIND_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS,
 	};
@@ -135,7 +137,7 @@ static struct bpf_tc_hook tc_hook(uint32_t ifindex, enum eg_hook_kind kind)
 static struct bpf_tc_opts tc_filter(enum eg_program_id id)
 {
 	struct bpf_tc_opts o = {
-		.sz = sizeof(o),
+		.sz = offsetof(struct bpf_tc_opts, priority) + sizeof(o.priority),
 		.handle = FILTER_HANDLE | ((uint32_t)id + 1),
 		.priority = FILTER_PRIORITY,
 	};
@@ -157,7 +159,7 @@ static int attach_clsact(struct eg_datapath *d, enum eg_program_id id, uint32_t 
 		return eg_error_set(error, r, "cannot make a clsact qdisc on link %u: %s", ifindex,
 				    strerror(-r));
 	if (!r) {
-		snprintf(path, sizeof(path), "%s/links/qdisc.%u", d->pin_dir, ifindex);
+		snprintf(path, sizeof(path), "%s/links/qdisc-%u", d->pin_dir, ifindex);
 		unlink(path);
 		if (bpf_obj_pin(d->program[id], path))
 			return eg_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
@@ -218,7 +220,7 @@ static void detach_clsact(const char *pin_dir, enum eg_program_id id, uint32_t i
 		return;
 	bpf_tc_detach(&hook, &filter);
 	unlink(path);
-	snprintf(path, sizeof(path), "%s/links/qdisc.%u", pin_dir, ifindex);
+	snprintf(path, sizeof(path), "%s/links/qdisc-%u", pin_dir, ifindex);
 	if (access(path, F_OK) || hook_has_filters(ifindex, EG_KIND_INGRESS) ||
 	    hook_has_filters(ifindex, EG_KIND_EGRESS))
 		return;
@@ -228,6 +230,15 @@ static void detach_clsact(const char *pin_dir, enum eg_program_id id, uint32_t i
 }
 
 /* ---- all kinds ---- */
+
+static void detach_link(const char *path)
+{
+	EG_CLEANUP_FD int fd = bpf_obj_get(path);
+
+	if (fd >= 0)
+		bpf_link_detach(fd);
+	unlink(path);
+}
 
 static int pin_link(int fd, const char *path, struct eg_error *error)
 {
@@ -318,8 +329,8 @@ int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error)
 	if (old >= 0) {
 		if (!eg_link_info(old, &type, &inode) && inode == (uint32_t)st.st_ino)
 			return 0;
-		unlink(path);
-		eg_fd_close(&old); /* the last reference: detaches */
+		detach_link(path);
+		eg_fd_close(&old);
 	}
 	fd = bpf_link_create(d->program[id], netns_fd, BPF_SK_LOOKUP, NULL);
 	if (fd < 0)
@@ -333,8 +344,10 @@ void eg_detach(const char *pin_dir, enum eg_program_id id, uint32_t ifindex)
 {
 	char path[300];
 
-	/* Nobody holds a link but its pin. */
-	unlink(pin_path(path, sizeof(path), pin_dir, id, ifindex, false));
+	/* Nobody holds a link but its pin; but the kernel lets go of an unpinned one later, from a work
+	 * queue, and whoever asked for this expects it done. */
+	pin_path(path, sizeof(path), pin_dir, id, ifindex, false);
+	detach_link(path);
 	if (eg_program_table[id].kind == EG_KIND_INGRESS || eg_program_table[id].kind == EG_KIND_EGRESS)
 		detach_clsact(pin_dir, id, ifindex);
 }

@@ -158,8 +158,8 @@ void eg_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex
 bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
 bool eg_tcx_supported(int program_fd);
 
-/* A pin in links/: "egress_tc.17" (a link), "egress_tc.17.tc" (a clsact filter: its program),
- * "qdisc.17" (a clsact qdisc that is ours). */
+/* A pin in links/: "egress_tc-17" (a link), "egress_tc-17-tc" (a clsact filter: its program),
+ * "qdisc-17" (a clsact qdisc that is ours). bpffs allows no dot in a name. */
 struct eg_pin_name {
 	enum eg_program_id program; /* EG_PROGRAM_COUNT for a qdisc */
 	uint32_t ifindex;

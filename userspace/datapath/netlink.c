@@ -33,7 +33,8 @@ static void free_message(struct nl_msg **m)
 struct answer {
 	int error; /* -errno of the kernel */
 	int (*each)(struct answer *a, const struct nlmsghdr *h);
-	bool stop;
+	bool stop; /* the caller has seen enough */
+	bool done; /* the ack, the end of the dump, or an error was read */
 	void *context;
 	bool (*each_link)(void *context, const struct eg_netlink_link *l);
 	bool (*each_address)(void *context, const struct eg_netlink_address *ad);
@@ -47,6 +48,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *e, void *context)
 
 	(void)from;
 	a->error = e->error;
+	a->done = true;
 	return NL_STOP;
 }
 
@@ -67,7 +69,7 @@ static int on_message(struct nl_msg *m, void *context)
 static int on_end(struct nl_msg *m, void *context)
 {
 	(void)m;
-	(void)context;
+	((struct answer *)context)->done = true;
 	return NL_STOP;
 }
 
@@ -86,7 +88,7 @@ static int talk(struct nl_sock *s, struct nl_msg *m, struct answer *a)
 	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_end, a);
 	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_end, a);
 	r = nl_send_auto(s, m);
-	if (r >= 0)
+	while (r >= 0 && !a->done)
 		r = nl_recvmsgs(s, cb);
 	nl_cb_put(cb);
 	if (a->error)

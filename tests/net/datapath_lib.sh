@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034
+# What the datapath_*.sh tests share: the driver (datapath_driver.c) in the node's namespace, and a
+# provider that records every byte. Sourced after check.sh and topology.sh.
+
+DP_BUILD=${EGRET_BUILD:-build}
+case $DP_BUILD in /*) ;; *) DP_BUILD=$T_ROOT/$DP_BUILD ;; esac
+DP_DRIVER=$DP_BUILD/tests/net/datapath_driver
+[ -x "$DP_DRIVER" ] || { echo "datapath: $DP_DRIVER is not built; run: make net-helpers" >&2; exit 1; }
+
+# dp_names: everything that one run makes is called after the test's process.
+dp_names() {
+	DP_PINS=/sys/fs/bpf/$T-$1 # bpffs allows no dot
+	DP_NETNS=/run/netns/$T-agent$1
+	DP_OPTIONS=(-p "$DP_PINS" -n "$DP_NETNS")
+}
+
+# dp_start [OPTION...]: starts the driver; commands go by `dp`.
+dp_start() {
+	rm -f "$T_RUN/dp.in" "$T_RUN/dp.out"
+	mkfifo "$T_RUN/dp.in" "$T_RUN/dp.out"
+	nsenter --net="/run/netns/$T_NODE" "$DP_DRIVER" "${DP_OPTIONS[@]}" "$@" \
+		< "$T_RUN/dp.in" > "$T_RUN/dp.out" 2>> "$T_RUN/dp.log" &
+	DP_PID=$!
+	T_PIDS+=("$DP_PID")
+	exec 7> "$T_RUN/dp.in" 8< "$T_RUN/dp.out"
+}
+# dp COMMAND...: the answer is printed and in DP_ANSWER; fails when it is an error.
+dp() {
+	printf '%s\n' "$*" >&7 || return 1
+	IFS= read -r -t 20 DP_ANSWER <&8 || DP_ANSWER="error: no answer"
+	printf '%s\n' "$DP_ANSWER"
+	case $DP_ANSWER in ok*) return 0 ;; *) return 1 ;; esac
+}
+dp_quit() {
+	dp quit >/dev/null
+	exec 7>&- 8<&-
+	wait "$DP_PID" 2>/dev/null
+}
+dp_kill() {
+	kill -KILL "$DP_PID"
+	wait "$DP_PID" 2>/dev/null
+	exec 7>&- 8<&-
+}
+# Nothing stays behind, however the test ends.
+dp_clean() {
+	[ -n "${DP_PINS:-}" ] || return 0
+	nsenter --net="/run/netns/$T_NODE" "$DP_DRIVER" "${DP_OPTIONS[@]}" <<< uninstall >/dev/null 2>&1
+	rm -rf "$DP_PINS" 2>/dev/null
+	umount "$DP_NETNS" 2>/dev/null; rm -f "$DP_NETNS"
+}
+T_BEFORE_DOWN+=(dp_clean)
+
+# The policy of these tests: OpenAI's name and addresses are captured for policy 1.
+dp_policy() {
+	dp name api.openai.com && dp name '*.anthropic.com' && dp cidr 203.0.113.200 32 excluded &&
+		dp verdict 1 0 6 443 redirect && dp verdict 1 0 6 80 redirect && dp policy
+}
+dp_pod() { # POD STATE [FLAGS]
+	dp pod "$(pod_link "$1")" "test/$1" "$2" 1 "${3:-0}" "$(pod_ip "$1")" "$(pod_ip6 "$1")"
+}
+
+# ask POD ADDRESS PORT [BYTES]: what a connection answers with, or nothing. IPv6 addresses bare.
+ask() {
+	pod_user "$1" timeout "${DP_TIMEOUT:-4}" python3 "$T_ROOT/tests/net/datapath_ask.py" "$2" "$3" "${4:-}" 2>&1
+}

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A pod's connection to a governed address arrives at the agent, with the destination that the pod
+# wanted and the pod's own address; everything else is untouched. Bridge and routed pods, IPv4 and IPv6,
+# netns and mark mode, TCX and clsact.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ../lib/check.sh
+. ../lib/topology.sh
+. ./datapath_lib.sh
+
+GOVERNED4=203.0.113.10 OTHER4=203.0.113.99
+GOVERNED6=2001:db8:53::10 OTHER6=2001:db8:53::99
+
+topology_up egdp podA podB:routed podC
+for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
+for a in $GOVERNED6 $OTHER6; do inet ip addr replace $a/128 dev lo nodad; done
+spawn provider inet python3 datapath_provider.py "$T_RUN/provider.log" 80 443 8443
+await 5 grep -q ready "$T_RUN/provider.log" || sleep 1
+
+one_mode() { # NAME OPTION...
+	local name=$1 pod a; shift
+	dp_names "$name"
+	dp_start "$@"
+	check "$name: open" dp open
+	dp notes
+	check "$name: policy" dp_policy
+	check "$name: resolved" dp resolved api.openai.com 60000 $GOVERNED4 $GOVERNED6
+	for pod in podA podB; do check "$name: $pod is governed" dp_pod $pod governed; done
+	check "$name: podC is not governed" dp_pod podC ungoverned
+	check "$name: attach" dp attach
+	check "$name: prune" dp prune
+	check "$name: listeners" dp listen
+	dp beat on >/dev/null
+	for pod in podA podB; do
+		is "$name: $pod IPv4" "$(ask $pod $GOVERNED4 443 hello)" "agent ::ffff:$(pod_ip $pod) ::ffff:$GOVERNED4 443 hello"
+		is "$name: $pod IPv6" "$(ask $pod $GOVERNED6 443 hello)" "agent $(pod_ip6 $pod) $GOVERNED6 443 hello"
+		is "$name: $pod port 80" "$(ask $pod $GOVERNED4 80)" "agent ::ffff:$(pod_ip $pod) ::ffff:$GOVERNED4 80"
+		is "$name: $pod other IPv4 untouched" "$(ask $pod $OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
+		is "$name: $pod large transfer" "$(ask $pod $GOVERNED4 443 "$(head -c 60000 /dev/zero | tr '\0' y)" | wc -c)" \
+			"$((60000 + $(printf 'agent ::ffff:%s ::ffff:%s 443 \n' "$(pod_ip $pod)" $GOVERNED4 | wc -c)))"
+	done
+	is "$name: other IPv6 untouched" "$(ask podA $OTHER6 443 x | cut -d' ' -f1,3-)" "provider $OTHER6 443 x"
+	is "$name: ungoverned pod untouched" "$(ask podC $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	isnt "$name: another port of a governed address is closed" "$(ask podA $GOVERNED4 8443 | cut -d' ' -f1)" provider
+	dp events
+	dp stop >/dev/null
+	dp_quit
+	check "$name: uninstall" sh -c "echo uninstall | nsenter --net=/run/netns/$T_NODE $DP_DRIVER ${DP_OPTIONS[*]} $* | grep -q ^ok"
+	check_not "$name: the pins are gone" test -e "$DP_PINS"
+	check_not "$name: the namespace is gone" test -e "$DP_NETNS"
+	is "$name: afterwards direct" "$(ask podA $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+}
+
+one_mode netns
+one_mode clsact -c
+one_mode mark -m mark
+cat "$T_RUN/dp.log"
+checks_done

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretctl explain: the whole chain of decisions of one request, from files; nothing is sent. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "datapath/pods_dir.h"
+#include "egretctl/policy_files.h"
+
+static const char usage[] =
+	"Usage: egretctl explain --policy-dir DIR POD --host H --path P [OPTION...]\n"
+	"\n"
+	"Says what Egret would do with a request, step by step, by the policy in DIR. No\n"
+	"traffic is sent and no credential is read.\n"
+	"\n"
+	"POD, one of:\n"
+	"  --pods-dir DIR --pod NAMESPACE/NAME     a pod of the agent's --pods-dir\n"
+	"  --namespace NS [--labels K=V,...] [--service-account SA]   any pod like that\n"
+	"\n"
+	"  --host H         the server's name as the client wrote it; --gateway instead: the\n"
+	"                   gateway's own address\n"
+	"  --path P         path of the URL (/v1/chat/completions)\n"
+	"  --method M       default POST\n"
+	"  --model M        the model that the body names\n"
+	"  --body FILE      the whole body (- for stdin) instead of --model\n"
+	"  --json           one JSON document\n"
+	"  -h, --help       this text\n"
+	"\n"
+	"Exit codes: 0 allowed or untouched, 1 denied, 2 wrong arguments or something could\n"
+	"not be read.\n";
+
+#define LABELS_MAX 64
+#define BODY_MAX   (32u << 20)
+
+struct question {
+	const char *policy_dir, *pods_dir, *pod, *namespace_name, *labels, *service_account;
+	const char *host, *path, *method, *model, *body;
+	bool gateway, json;
+};
+
+struct explanation {
+	const struct question *q;
+	struct eg_arena arena;
+	json_t *steps;
+	enum eg_reason reason;
+	bool allowed;
+	char answer[512];
+};
+
+static void add_step(void *ctx, const char *what, enum eg_reason reason, const char *format, ...)
+	EG_PRINTF(4, 5);
+static void add_step(void *ctx, const char *what, enum eg_reason reason, const char *format, ...)
+{
+	struct explanation *x = ctx;
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	json_array_append_new(x->steps, json_pack("{s:s, s:b, s:s, s:s}", "step", what, "ok",
+						  reason == EG_REASON_OK, "reason",
+						  eg_reason_label(reason), "text", text));
+}
+
+static void conclude(struct explanation *x, enum eg_reason reason, bool allowed, const char *format,
+		     ...) EG_PRINTF(4, 5);
+static void conclude(struct explanation *x, enum eg_reason reason, bool allowed, const char *format,
+		     ...)
+{
+	va_list ap;
+
+	x->reason = reason;
+	x->allowed = allowed;
+	va_start(ap, format);
+	vsnprintf(x->answer, sizeof(x->answer), format, ap);
+	va_end(ap);
+}
+
+/* ---- the pod ---- */
+/* "k=v,k=v" cut into the copy `text`. */
+static int parse_labels(char *text, struct eg_label *labels, size_t *count)
+{
+	char *save = NULL;
+
+	for (char *part = strtok_r(text, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+		char *equals = strchr(part, '=');
+
+		if (!equals || equals == part || *count == LABELS_MAX)
+			return eg_usage_error("explain", "--labels: \"%s\" is not KEY=VALUE", part);
+		*equals = '\0';
+		labels[(*count)++] = (struct eg_label){part, equals + 1};
+	}
+	return EG_EXIT_OK;
+}
+
+static const struct eg_pod_entry *find_pod(const struct eg_pod_list *list, const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct eg_identity *id = &list->pods[i].identity;
+
+		if (slash ? !strncmp(id->namespace_name, name, (size_t)(slash - name)) &&
+				    !id->namespace_name[slash - name] &&
+				    !strcmp(id->name, slash + 1)
+			  : !strcmp(id->name, name))
+			return &list->pods[i];
+	}
+	return NULL;
+}
+
+static void show_pod(struct explanation *x, const struct eg_identity *pod)
+{
+	char labels[256] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < pod->label_count && n < sizeof(labels); i++)
+		n += (size_t)snprintf(labels + n, sizeof(labels) - n, "%s%s=%s", i ? "," : "",
+				      pod->labels[i].key, pod->labels[i].value);
+	add_step(x, "pod", EG_REASON_OK, "%s/%s%s%s", pod->namespace_name, pod->name,
+		 *labels ? ", labels " : "", labels);
+}
+
+/* ---- the request ---- */
+static int read_body(struct explanation *x, struct eg_request_facts *f)
+{
+	const struct question *q = x->q;
+	struct eg_error e = {0};
+	struct eg_str text;
+	int r;
+
+	if (q->model) {
+		f->body_read = true;
+		f->body.model = eg_str_from(q->model);
+	}
+	if (!q->body)
+		return EG_EXIT_OK;
+	r = eg_read_file(q->body, BODY_MAX, &text, &e);
+	if (r)
+		return eg_usage_error("explain", "--body %s", e.text);
+	r = eg_body_read(&x->arena, f->operation, text, &f->body, &e);
+	f->body_read = true;
+	/* The facts borrow from the text: keep it for as long as they live. */
+	if (!r && f->body.model.p) {
+		f->body.model_raw = (struct eg_str){0};
+		f->body.model.p = eg_arena_dup(&x->arena, f->body.model);
+	}
+	if (!r && f->body.inference_geo.p)
+		f->body.inference_geo.p = eg_arena_dup(&x->arena, f->body.inference_geo);
+	free((char *)(uintptr_t)text.p);
+	if (!r)
+		return EG_EXIT_OK;
+	add_step(x, "body", EG_REASON_BAD_BODY, "%s", e.text);
+	conclude(x, EG_REASON_BAD_BODY, false, "%s", eg_reason_text(EG_REASON_BAD_BODY));
+	return EG_EXIT_NO;
+}
+
+static void show_targets(struct explanation *x, const struct eg_decision *d, struct eg_str rest)
+{
+	char list[400] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->target_count && n < sizeof(list); i++) {
+		const struct eg_provider *p = d->targets[i].provider;
+
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s://%s:%u%s%.*s (%s)",
+				      i ? ", then " : "", p->tls ? "https" : "http", p->host,
+				      p->port, p->base_path, EG_STR_ARG(rest),
+				      p->credential ? p->credential->name : "no credential");
+	}
+	conclude(x, EG_REASON_OK, true, "Allowed by route %s: goes to %s.", d->route->name, list);
+}
+
+static void decide(struct explanation *x, const struct eg_policy_set *s, const struct eg_policy *p,
+		   struct eg_request_facts *f, struct eg_str rest)
+{
+	struct eg_trace trace = {add_step, x};
+	struct eg_decision d;
+
+	eg_policy_decide(s, p, f, &trace, &d);
+	if (d.need_body)
+		conclude(x, EG_REASON_OK, false,
+			 "The head alone does not decide: give --model or --body.");
+	else if (d.pass)
+		conclude(x, d.reason, true,
+			 "Passed through untouched, with the pod's own credential.");
+	else if (d.reason == EG_REASON_OK)
+		show_targets(x, &d, rest);
+	else
+		conclude(x, d.reason, false, "%s (HTTP %u)", eg_reason_text(d.reason),
+			 eg_reason_status(d.reason));
+	if (d.shadow && !d.need_body) {
+		add_step(x, "shadow", EG_REASON_SHADOW,
+			 "the policy is in shadow mode: this is recorded and nothing changes");
+		x->allowed = true;
+	}
+}
+
+static int explain_request(struct explanation *x, const struct eg_policy_set *s,
+			   const struct eg_policy *p, const struct eg_identity *pod)
+{
+	const struct question *q = x->q;
+	struct eg_request_facts f = {.gateway_address = q->gateway,
+				     .host = eg_str_from(q->gateway ? "" : q->host),
+				     .method = eg_str_from(q->method),
+				     .pod_namespace = pod->namespace_name};
+	struct eg_str rest = {0};
+	int r;
+
+	r = eg_target_parse(&x->arena, eg_str_from(q->path), &f.target);
+	if (r) {
+		enum eg_reason reason = r == -EPERM ? EG_REASON_PATH_UNSAFE : EG_REASON_BAD_REQUEST;
+
+		add_step(x, "path", reason, "%s", q->path);
+		conclude(x, reason, false, "%s (HTTP %u)", eg_reason_text(reason),
+			 eg_reason_status(reason));
+		return EG_EXIT_OK;
+	}
+	f.dialect = eg_dialect_of_request(f.host, f.target.decoded);
+	f.operation = eg_operation_find(f.dialect, f.method, f.target.decoded, &rest);
+	r = read_body(x, &f);
+	if (r)
+		return r == EG_EXIT_NO ? EG_EXIT_OK : r;
+	decide(x, s, p, &f, rest);
+	return EG_EXIT_OK;
+}
+
+static int explain_pod(struct explanation *x, const struct eg_policy_set *s,
+		       const struct eg_identity *pod)
+{
+	const struct eg_policy *p = eg_policy_select(s, pod);
+	const struct question *q = x->q;
+	enum eg_name_verdict verdict;
+
+	show_pod(x, pod);
+	if (!p) {
+		add_step(x, "policy", EG_REASON_PASS_UNGOVERNED, "no policy selects the pod");
+		conclude(x, EG_REASON_PASS_UNGOVERNED, !q->gateway,
+			 q->gateway
+				 ? "Denied: the gateway address answers only pods that a policy "
+				   "selects."
+				 : "Untouched: no policy selects this pod, so its traffic is not "
+				   "captured at all.");
+		return EG_EXIT_OK;
+	}
+	if (q->gateway)
+		return explain_request(x, s, p, pod);
+	verdict = eg_policy_name(s, p, eg_str_from(q->host));
+	if (verdict == EG_NAME_UNGOVERNED) {
+		add_step(x, "policy", EG_REASON_OK, "%s", p->name);
+		add_step(x, "host", EG_REASON_PASS_UNGOVERNED,
+			 "%s: no route of any policy names it", q->host);
+		conclude(x, EG_REASON_PASS_UNGOVERNED, true, "Untouched: %s is not governed.%s",
+			 q->host,
+			 p->strict ? " Under capture: strict its address is denied unless learned."
+				   : "");
+		return EG_EXIT_OK;
+	}
+	return explain_request(x, s, p, pod);
+}
+
+/* ---- output ---- */
+static int print(const struct explanation *x, const struct eg_policy_set *s)
+{
+	size_t i;
+	json_t *step;
+
+	if (x->q->json) {
+		json_t *top = json_pack("{s:b, s:s, s:i, s:s, s:s, s:O}", "allowed", x->allowed,
+					"reason", eg_reason_label(x->reason), "status",
+					(int)eg_reason_status(x->reason), "answer", x->answer,
+					"policy_version", eg_policy_version(s), "steps", x->steps);
+		char *text = top ? json_dumps(top, JSON_INDENT(2)) : NULL;
+
+		json_decref(top);
+		if (!text)
+			return eg_usage_error("explain", "a value is not UTF-8, or out of memory");
+		puts(text);
+		free(text);
+	} else {
+		json_array_foreach(x->steps, i, step)
+		{
+			const char *reason = json_string_value(json_object_get(step, "reason"));
+			bool ok = json_is_true(json_object_get(step, "ok"));
+
+			printf("%-10s %s%s%s%s\n", json_string_value(json_object_get(step, "step")),
+			       json_string_value(json_object_get(step, "text")), ok ? "" : "  [",
+			       ok ? "" : reason, ok ? "" : "]");
+		}
+		printf("\n%s\n", x->answer);
+		if (x->reason != EG_REASON_OK)
+			printf("reason: %s\n", eg_reason_label(x->reason));
+	}
+	return x->allowed ? EG_EXIT_OK : EG_EXIT_NO;
+}
+
+static int with_pod(struct explanation *x, const struct eg_policy_set *s)
+{
+	const struct question *q = x->q;
+	struct eg_label labels[LABELS_MAX];
+	struct eg_identity pod = {.namespace_name = q->namespace_name,
+				  .name = "(any)",
+				  .uid = "",
+				  .service_account = q->service_account ? q->service_account : "",
+				  .labels = labels};
+	struct eg_pods_dir *dir;
+	struct eg_pod_list list;
+	const struct eg_pod_entry *found;
+	struct eg_error e = {0};
+	int code;
+
+	if (!q->pods_dir) {
+		char *text = q->labels ? eg_arena_dup(&x->arena, eg_str_from(q->labels)) : NULL;
+
+		code = text ? parse_labels(text, labels, &pod.label_count) : EG_EXIT_OK;
+		return code ? code : explain_pod(x, s, &pod);
+	}
+	if (eg_pods_dir_open(q->pods_dir, &dir, &e))
+		return eg_usage_error("explain", "--pods-dir %s", e.text);
+	code = eg_pods_dir_read(dir, &list, &e);
+	eg_pods_dir_close(dir);
+	if (code)
+		return eg_usage_error("explain", "--pods-dir %s", e.text);
+	found = find_pod(&list, q->pod);
+	code = found ? explain_pod(x, s, &found->identity)
+		     : eg_usage_error("explain", "--pods-dir %s has no pod %s", q->pods_dir,
+				      q->pod);
+	eg_pod_list_fini(&list);
+	return code;
+}
+
+static int explain(const struct question *q)
+{
+	struct explanation x = {.q = q, .steps = json_array()};
+	struct policy_files files;
+	struct eg_policy_errors errors = {0};
+	struct eg_policy_set *s = NULL;
+	struct eg_error e = {0};
+	int code = EG_EXIT_OK;
+
+	if (policy_files_read(q->policy_dir, &files, &e)) {
+		code = eg_usage_error("explain", "%s", e.text);
+	} else if (eg_policy_load(files.files, files.count, &s, &errors)) {
+		code = eg_usage_error(
+			"explain", "the policy in %s is not valid: %s %s (egretctl check %s)",
+			q->policy_dir, errors.count ? errors.item[0].path : "",
+			errors.count ? errors.item[0].text : "out of memory", q->policy_dir);
+	} else {
+		eg_arena_init(&x.arena, 0);
+		code = with_pod(&x, s);
+		if (!code)
+			code = print(&x, s);
+		eg_arena_fini(&x.arena);
+	}
+	json_decref(x.steps);
+	eg_policy_set_unref(s);
+	eg_policy_errors_fini(&errors);
+	policy_files_fini(&files);
+	return code;
+}
+
+static int check_question(const struct question *q)
+{
+	if (!q->policy_dir)
+		return eg_usage_error("explain", "expected --policy-dir");
+	if (!q->pods_dir == !q->namespace_name || !q->pods_dir != !q->pod)
+		return eg_usage_error("explain", "expected --pods-dir and --pod, or --namespace");
+	if (q->gateway == (q->host != NULL))
+		return eg_usage_error("explain", "expected one of --host and --gateway");
+	if (!q->path || q->path[0] != '/')
+		return eg_usage_error("explain", "expected --path with a leading '/'");
+	if (q->model && q->body)
+		return eg_usage_error("explain", "expected --model or --body, not both");
+	return EG_EXIT_OK;
+}
+
+int eg_cmd_explain(int argc, char **argv)
+{
+	static const struct option table[] = {
+		{"policy-dir", required_argument, NULL, 'p'},
+		{"pods-dir", required_argument, NULL, 'd'},
+		{"pod", required_argument, NULL, 'n'},
+		{"namespace", required_argument, NULL, 's'},
+		{"labels", required_argument, NULL, 'l'},
+		{"service-account", required_argument, NULL, 'a'},
+		{"host", required_argument, NULL, 'H'},
+		{"gateway", no_argument, NULL, 'g'},
+		{"path", required_argument, NULL, 'P'},
+		{"method", required_argument, NULL, 'X'},
+		{"model", required_argument, NULL, 'm'},
+		{"body", required_argument, NULL, 'b'},
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	struct question q = {.method = "POST"};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+		const char **slot = NULL;
+
+		switch (c) {
+		case 'p':
+			slot = &q.policy_dir;
+			break;
+		case 'd':
+			slot = &q.pods_dir;
+			break;
+		case 'n':
+			slot = &q.pod;
+			break;
+		case 's':
+			slot = &q.namespace_name;
+			break;
+		case 'l':
+			slot = &q.labels;
+			break;
+		case 'a':
+			slot = &q.service_account;
+			break;
+		case 'H':
+			slot = &q.host;
+			break;
+		case 'P':
+			slot = &q.path;
+			break;
+		case 'X':
+			slot = &q.method;
+			break;
+		case 'm':
+			slot = &q.model;
+			break;
+		case 'b':
+			slot = &q.body;
+			break;
+		case 'g':
+			q.gateway = true;
+			break;
+		case 'j':
+			q.json = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EG_EXIT_OK;
+		default:
+			fputs(usage, stderr);
+			return EG_EXIT_USAGE;
+		}
+		if (slot)
+			*slot = optarg;
+	}
+	if (optind != argc)
+		return eg_usage_error("explain", "'%s' is not expected", argv[optind]);
+	c = check_question(&q);
+	return c ? c : explain(&q);
+}

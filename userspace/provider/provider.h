@@ -136,14 +136,14 @@ void eg_response_classify(enum eg_dialect d, const struct eg_h1_head *head,
 
 /* What one event of a stream means for failover: until the first CONTENT nothing has to have reached
  * the client (DESIGN section 5). */
-enum eg_stream_event {
-	EG_STREAM_PREAMBLE, /* pings, message_start, role and empty deltas: may be held */
-	EG_STREAM_CONTENT,
-	EG_STREAM_ERROR, /* the provider failed: an error event inside a 200 */
-	EG_STREAM_END,	 /* [DONE], message_stop, response.completed */
+enum eg_event_class {
+	EG_EVENT_PREAMBLE, /* pings, message_start, role and empty deltas: may be held */
+	EG_EVENT_CONTENT,
+	EG_EVENT_ERROR, /* the provider failed: an error event inside a 200 */
+	EG_EVENT_END,	 /* [DONE], message_stop, response.completed */
 };
 /* Of one event as eg_sse hands it out. `data` that is not JSON is CONTENT: never held, never lost. */
-enum eg_stream_event eg_stream_event_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
+enum eg_event_class eg_event_class_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
 
 /* ---- usage ---- */
 struct eg_usage {

@@ -22,7 +22,7 @@ static struct eg_str first_element(struct eg_str array)
 
 /* A chunk of chat.completions: only a role, an empty text, or no choice at all (Azure's and the
  * usage's) says nothing yet. */
-static enum eg_stream_event chat_chunk(struct eg_str data)
+static enum eg_event_class chat_chunk(struct eg_str data)
 {
 	static const char *const said[] = {"tool_calls", "function_call",     "refusal",
 					   "audio",	 "reasoning_content", "reasoning"};
@@ -31,16 +31,16 @@ static enum eg_stream_event chat_chunk(struct eg_str data)
 	struct eg_str delta = eg_json_member_of(choice, "delta");
 
 	if (!choices.p || choices.p[0] != '[')
-		return EG_STREAM_CONTENT;
+		return EG_EVENT_CONTENT;
 	if (!choice.p)
-		return eg_json_member_of(data, "usage").p ? EG_STREAM_CONTENT : EG_STREAM_PREAMBLE;
+		return eg_json_member_of(data, "usage").p ? EG_EVENT_CONTENT : EG_EVENT_PREAMBLE;
 	if (!delta.p || eg_json_member_of(choice, "finish_reason").p ||
 	    !empty_string(eg_json_member_of(delta, "content")))
-		return EG_STREAM_CONTENT;
+		return EG_EVENT_CONTENT;
 	for (size_t i = 0; i < EG_ARRAY_SIZE(said); i++)
 		if (!empty_string(eg_json_member_of(delta, said[i])))
-			return EG_STREAM_CONTENT;
-	return EG_STREAM_PREAMBLE;
+			return EG_EVENT_CONTENT;
+	return EG_EVENT_PREAMBLE;
 }
 
 static bool is_type(struct eg_str event, struct eg_str type, const char *name)
@@ -48,7 +48,7 @@ static bool is_type(struct eg_str event, struct eg_str type, const char *name)
 	return type.p ? eg_json_is(type, name) : eg_str_eq(event, eg_str_from(name));
 }
 
-static enum eg_stream_event openai_event(struct eg_str event, struct eg_str data)
+static enum eg_event_class openai_event(struct eg_str event, struct eg_str data)
 {
 	static const char *const preamble[] = {"response.created", "response.in_progress",
 					       "response.queued", "response.output_item.added",
@@ -56,38 +56,38 @@ static enum eg_stream_event openai_event(struct eg_str event, struct eg_str data
 	struct eg_str type;
 
 	if (eg_str_eq(data, EG_STR("[DONE]")))
-		return EG_STREAM_END;
+		return EG_EVENT_END;
 	if (eg_str_eq(event, EG_STR("error")) || eg_json_member_of(data, "error").p)
-		return EG_STREAM_ERROR;
+		return EG_EVENT_ERROR;
 	type = eg_json_member_of(data, "type");
 	if (!type.p)
 		return chat_chunk(data);
 	if (is_type(event, type, "error") || is_type(event, type, "response.failed"))
-		return EG_STREAM_ERROR;
+		return EG_EVENT_ERROR;
 	if (is_type(event, type, "response.completed") ||
 	    is_type(event, type, "response.incomplete"))
-		return EG_STREAM_END;
+		return EG_EVENT_END;
 	for (size_t i = 0; i < EG_ARRAY_SIZE(preamble); i++)
 		if (is_type(event, type, preamble[i]))
-			return EG_STREAM_PREAMBLE;
-	return EG_STREAM_CONTENT;
+			return EG_EVENT_PREAMBLE;
+	return EG_EVENT_CONTENT;
 }
 
-static enum eg_stream_event anthropic_event(struct eg_str event, struct eg_str data)
+static enum eg_event_class anthropic_event(struct eg_str event, struct eg_str data)
 {
 	struct eg_str type = eg_json_member_of(data, "type"), block, delta;
 
 	if (is_type(event, type, "error") || eg_str_eq(event, EG_STR("error")))
-		return EG_STREAM_ERROR;
+		return EG_EVENT_ERROR;
 	if (is_type(event, type, "message_stop"))
-		return EG_STREAM_END;
+		return EG_EVENT_END;
 	if (is_type(event, type, "ping") || is_type(event, type, "message_start"))
-		return EG_STREAM_PREAMBLE;
+		return EG_EVENT_PREAMBLE;
 	if (is_type(event, type, "content_block_start")) {
 		block = eg_json_member_of2(data, "content_block", "type");
 		return eg_json_is(block, "text") || eg_json_is(block, "thinking")
-			       ? EG_STREAM_PREAMBLE
-			       : EG_STREAM_CONTENT;
+			       ? EG_EVENT_PREAMBLE
+			       : EG_EVENT_CONTENT;
 	}
 	if (is_type(event, type, "content_block_delta")) {
 		delta = eg_json_member_of(data, "delta");
@@ -96,12 +96,12 @@ static enum eg_stream_event anthropic_event(struct eg_str event, struct eg_str d
 		    empty_string(eg_json_member_of(delta, "partial_json")) &&
 		    empty_string(eg_json_member_of(delta, "signature")) &&
 		    !eg_json_member_of(delta, "citation").p)
-			return EG_STREAM_PREAMBLE;
+			return EG_EVENT_PREAMBLE;
 	}
-	return EG_STREAM_CONTENT;
+	return EG_EVENT_CONTENT;
 }
 
-enum eg_stream_event eg_stream_event_of(enum eg_dialect d, struct eg_str event, struct eg_str data)
+enum eg_event_class eg_event_class_of(enum eg_dialect d, struct eg_str event, struct eg_str data)
 {
 	switch (d) {
 	case EG_DIALECT_OPENAI:
@@ -111,5 +111,5 @@ enum eg_stream_event eg_stream_event_of(enum eg_dialect d, struct eg_str event, 
 	case EG_DIALECT_NONE:
 		break;
 	}
-	return EG_STREAM_CONTENT;
+	return EG_EVENT_CONTENT;
 }

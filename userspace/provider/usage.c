@@ -139,15 +139,15 @@ static void on_event(void *ctx, struct eg_str event, struct eg_str data)
 
 	if (!may_end(w->dialect, event, data))
 		goto counts;
-	switch (eg_stream_event_of(w->dialect, event, data)) {
-	case EG_STREAM_ERROR:
+	switch (eg_event_class_of(w->dialect, event, data)) {
+	case EG_EVENT_ERROR:
 		w->error = true;
 		break;
-	case EG_STREAM_END:
+	case EG_EVENT_END:
 		w->end = true;
 		break;
-	case EG_STREAM_PREAMBLE:
-	case EG_STREAM_CONTENT:
+	case EG_EVENT_PREAMBLE:
+	case EG_EVENT_CONTENT:
 		break;
 	}
 counts:

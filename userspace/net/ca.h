@@ -15,10 +15,19 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+/* "api.openai.com", or with `wildcard` also "*.openai.azure.com": letters, digits, '-' and '_', two
+ * labels at least, no IP address. Upper case is accepted. */
+bool eg_ca_name_valid(struct eg_str name, bool wildcard);
+
 /* PEM outputs are appended; key buffers must be eg_buf_init_secret(). */
 int eg_ca_create_root(const char *common_name, unsigned int days, struct eg_buf *cert_pem,
 		      struct eg_buf *key_pem, struct eg_error *e) EG_MUST;
-/* names: "api.openai.com" or "*.openai.azure.com" (becomes ".openai.azure.com"). */
+/*
+ * names: "api.openai.com" or "*.openai.azure.com". RFC 5280 section 4.2.1.10: a permitted name
+ * permits what is below it too, so the wildcard becomes "openai.azure.com" (a leading dot is not
+ * in the RFC, and Java refuses every name under one); the signer refuses the name itself. No name
+ * is -EINVAL: it would be an intermediate without bounds. Ends no later than the root.
+ */
 int eg_ca_create_intermediate(struct eg_str root_cert_pem, struct eg_str root_key_pem,
 			      const char *const *names, size_t count, unsigned int days,
 			      struct eg_buf *cert_pem, struct eg_buf *key_pem,
@@ -29,9 +38,12 @@ struct eg_signer;
 struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem,
 				   struct eg_error *e) EG_MUST;
 void eg_signer_destroy(struct eg_signer *s);
+/* The intermediate as DER, to be sent after each leaf; borrowed. */
+struct eg_str eg_signer_chain(const struct eg_signer *s);
 /* Does the intermediate permit this name, now? */
 bool eg_signer_permits(const struct eg_signer *s, struct eg_str name);
-/* Names beyond which it refuses to sign, besides the constraints: the governed names of policy. */
+/* Names beyond which it refuses to sign, besides the constraints: the governed names of policy.
+ * Until the first call it signs nothing. -EINVAL (nothing changes) or -ENOMEM. */
 int eg_signer_set_names(struct eg_signer *s, const char *const *names, size_t count) EG_MUST;
 /* `public_key_der`: SubjectPublicKeyInfo, P-256 only. Appends the leaf's DER. -EPERM: a name that
  * is not governed or not permitted; -EINVAL: not a DNS name, an IP; -EKEYEXPIRED. */

@@ -150,6 +150,7 @@ static void data_both_ways_and_close_notify(void **state)
 	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 10), EG_IO_EOF);
 	assert_false(eg_stream_truncated(t.p.b.stream));
 	assert_false(eg_stream_reusable(t.p.b.stream));
+	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);
 	eg_leaf_unref(leaf);
@@ -348,6 +349,7 @@ static void cut_without_close_notify(void **state)
 	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 10), EG_IO_FAIL);
 	assert_true(eg_stream_truncated(t.p.b.stream));
 	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 10), EG_IO_FAIL);
+	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);
 	eg_leaf_unref(leaf);
@@ -370,6 +372,7 @@ static void reset_under_tls_is_no_truncation(void **state)
 	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 10), EG_IO_FAIL);
 	assert_false(eg_stream_truncated(t.p.b.stream));
 	assert_int_equal(eg_stream_failure(t.p.b.stream)->error, ECONNRESET);
+	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);
 	eg_leaf_unref(leaf);

@@ -8,24 +8,11 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "exchange/limits.h"
 #include "exchange/snapshot.h"
 #include "net/tls.h"
 #include "telemetry/telemetry.h"
-
-struct eg_cidr {
-	struct eg_address address;
-	unsigned int prefix_bits; /* of the 128-bit (v4-mapped) form */
-};
-
-struct eg_limits {
-	size_t request_body_bytes; /* held for replay, one request: 32 MiB */
-	size_t pod_bytes;	   /* held for one pod on this worker: 64 MiB / workers */
-	size_t worker_bytes;	   /* held on this worker */
-	size_t connections;	   /* of pods, on this worker */
-	size_t pod_connections;	   /* of one pod, on this worker */
-	uint64_t handshake_ms, head_ms, idle_ms, body_idle_ms, write_idle_ms;
-};
-extern const struct eg_limits eg_default_limits;
+#include "upstream/dial_rules.h"
 
 struct eg_worker_options {
 	int index;

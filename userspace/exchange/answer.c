@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the client gets: a provider's answer, or Egret's own. */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+const struct eg_h1_call_ops exchange_call_ops = {
+	.body = exchange_body_pieces,
+	.body_sent = exchange_body_sent,
+	.request_sent = exchange_attempt_request_sent,
+	.head = exchange_on_head,
+	.data = exchange_on_data,
+	.end = exchange_on_end,
+	.failed = exchange_attempt_failed,
+};
+
+#define OWN_HEADERS 4
+
+static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str value)
+{
+	x->answer_headers[x->answer_header_count++] = (struct eg_header){name, value};
+}
+
+static void give_head(struct eg_exchange *x)
+{
+	if (x->request != REQUEST_COMPLETE)
+		exchange_set_request(x, REQUEST_IGNORED);
+	exchange_set_answer(x, ANSWER_PASS);
+	x->status = x->out.status;
+	x->first_byte_ms = eg_loop_now_ms(x->engine->loop);
+	x->out.headers = x->answer_headers;
+	x->out.header_count = x->answer_header_count;
+	x->sink->head(x->sink_ctx, &x->out);
+}
+
+static void give_end(struct eg_exchange *x)
+{
+	exchange_set_answer(x, ANSWER_DONE);
+	exchange_finish(x);
+	x->sink->end(x->sink_ctx);
+}
+
+/* ---- Egret's own answers ---- */
+
+void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *detail, bool close)
+{
+	struct eg_buf body;
+	unsigned int status = eg_reason_status(reason);
+
+	if (x->answer == ANSWER_PASS) {
+		exchange_cut_answer(x, reason);
+		return;
+	}
+	if (exchange_over(x))
+		return;
+	exchange_attempt_stop(x);
+	x->reason = reason;
+	x->detail = detail;
+	eg_buf_init(&body, 8192);
+	x->answer_headers = eg_arena_alloc(&x->arena, OWN_HEADERS * sizeof(*x->answer_headers));
+	x->answer_header_count = 0;
+	if (!x->answer_headers ||
+	    eg_dialect_error(&body, x->dialect, reason, eg_str_from(detail), eg_str_from(x->id))) {
+		/* No memory even for the answer: the client sees a reset. */
+		eg_buf_fini(&body);
+		exchange_set_answer(x, ANSWER_CUT);
+		exchange_finish(x);
+		x->sink->cut(x->sink_ctx);
+		return;
+	}
+	add_header(x, EG_STR("content-type"), EG_STR("application/json"));
+	add_header(x, EG_STR("x-egret-reason"), eg_str_from(eg_reason_label(reason)));
+	add_header(x, EG_STR("x-egret-request-id"), eg_str_from(x->id));
+	if (!eg_reason_retryable(reason))
+		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
+	x->out = (struct eg_answer){
+		.status = status ? status : 403,
+		.length_known = true,
+		.length = body.length,
+		.no_body = eg_str_eq(x->method, EG_STR("HEAD")),
+		.close = close,
+	};
+	give_head(x);
+	if (!x->out.no_body && !exchange_over(x)) {
+		x->bytes_out += body.length;
+		(void)x->sink->data(x->sink_ctx, eg_buf_str(&body));
+	}
+	eg_buf_fini(&body);
+	if (!exchange_over(x))
+		give_end(x);
+}
+
+void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
+{
+	struct eg_buf event;
+
+	exchange_attempt_stop(x);
+	x->reason = reason;
+	eg_buf_init(&event, 8192);
+	/* Inside an event there is nothing to be said that a client would read as an error. */
+	if (x->sse && x->at_event_end && !x->out.length_known && !x->pass_on &&
+	    !eg_dialect_error_event(&event, x->dialect, reason, eg_str_from(x->id)) &&
+	    event.length) {
+		x->bytes_out += event.length;
+		(void)x->sink->data(x->sink_ctx, eg_buf_str(&event));
+	}
+	eg_buf_fini(&event);
+	if (exchange_over(x))
+		return;
+	exchange_set_answer(x, ANSWER_CUT);
+	exchange_finish(x);
+	x->sink->cut(x->sink_ctx);
+}
+
+/* ---- a provider's answer ---- */
+
+static bool header_passes(const struct eg_exchange *x, const struct eg_h1_head *head,
+			  struct eg_str name)
+{
+	if (eg_h1_hop_by_hop(head, name) || eg_str_ieq(name, EG_STR("content-length")))
+		return false;
+	return !x->provider || eg_response_header_allowed(x->provider->dialect, name);
+}
+
+/* Copies the head's bytes: its fields outlive the connection's buffer. */
+static int copy_headers(struct eg_exchange *x, const struct eg_h1_head *head)
+{
+	x->answer_header_count = 0;
+	x->answer_headers = eg_arena_alloc(&x->arena, (head->header_count + OWN_HEADERS) *
+							      sizeof(*x->answer_headers));
+	if (!x->answer_headers)
+		return -ENOMEM;
+	for (size_t i = 0; i < head->header_count; i++) {
+		const struct eg_header *h = &head->headers[i];
+		char *copy;
+
+		if (!header_passes(x, head, h->name))
+			continue;
+		copy = eg_arena_alloc(&x->arena, h->name.n + h->value.n);
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, h->name.p, h->name.n);
+		if (h->value.n)
+			memcpy(copy + h->name.n, h->value.p, h->value.n);
+		add_header(x, (struct eg_str){copy, h->name.n},
+			   (struct eg_str){copy + h->name.n, h->value.n});
+	}
+	if (x->provider)
+		add_header(x, EG_STR("x-egret-request-id"), eg_str_from(x->id));
+	return 0;
+}
+
+static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head)
+{
+	const struct eg_header *type = eg_h1_find(head, EG_STR("content-type"));
+	const struct eg_header *encoding = eg_h1_find(head, EG_STR("content-encoding"));
+	const struct eg_header *length = eg_h1_find(head, EG_STR("content-length"));
+	bool json = type && eg_str_istarts(type->value, EG_STR("application/json"));
+	bool plain = !encoding || eg_str_ieq(encoding->value, EG_STR("identity"));
+
+	x->out = (struct eg_answer){
+		.status = head->status,
+		.no_body = head->body == EG_H1_BODY_NONE,
+		.length_known = head->body == EG_H1_BODY_LENGTH,
+		.length = head->content_length,
+	};
+	if (x->out.no_body && length && !eg_str_u64(length->value, &x->out.length))
+		x->out.length_known = head->status != 204;
+	x->sse = type && eg_str_istarts(type->value, EG_STR("text/event-stream"));
+	x->at_event_end = true;
+	if (x->provider && plain && (x->sse || json) && head->status < 300)
+		x->watch = eg_usage_watch_create(x->dialect, x->operation, x->sse);
+}
+
+static int copy_error_head(struct eg_exchange *x, const struct eg_h1_head *head)
+{
+	struct eg_h1_head *copy = eg_arena_alloc(&x->arena, sizeof(*copy));
+	struct eg_str from = eg_buf_str(&x->call.conn->in);
+	char *bytes = eg_arena_dup(&x->arena, (struct eg_str){from.p, head->head_bytes});
+
+	if (!copy || !bytes)
+		return -ENOMEM;
+	*copy = *head;
+	for (size_t i = 0; i < copy->header_count; i++) {
+		copy->headers[i].name.p = bytes + (head->headers[i].name.p - from.p);
+		copy->headers[i].value.p = bytes + (head->headers[i].value.p - from.p);
+	}
+	x->error_head = copy;
+	return 0;
+}
+
+void exchange_on_head(void *ctx, const struct eg_h1_head *head)
+{
+	struct eg_exchange *x = ctx;
+	uint64_t idle = x->decision.route ? x->decision.route->timeouts.idle_ms : 600000;
+
+	x->upstream_status = head->status;
+	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
+	if (copy_headers(x, head)) {
+		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
+		return;
+	}
+	if (x->provider && head->status >= 400) {
+		if (copy_error_head(x, head)) {
+			exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
+			return;
+		}
+		eg_buf_init(&x->error_body, ERROR_BODY_MAX);
+		exchange_set_answer(x, ANSWER_COLLECT);
+		exchange_attempt_timer(x, ERROR_BODY_MS);
+		return;
+	}
+	if (x->provider)
+		eg_cooldown_clear(x->engine, x->provider);
+	describe_answer(x, head);
+	exchange_attempt_timer(x, idle);
+	give_head(x);
+}
+
+static void pass_data(struct eg_exchange *x, struct eg_str data)
+{
+	x->bytes_out += data.n;
+	if (x->watch)
+		eg_usage_watch_feed(x->watch, data);
+	if (x->sse)
+		x->at_event_end = (data.n >= 2 && !memcmp(data.p + data.n - 2, "\n\n", 2)) ||
+				  (data.n >= 4 && !memcmp(data.p + data.n - 4, "\r\n\r\n", 4));
+	if (!x->sink->data(x->sink_ctx, data) && !exchange_over(x)) {
+		x->answer_paused = true;
+		eg_h1_call_pause(&x->call);
+	}
+}
+
+void exchange_on_data(void *ctx, struct eg_str data)
+{
+	struct eg_exchange *x = ctx;
+
+	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
+	if (x->answer == ANSWER_COLLECT) {
+		if (!eg_buf_append_str(&x->error_body, data))
+			return;
+		exchange_judge_error(x);
+	}
+	if (x->answer == ANSWER_PASS)
+		pass_data(x, data);
+}
+
+static void finish_pass(struct eg_exchange *x)
+{
+	bool saw_end = false, saw_error = false;
+
+	if (x->watch)
+		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
+	if (x->provider && x->upstream_status < 400)
+		exchange_attempt_note(x, EG_REASON_OK, x->upstream_status);
+	give_end(x);
+}
+
+void exchange_on_end(void *ctx)
+{
+	struct eg_exchange *x = ctx;
+
+	if (x->answer == ANSWER_COLLECT) {
+		x->error_complete = true;
+		exchange_judge_error(x);
+		return;
+	}
+	/* Back to the pool before the client's next request may want it. */
+	eg_h1_call_end(&x->call);
+	if (x->answer == ANSWER_PASS)
+		finish_pass(x);
+}
+
+/* ---- errors of a provider ---- */
+
+/* "never": after these the provider said itself that it did nothing. */
+static bool unprocessed(unsigned int status)
+{
+	return status == 408 || status == 429 || status == 503 || status == 529;
+}
+
+static void pass_error(struct eg_exchange *x, enum eg_reason reason)
+{
+	struct eg_h1_head *head = x->error_head;
+	struct eg_str collected = eg_buf_str(&x->error_body);
+	bool complete = x->error_complete;
+
+	describe_answer(x, head);
+	if (complete && !x->out.no_body) {
+		x->out.length_known = true;
+		x->out.length = collected.n;
+	}
+	x->reason = reason;
+	if (reason != EG_REASON_OK)
+		add_header(x, EG_STR("x-egret-reason"), eg_str_from(eg_reason_label(reason)));
+	/* Every target has been tried: a client that retries would do it all again. */
+	if (x->attempt_count > 1 && !eg_h1_find(head, EG_STR("x-should-retry")))
+		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
+	exchange_attempt_timer(x, x->decision.route ? x->decision.route->timeouts.idle_ms : 600000);
+	give_head(x);
+	if (!exchange_over(x) && collected.n)
+		pass_data(x, collected);
+	if (exchange_over(x))
+		return;
+	if (complete) {
+		eg_h1_call_end(&x->call);
+		finish_pass(x);
+	} else if (x->call.receive == EG_H1_RECEIVE_FAILED) {
+		exchange_cut_answer(x, EG_REASON_UPSTREAM_RESET);
+	}
+}
+
+void exchange_judge_error(struct eg_exchange *x)
+{
+	const struct eg_provider *p = x->provider;
+	struct eg_response_signal signal = {0};
+	bool failover, next;
+
+	eg_response_classify(p->dialect, x->error_head, eg_buf_str(&x->error_body), eg_wall_ms(),
+			     &signal);
+	failover = signal.class == EG_RESPONSE_FAILOVER || signal.class == EG_RESPONSE_QUOTA;
+	exchange_attempt_note(x,
+			      failover ? EG_REASON_UPSTREAM_STATUS
+			      : signal.class == EG_RESPONSE_AUTH ? EG_REASON_UPSTREAM_AUTH
+								 : EG_REASON_OK,
+			      x->upstream_status);
+	if (signal.class == EG_RESPONSE_AUTH) {
+		/* The provider's own words may quote the key. */
+		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, NULL, false);
+		return;
+	}
+	if (!failover) {
+		pass_error(x, EG_REASON_OK);
+		return;
+	}
+	if (signal.class == EG_RESPONSE_QUOTA)
+		eg_cooldown_set(x->engine, p, EG_COOLDOWN_QUOTA_MS);
+	else
+		eg_cooldown_set(x->engine, p,
+				signal.retry_after_ms ? signal.retry_after_ms
+						      : EG_COOLDOWN_DEFAULT_MS);
+	next = exchange_attempt_may_replay(x) || unprocessed(x->upstream_status);
+	if (next && exchange_attempt_next(x)) {
+		eg_buf_fini(&x->error_body);
+		x->error_complete = false;
+		return;
+	}
+	pass_error(x, EG_REASON_UPSTREAM_STATUS);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Targets and failover. Order: as policy gave them, those in cooldown left out; when all are in
+ * cooldown, the one whose cooldown ends first is asked, once: a cooldown never makes a route
+ * fail by itself. docs/internals/exchange.md has the table of what leads to the next target.
+ */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+static int choose(const struct eg_exchange *x)
+{
+	uint64_t best_until = UINT64_MAX;
+	int best = -1;
+
+	for (size_t i = 0; i < x->decision.target_count; i++) {
+		uint64_t until = eg_cooldown_until(x->engine, x->decision.targets[i].provider);
+
+		if (x->tried & 1u << i)
+			continue;
+		if (!until)
+			return (int)i;
+		if (until < best_until) {
+			best_until = until;
+			best = (int)i;
+		}
+	}
+	return x->tried ? -1 : best;
+}
+
+static void set_model(struct eg_exchange *x, const char *model)
+{
+	struct eg_buf quoted;
+	char *copy = NULL;
+
+	x->model_now = (struct eg_str){0};
+	if (!model || !x->body.model_raw.p)
+		return;
+	eg_buf_init(&quoted, 8192);
+	if (!eg_json_quote(&quoted, eg_str_from(model), 1024))
+		copy = eg_arena_dup(&x->arena, eg_buf_str(&quoted));
+	if (copy)
+		x->model_now = (struct eg_str){copy, quoted.length};
+	eg_buf_fini(&quoted);
+	if (!copy)
+		x->fail_reason = EG_REASON_OVERLOADED;
+}
+
+void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms)
+{
+	/* Without memory for a timer the attempt is still bounded by the client's patience. */
+	if (eg_timer_set(x->engine->loop, &x->timer, ms))
+		eg_warn("out of memory for a timer of request %s", x->id);
+}
+
+static uint64_t silence_ms(const struct eg_exchange *x)
+{
+	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+
+	if (!t)
+		return 600000;
+	return x->body.stream ? t->first_byte_ms : t->total_ms;
+}
+
+bool exchange_attempt_may_replay(const struct eg_exchange *x)
+{
+	return !x->decision.route || !x->decision.route->replay_once;
+}
+
+/* ---- one attempt ---- */
+
+static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
+{
+	const char *why = NULL;
+	int r;
+
+	eg_h1_call_init(&x->call, &exchange_call_ops, x, &x->engine->scratch);
+	r = exchange_write_head(x, &x->call.head, &why);
+	if (r) {
+		eg_upstream_release(conn, true);
+		eg_h1_call_end(&x->call); /* wipes the head */
+		exchange_attempt_failed(x, r == -ENOKEY ? EG_REASON_NO_CREDENTIAL
+							: EG_REASON_OVERLOADED,
+					why ? why : "the request's head could not be written");
+		return;
+	}
+	x->upstream_reused = conn->reused;
+	x->connect_ms = conn->connect_ms;
+	x->request_sent = false;
+	exchange_set_answer(x, ANSWER_WAIT);
+	exchange_attempt_timer(x, silence_ms(x));
+	eg_h1_call_begin(&x->call, conn, exchange_body_chunked(x),
+			 eg_str_eq(x->method, EG_STR("HEAD")));
+}
+
+static void on_wait_done(struct eg_upstream_wait *w, struct eg_upstream_conn *conn,
+			 enum eg_reason reason, const char *text)
+{
+	struct eg_exchange *x = eg_container_of(w, struct eg_exchange, wait);
+
+	if (conn)
+		on_connection(x, conn);
+	else
+		exchange_attempt_failed(x, reason, text);
+}
+
+static void describe_origin(struct eg_exchange *x, struct eg_origin_spec *spec)
+{
+	const struct eg_provider *p = x->provider;
+
+	if (!p) {
+		*spec = (struct eg_origin_spec){
+			.host = x->host,
+			.port = x->peer->destination.port,
+			.tls = x->peer->server_name != NULL,
+			.binding = x->pod->identity.uid,
+			.fixed = &x->peer->destination,
+		};
+		return;
+	}
+	*spec = (struct eg_origin_spec){
+		.host = p->host,
+		.port = p->port,
+		.tls = p->tls,
+		.trust = eg_snapshot_trust(x->snapshot, p),
+		.binding = p->credential ? p->credential->name : "",
+		.allow_private = p->allow_private,
+	};
+}
+
+static void connect_target(struct eg_exchange *x)
+{
+	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+	uint64_t max_idle = exchange_attempt_may_replay(x) ? EG_UPSTREAM_IDLE_MS : FRESH_IDLE_MS;
+	const struct eg_credential_spec *c = x->provider ? x->provider->credential : NULL;
+	struct eg_origin_spec spec;
+	struct eg_upstream_conn *conn;
+	const char *why = NULL;
+
+	if (c && c->type != EG_CREDENTIAL_NONE &&
+	    !eg_credential_set_get(eg_snapshot_credentials(x->snapshot), c->index, &why)) {
+		exchange_attempt_failed(x, EG_REASON_NO_CREDENTIAL, why);
+		return;
+	}
+	describe_origin(x, &spec);
+	x->wait.done = on_wait_done;
+	conn = eg_upstream_acquire(x->engine->upstream, &spec, x->fresh ? 0 : max_idle,
+				   t ? t->connect_ms : 10000, &x->wait);
+	if (conn)
+		on_connection(x, conn);
+	else if (!x->wait.dial)
+		exchange_attempt_failed(x, EG_REASON_INTERNAL, "no connection could be begun");
+}
+
+static void take_step(struct eg_defer *d)
+{
+	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, step);
+
+	if (x->answer == ANSWER_CONNECT && !x->wait.dial)
+		connect_target(x);
+}
+
+static void begin(struct eg_exchange *x, int target)
+{
+	exchange_set_answer(x, ANSWER_CONNECT);
+	x->attempt_began_ms = eg_loop_now_ms(x->engine->loop);
+	x->sent = 0;
+	x->fresh = false;
+	x->upstream_status = 0;
+	x->step.run = take_step;
+	if (target < 0) {
+		x->provider = NULL;
+		return;
+	}
+	x->target_at = (size_t)target;
+	x->tried |= 1u << target;
+	x->provider = x->decision.targets[target].provider;
+	set_model(x, x->decision.targets[target].model);
+}
+
+void exchange_attempt_first(struct eg_exchange *x)
+{
+	int target = x->pass_on ? -1 : choose(x);
+
+	if (target < 0 && !x->pass_on) {
+		/* Policy never decides OK without a target. */
+		exchange_deny(x, EG_REASON_INTERNAL, "the decision has no target", false);
+		return;
+	}
+	begin(x, target);
+	if (x->fail_reason == EG_REASON_OVERLOADED)
+		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
+	else
+		connect_target(x);
+}
+
+bool exchange_attempt_next(struct eg_exchange *x)
+{
+	int target;
+
+	if (x->pass_on || !exchange_body_replayable(x) || x->attempt_count >= EG_ATTEMPTS)
+		return false;
+	target = choose(x);
+	if (target < 0)
+		return false;
+	eg_h1_call_end(&x->call);
+	eg_timer_cancel(x->engine->loop, &x->timer);
+	x->replayed = true;
+	begin(x, target);
+	eg_loop_defer(x->engine->loop, &x->step);
+	return true;
+}
+
+void exchange_attempt_stop(struct eg_exchange *x)
+{
+	eg_upstream_cancel(&x->wait);
+	eg_h1_call_end(&x->call);
+	eg_timer_cancel(x->engine->loop, &x->timer);
+}
+
+/* ---- how it ends ---- */
+
+void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigned int status)
+{
+	if (x->attempt_count == EG_ATTEMPTS || !x->provider)
+		return;
+	x->attempts[x->attempt_count++] = (struct eg_attempt){
+		.provider = x->provider->name,
+		.region = x->provider->region.code,
+		.reason = reason,
+		.status = status,
+		.duration_ms = (uint32_t)(eg_loop_now_ms(x->engine->loop) - x->attempt_began_ms),
+	};
+}
+
+/* A connection that was idle in the pool and died before a byte came back: most likely the provider
+ * had closed it. Once, to the same target, over a new connection. */
+static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
+{
+	if (x->answer != ANSWER_WAIT || reason != EG_REASON_UPSTREAM_RESET || x->fresh ||
+	    !x->upstream_reused || x->call.first_byte_seen || !exchange_body_replayable(x) ||
+	    !exchange_attempt_may_replay(x))
+		return false;
+	x->billed_twice |= x->request_sent;
+	x->replayed = true;
+	eg_h1_call_end(&x->call);
+	eg_timer_cancel(x->engine->loop, &x->timer);
+	exchange_set_answer(x, ANSWER_CONNECT);
+	x->sent = 0;
+	x->fresh = true;
+	eg_loop_defer(x->engine->loop, &x->step);
+	return true;
+}
+
+void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
+{
+	struct eg_exchange *x = ctx;
+	bool ambiguous = x->answer == ANSWER_WAIT;
+
+	if (retry_stale(x, reason))
+		return;
+	if (x->answer == ANSWER_COLLECT) {
+		exchange_judge_error(x);
+		return;
+	}
+	snprintf(x->fail_text, sizeof(x->fail_text), "%s", text ? text : "");
+	exchange_attempt_note(x, reason, x->upstream_status);
+	if (x->provider && reason != EG_REASON_NO_CREDENTIAL && reason != EG_REASON_OVERLOADED)
+		eg_cooldown_set(x->engine, x->provider, EG_COOLDOWN_DEFAULT_MS);
+	if (x->answer == ANSWER_PASS) {
+		exchange_cut_answer(x, reason);
+		return;
+	}
+	if ((!ambiguous || exchange_attempt_may_replay(x)) && exchange_attempt_next(x)) {
+		x->billed_twice |= ambiguous && x->request_sent;
+		return;
+	}
+	exchange_deny(x, reason, NULL, false);
+}
+
+void exchange_attempt_request_sent(void *ctx)
+{
+	struct eg_exchange *x = ctx;
+
+	x->request_sent = true;
+	if (x->answer == ANSWER_WAIT)
+		exchange_attempt_timer(x, silence_ms(x));
+}

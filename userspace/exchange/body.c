@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The request's body: held whole, read, and given to as many targets as it takes (JSON), or
+ * streamed through a window (all else). Held bytes are charged to the pod and the worker.
+ */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+#define PREALLOCATE (64u * 1024u)
+
+/* ---- what a provider gets ---- */
+
+bool exchange_body_chunked(const struct eg_exchange *x)
+{
+	return x->streaming && x->body_kind == EG_H1_BODY_CHUNKED;
+}
+
+uint64_t exchange_body_length(const struct eg_exchange *x)
+{
+	if (x->streaming)
+		return x->content_length;
+	if (x->model_now.p)
+		return x->held.length - x->body.model_raw.n + x->model_now.n;
+	return x->held.length;
+}
+
+bool exchange_body_replayable(const struct eg_exchange *x)
+{
+	return !x->consumed;
+}
+
+static int add_piece(struct iovec *v, int count, const char *p, size_t n, size_t *skip)
+{
+	size_t skipped = EG_MIN(*skip, n);
+
+	*skip -= skipped;
+	if (skipped == n)
+		return count;
+	/* iovec has no const form; the bytes are only read. */
+	v[count].iov_base = (void *)(uintptr_t)(p + skipped);
+	v[count].iov_len = n - skipped;
+	return count + 1;
+}
+
+int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
+{
+	struct eg_exchange *x = ctx;
+	struct eg_str all = eg_buf_str(&x->held), raw = x->body.model_raw;
+	size_t skip = x->streaming ? 0 : x->sent, before;
+	int n = 0;
+
+	*last = !x->streaming || x->request == REQUEST_COMPLETE;
+	if (x->streaming || !x->model_now.p)
+		return add_piece(v, 0, all.p, all.n, &skip);
+	before = (size_t)(raw.p - all.p);
+	n = add_piece(v, n, all.p, before, &skip);
+	n = add_piece(v, n, x->model_now.p, x->model_now.n, &skip);
+	return add_piece(v, n, raw.p + raw.n, all.n - before - raw.n, &skip);
+}
+
+void exchange_body_sent(void *ctx, size_t n)
+{
+	struct eg_exchange *x = ctx;
+
+	if (!x->streaming) {
+		x->sent += n;
+		return;
+	}
+	eg_buf_consume(&x->held, n);
+	x->consumed = true;
+	if (x->paused_client && x->held.length <= STREAM_WINDOW / 2) {
+		x->paused_client = false;
+		x->sink->want(x->sink_ctx);
+	}
+}
+
+/* ---- memory ---- */
+
+void exchange_body_free(struct eg_exchange *x)
+{
+	eg_buf_fini(&x->held);
+	(void)eg_account_hold(x->engine, x->peer->account, &x->charged, 0);
+}
+
+/* Charges what is about to be held; also what the buffer takes beyond its content. */
+static enum eg_reason charge(struct eg_exchange *x, size_t bytes)
+{
+	size_t round = (EG_MAX(bytes, x->held.size) + HOLD_STEP - 1) / HOLD_STEP * HOLD_STEP;
+
+	if (round <= x->charged)
+		return EG_REASON_OK;
+	return eg_account_hold(x->engine, x->peer->account, &x->charged, round);
+}
+
+static enum eg_reason append(struct eg_exchange *x, struct eg_str data)
+{
+	enum eg_reason r = charge(x, x->held.length + data.n);
+	size_t room;
+
+	if (r != EG_REASON_OK)
+		return r;
+	if (!x->held.p && x->body_kind == EG_H1_BODY_LENGTH && x->content_length > data.n &&
+	    x->content_length <= PREALLOCATE &&
+	    !eg_buf_reserve(&x->held, (size_t)x->content_length, &room))
+		return EG_REASON_OVERLOADED;
+	if (eg_buf_append_str(&x->held, data))
+		return EG_REASON_OVERLOADED;
+	return charge(x, x->held.length);
+}
+
+/* ---- held bodies ---- */
+
+static bool json_content(struct eg_str type)
+{
+	static const struct eg_str json = EG_STR("application/json");
+
+	if (!type.n)
+		return true;
+	if (!eg_str_istarts(type, json))
+		return false;
+	type = eg_str_trim((struct eg_str){type.p + json.n, type.n - json.n});
+	return !type.n || type.p[0] == ';';
+}
+
+static void begin_streaming(struct eg_exchange *x)
+{
+	x->streaming = true;
+	exchange_set_request(x, x->body_kind == EG_H1_BODY_NONE ? REQUEST_COMPLETE
+								: REQUEST_STREAM);
+	if (x->request == REQUEST_STREAM)
+		x->sink->want(x->sink_ctx);
+	if (!exchange_over(x))
+		exchange_attempt_first(x);
+}
+
+/* A shadow policy changes nothing: what it can't hold or read passes all the same. */
+static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
+{
+	x->shadow_reason = reason;
+	x->decide_again = false;
+	x->held.cap = SIZE_MAX / 2; /* the window keeps it small from here on */
+	x->streaming = true;
+	exchange_set_request(x, REQUEST_STREAM);
+	exchange_attempt_first(x);
+}
+
+/* All is here: what does it say, and what does policy say to that? */
+static void read_held(struct eg_exchange *x)
+{
+	struct eg_error e = {""};
+	const char *detail = NULL;
+	enum eg_reason reason = EG_REASON_OK;
+	int r = eg_body_read(&x->arena, x->operation, eg_buf_str(&x->held), &x->body, &e);
+
+	if (r)
+		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
+	else
+		reason = exchange_decide(x, true, &detail);
+	if (r && x->pass_on) {
+		x->shadow_reason = reason;
+		reason = EG_REASON_OK;
+	}
+	if (r && e.text[0])
+		detail = eg_arena_dup(&x->arena, eg_str_from(e.text));
+	if (reason != EG_REASON_OK)
+		exchange_deny(x, reason, detail, false);
+	else
+		exchange_attempt_first(x);
+}
+
+static void begin_holding(struct eg_exchange *x)
+{
+	uint64_t limit = x->engine->limits.request_body_bytes;
+
+	if (x->decision.route && !x->pass_on)
+		limit = EG_MIN(limit, x->decision.route->max_body_bytes);
+	x->body_limit = (size_t)limit;
+	x->held.cap = x->body_limit;
+	if (x->body_kind == EG_H1_BODY_LENGTH && x->content_length > limit && !x->pass_on) {
+		exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, false);
+		return;
+	}
+	exchange_set_request(x, REQUEST_HOLD);
+	if (x->body_kind == EG_H1_BODY_NONE || (x->body_kind == EG_H1_BODY_LENGTH && !x->content_length))
+		eg_exchange_data_end(x);
+	else
+		x->sink->want(x->sink_ctx);
+}
+
+/* ---- begin ---- */
+
+void exchange_body_begin(struct eg_exchange *x)
+{
+	bool json = x->operation && x->operation->json_body;
+	const char *detail = NULL;
+	enum eg_reason r;
+
+	if (x->pass_on) {
+		if (x->decide_again && json && !x->encoded_body) {
+			begin_holding(x);
+		} else {
+			x->held.cap = 3 * STREAM_WINDOW;
+			begin_streaming(x);
+		}
+		return;
+	}
+	if (json && x->encoded_body) {
+		exchange_deny(x, EG_REASON_BAD_BODY,
+			      "A body with a Content-Encoding can't be read, so it is refused.", false);
+		return;
+	}
+	if (json && !json_content(x->content_type)) {
+		exchange_deny(x, EG_REASON_BAD_BODY,
+			      "This operation's Content-Type must be application/json.", false);
+		return;
+	}
+	if (json) {
+		begin_holding(x);
+		return;
+	}
+	r = x->decide_again ? exchange_decide(x, true, &detail) : EG_REASON_OK;
+	if (r != EG_REASON_OK) {
+		exchange_deny(x, r, detail, false);
+		return;
+	}
+	if (x->decision.route && x->body_kind == EG_H1_BODY_LENGTH &&
+	    x->content_length > x->decision.route->max_body_bytes) {
+		exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, false);
+		return;
+	}
+	x->held.cap = 3 * STREAM_WINDOW;
+	begin_streaming(x);
+}
+
+/* ---- what the front brings ---- */
+
+static bool stream_data(struct eg_exchange *x, struct eg_str data)
+{
+	enum eg_reason r = append(x, data);
+
+	if (x->decision.route && !x->pass_on && x->bytes_in > x->decision.route->max_body_bytes)
+		r = EG_REASON_BODY_TOO_LARGE;
+	if (r != EG_REASON_OK) {
+		eg_exchange_refuse(x, r, NULL, true);
+		return false;
+	}
+	eg_h1_call_body_ready(&x->call);
+	if (exchange_over(x))
+		return true;
+	x->paused_client = x->held.length >= STREAM_WINDOW;
+	return !x->paused_client;
+}
+
+static bool hold_data(struct eg_exchange *x, struct eg_str data)
+{
+	enum eg_reason r;
+
+	if (data.n > x->body_limit - x->held.length) {
+		if (!x->pass_on) {
+			exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, true);
+			return true;
+		}
+		shadow_give_up(x, EG_REASON_BODY_TOO_LARGE);
+		return exchange_over(x) || stream_data(x, data);
+	}
+	r = append(x, data);
+	if (r == EG_REASON_OK)
+		return true;
+	if (x->pass_on) {
+		shadow_give_up(x, r);
+		return exchange_over(x) || stream_data(x, data);
+	}
+	exchange_deny(x, r, NULL, true);
+	return true;
+}
+
+bool eg_exchange_data(struct eg_exchange *x, struct eg_str data)
+{
+	if (exchange_over(x) || !data.n)
+		return true;
+	x->bytes_in += data.n;
+	switch (x->request) {
+	case REQUEST_HOLD:
+		return hold_data(x, data);
+	case REQUEST_STREAM:
+		return stream_data(x, data);
+	case REQUEST_HEAD:
+	case REQUEST_COMPLETE:
+	case REQUEST_IGNORED:
+		break;
+	}
+	return true;
+}
+
+void eg_exchange_data_end(struct eg_exchange *x)
+{
+	if (exchange_over(x))
+		return;
+	if (x->request == REQUEST_HOLD) {
+		exchange_set_request(x, REQUEST_COMPLETE);
+		read_held(x);
+	} else if (x->request == REQUEST_STREAM) {
+		exchange_set_request(x, REQUEST_COMPLETE);
+		eg_h1_call_body_ready(&x->call);
+	}
+}

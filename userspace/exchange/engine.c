@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+const struct eg_limits eg_default_limits = {
+	.request_body_bytes = 32u << 20,
+	.pod_bytes = 64u << 20,
+	.worker_bytes = 512u << 20,
+	.connections = 16384,
+	.pod_connections = 4096,
+	.handshake_ms = 10000,
+	.head_ms = 15000,
+	.idle_ms = 180000,
+	.body_idle_ms = 30000,
+	.write_idle_ms = 60000,
+};
+
+int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream *upstream,
+		   struct eg_telemetry *telemetry, const struct eg_limits *limits, const char *tag)
+{
+	uint64_t random[2];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -errno;
+	*e = (struct eg_engine){.loop = loop, .upstream = upstream, .telemetry = telemetry};
+	e->limits = *limits;
+	e->tag = tag;
+	e->id_high = random[0];
+	e->id_low = random[1];
+	return 0;
+}
+
+void eg_engine_fini(struct eg_engine *e)
+{
+	eg_snapshot_unref(e->snapshot);
+	e->snapshot = NULL;
+}
+
+void eg_engine_publish(struct eg_engine *e, struct eg_snapshot *s)
+{
+	struct eg_snapshot *old = e->snapshot;
+
+	e->snapshot = eg_snapshot_ref(s);
+	eg_snapshot_unref(old);
+}
+
+/* ---- budgets ---- */
+
+static struct eg_account **bucket(struct eg_engine *e, uint32_t pod_id)
+{
+	return &e->accounts[(pod_id * 2654435761u >> 16) % EG_ACCOUNT_BUCKETS];
+}
+
+struct eg_account *eg_account_acquire(struct eg_engine *e, uint32_t pod_id)
+{
+	struct eg_account **head = bucket(e, pod_id), *a;
+
+	for (a = *head; a; a = a->next) {
+		if (a->pod_id == pod_id) {
+			a->users++;
+			return a;
+		}
+	}
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->pod_id = pod_id;
+	a->users = 1;
+	a->next = *head;
+	*head = a;
+	return a;
+}
+
+void eg_account_release(struct eg_engine *e, struct eg_account *a)
+{
+	struct eg_account **at;
+
+	if (!a || --a->users)
+		return;
+	for (at = bucket(e, a->pod_id); *at != a; at = &(*at)->next)
+		;
+	*at = a->next;
+	free(a);
+}
+
+enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t *held,
+			       size_t bytes)
+{
+	size_t pod = a ? a->held_bytes - *held : 0, worker = e->held_bytes - *held;
+
+	if (bytes > *held) {
+		if (a && (bytes > e->limits.pod_bytes || pod > e->limits.pod_bytes - bytes))
+			return EG_REASON_POD_BUDGET;
+		if (bytes > e->limits.worker_bytes || worker > e->limits.worker_bytes - bytes)
+			return EG_REASON_OVERLOADED;
+	}
+	if (e->telemetry && bytes != *held)
+		eg_telemetry_gauge(e->telemetry, EG_GAUGE_HELD_BYTES,
+				   (int64_t)bytes - (int64_t)*held);
+	if (a)
+		a->held_bytes = pod + bytes;
+	e->held_bytes = worker + bytes;
+	*held = bytes;
+	return EG_REASON_OK;
+}
+
+/* ---- cooldowns ---- */
+
+static uint64_t mix(uint64_t h, const char *s)
+{
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	return h;
+}
+
+/* By name and endpoint: a reload that points a provider elsewhere begins anew. */
+static uint64_t cooldown_key(const struct eg_provider *p)
+{
+	uint64_t h = mix(mix(0xcbf29ce484222325u, p->name) * 31, p->host) + p->port;
+
+	return h ? h : 1;
+}
+
+static size_t cooldown_at(uint64_t key)
+{
+	return (size_t)((key ^ key >> 29) % EG_COOLDOWNS);
+}
+
+uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p)
+{
+	uint64_t key = cooldown_key(p), now = eg_loop_now_ms(e->loop);
+
+	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS)
+		if (e->cooldowns[at].key == key)
+			return e->cooldowns[at].until_ms > now ? e->cooldowns[at].until_ms : 0;
+	return 0;
+}
+
+void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t for_ms)
+{
+	uint64_t key = cooldown_key(p), now = eg_loop_now_ms(e->loop);
+	struct eg_cooldown *use = NULL;
+
+	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS) {
+		struct eg_cooldown *c = &e->cooldowns[at];
+
+		if (c->key == key) {
+			use = c;
+			break;
+		}
+		/* Free, or the one that ends first: forgetting a cooldown costs one request. */
+		if (!use || c->until_ms < use->until_ms)
+			use = c;
+	}
+	if (use->key != key)
+		*use = (struct eg_cooldown){.key = key};
+	use->until_ms = EG_MAX(use->until_ms, now + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS));
+}
+
+void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p)
+{
+	uint64_t key = cooldown_key(p);
+
+	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS)
+		if (e->cooldowns[at].key == key)
+			e->cooldowns[at].until_ms = 0;
+}
+
+/* ---- ids ---- */
+
+/* splitmix64: a bijection, so that a counter gives no id twice. */
+static uint64_t permute(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+void eg_engine_request_id(struct eg_engine *e, char out[33])
+{
+	e->id_low += 0x9e3779b97f4a7c15u;
+	snprintf(out, 33, "%016llx%016llx", (unsigned long long)permute(e->id_high ^ e->id_low),
+		 (unsigned long long)permute(e->id_low));
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An exchange's life and states; what the front calls. */
+#include "exchange/exchange.h"
+
+#include <stdlib.h>
+
+#include "exchange/exchange_impl.h"
+
+static const uint32_t request_successors[] = {
+	[REQUEST_HEAD] = EG_TO(REQUEST_HOLD) | EG_TO(REQUEST_STREAM) | EG_TO(REQUEST_COMPLETE) |
+			 EG_TO(REQUEST_IGNORED),
+	[REQUEST_HOLD] = EG_TO(REQUEST_STREAM) | EG_TO(REQUEST_COMPLETE) | EG_TO(REQUEST_IGNORED),
+	[REQUEST_STREAM] = EG_TO(REQUEST_COMPLETE) | EG_TO(REQUEST_IGNORED),
+	[REQUEST_COMPLETE] = 0,
+	[REQUEST_IGNORED] = 0,
+};
+
+static const uint32_t answer_successors[] = {
+	[ANSWER_NONE] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
+	[ANSWER_CONNECT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_WAIT) | EG_TO(ANSWER_PASS) |
+			   EG_TO(ANSWER_CUT),
+	[ANSWER_WAIT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_COLLECT) | EG_TO(ANSWER_PASS) |
+			EG_TO(ANSWER_CUT),
+	[ANSWER_COLLECT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
+	[ANSWER_PASS] = EG_TO(ANSWER_DONE) | EG_TO(ANSWER_CUT),
+	[ANSWER_DONE] = 0,
+	[ANSWER_CUT] = 0,
+};
+
+void exchange_set_request(struct eg_exchange *x, enum request_state to)
+{
+	eg_state_check("exchange request", request_successors, x->request, to);
+	x->request = to;
+}
+
+void exchange_set_answer(struct eg_exchange *x, enum answer_state to)
+{
+	eg_state_check("exchange answer", answer_successors, x->answer, to);
+	x->answer = to;
+}
+
+static void bury(struct eg_defer *d)
+{
+	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, bury);
+
+	eg_usage_watch_destroy(x->watch);
+	eg_buf_fini(&x->error_body);
+	eg_arena_fini(&x->arena);
+	eg_snapshot_unref(x->snapshot);
+	free(x);
+}
+
+/* The silence of a provider. */
+static void on_timer(struct eg_timer *t)
+{
+	struct eg_exchange *x = eg_container_of(t, struct eg_exchange, timer);
+	uint64_t idle = x->decision.route ? x->decision.route->timeouts.idle_ms : 600000;
+	uint64_t silent = eg_loop_now_ms(x->engine->loop) - x->last_data_ms;
+
+	if (x->answer == ANSWER_COLLECT) {
+		exchange_judge_error(x);
+		return;
+	}
+	if (x->answer == ANSWER_PASS && (x->answer_paused || silent < idle)) {
+		/* Paused: it is the client who is slow, and the front has a limit for that. */
+		exchange_attempt_timer(x, x->answer_paused ? idle : idle - silent);
+		return;
+	}
+	exchange_attempt_failed(x, EG_REASON_UPSTREAM_TIMEOUT,
+				x->answer == ANSWER_PASS ? "the provider fell silent inside its answer"
+							 : "the provider did not answer in time");
+}
+
+struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer *peer,
+				       const struct eg_h1_head *head, struct eg_str bytes,
+				       const struct eg_sink_ops *sink, void *sink_ctx)
+{
+	struct eg_exchange *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->engine = e;
+	x->peer = peer;
+	x->sink = sink;
+	x->sink_ctx = sink_ctx;
+	x->bury.run = bury;
+	x->reason = EG_REASON_OK;
+	x->began_ms = eg_loop_now_ms(e->loop);
+	x->wall_ms = eg_wall_ms();
+	eg_timer_init(&x->timer, on_timer);
+	eg_arena_init(&x->arena, ARENA_BUDGET);
+	eg_buf_init(&x->held, 0);
+	eg_engine_request_id(e, x->id);
+	if (peer->server_name)
+		x->dialect = eg_dialect_from_host(eg_str_from(peer->server_name));
+	if (head && exchange_copy_head(x, head, bytes)) {
+		eg_arena_fini(&x->arena);
+		free(x);
+		return NULL;
+	}
+	e->active++;
+	if (e->telemetry)
+		eg_telemetry_gauge(e->telemetry, EG_GAUGE_REQUESTS_ACTIVE, 1);
+	return x;
+}
+
+void eg_exchange_start(struct eg_exchange *x)
+{
+	const char *detail = NULL;
+	enum eg_reason r = exchange_intake(x, &detail);
+
+	if (r == EG_REASON_OK) {
+		exchange_body_begin(x);
+		return;
+	}
+	exchange_deny(x, r, detail, r == EG_REASON_POLICY_CHANGED || r == EG_REASON_BAD_REQUEST);
+}
+
+void eg_exchange_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail,
+			bool close)
+{
+	const char *ignored = NULL;
+
+	if (exchange_over(x))
+		return;
+	if (!x->snapshot)
+		(void)exchange_identify(x, &ignored); /* so that the record names the pod */
+	exchange_deny(x, reason, detail, close);
+}
+
+void exchange_finish(struct eg_exchange *x)
+{
+	if (x->request != REQUEST_COMPLETE && x->request != REQUEST_IGNORED)
+		exchange_set_request(x, REQUEST_IGNORED);
+	exchange_attempt_stop(x);
+	if (x->recorded)
+		return;
+	exchange_record(x); /* the model's name may lie in the body */
+	exchange_body_free(x);
+	x->engine->active--;
+	if (x->engine->telemetry)
+		eg_telemetry_gauge(x->engine->telemetry, EG_GAUGE_REQUESTS_ACTIVE, -1);
+}
+
+void eg_exchange_resume(struct eg_exchange *x)
+{
+	if (exchange_over(x) || !x->answer_paused)
+		return;
+	x->answer_paused = false;
+	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
+	eg_h1_call_resume(&x->call);
+}
+
+void eg_exchange_abandon(struct eg_exchange *x, enum eg_reason reason)
+{
+	if (exchange_over(x))
+		return;
+	x->reason = reason;
+	if (x->provider && x->answer != ANSWER_PASS && x->answer != ANSWER_NONE)
+		exchange_attempt_note(x, reason, x->upstream_status);
+	if (!x->status)
+		x->status = eg_reason_status(reason);
+	exchange_set_answer(x, ANSWER_CUT);
+	exchange_finish(x);
+}
+
+void eg_exchange_destroy(struct eg_exchange *x)
+{
+	if (!x || x->destroyed)
+		return;
+	eg_exchange_abandon(x, EG_REASON_CLIENT_CLOSED);
+	x->destroyed = true;
+	eg_loop_defer(x->engine->loop, &x->bury);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
+ * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
+ * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
+ * client gets; report.c: the record.
+ */
+#ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
+#define EGRET_EXCHANGE_EXCHANGE_IMPL_H
+
+#include "base/arena.h"
+#include "base/state.h"
+#include "exchange/exchange.h"
+#include "upstream/h1_call.h"
+
+enum request_state {
+	REQUEST_HEAD,	  /* not decided */
+	REQUEST_HOLD,	  /* the body is collected, to be read and replayed */
+	REQUEST_STREAM,	  /* the body goes on as it comes */
+	REQUEST_COMPLETE, /* all of it is here */
+	REQUEST_IGNORED,  /* answered before it was complete */
+};
+
+enum answer_state {
+	ANSWER_NONE,
+	ANSWER_CONNECT, /* a target was chosen; a connection is on its way */
+	ANSWER_WAIT,	/* the request goes to a target, or went; no head yet */
+	ANSWER_COLLECT, /* an error's body is read, to know what kind it is */
+	ANSWER_PASS,	/* the head went to the client; the body follows */
+	ANSWER_DONE,
+	ANSWER_CUT, /* the client saw, or will see, a reset; or it went away */
+};
+
+#define ARENA_BUDGET	(512u * 1024u)
+#define HOLD_STEP	(16u * 1024u)  /* budgets are asked for in steps of this */
+#define STREAM_WINDOW	(64u * 1024u)  /* of a streamed body: above it the client is not read */
+#define ERROR_BODY_MAX	(64u * 1024u)  /* of a provider's error, read before it is judged */
+#define ERROR_BODY_MS	2000u
+#define FRESH_IDLE_MS	1000u /* replay "never": no connection that was idle for longer */
+#define VIA_MAX		512u
+
+struct eg_exchange {
+	struct eg_engine *engine;
+	const struct eg_sink_ops *sink;
+	void *sink_ctx;
+	const struct eg_peer *peer;
+	struct eg_arena arena;
+	struct eg_snapshot *snapshot; /* a reference; NULL: not ready */
+	const struct eg_pod_view *pod;
+	const struct eg_policy *policy;
+	enum request_state request;
+	enum answer_state answer;
+	bool destroyed, recorded;
+	struct eg_defer bury;
+
+	/* the request's head; strings in the arena */
+	bool have_head;
+	struct eg_str method, raw_target, user_agent, via;
+	char *host; /* lower case, without port */
+	struct eg_header *headers;
+	size_t header_count; /* without hop-by-hop, Host, framing and Expect */
+	unsigned int minor;
+	enum eg_h1_body body_kind;
+	uint64_t content_length;
+	bool expect_other, upgrade_websocket, origin, placeholder, real_credential, encoded_body;
+	struct eg_str host_field, content_type;
+	struct eg_target target;
+	struct eg_str rest; /* of the decoded path: goes after an endpoint's base path */
+	enum eg_dialect dialect;
+	const struct eg_operation *operation;
+	struct eg_body_facts body;
+	struct eg_decision decision;
+	bool pass_on; /* with the pod's own credential to where the pod wanted to go */
+
+	/* the request's body */
+	struct eg_buf held;
+	size_t charged;	   /* with the budgets */
+	size_t body_limit; /* of what is held */
+	bool decide_again; /* with the body */
+	bool paused_client;
+	uint64_t bytes_in;
+	size_t sent; /* of the held body, in this attempt */
+	struct eg_str model_now; /* what goes out instead of body.model_raw; .p NULL: unchanged */
+	bool streaming; /* as it comes: `held` is a window, what has left is gone */
+	bool consumed;	/* streamed bytes have left: no replay */
+
+	/* attempts */
+	size_t target_at;    /* of decision.targets, in use */
+	uint32_t tried;	     /* bits */
+	const struct eg_provider *provider; /* in use; NULL: passing on */
+	struct eg_upstream_wait wait;
+	struct eg_h1_call call;
+	struct eg_timer timer;
+	struct eg_attempt attempts[EG_ATTEMPTS];
+	size_t attempt_count;
+	uint64_t attempt_began_ms, last_data_ms;
+	struct eg_defer step; /* connects: never from inside a call's own callback */
+	bool fresh;	      /* the connection must be a new one */
+	bool replayed, billed_twice, upstream_reused, request_sent;
+	uint32_t connect_ms;
+	char fail_text[200]; /* of the last failure */
+	enum eg_reason fail_reason;
+
+	/* the answer */
+	struct eg_header *answer_headers;
+	size_t answer_header_count;
+	struct eg_answer out;
+	struct eg_buf error_body;
+	struct eg_h1_head *error_head; /* in the arena */
+	unsigned int upstream_status, status;
+	bool sse, answer_paused, error_complete, at_event_end;
+	struct eg_usage_watch *watch;
+	struct eg_usage usage;
+	uint64_t bytes_out;
+
+	/* the record */
+	char id[33];
+	enum eg_reason reason;
+	enum eg_reason shadow_reason; /* what would have been */
+	const char *detail;
+	uint64_t began_ms, wall_ms, first_byte_ms;
+};
+
+/* exchange.c */
+void exchange_set_request(struct eg_exchange *x, enum request_state to);
+void exchange_set_answer(struct eg_exchange *x, enum answer_state to);
+/* Everything is over but the memory: lets go of the connection, the body, the snapshot's use. */
+void exchange_finish(struct eg_exchange *x);
+static inline bool exchange_over(const struct eg_exchange *x)
+{
+	return x->answer == ANSWER_DONE || x->answer == ANSWER_CUT;
+}
+
+/* intake.c */
+int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head,
+		       struct eg_str bytes) EG_MUST;
+/* The current snapshot, the pod of the socket's address and its policy. */
+enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
+/* Checks the head and asks policy. OK: go on. */
+enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail);
+/* Asks policy with what is known of the body; takes the decision over. */
+enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail);
+
+/* body.c */
+void exchange_body_begin(struct eg_exchange *x);
+void exchange_body_free(struct eg_exchange *x);
+extern const struct eg_h1_call_ops exchange_call_ops;
+int exchange_body_pieces(void *ctx, struct iovec *v, bool *last);
+void exchange_body_sent(void *ctx, size_t n);
+/* Bytes a provider gets, for Content-Length. */
+uint64_t exchange_body_length(const struct eg_exchange *x);
+bool exchange_body_chunked(const struct eg_exchange *x);
+/* Could a target get the whole body (again)? */
+bool exchange_body_replayable(const struct eg_exchange *x);
+
+/* attempt.c */
+void exchange_attempt_first(struct eg_exchange *x);
+void exchange_attempt_request_sent(void *ctx);
+void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text);
+/* Notes how the attempt in use ended. */
+void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigned int status);
+/* Does the route allow another attempt after bytes may have been processed? */
+bool exchange_attempt_may_replay(const struct eg_exchange *x);
+/* The next target; false: there is none, and nothing was done. */
+bool exchange_attempt_next(struct eg_exchange *x);
+void exchange_attempt_stop(struct eg_exchange *x);
+/* Arms the timer for the silence that is allowed now. */
+void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms);
+
+/* upstream_head.c: 0; -ENOKEY (*why says more), -EINVAL, -ENOBUFS, -ENOMEM */
+int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why) EG_MUST;
+
+/* answer.c */
+void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *detail, bool close);
+void exchange_on_head(void *ctx, const struct eg_h1_head *head);
+void exchange_on_data(void *ctx, struct eg_str data);
+void exchange_on_end(void *ctx);
+/* The error collected so far is all there will be: judge it. */
+void exchange_judge_error(struct eg_exchange *x);
+/* After the head went out: error event where the dialect has one, then a reset. */
+void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
+
+/* report.c */
+void exchange_record(struct eg_exchange *x);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The request's head: what is copied of it, what must hold, what policy says. */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+#define VIA EG_STR("x-egret-via")
+
+/* ---- the copy ---- */
+
+static struct eg_str rebase(struct eg_str s, struct eg_str from, const char *to)
+{
+	return s.p ? (struct eg_str){to + (s.p - from.p), s.n} : s;
+}
+
+/* Ours to write, or for this connection only. */
+static bool stays_here(const struct eg_h1_head *head, struct eg_str name)
+{
+	return eg_str_ieq(name, EG_STR("host")) || eg_str_ieq(name, EG_STR("content-length")) ||
+	       eg_str_ieq(name, EG_STR("expect")) || eg_h1_hop_by_hop(head, name);
+}
+
+static void look_at(struct eg_exchange *x, const struct eg_header *h)
+{
+	if (eg_str_ieq(h->name, EG_STR("user-agent")))
+		x->user_agent = h->value;
+	else if (eg_str_ieq(h->name, EG_STR("content-type")))
+		x->content_type = h->value;
+	else if (eg_str_ieq(h->name, EG_STR("content-encoding")))
+		x->encoded_body |= h->value.n && !eg_str_ieq(h->value, EG_STR("identity"));
+	else if (eg_str_ieq(h->name, EG_STR("origin")))
+		x->origin = true;
+	else if (eg_str_ieq(h->name, VIA))
+		x->via = h->value;
+	else if (eg_str_ieq(h->name, EG_STR("authorization")) ||
+		 eg_str_ieq(h->name, EG_STR("x-api-key")))
+		x->placeholder |= h->value.n > 0;
+	if (eg_credential_looks_real(h->name, h->value))
+		x->real_credential = true;
+}
+
+int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, struct eg_str bytes)
+{
+	char *copy = eg_arena_dup(&x->arena, (struct eg_str){bytes.p, head->head_bytes});
+	const struct eg_header *upgrade = eg_h1_find(head, EG_STR("upgrade"));
+
+	x->headers = eg_arena_alloc(&x->arena, (head->header_count + 1) * sizeof(*x->headers));
+	if (!copy || !x->headers)
+		return -ENOMEM;
+	x->have_head = true;
+	x->method = rebase(head->method, bytes, copy);
+	x->raw_target = rebase(head->target, bytes, copy);
+	x->host_field = rebase(head->host, bytes, copy);
+	x->minor = head->minor;
+	x->body_kind = head->body;
+	x->content_length = head->content_length;
+	x->expect_other = head->expect_other;
+	x->upgrade_websocket = head->upgrade && upgrade &&
+			       eg_str_ieq(upgrade->value, EG_STR("websocket"));
+	for (size_t i = 0; i < head->header_count; i++) {
+		struct eg_header h = {rebase(head->headers[i].name, bytes, copy),
+				      rebase(head->headers[i].value, bytes, copy)};
+
+		/* A header that Connection names is looked at all the same, and goes no further. */
+		look_at(x, &h);
+		if (!stays_here(head, head->headers[i].name))
+			x->headers[x->header_count++] = h;
+	}
+	return 0;
+}
+
+/* ---- who ---- */
+
+enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
+{
+	if (!x->engine->snapshot)
+		return EG_REASON_NOT_READY;
+	x->snapshot = eg_snapshot_ref(x->engine->snapshot);
+	x->pod = eg_snapshot_pod(x->snapshot, &x->peer->source.address);
+	if (!x->pod)
+		return EG_REASON_UNKNOWN_POD;
+	if (x->peer->pod_uid && strcmp(x->peer->pod_uid, x->pod->identity.uid)) {
+		*detail = "another pod has this address now";
+		return EG_REASON_POLICY_CHANGED;
+	}
+	x->policy = x->pod->policy;
+	return EG_REASON_OK;
+}
+
+/* ---- what must hold ---- */
+
+static char *lower(struct eg_exchange *x, struct eg_str s)
+{
+	char *out = eg_arena_dup(&x->arena, s);
+
+	for (char *p = out; p && *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p + 32);
+	return out;
+}
+
+/* The gateway's own address, as the pod reached it. */
+static bool names_gateway(const struct eg_exchange *x, struct eg_str host)
+{
+	struct eg_address a;
+
+	if (host.n > 2 && host.p[0] == '[')
+		host = (struct eg_str){host.p + 1, host.n - 2};
+	return !eg_address_parse(host, &a) &&
+	       !memcmp(&a, &x->peer->destination.address, sizeof(a));
+}
+
+static enum eg_reason check_host(struct eg_exchange *x, const char **detail)
+{
+	struct eg_str host = x->host_field;
+	uint16_t port = 0;
+
+	if (!host.n && x->peer->server_name) /* HTTP/1.0 without Host */
+		host = eg_str_from(x->peer->server_name);
+	else if (!host.n && !x->peer->gateway) {
+		*detail = "a Host is needed";
+		return EG_REASON_BAD_REQUEST;
+	} else if (host.n && eg_authority_parse(x->host_field, &host, &port)) {
+		*detail = "the Host is malformed";
+		return EG_REASON_BAD_REQUEST;
+	}
+	x->host = lower(x, host);
+	if (!x->host)
+		return EG_REASON_OVERLOADED;
+	if (port && port != x->peer->destination.port) {
+		*detail = "the port in Host is not the port of the connection";
+		return EG_REASON_HOST_MISMATCH;
+	}
+	if (x->peer->gateway) {
+		if (!host.n || names_gateway(x, host))
+			return EG_REASON_OK;
+		*detail = "the gateway address answers to its own address as Host only";
+		return EG_REASON_HOST_MISMATCH;
+	}
+	if (x->peer->server_name)
+		return strcmp(x->host, x->peer->server_name) ? EG_REASON_HOST_MISMATCH
+							     : EG_REASON_OK;
+	if (eg_host_is_ip(host) || !eg_host_valid(host)) {
+		*detail = "the Host is not a DNS name";
+		return eg_host_is_ip(host) ? EG_REASON_HOST_MISMATCH : EG_REASON_BAD_REQUEST;
+	}
+	return EG_REASON_OK;
+}
+
+static enum eg_reason check_gateway_rules(const struct eg_exchange *x)
+{
+	if (!x->peer->gateway)
+		return EG_REASON_OK;
+	if (x->origin)
+		return EG_REASON_ORIGIN_REFUSED;
+	return x->placeholder ? EG_REASON_OK : EG_REASON_NO_PLACEHOLDER;
+}
+
+static bool via_has(struct eg_str list, struct eg_str tag)
+{
+	while (list.n) {
+		ssize_t comma = eg_str_find(list, ',');
+		size_t n = comma < 0 ? list.n : (size_t)comma;
+
+		if (eg_str_eq(eg_str_trim((struct eg_str){list.p, n}), tag))
+			return true;
+		n += comma >= 0;
+		list = (struct eg_str){list.p + n, list.n - n};
+	}
+	return false;
+}
+
+/* Every field of that name: one that comes twice must not hide the tag. */
+static bool loops(const struct eg_exchange *x)
+{
+	for (size_t i = 0; i < x->header_count; i++)
+		if (eg_str_ieq(x->headers[i].name, VIA) &&
+		    via_has(x->headers[i].value, eg_str_from(x->engine->tag)))
+			return true;
+	return x->via.n > VIA_MAX;
+}
+
+static enum eg_reason check_target(struct eg_exchange *x, const char **detail)
+{
+	const char *scheme = x->peer->server_name ? "https" : "http";
+	struct eg_str host = eg_str_from(x->host);
+
+	switch (eg_target_parse(&x->arena, x->raw_target, &x->target)) {
+	case 0:
+		break;
+	case -ENOMEM:
+		return EG_REASON_OVERLOADED;
+	case -EPERM:
+		return EG_REASON_PATH_UNSAFE;
+	default:
+		*detail = "the request target is malformed";
+		return EG_REASON_BAD_REQUEST;
+	}
+	if (!x->target.absolute)
+		return EG_REASON_OK;
+	if (!eg_str_ieq(x->target.scheme, eg_str_from(scheme)) ||
+	    !eg_str_ieq(x->target.host, host) ||
+	    (x->target.port && x->target.port != x->peer->destination.port)) {
+		*detail = "the absolute target disagrees with Host";
+		return EG_REASON_BAD_REQUEST;
+	}
+	return EG_REASON_OK;
+}
+
+static void find_operation(struct eg_exchange *x)
+{
+	struct eg_str host = eg_str_from(x->host);
+
+	x->dialect = x->peer->gateway ? EG_DIALECT_NONE : eg_dialect_from_host(host);
+	if (x->dialect == EG_DIALECT_NONE)
+		x->dialect = eg_dialect_from_path(x->target.decoded);
+	x->operation = eg_operation_find(x->dialect, x->method, x->target.decoded, &x->rest);
+}
+
+/* ---- policy ---- */
+
+enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail)
+{
+	struct eg_request_facts facts = {
+		.host = x->peer->gateway ? (struct eg_str){0} : eg_str_from(x->host),
+		.gateway_address = x->peer->gateway,
+		.method = x->method,
+		.target = x->target,
+		.operation = x->operation,
+		.dialect = x->dialect,
+		.body_read = body_read,
+		.body = x->body,
+		.pod_namespace = x->pod->identity.namespace_name,
+	};
+	struct eg_policy_set *set = eg_snapshot_policies(x->snapshot);
+
+	x->decision = (struct eg_decision){.reason = EG_REASON_DENY};
+	eg_policy_decide(set, x->policy, &facts, NULL, &x->decision);
+	x->decide_again = x->decision.need_body && !body_read;
+	if (x->decision.shadow) {
+		if (x->peer->gateway) {
+			*detail = "the policy is in shadow mode, and the gateway address is served "
+				  "by enforced policies only";
+			return EG_REASON_NO_ROUTE;
+		}
+		x->pass_on = true;
+		x->shadow_reason = x->decision.reason;
+		return EG_REASON_OK;
+	}
+	if (x->decision.pass && !x->peer->gateway) {
+		x->pass_on = true;
+		return EG_REASON_OK;
+	}
+	if (x->decide_again)
+		return EG_REASON_OK;
+	if (x->decision.need_body)
+		return EG_REASON_NO_MODEL; /* there is no more to be known */
+	return x->decision.reason;
+}
+
+/* Port 80 of an address that is shared: a Host that nothing watches is none of Egret's. */
+static bool ungoverned_host(const struct eg_exchange *x)
+{
+	return !x->peer->gateway && !x->peer->server_name &&
+	       eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
+			      eg_str_from(x->host)) == EG_NAME_UNGOVERNED;
+}
+
+enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
+{
+	enum eg_reason r = exchange_identify(x, detail);
+
+	if (r == EG_REASON_OK)
+		r = check_host(x, detail);
+	if (r == EG_REASON_OK)
+		r = check_target(x, detail);
+	if (r != EG_REASON_OK)
+		return r;
+	find_operation(x);
+	if (loops(x))
+		return EG_REASON_LOOP;
+	if (x->expect_other)
+		return EG_REASON_EXPECTATION;
+	if (x->upgrade_websocket)
+		return EG_REASON_UPGRADE;
+	r = check_gateway_rules(x);
+	if (r != EG_REASON_OK)
+		return r;
+	if (!x->policy)
+		return EG_REASON_NO_POLICY;
+	if (ungoverned_host(x)) {
+		x->pass_on = true;
+		return EG_REASON_OK;
+	}
+	return exchange_decide(x, false, detail);
+}

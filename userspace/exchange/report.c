@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one access record of a request. */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+#define ENDPOINT_TEXT (EG_ADDRESS_TEXT + 8)
+
+static const char *endpoint_text(const struct eg_endpoint *e, char out[ENDPOINT_TEXT])
+{
+	char address[EG_ADDRESS_TEXT];
+
+	snprintf(out, ENDPOINT_TEXT, eg_address_is_v4(&e->address) ? "%s:%u" : "[%s]:%u",
+		 eg_address_text(&e->address, address), e->port);
+	return out;
+}
+
+static void describe_pod(struct eg_record *r, const struct eg_pod_view *pod)
+{
+	if (!pod)
+		return;
+	r->pod_namespace = pod->identity.namespace_name;
+	r->pod_name = pod->identity.name;
+	r->service_account = pod->identity.service_account;
+	r->pod_uid = pod->identity.uid;
+}
+
+/* The rule's pattern that the model matched, so that a client can't make new metric labels. */
+static const char *model_label(const struct eg_exchange *x)
+{
+	const struct eg_route *route = x->decision.route;
+
+	for (size_t i = 0; route && x->body.model.p && i < route->model_count; i++)
+		if (eg_glob(eg_str_from(route->models[i]), x->body.model))
+			return route->models[i];
+	return NULL;
+}
+
+static void describe_usage(struct eg_record *r, const struct eg_usage *u)
+{
+	r->usage_known = u->known;
+	r->response_model = eg_str_from(u->response_model);
+	r->input_tokens = u->input_tokens;
+	r->output_tokens = u->output_tokens;
+	r->cache_read_tokens = u->cache_read_tokens;
+	r->cache_write_tokens = u->cache_write_tokens;
+	r->reasoning_tokens = u->reasoning_tokens;
+}
+
+static void describe_upstream(struct eg_record *r, const struct eg_exchange *x)
+{
+	r->upstream_status = x->upstream_status;
+	r->replayed = x->replayed;
+	r->possibly_billed_twice = x->billed_twice;
+	r->upstream_reused = x->upstream_reused;
+	r->upstream_connect_ms = x->connect_ms;
+	r->attempts = x->attempts;
+	r->attempt_count = x->attempt_count;
+	if (!x->provider)
+		return;
+	r->provider = x->provider->name;
+	r->provider_kind = x->provider->kind;
+	r->region = x->provider->region.code;
+}
+
+void exchange_record(struct eg_exchange *x)
+{
+	struct eg_telemetry *t = x->engine->telemetry;
+	char source[ENDPOINT_TEXT], destination[ENDPOINT_TEXT];
+	uint64_t now = eg_loop_now_ms(x->engine->loop);
+	struct eg_record r = {.wall_ms = x->wall_ms};
+
+	if (x->recorded)
+		return;
+	x->recorded = true;
+	if (!t)
+		return;
+	memcpy(r.request_id, x->id, sizeof(r.request_id));
+	describe_pod(&r, x->pod);
+	r.source = endpoint_text(&x->peer->source, source);
+	r.destination = endpoint_text(&x->peer->destination, destination);
+	if (x->policy)
+		r.policy = x->policy->name;
+	if (x->snapshot)
+		r.policy_version = eg_policy_version(eg_snapshot_policies(x->snapshot));
+	if (x->decision.route)
+		r.route = x->decision.route->name;
+	r.server_name = eg_str_from(x->peer->server_name ? x->peer->server_name : x->host);
+	r.method = x->method;
+	r.path = x->target.path;
+	r.model = x->body.model;
+	r.user_agent = x->user_agent;
+	r.operation = x->operation ? x->operation->name : NULL;
+	r.dialect = eg_dialect_label(x->dialect);
+	r.model_label = model_label(x);
+	r.status = x->status;
+	r.shadow = x->decision.shadow;
+	r.reason = x->decision.shadow && x->reason == EG_REASON_OK ? x->shadow_reason : x->reason;
+	r.detail = x->detail;
+	if (!r.detail && x->fail_text[0] && x->reason != EG_REASON_OK)
+		r.detail = x->fail_text;
+	r.streamed = x->body.stream || x->sse;
+	r.connection_reused = x->peer->reused;
+	r.client_credential_real = x->real_credential;
+	r.bytes_in = x->bytes_in;
+	r.bytes_out = x->bytes_out;
+	if (x->first_byte_ms)
+		r.first_byte_ms = (uint32_t)(x->first_byte_ms - x->began_ms);
+	r.duration_ms = (uint32_t)(now - x->began_ms);
+	if (x->attempt_count || x->attempt_began_ms)
+		r.queue_ms = x->attempt_began_ms > x->began_ms && x->attempt_count <= 1
+				     ? (uint32_t)(x->attempt_began_ms - x->began_ms)
+				     : 0;
+	describe_upstream(&r, x);
+	describe_usage(&r, &x->usage);
+	if (x->real_credential)
+		eg_telemetry_count(t, EG_COUNT_REAL_CLIENT_CREDENTIALS, 1);
+	eg_telemetry_record(t, &r);
+}
+
+void eg_exchange_connection_record(struct eg_engine *e, const struct eg_peer *peer,
+				   const char *server_name, enum eg_reason reason,
+				   const char *detail, uint64_t began_ms, uint64_t bytes_in,
+				   uint64_t bytes_out, bool shadow)
+{
+	char source[ENDPOINT_TEXT], destination[ENDPOINT_TEXT];
+	uint64_t now = eg_loop_now_ms(e->loop);
+	const struct eg_pod_view *pod =
+		e->snapshot ? eg_snapshot_pod(e->snapshot, &peer->source.address) : NULL;
+	struct eg_record r = {
+		.wall_ms = eg_wall_ms() - (now - began_ms),
+		.source = endpoint_text(&peer->source, source),
+		.destination = endpoint_text(&peer->destination, destination),
+		.server_name = eg_str_from(server_name),
+		.reason = reason,
+		.detail = detail,
+		.shadow = shadow,
+		.bytes_in = bytes_in,
+		.bytes_out = bytes_out,
+		.duration_ms = (uint32_t)(now - began_ms),
+	};
+
+	if (!e->telemetry)
+		return;
+	eg_engine_request_id(e, r.request_id);
+	describe_pod(&r, pod);
+	if (pod && pod->policy)
+		r.policy = pod->policy->name;
+	if (e->snapshot)
+		r.policy_version = eg_policy_version(eg_snapshot_policies(e->snapshot));
+	eg_telemetry_connection(e->telemetry, &r);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The head that a provider gets. What the client sent goes by an allow list; the credential is
+ * written by its own room into this secret buffer and nowhere else.
+ */
+#include <stdio.h>
+
+#include "exchange/exchange_impl.h"
+
+static const char hex[] = "0123456789ABCDEF";
+
+/* pchar of RFC 3986 section 3.3 and '/'. */
+static bool path_byte(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("-._~!$&'()*+,;=:@/", c));
+}
+
+/* The operation's path, from its decoded form: every provider reads what policy read. */
+static int write_path(struct eg_buf *out, struct eg_str decoded)
+{
+	size_t from = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < decoded.n && !r; i++) {
+		unsigned char c = (unsigned char)decoded.p[i];
+		char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
+
+		if (path_byte(c))
+			continue;
+		r = eg_buf_append(out, decoded.p + from, i - from);
+		if (!r)
+			r = eg_buf_append(out, escape, sizeof(escape));
+		from = i + 1;
+	}
+	return r ? r : eg_buf_append(out, decoded.p + from, decoded.n - from);
+}
+
+static int write_str(struct eg_buf *out, const char *s)
+{
+	return eg_buf_append(out, s, strlen(s));
+}
+
+static int write_header(struct eg_buf *out, struct eg_str name, struct eg_str value)
+{
+	int r = eg_buf_append_str(out, name);
+
+	if (!r)
+		r = eg_buf_append(out, ": ", 2);
+	if (!r)
+		r = eg_buf_append_str(out, value);
+	return r ? r : eg_buf_append(out, "\r\n", 2);
+}
+
+static int write_query(struct eg_exchange *x, struct eg_buf *out)
+{
+	struct eg_str query = x->target.query;
+	int r;
+
+	if (!query.n)
+		return 0;
+	if (x->provider) {
+		query = eg_query_without(&x->arena, query, eg_credential_query_keys,
+					 eg_credential_query_key_count);
+		if (!query.p)
+			return -ENOMEM;
+		if (!query.n)
+			return 0;
+	}
+	r = eg_buf_append(out, "?", 1);
+	return r ? r : eg_buf_append_str(out, query);
+}
+
+static int write_request_line(struct eg_exchange *x, struct eg_buf *out)
+{
+	int r = eg_buf_append_str(out, x->method);
+
+	if (!r)
+		r = eg_buf_append(out, " ", 1);
+	if (!r && x->provider)
+		r = write_str(out, x->provider->base_path);
+	if (!r)
+		r = x->provider ? write_path(out, x->rest) : eg_buf_append_str(out, x->target.path);
+	if (!r)
+		r = write_query(x, out);
+	return r ? r : write_str(out, " HTTP/1.1\r\n");
+}
+
+static int write_host(struct eg_exchange *x, struct eg_buf *out)
+{
+	const struct eg_provider *p = x->provider;
+
+	if (!p)
+		return eg_buf_printf(out, "host: %s\r\n", x->host);
+	if (p->port == (p->tls ? 443 : 80))
+		return eg_buf_printf(out, "host: %s\r\n", p->host);
+	return eg_buf_printf(out, "host: %s:%u\r\n", p->host, p->port);
+}
+
+static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
+{
+	enum eg_dialect d = x->provider ? x->provider->dialect : EG_DIALECT_NONE;
+	int r = 0;
+
+	for (size_t i = 0; i < x->header_count && !r; i++) {
+		struct eg_str name = x->headers[i].name;
+
+		if (eg_str_ieq(name, EG_STR("x-egret-via")))
+			continue;
+		if (!x->provider || eg_request_header_allowed(d, name))
+			r = write_header(out, name, x->headers[i].value);
+	}
+	return r;
+}
+
+static int write_framing(struct eg_exchange *x, struct eg_buf *out)
+{
+	if (exchange_body_chunked(x))
+		return write_str(out, "transfer-encoding: chunked\r\n");
+	if (x->body_kind != EG_H1_BODY_NONE || x->held.length)
+		return eg_buf_printf(out, "content-length: %llu\r\n",
+				     (unsigned long long)exchange_body_length(x));
+	return 0;
+}
+
+static int write_credential(struct eg_exchange *x, struct eg_buf *out, const char **why)
+{
+	const struct eg_credential_spec *spec = x->provider ? x->provider->credential : NULL;
+	const struct eg_secret *secret;
+
+	if (!spec || spec->type == EG_CREDENTIAL_NONE)
+		return 0;
+	secret = eg_credential_set_get(eg_snapshot_credentials(x->snapshot), spec->index, why);
+	return secret ? eg_credential_write(out, spec, secret) : -ENOKEY;
+}
+
+int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why)
+{
+	int r = write_request_line(x, head);
+
+	if (!r)
+		r = write_host(x, head);
+	if (!r)
+		r = write_client_headers(x, head);
+	/* Of what is compressed no usage can be read. When passing on, nothing is changed. */
+	if (!r && x->provider)
+		r = write_str(head, "accept-encoding: identity\r\n");
+	if (!r)
+		r = x->via.n ? eg_buf_printf(head, "x-egret-via: %.*s, %s\r\n", EG_STR_ARG(x->via),
+					     x->engine->tag)
+			     : eg_buf_printf(head, "x-egret-via: %s\r\n", x->engine->tag);
+	if (!r)
+		r = write_framing(x, head);
+	if (!r)
+		r = write_credential(x, head, why);
+	return r ? r : eg_buf_append(head, "\r\n", 2);
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "front/connection.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/state.h"
+
+#define DIAL_MS	    10000u
+#define HTTP_PORT   80
+#define PEEK_MAX    (EG_CLIENT_HELLO_MAX + 1)
+
+static const uint32_t successors[] = {
+	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
+			    EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_DIAL) |
+			    EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_MINT] = EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_HANDSHAKE] = EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_HTTP] = EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_DIAL] = EG_TO(CONNECTION_RELAY) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_RELAY] = EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_CLOSED] = 0,
+};
+
+static void set_state(struct connection *c, enum connection_state to)
+{
+	eg_state_check("connection", successors, c->state, to);
+	c->state = to;
+}
+
+static void count(struct connection *c, enum eg_count what, uint64_t n)
+{
+	eg_telemetry_count(c->worker->telemetry, what, n);
+}
+
+/* ---- the end ---- */
+
+static void bury(struct eg_defer *d)
+{
+	struct connection *c = eg_container_of(d, struct connection, bury);
+
+	free(c->http);
+	free(c->relay);
+	free(c->pod_uid);
+	free(c->server_name);
+	free(c);
+}
+
+static void close_stream(struct eg_stream **s, bool reset)
+{
+	if (!*s)
+		return;
+	if (reset)
+		eg_stream_reset(*s);
+	else
+		eg_stream_destroy(*s);
+	*s = NULL;
+}
+
+static void close_connection(struct connection *c, bool reset, enum eg_reason reason)
+{
+	struct eg_worker *w = c->worker;
+
+	if (c->state == CONNECTION_CLOSED)
+		return;
+	set_state(c, CONNECTION_CLOSED);
+	eg_timer_cancel(w->loop, &c->timer);
+	eg_mint_cancel(w->mint, &c->mint);
+	if (c->http)
+		h1_server_fini(c->http, reason);
+	if (c->relay)
+		relay_fini(c->relay, reset);
+	close_stream(&c->onward, true);
+	close_stream(&c->stream, reset);
+	eg_leaf_unref(c->leaf);
+	c->leaf = NULL;
+	if (c->peer.account) {
+		c->peer.account->connections--;
+		eg_account_release(&w->engine, c->peer.account);
+	}
+	eg_list_remove(&c->link);
+	w->connection_count--;
+	eg_telemetry_gauge(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS, -1);
+	eg_loop_defer(w->loop, &c->bury);
+}
+
+static void record(struct connection *c, enum eg_reason reason, const char *detail)
+{
+	uint64_t in = c->relay ? c->relay->way[0].bytes : 0;
+	uint64_t out = c->relay ? c->relay->way[1].bytes : 0;
+
+	eg_exchange_connection_record(&c->worker->engine, &c->peer,
+				      c->server_name ? c->server_name : "", reason, detail,
+				      c->began_ms, in, out, c->shadow);
+}
+
+/* A connection that no request came of: said once, then a reset. */
+static void deny(struct connection *c, enum eg_reason reason, const char *detail)
+{
+	record(c, reason, detail);
+	close_connection(c, true, reason);
+}
+
+/* ---- relayed ---- */
+
+static void relay_over(void *ctx, bool failed)
+{
+	struct connection *c = ctx;
+
+	count(c, EG_COUNT_PASS_THROUGH_BYTES, c->relay->way[0].bytes + c->relay->way[1].bytes);
+	record(c, c->pass_reason, failed ? "ended by a reset, an error or the idle limit" : NULL);
+	close_connection(c, failed, c->pass_reason);
+}
+
+static void begin_relay(struct connection *c)
+{
+	struct eg_buf first, none;
+	int pod_fd, onward_fd;
+
+	eg_timer_cancel(c->worker->loop, &c->timer);
+	c->relay = calloc(1, sizeof(*c->relay));
+	if (!c->relay) {
+		deny(c, EG_REASON_OVERLOADED, NULL);
+		return;
+	}
+	eg_buf_init(&first, 2 * PEEK_MAX);
+	eg_buf_init(&none, 1);
+	onward_fd = eg_stream_detach(c->onward, &none);
+	c->onward = NULL;
+	pod_fd = eg_stream_detach(c->stream, &first);
+	c->stream = NULL;
+	eg_buf_fini(&none);
+	set_state(c, CONNECTION_RELAY);
+	count(c, EG_COUNT_PASS_THROUGH, 1);
+	if (relay_begin(c->relay, c->worker->loop, pod_fd, onward_fd, &first, relay_over, c))
+		deny(c, EG_REASON_OVERLOADED, NULL);
+}
+
+static void onward_event(struct eg_stream *s, unsigned int events, void *ctx)
+{
+	struct connection *c = ctx;
+
+	if (events & EG_STREAM_FAILED)
+		deny(c, EG_REASON_PASS_THROUGH_FAILED, eg_stream_failure(s)->text);
+	else if (events & EG_STREAM_CONNECTED)
+		begin_relay(c);
+}
+
+static const struct eg_stream_handler onward_handler = {onward_event};
+
+/* To where the pod wanted to go, never to where a name it sent leads. */
+static void pass_through(struct connection *c, enum eg_reason reason)
+{
+	struct eg_worker *w = c->worker;
+
+	c->pass_reason = reason;
+	set_state(c, CONNECTION_DIAL);
+	if (c->peer.gateway || !eg_may_dial_original(&w->rules, &c->peer.destination.address)) {
+		deny(c, EG_REASON_FORBIDDEN_DESTINATION, NULL);
+		return;
+	}
+	eg_stream_want(c->stream, false, false);
+	c->onward = eg_stream_connect(w->loop, &c->peer.destination, &onward_handler, c);
+	if (!c->onward)
+		deny(c, EG_REASON_PASS_THROUGH_FAILED, NULL);
+	else if (eg_timer_set(w->loop, &c->timer, DIAL_MS))
+		deny(c, EG_REASON_OVERLOADED, NULL);
+}
+
+/* ---- HTTP ---- */
+
+static void http_over(void *ctx, bool reset)
+{
+	close_connection(ctx, reset, EG_REASON_CLIENT_CLOSED);
+}
+
+static void begin_http(struct connection *c)
+{
+	eg_timer_cancel(c->worker->loop, &c->timer);
+	c->http = calloc(1, sizeof(*c->http));
+	if (!c->http) {
+		deny(c, EG_REASON_OVERLOADED, NULL);
+		return;
+	}
+	set_state(c, CONNECTION_HTTP);
+	h1_server_init(c->http, &c->worker->engine, &c->peer, http_over, c);
+	h1_server_begin(c->http, c->stream);
+}
+
+/* ---- TLS ---- */
+
+static void begin_handshake(struct connection *c)
+{
+	set_state(c, CONNECTION_HANDSHAKE);
+	if (eg_stream_tls_accept(c->stream, c->worker->tls, c->leaf, c->server_name))
+		deny(c, EG_REASON_INTERNAL, "TLS could not be begun");
+}
+
+static void on_minted(struct eg_mint_wait *m, struct eg_leaf *leaf, enum eg_reason reason)
+{
+	struct connection *c = eg_container_of(m, struct connection, mint);
+
+	if (!leaf) {
+		deny(c, reason, NULL);
+		return;
+	}
+	count(c, EG_COUNT_LEAVES_MINTED, 1);
+	c->leaf = leaf;
+	begin_handshake(c);
+}
+
+static void terminate(struct connection *c)
+{
+	eg_stream_want(c->stream, false, false);
+	c->mint.done = on_minted;
+	c->leaf = eg_mint_get(c->worker->mint, c->server_name, &c->mint);
+	if (c->leaf)
+		begin_handshake(c);
+	else if (c->state == CONNECTION_PEEK)
+		set_state(c, CONNECTION_MINT);
+}
+
+static void handshake_failed(struct connection *c)
+{
+	const struct eg_stream_failure *f = eg_stream_failure(c->stream);
+
+	count(c, EG_COUNT_HANDSHAKES_FAILED, 1);
+	if (f->peer_rejected_ca)
+		count(c, EG_COUNT_CA_REJECTED, 1);
+	deny(c, f->peer_rejected_ca ? EG_REASON_CLIENT_REJECTED_CA : EG_REASON_CLIENT_TLS, f->text);
+}
+
+static void handshake_done(struct connection *c)
+{
+	count(c, EG_COUNT_HANDSHAKES, 1);
+	if (eg_stream_resumed(c->stream))
+		count(c, EG_COUNT_HANDSHAKES_RESUMED, 1);
+	eg_leaf_unref(c->leaf);
+	c->leaf = NULL;
+	begin_http(c);
+}
+
+/* ---- what the first bytes say ---- */
+
+static enum eg_reason judge_hello(enum eg_io parsed, const struct eg_client_hello *h,
+				  enum eg_name_verdict v)
+{
+	if (parsed == EG_IO_FAIL)
+		return EG_REASON_BAD_CLIENT_HELLO;
+	if (h->sni_is_ip)
+		return EG_REASON_IP_LITERAL;
+	if (h->sni_invalid)
+		return EG_REASON_BAD_CLIENT_HELLO;
+	if (h->encrypted && v == EG_NAME_UNGOVERNED)
+		return EG_REASON_ECH;
+	return h->has_sni ? EG_REASON_OK : EG_REASON_NO_SNI;
+}
+
+/* A policy in shadow mode that looks at names only: what would have been, and on it goes. */
+static void shadow_name(struct connection *c, enum eg_reason bad, enum eg_name_verdict v)
+{
+	c->shadow = true;
+	if (bad != EG_REASON_OK)
+		pass_through(c, bad);
+	else
+		pass_through(c, v == EG_NAME_ROUTED	 ? EG_REASON_OK
+				: v == EG_NAME_OTHERWISE ? EG_REASON_NO_ROUTE
+							 : EG_REASON_PASS_THROUGH);
+}
+
+static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_io parsed,
+		   const struct eg_client_hello *h)
+{
+	const struct eg_policy *p = pod->policy;
+	enum eg_name_verdict v = EG_NAME_UNGOVERNED;
+	enum eg_reason bad;
+
+	if (!p) {
+		pass_through(c, EG_REASON_PASS_UNGOVERNED);
+		return;
+	}
+	if (parsed == EG_IO_DONE && h->has_sni)
+		v = eg_policy_name(eg_snapshot_policies(c->worker->engine.snapshot), p,
+				   eg_str_from(h->sni));
+	bad = judge_hello(parsed, h, v);
+	if (p->mode == EG_MODE_SHADOW_SNI || (p->mode == EG_MODE_SHADOW_FULL && bad)) {
+		if (p->mode == EG_MODE_SHADOW_SNI || bad != EG_REASON_OK)
+			shadow_name(c, bad, v);
+		return;
+	}
+	if (bad != EG_REASON_OK)
+		deny(c, bad, NULL);
+	else if (v == EG_NAME_UNGOVERNED ||
+		 (v == EG_NAME_OTHERWISE && p->otherwise_pass && p->mode == EG_MODE_ENFORCE))
+		pass_through(c, EG_REASON_PASS_THROUGH);
+	else
+		terminate(c);
+}
+
+static void peek(struct connection *c)
+{
+	struct eg_snapshot *s = c->worker->engine.snapshot;
+	const struct eg_pod_view *pod = eg_snapshot_pod(s, &c->peer.source.address);
+	struct eg_client_hello hello = {.sni = ""};
+	struct eg_str bytes;
+	enum eg_io r = eg_stream_peek(c->stream, PEEK_MAX, &bytes);
+
+	if (r == EG_IO_AGAIN)
+		return;
+	if (r != EG_IO_DONE) {
+		/* Came and went without a ClientHello: a probe, or a client that gave up. */
+		deny(c, EG_REASON_BAD_CLIENT_HELLO, "the client closed before its ClientHello was complete");
+		return;
+	}
+	r = eg_client_hello_parse(bytes, &hello);
+	if (r == EG_IO_AGAIN && bytes.n < PEEK_MAX)
+		return;
+	if (r != EG_IO_DONE)
+		r = EG_IO_FAIL;
+	if (!pod) {
+		deny(c, EG_REASON_UNKNOWN_POD, NULL);
+		return;
+	}
+	if (r == EG_IO_DONE && hello.has_sni) {
+		c->server_name = strdup(hello.sni);
+		c->peer.server_name = c->server_name;
+		if (!c->server_name) {
+			deny(c, EG_REASON_OVERLOADED, NULL);
+			return;
+		}
+	}
+	decide(c, pod, r, &hello);
+}
+
+/* ---- events ---- */
+
+static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
+{
+	struct connection *c = ctx;
+
+	(void)s;
+	switch (c->state) {
+	case CONNECTION_PEEK:
+		peek(c);
+		break;
+	case CONNECTION_HANDSHAKE:
+		if (events & EG_STREAM_FAILED)
+			handshake_failed(c);
+		else if (events & EG_STREAM_CONNECTED)
+			handshake_done(c);
+		break;
+	case CONNECTION_MINT:
+	case CONNECTION_DIAL:
+		/* Nothing is read now; a failure means the pod is gone. */
+		if (events & EG_STREAM_FAILED)
+			deny(c, EG_REASON_CLIENT_CLOSED, NULL);
+		break;
+	case CONNECTION_HTTP:
+	case CONNECTION_RELAY:
+	case CONNECTION_CLOSED:
+		break;
+	}
+}
+
+static const struct eg_stream_handler handler = {on_event};
+
+static void on_timer(struct eg_timer *t)
+{
+	struct connection *c = eg_container_of(t, struct connection, timer);
+
+	if (c->state == CONNECTION_DIAL) {
+		deny(c, EG_REASON_PASS_THROUGH_FAILED, "timed out");
+		return;
+	}
+	if (c->state == CONNECTION_HANDSHAKE)
+		count(c, EG_COUNT_HANDSHAKES_FAILED, 1);
+	deny(c, c->state == CONNECTION_PEEK ? EG_REASON_BAD_CLIENT_HELLO
+	     : c->state == CONNECTION_MINT  ? EG_REASON_INTERNAL
+					    : EG_REASON_CLIENT_TLS,
+	     "timed out");
+}
+
+/* ---- the beginning ---- */
+
+static bool is_gateway(const struct eg_worker *w, const struct eg_address *a)
+{
+	for (size_t i = 0; i < w->gateway_count; i++)
+		if (!memcmp(&w->gateway[i], a, sizeof(*a)))
+			return true;
+	return false;
+}
+
+/* OK, or why the connection is one too many. */
+static enum eg_reason admit(struct connection *c, const struct eg_pod_view *pod)
+{
+	struct eg_worker *w = c->worker;
+
+	if (w->connection_count > w->engine.limits.connections)
+		return EG_REASON_OVERLOADED;
+	if (!pod)
+		return EG_REASON_OK;
+	c->pod_uid = strdup(pod->identity.uid);
+	c->peer.pod_uid = c->pod_uid;
+	c->peer.account = eg_account_acquire(&w->engine, pod->pod_id);
+	if (!c->pod_uid || !c->peer.account)
+		return EG_REASON_OVERLOADED;
+	c->peer.account->connections++;
+	return c->peer.account->connections > w->engine.limits.pod_connections
+		       ? EG_REASON_POD_BUDGET
+		       : EG_REASON_OK;
+}
+
+static void begin(struct connection *c)
+{
+	struct eg_worker *w = c->worker;
+	const struct eg_pod_view *pod =
+		eg_snapshot_pod(w->engine.snapshot, &c->peer.source.address);
+	enum eg_reason r = admit(c, pod);
+	bool names_only = pod && (!pod->policy || pod->policy->mode == EG_MODE_SHADOW_SNI);
+
+	c->peer.gateway = is_gateway(w, &c->peer.destination.address);
+	if (r != EG_REASON_OK) {
+		deny(c, r, NULL);
+		return;
+	}
+	if (c->peer.gateway || c->peer.destination.port == HTTP_PORT) {
+		c->shadow = names_only && pod->policy;
+		if (names_only && !c->peer.gateway)
+			pass_through(c, pod->policy ? EG_REASON_SHADOW : EG_REASON_PASS_UNGOVERNED);
+		else
+			begin_http(c);
+		return;
+	}
+	eg_stream_want(c->stream, true, false);
+	if (eg_timer_set(w->loop, &c->timer, w->engine.limits.handshake_ms))
+		deny(c, EG_REASON_OVERLOADED, NULL);
+}
+
+void connection_open(struct eg_worker *w, int fd)
+{
+	struct connection *c = calloc(1, sizeof(*c));
+
+	if (!c || !(c->stream = eg_stream_accept(w->loop, fd, &handler, c))) {
+		close(fd);
+		free(c);
+		return;
+	}
+	c->worker = w;
+	c->began_ms = eg_loop_now_ms(w->loop);
+	c->bury.run = bury;
+	eg_list_init(&c->mint.link);
+	eg_timer_init(&c->timer, on_timer);
+	eg_list_append(&w->connections, &c->link);
+	w->connection_count++;
+	eg_telemetry_gauge(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS, 1);
+	count(c, EG_COUNT_CONNECTIONS, 1);
+	if (eg_stream_peer(c->stream, &c->peer.source) ||
+	    eg_stream_local(c->stream, &c->peer.destination)) {
+		close_connection(c, true, EG_REASON_CLIENT_CLOSED); /* gone already */
+		return;
+	}
+	begin(c);
+}
+
+void connections_drain(struct eg_worker *w)
+{
+	struct eg_list *it, *next;
+
+	eg_list_for_each_safe(it, next, &w->connections) {
+		struct connection *c = eg_container_of(it, struct connection, link);
+
+		if (c->state == CONNECTION_HTTP && h1_server_idle(c->http))
+			close_connection(c, false, EG_REASON_DRAINING);
+	}
+}
+
+void connections_end(struct eg_worker *w, enum eg_reason reason)
+{
+	while (!eg_list_empty(&w->connections)) {
+		struct connection *c =
+			eg_container_of(w->connections.next, struct connection, link);
+
+		if (c->state == CONNECTION_RELAY)
+			record(c, reason, NULL);
+		close_connection(c, true, reason);
+	}
+}

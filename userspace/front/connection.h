@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection of a pod, from accept to its end, and the worker that owns it. The first bytes
+ * decide what it becomes: HTTP, TLS that is terminated, or bytes relayed to where the pod wanted
+ * to go. docs/internals/front.md.
+ */
+#ifndef EGRET_FRONT_CONNECTION_H
+#define EGRET_FRONT_CONNECTION_H
+
+#include <stdatomic.h>
+
+#include "front/h1_server.h"
+#include "front/relay.h"
+#include "front/worker.h"
+#include "net/mint.h"
+#include "net/resolver.h"
+#include "proto/client_hello.h"
+
+enum connection_state {
+	CONNECTION_PEEK,      /* the first bytes are awaited, or half a ClientHello is there */
+	CONNECTION_MINT,      /* waits for a leaf */
+	CONNECTION_HANDSHAKE, /* TLS with the pod */
+	CONNECTION_HTTP,
+	CONNECTION_DIAL, /* to the original destination */
+	CONNECTION_RELAY,
+	CONNECTION_CLOSED,
+};
+
+struct connection {
+	struct eg_worker *worker;
+	struct eg_list link;
+	enum connection_state state;
+	struct eg_stream *stream; /* NULL once detached or closed */
+	struct eg_stream *onward; /* being dialled for the relay */
+	struct eg_timer timer;
+	struct eg_defer bury;
+	struct eg_peer peer;
+	char *pod_uid;	   /* owned; peer.pod_uid */
+	char *server_name; /* owned; peer.server_name */
+	struct eg_mint_wait mint;
+	struct eg_leaf *leaf;
+	struct h1_server *http; /* NULL until HTTP */
+	struct relay *relay;	/* NULL until relayed */
+	enum eg_reason pass_reason; /* of the record, when relayed */
+	bool shadow;
+	uint64_t began_ms;
+};
+
+struct eg_worker {
+	int index;
+	struct eg_loop *loop;
+	struct eg_resolver *resolver;
+	struct eg_upstream *upstream;
+	struct eg_mint *mint;
+	struct eg_tls_server *tls;
+	struct eg_telemetry *telemetry;
+	struct eg_engine engine;
+	struct eg_dial_rules rules;
+	struct eg_cidr *forbidden; /* owned */
+	struct eg_address gateway[2];
+	size_t gateway_count;
+	struct eg_watch listener;
+	int listener_fd;
+	bool listening;
+	struct eg_timer accept_again; /* out of descriptors */
+	struct eg_list connections;
+	size_t connection_count;
+	bool stopped;
+	struct eg_timer drain_timer;
+	/* written by other threads */
+	_Atomic(struct eg_snapshot *) published;
+	atomic_ullong drain_ms; /* 0: not asked for; else the limit + 1 */
+	_Atomic(unsigned char *) new_ticket_key;
+	atomic_ullong turns;
+};
+
+/* Takes the descriptor of an accepted connection. */
+void connection_open(struct eg_worker *w, int fd);
+/* The worker drains: idle ones end at once, the rest as they finish. */
+void connections_drain(struct eg_worker *w);
+/* All of them, now, with a reset. */
+void connections_end(struct eg_worker *w, enum eg_reason reason);
+
+#endif

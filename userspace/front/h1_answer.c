@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "front/h1_answer.h"
+
+/* RFC 9110 section 15; a status that is not here has an empty phrase, which is allowed. */
+static const char *phrase(unsigned int status)
+{
+	static const struct {
+		unsigned int status;
+		const char *text;
+	} table[] = {
+		{200, "OK"},
+		{201, "Created"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{206, "Partial Content"},
+		{301, "Moved Permanently"},
+		{302, "Found"},
+		{303, "See Other"},
+		{304, "Not Modified"},
+		{307, "Temporary Redirect"},
+		{308, "Permanent Redirect"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{402, "Payment Required"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{413, "Content Too Large"},
+		{414, "URI Too Long"},
+		{415, "Unsupported Media Type"},
+		{417, "Expectation Failed"},
+		{421, "Misdirected Request"},
+		{422, "Unprocessable Content"},
+		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+		{505, "HTTP Version Not Supported"},
+		{508, "Loop Detected"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(table); i++)
+		if (table[i].status == status)
+			return table[i].text;
+	return "";
+}
+
+static int write_fields(struct eg_buf *out, const struct eg_answer *a)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->header_count && !r; i++) {
+		r = eg_buf_append_str(out, a->headers[i].name);
+		if (!r)
+			r = eg_buf_append(out, ": ", 2);
+		if (!r)
+			r = eg_buf_append_str(out, a->headers[i].value);
+		if (!r)
+			r = eg_buf_append(out, "\r\n", 2);
+	}
+	return r;
+}
+
+int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chunked, bool close,
+			 bool http10)
+{
+	int r = eg_buf_printf(out, "HTTP/1.1 %u %s\r\n", a->status, phrase(a->status));
+
+	if (!r)
+		r = write_fields(out, a);
+	if (!r && chunked)
+		r = eg_buf_append_str(out, EG_STR("transfer-encoding: chunked\r\n"));
+	else if (!r && a->length_known)
+		r = eg_buf_printf(out, "content-length: %llu\r\n", (unsigned long long)a->length);
+	if (!r && close)
+		r = eg_buf_append_str(out, EG_STR("connection: close\r\n"));
+	else if (!r && http10)
+		r = eg_buf_append_str(out, EG_STR("connection: keep-alive\r\n"));
+	return r ? r : eg_buf_append(out, "\r\n", 2);
+}

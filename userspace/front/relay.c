@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "front/relay.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define COPY_BYTES   (16u * 1024u)
+#define SPLICE_FROM  (64u * 1024u) /* bytes of a direction before a pipe is made (DESIGN section 2) */
+#define PIPE_BYTES   (64u * 1024u)
+#define TURN_BYTES   (1024u * 1024u)
+
+static size_t pending(const struct relay_way *w)
+{
+	return w->buf.length + w->in_pipe;
+}
+
+static void make_pipe(struct relay_way *w)
+{
+	if (w->pipe[0] >= 0 || w->no_pipe || w->bytes < SPLICE_FROM || w->buf.length)
+		return;
+	if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK)) {
+		w->pipe[0] = w->pipe[1] = -1;
+		w->no_pipe = true; /* out of descriptors: copying works too */
+		return;
+	}
+	eg_buf_release(&w->buf);
+}
+
+/* ---- one step: bytes moved, 0 nothing to be done now, -1 broken ---- */
+
+static ssize_t fill(struct relay *r, int i)
+{
+	struct relay_way *w = &r->way[i];
+	ssize_t n;
+
+	if (w->eof || pending(w) >= PIPE_BYTES)
+		return 0;
+	make_pipe(w);
+	if (w->pipe[0] >= 0) {
+		n = splice(r->fd[i], NULL, w->pipe[1], NULL, PIPE_BYTES - w->in_pipe,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n > 0)
+			w->in_pipe += (size_t)n;
+	} else {
+		size_t room;
+		char *p = eg_buf_reserve(&w->buf, COPY_BYTES, &room);
+
+		if (!p)
+			return errno == ENOBUFS ? 0 : -1;
+		n = recv(r->fd[i], p, room, MSG_DONTWAIT);
+		if (n > 0)
+			eg_buf_commit(&w->buf, (size_t)n);
+	}
+	if (n > 0)
+		w->bytes += (uint64_t)n;
+	else if (n == 0)
+		w->eof = true;
+	else if (errno != EAGAIN && errno != EINTR)
+		return -1;
+	return n > 0 ? n : 0;
+}
+
+static ssize_t drain(struct relay *r, int i)
+{
+	struct relay_way *w = &r->way[i];
+	int to = r->fd[1 - i];
+	ssize_t n = 0;
+
+	if (w->buf.length) {
+		n = send(to, eg_buf_data(&w->buf), w->buf.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0)
+			eg_buf_consume(&w->buf, (size_t)n);
+	} else if (w->in_pipe) {
+		n = splice(w->pipe[0], NULL, to, NULL, w->in_pipe,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n > 0)
+			w->in_pipe -= (size_t)n;
+	} else if (w->eof && !w->shut) {
+		w->shut = true;
+		(void)shutdown(to, SHUT_WR); /* ENOTCONN: its read side tells */
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return -1;
+	return n > 0 ? n : 0;
+}
+
+static bool move(struct relay *r, int i)
+{
+	size_t moved = 0;
+	ssize_t in, out;
+
+	do {
+		in = fill(r, i);
+		if (in < 0)
+			return false;
+		out = drain(r, i);
+		if (out < 0)
+			return false;
+		moved += (size_t)out;
+	} while ((in || out) && moved < TURN_BYTES);
+	if (r->way[i].eof && !pending(&r->way[i]))
+		(void)drain(r, i);
+	return true;
+}
+
+/* ---- events ---- */
+
+static void end(struct relay *r, bool failed)
+{
+	if (r->ended)
+		return;
+	r->ended = true;
+	r->over(r->ctx, failed);
+}
+
+static bool interest(struct relay *r)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct relay_way *out = &r->way[i], *in = &r->way[1 - i];
+		uint32_t events = 0;
+
+		if (!out->eof && pending(out) < PIPE_BYTES)
+			events |= EPOLLIN;
+		if (pending(in))
+			events |= EPOLLOUT;
+		if (eg_watch_set(r->loop, &r->watch[i], events))
+			return false;
+	}
+	return true;
+}
+
+static void turn(struct relay *r, bool error)
+{
+	r->activity_ms = eg_loop_now_ms(r->loop);
+	if (!move(r, 0) || !move(r, 1) || !interest(r))
+		end(r, true);
+	else if (r->way[0].shut && r->way[1].shut)
+		end(r, false);
+	else if (error && r->way[0].eof && r->way[1].eof)
+		end(r, true); /* what is pending has no taker */
+}
+
+static void ready(struct relay *r, int i, uint32_t events)
+{
+	int error = 0;
+	socklen_t n = sizeof(error);
+
+	if (r->ended)
+		return;
+	/* A reset after all was read shows nowhere else. */
+	if ((events & EPOLLERR) &&
+	    (!getsockopt(r->fd[i], SOL_SOCKET, SO_ERROR, &error, &n) && error)) {
+		end(r, true);
+		return;
+	}
+	turn(r, events & EPOLLHUP);
+}
+
+static void ready0(struct eg_watch *w, uint32_t events)
+{
+	ready(eg_container_of(w, struct relay, watch[0]), 0, events);
+}
+
+static void ready1(struct eg_watch *w, uint32_t events)
+{
+	ready(eg_container_of(w, struct relay, watch[1]), 1, events);
+}
+
+static uint64_t idle_limit(const struct relay *r)
+{
+	return r->way[0].eof || r->way[1].eof ? EG_RELAY_HALF_IDLE_MS : EG_RELAY_IDLE_MS;
+}
+
+static void on_timer(struct eg_timer *t)
+{
+	struct relay *r = eg_container_of(t, struct relay, timer);
+	uint64_t idle = eg_loop_now_ms(r->loop) - r->activity_ms;
+
+	if (idle >= idle_limit(r) ||
+	    eg_timer_set(r->loop, &r->timer,
+			 EG_MIN(idle_limit(r) - idle, (uint64_t)EG_RELAY_HALF_IDLE_MS)))
+		end(r, true);
+}
+
+int relay_begin(struct relay *r, struct eg_loop *loop, int pod_fd, int destination_fd,
+		struct eg_buf *first, void (*over)(void *ctx, bool failed), void *ctx)
+{
+	int on = 1, e;
+
+	*r = (struct relay){.loop = loop, .fd = {pod_fd, destination_fd}, .over = over, .ctx = ctx};
+	for (int i = 0; i < 2; i++) {
+		r->way[i].pipe[0] = r->way[i].pipe[1] = -1;
+		r->watch[i].fd = -1;
+		eg_buf_init(&r->way[i].buf, EG_MAX((size_t)PIPE_BYTES, first->length));
+		/* An hour of silence is allowed, a peer that is gone is not. */
+		(void)setsockopt(r->fd[i], SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	}
+	r->watch[0].ready = ready0;
+	r->watch[1].ready = ready1;
+	r->way[0].bytes = first->length;
+	e = eg_buf_append_str(&r->way[0].buf, eg_buf_str(first));
+	eg_buf_fini(first);
+	eg_timer_init(&r->timer, on_timer);
+	r->activity_ms = eg_loop_now_ms(loop);
+	if (!e)
+		e = eg_timer_set(loop, &r->timer, EG_RELAY_HALF_IDLE_MS);
+	for (int i = 0; i < 2 && !e; i++)
+		e = eg_watch_add(loop, &r->watch[i], r->fd[i], EPOLLIN | EPOLLOUT);
+	if (e)
+		relay_fini(r, true);
+	return e;
+}
+
+static void close_reset(int *fd)
+{
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	(void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	eg_fd_close(fd);
+}
+
+void relay_fini(struct relay *r, bool reset)
+{
+	if (!r->loop)
+		return;
+	r->ended = true;
+	eg_timer_cancel(r->loop, &r->timer);
+	for (int i = 0; i < 2; i++) {
+		eg_watch_remove(r->loop, &r->watch[i]);
+		if (reset && r->fd[i] >= 0)
+			close_reset(&r->fd[i]);
+		else
+			eg_fd_close(&r->fd[i]);
+		eg_fd_close(&r->way[i].pipe[0]);
+		eg_fd_close(&r->way[i].pipe[1]);
+		eg_buf_fini(&r->way[i].buf);
+	}
+	r->loop = NULL;
+}

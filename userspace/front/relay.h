@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two connected sockets, bytes both ways, untouched. The first bytes of each direction are copied;
+ * one that goes on (a download) moves through a pipe with splice(2), where that pays. Each side's
+ * end is passed on by itself; an error on one side resets both.
+ */
+#ifndef EGRET_FRONT_RELAY_H
+#define EGRET_FRONT_RELAY_H
+
+#include "base/buf.h"
+#include "loop/loop.h"
+
+#define EG_RELAY_IDLE_MS      3600000u /* nothing moved in either direction */
+#define EG_RELAY_HALF_IDLE_MS 300000u  /* the same, one side having ended */
+
+struct relay_way {
+	struct eg_buf buf; /* copied, not yet sent */
+	int pipe[2];	   /* -1 until it pays */
+	size_t in_pipe;
+	bool eof, shut, no_pipe;
+	uint64_t bytes; /* received */
+};
+
+struct relay {
+	struct eg_loop *loop;
+	int fd[2];	       /* 0: the pod, 1: the destination; owned */
+	struct eg_watch watch[2];
+	struct relay_way way[2]; /* from fd[i] to the other */
+	struct eg_timer timer;
+	uint64_t activity_ms;
+	bool ended;
+	/* Once: it ended, in order or not. relay_fini() may be called in it. */
+	void (*over)(void *ctx, bool failed);
+	void *ctx;
+};
+
+/* Takes both descriptors in any case. `first` (pod to destination) is taken over and emptied. 0 or
+ * -errno. `over` comes from the loop only. */
+int relay_begin(struct relay *r, struct eg_loop *loop, int pod_fd, int destination_fd,
+		struct eg_buf *first, void (*over)(void *ctx, bool failed), void *ctx) EG_MUST;
+/* `reset`: both sides see one. Harmless twice, or on zeroed memory that never began. */
+void relay_fini(struct relay *r, bool reset);
+
+#endif

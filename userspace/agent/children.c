@@ -203,13 +203,10 @@ static void gateway_ready(struct eg_watch *w, uint32_t events)
 		eg_watch_remove(c->supervisor->loop, w); /* the spawner tells the rest */
 }
 
-/* The signer's control socket has nothing for us; its end is told by the spawner. */
 static void signer_ready(struct eg_watch *w, uint32_t events)
 {
-	struct eg_child *c = eg_container_of(w, struct eg_child, watch);
-
 	(void)events;
-	eg_watch_remove(c->supervisor->loop, w);
+	eg_signer_replies(eg_container_of(w, struct eg_child, watch)->supervisor);
 }
 
 /* ---- what the spawner says ---- */
@@ -236,6 +233,8 @@ static void exited(struct eg_child *c, int status)
 		eg_error("%s (pid %d) ended with status %d", role_name(c->role), c->pid,
 			 WEXITSTATUS(status));
 	lost(c);
+	if (c->supervisor->stopping && c->role == EG_ROLE_GATEWAY)
+		eg_loop_stop(c->supervisor->loop); /* it has drained */
 }
 
 static void spawner_says(struct eg_watch *w, uint32_t events)

@@ -306,6 +306,7 @@ void eg_reload_all(struct eg_supervisor *s)
 {
 	eg_reload_policy(s);
 	eg_reload_credentials(s);
+	eg_signer_ca_changed(s);
 	read_pods(s, false);
 }
 

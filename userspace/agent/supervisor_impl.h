@@ -74,7 +74,9 @@ struct eg_supervisor {
 	const int *listeners;
 	size_t listener_count;
 	int metrics_fd, access_fd;
-	int *signer_ends; /* by worker: what the signer answers on; outlive a signer */
+	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
+	uint32_t signer_sequence;
+	struct eg_file_mark ca_marks[2];
 
 	/* heartbeat.c */
 	struct eg_timer tick, sweep, poll;
@@ -108,6 +110,7 @@ struct eg_supervisor {
 	struct eg_generation offered, applied;
 
 	uint64_t dns_events, dns_lost, addresses_refused;
+	struct eg_pins *pins; /* counters, opened when first asked for */
 	struct eg_admin *admin;
 	bool stopping;
 	struct eg_timer stop_timer;
@@ -127,6 +130,10 @@ void eg_children_close(struct eg_supervisor *s);
 /* gateway_start.c: all that comes before START, and the signer's sockets. */
 int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+void eg_signer_clients(struct eg_supervisor *s);
+int eg_signer_ca(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+void eg_signer_ca_changed(struct eg_supervisor *s);
+void eg_signer_replies(struct eg_supervisor *s);
 /* Names the signer may sign from now on: those of the offered and the applied generation. */
 void eg_signer_names(struct eg_supervisor *s);
 
@@ -173,6 +180,7 @@ int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_erro
 void eg_admin_close(struct eg_admin *a);
 
 /* supervisor.c */
+void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_options *out);
 void eg_supervisor_stop(struct eg_supervisor *s);
 
 #endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread of the gateway. Private to gateway*.c. Nothing here is touched by a worker. */
+#ifndef EGRET_AGENT_GATEWAY_IMPL_H
+#define EGRET_AGENT_GATEWAY_IMPL_H
+
+#include <pthread.h>
+
+#include "agent/bundle.h"
+#include "agent/wire.h"
+#include "front/worker.h"
+#include "loop/loop.h"
+#include "net/resolver.h"
+
+#define EG_STAGED_MAX 4096u /* credentials, and providers, of one snapshot */
+
+struct eg_names;
+struct eg_page;
+
+/* A snapshot on its way: complete at COMMIT, thrown away whole if anything is wrong with it. */
+struct eg_staged {
+	char *policy, *pods; /* heap */
+	size_t policy_bytes, pods_bytes;
+	int *credentials; /* descriptors by index, -1: none came */
+	size_t credential_count;
+	struct eg_trust **trust; /* by index of the provider */
+	size_t trust_count;
+	char failure[EG_WIRE_TEXT]; /* "": none so far */
+};
+
+struct eg_gateway_worker {
+	struct eg_gateway *gateway;
+	struct eg_worker *worker;
+	struct eg_telemetry *telemetry;
+	pthread_t thread;
+	int listener, signer; /* until the worker has them */
+	uint64_t turns;	      /* at the last ping */
+	int result;
+	bool running, ended; /* ended: written by the thread, under lock */
+};
+
+struct eg_gateway {
+	struct eg_loop *loop;
+	struct eg_watch control;
+	struct eg_wire_config config;
+	bool configured, draining;
+	int access_log, metrics;
+	char *chain;
+	size_t chain_bytes;
+	struct eg_trust *default_trust, *nobody; /* nobody: trusts no provider */
+	struct eg_gateway_worker workers[EG_MAX_WORKERS];
+	struct eg_cidr forbidden[EG_WIRE_CIDRS];
+	pthread_mutex_t lock;
+	struct eg_staged staged;
+	struct eg_snapshot *snapshot; /* in force; NULL: none yet */
+	uint32_t ping;		      /* being answered; 0: none */
+	struct eg_timer ping_timer, ticket_timer;
+	struct eg_names *names;
+	struct eg_page *page;
+};
+
+/* To the supervisor. A failure ends the process: without it there is no gateway. */
+void eg_gateway_say(const struct eg_message *m);
+
+/* gateway_stage.c */
+void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[EG_WIRE_FDS]);
+void eg_stage_commit(struct eg_gateway *g, uint32_t generation);
+void eg_stage_fini(struct eg_staged *s);
+
+/* gateway_names.c: the watched names of the snapshot in force, resolved again and again. */
+struct eg_names *eg_names_create(struct eg_loop *l, const char *resolvers, struct eg_error *e) EG_MUST;
+void eg_names_follow(struct eg_names *n, struct eg_policy_set *set);
+/* A DNS answer on its way to a pod that the kernel could not read. */
+void eg_names_answer(struct eg_names *n, struct eg_policy_set *set, uint32_t ifindex,
+		     const unsigned char *message, size_t length);
+
+/* gateway_page.c: /metrics, /healthz, /readyz on loopback. */
+struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_error *e) EG_MUST;
+void eg_page_stats(struct eg_page *p, const struct eg_wire_stats *s);
+
+/* metrics.c: what the supervisor knows, in Prometheus text. Pure. */
+int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s) EG_MUST;
+
+#endif

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/channel.h"
+#include "agent/gateway.h"
+#include "agent/gateway_impl.h"
+#include "agent/privileges.h"
+#include "agent/seccomp.h"
+#include "agent/spawner.h"
+#include "base/log.h"
+#include "base/secret.h"
+
+#define PING_LOOK_MS	10u
+#define TICKET_MS	(3600u * 1000u)
+#define PEM_BYTES	((size_t)16 << 20)
+#define GATEWAY_NAME	"egret"
+#define POD_BYTES	((size_t)64 << 20)
+
+void eg_gateway_say(const struct eg_message *m)
+{
+	int r = eg_channel_send(EG_CONTROL_FD, m, NULL, 0);
+
+	if (r && r != -EAGAIN) {
+		eg_error("the supervisor is gone: %s", strerror(-r));
+		_exit(1);
+	}
+	/* EAGAIN: it is busy; an answer that is lost is asked for again, or we are replaced. */
+}
+
+static void give_up(const char *why)
+{
+	struct eg_message m = {.type = EG_WIRE_FAILED};
+
+	eg_str_copy(m.u.text, sizeof(m.u.text), eg_str_from(why));
+	eg_gateway_say(&m);
+	_exit(1);
+}
+
+/* ---- workers ---- */
+
+static void *run_worker(void *argument)
+{
+	struct eg_gateway_worker *w = argument;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "worker-%u", (unsigned int)(w - w->gateway->workers) & 31);
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	r = eg_worker_run(w->worker);
+	pthread_mutex_lock(&w->gateway->lock);
+	w->result = r;
+	w->ended = true;
+	pthread_mutex_unlock(&w->gateway->lock);
+	eg_loop_wake(w->gateway->loop);
+	return NULL;
+}
+
+/* A worker ended: expected when draining, else the process is of no use. */
+static void look_at_workers(void *context)
+{
+	struct eg_gateway *g = context;
+	uint32_t ended = 0;
+	int result = 0;
+
+	pthread_mutex_lock(&g->lock);
+	for (uint32_t i = 0; i < g->config.worker_count; i++)
+		if (g->workers[i].ended) {
+			ended++;
+			result = g->workers[i].result ? g->workers[i].result : result;
+		}
+	pthread_mutex_unlock(&g->lock);
+	if (ended && !g->draining) {
+		eg_error("a worker ended: %s", result ? strerror(-result) : "unasked");
+		_exit(1);
+	}
+	if (ended == g->config.worker_count && ended)
+		eg_loop_stop(g->loop);
+}
+
+static void new_ticket_keys(struct eg_timer *t)
+{
+	struct eg_gateway *g = eg_container_of(t, struct eg_gateway, ticket_timer);
+	unsigned char key[80];
+
+	if (RAND_bytes(key, sizeof(key)) == 1)
+		for (uint32_t i = 0; i < g->config.worker_count; i++)
+			eg_worker_ticket_key(g->workers[i].worker, key);
+	eg_wipe(key, sizeof(key));
+	if (eg_timer_set(g->loop, t, TICKET_MS))
+		eg_error("out of memory: ticket keys are not renewed");
+}
+
+static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned char key[80])
+{
+	struct eg_gateway_worker *w = &g->workers[index];
+	struct eg_error e = {""};
+	struct eg_worker_options o = {
+		.index = (int)index,
+		.listener_fd = eg_fd_take(&w->listener),
+		.signer_fd = eg_fd_take(&w->signer),
+		.chain_pem = {g->chain, g->chain_bytes},
+		.default_trust = g->default_trust,
+		.resolvers = g->config.resolvers,
+		.tag = g->config.tag,
+		.gateway4 = g->config.flags & EG_CONFIG_GATEWAY4 ? &g->config.gateway4 : NULL,
+		.gateway6 = g->config.flags & EG_CONFIG_GATEWAY6 ? &g->config.gateway6 : NULL,
+		.forbidden = g->forbidden,
+		.forbidden_count = g->config.cidr_count,
+		.limits = eg_default_limits,
+	};
+
+	w->gateway = g;
+	w->telemetry = eg_telemetry_create(GATEWAY_NAME, g->access_log);
+	if (!w->telemetry)
+		give_up("out of memory");
+	o.telemetry = w->telemetry;
+	o.limits.pod_bytes = POD_BYTES / g->config.worker_count;
+	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
+	w->worker = eg_worker_create(&o, &e);
+	eg_wipe(o.ticket_key, sizeof(o.ticket_key));
+	if (!w->worker)
+		give_up(e.text);
+}
+
+static void start(struct eg_gateway *g)
+{
+	struct eg_message ready = {.type = EG_WIRE_READY};
+	unsigned char key[80];
+	struct eg_error e = {""};
+
+	if (!g->configured || !g->chain || !g->default_trust || g->names)
+		give_up("START came before all that it needs");
+	if (RAND_bytes(key, sizeof(key)) != 1)
+		give_up("no random numbers");
+	for (uint32_t i = 0; i < g->config.worker_count; i++) {
+		if (g->workers[i].listener < 0 || g->workers[i].signer < 0)
+			give_up("a worker has no listener or no signer");
+		create_worker(g, i, key);
+	}
+	eg_wipe(key, sizeof(key));
+	g->names = eg_names_create(g->loop, g->config.resolvers, &e);
+	if (!g->names)
+		give_up(e.text);
+	if (g->metrics >= 0) {
+		g->page = eg_page_create(g, eg_fd_take(&g->metrics), &e);
+		if (!g->page)
+			give_up(e.text);
+	}
+	/* From here on nothing is opened, and no byte of a pod has been read yet. */
+	if (eg_seccomp_confine(EG_ROLE_GATEWAY, &e))
+		give_up(e.text);
+	for (uint32_t i = 0; i < g->config.worker_count; i++) {
+		if (pthread_create(&g->workers[i].thread, NULL, run_worker, &g->workers[i]))
+			give_up("a thread can't be made");
+		g->workers[i].running = true;
+	}
+	if (eg_seccomp_no_threads(&e))
+		give_up(e.text);
+	if (eg_timer_set(g->loop, &g->ticket_timer, TICKET_MS))
+		give_up("out of memory");
+	eg_gateway_say(&ready);
+}
+
+/* ---- heartbeat: a pong is a turn of every worker's loop since the ping ---- */
+
+static bool all_turned(struct eg_gateway *g)
+{
+	for (uint32_t i = 0; i < g->config.worker_count; i++)
+		if (eg_worker_turns(g->workers[i].worker) == g->workers[i].turns)
+			return false;
+	return true;
+}
+
+static void look_at_turns(struct eg_timer *t)
+{
+	struct eg_gateway *g = eg_container_of(t, struct eg_gateway, ping_timer);
+	struct eg_message m = {.type = EG_WIRE_PONG, .number = g->ping};
+
+	if (!g->ping)
+		return;
+	if (!all_turned(g)) {
+		if (eg_timer_set(g->loop, t, PING_LOOK_MS))
+			eg_error("out of memory: the heartbeat is not answered");
+		return;
+	}
+	g->ping = 0;
+	eg_gateway_say(&m);
+}
+
+static void ping(struct eg_gateway *g, uint32_t serial)
+{
+	g->ping = serial;
+	for (uint32_t i = 0; i < g->config.worker_count; i++) {
+		g->workers[i].turns = eg_worker_turns(g->workers[i].worker);
+		eg_worker_poke(g->workers[i].worker);
+	}
+	if (eg_timer_set(g->loop, &g->ping_timer, 1))
+		eg_error("out of memory: the heartbeat is not answered");
+}
+
+/* ---- what the supervisor says ---- */
+
+static void configure(struct eg_gateway *g, const struct eg_message *m, int fds[EG_WIRE_FDS])
+{
+	unsigned int next = 0;
+
+	g->config = m->u.config;
+	g->config.resolvers[sizeof(g->config.resolvers) - 1] = '\0';
+	g->config.tag[sizeof(g->config.tag) - 1] = '\0';
+	if (!g->config.worker_count || g->config.worker_count > EG_MAX_WORKERS ||
+	    g->config.cidr_count > EG_WIRE_CIDRS)
+		give_up("the configuration is not one");
+	if (g->config.flags & EG_CONFIG_ACCESS_LOG)
+		g->access_log = eg_fd_take(&fds[next++]);
+	if (g->config.flags & EG_CONFIG_METRICS)
+		g->metrics = eg_fd_take(&fds[next++]);
+	for (uint32_t i = 0; i < g->config.cidr_count; i++)
+		g->forbidden[i] = (struct eg_cidr){.address = g->config.forbidden[i].address,
+						   .prefix_bits = g->config.forbidden[i].prefix_bits};
+	g->configured = true;
+}
+
+static void take_pem(struct eg_gateway *g, const struct eg_message *m, int fd)
+{
+	struct eg_error e = {""};
+	char *pem = NULL;
+
+	if (m->value <= 0 || m->value > (int64_t)PEM_BYTES ||
+	    eg_memory_read(fd, (size_t)m->value, &pem))
+		give_up("a certificate file did not arrive whole");
+	if (m->type == EG_WIRE_CHAIN) {
+		g->chain = pem;
+		g->chain_bytes = (size_t)m->value;
+		/* Our own intermediate vouches for no provider. */
+		g->nobody = eg_trust_create((struct eg_str){pem, g->chain_bytes}, &e);
+		if (!g->nobody)
+			give_up(e.text);
+		return;
+	}
+	g->default_trust = eg_trust_create((struct eg_str){pem, (size_t)m->value}, &e);
+	if (!g->default_trust)
+		give_up(e.text);
+	free(pem);
+}
+
+static void drain(struct eg_gateway *g, int64_t milliseconds)
+{
+	g->draining = true;
+	if (!g->names)
+		_exit(0);
+	for (uint32_t i = 0; i < g->config.worker_count; i++)
+		eg_worker_drain(g->workers[i].worker, milliseconds > 0 ? (uint64_t)milliseconds : 0);
+}
+
+static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_FDS])
+{
+	switch ((enum eg_wire_type)m->type) {
+	case EG_WIRE_CONFIG:
+		configure(g, m, fds);
+		break;
+	case EG_WIRE_WORKER:
+		if (m->number >= EG_MAX_WORKERS)
+			give_up("a worker that there is not");
+		g->workers[m->number].listener = eg_fd_take(&fds[0]);
+		g->workers[m->number].signer = eg_fd_take(&fds[1]);
+		break;
+	case EG_WIRE_CHAIN:
+	case EG_WIRE_DEFAULT_TRUST:
+		take_pem(g, m, fds[0]);
+		break;
+	case EG_WIRE_START:
+		start(g);
+		break;
+	case EG_WIRE_POLICY:
+	case EG_WIRE_PODS:
+	case EG_WIRE_CREDENTIAL:
+	case EG_WIRE_PROVIDER_TRUST:
+		eg_stage_message(g, m, fds);
+		break;
+	case EG_WIRE_COMMIT:
+		eg_stage_commit(g, m->number);
+		break;
+	case EG_WIRE_PING:
+		ping(g, m->number);
+		break;
+	case EG_WIRE_DNS:
+		if (g->snapshot && m->u.dns.length <= sizeof(m->u.dns.message))
+			eg_names_answer(g->names, eg_snapshot_policies(g->snapshot), m->number,
+					m->u.dns.message, m->u.dns.length);
+		break;
+	case EG_WIRE_STATS:
+		if (g->page)
+			eg_page_stats(g->page, &m->u.stats);
+		break;
+	case EG_WIRE_DRAIN:
+		drain(g, m->value);
+		break;
+	case EG_WIRE_ACCESS_LOG:
+		/* Onto the same number, which the workers know. */
+		if (g->access_log >= 0 && dup3(fds[0], g->access_log, O_CLOEXEC) < 0)
+			eg_error("access log: %s", strerror(errno));
+		break;
+	case EG_WIRE_SPAWN:
+	case EG_WIRE_SIGNAL:
+	case EG_WIRE_SPAWNED:
+	case EG_WIRE_EXITED:
+	case EG_WIRE_READY:
+	case EG_WIRE_ACK:
+	case EG_WIRE_NACK:
+	case EG_WIRE_PONG:
+	case EG_WIRE_RESOLVED:
+	case EG_WIRE_LEARNED:
+	case EG_WIRE_WANT_STATS:
+	case EG_WIRE_FAILED:
+	case EG_WIRE_TYPES:
+		give_up("the supervisor sent what only others send");
+	}
+}
+
+static void control_ready(struct eg_watch *w, uint32_t events)
+{
+	static struct eg_message m; /* large; one thread */
+	struct eg_gateway *g = eg_container_of(w, struct eg_gateway, control);
+	int fds[EG_WIRE_FDS];
+	int r;
+
+	(void)events;
+	while ((r = eg_channel_receive(EG_CONTROL_FD, &m, fds)) == 1) {
+		follow(g, &m, fds);
+		eg_channel_close_fds(fds);
+	}
+	if (r != -EAGAIN) {
+		/* Without the supervisor nobody feeds the heartbeat: the kernel has taken over. */
+		eg_error("the supervisor is gone");
+		_exit(1);
+	}
+}
+
+/* What opens files, before files can no longer be opened. */
+static void preload(void)
+{
+	struct tm tm;
+	time_t now = time(NULL);
+	unsigned char byte;
+
+	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS |
+			 OPENSSL_INIT_LOAD_CONFIG, NULL);
+	(void)RAND_bytes(&byte, 1);
+	tzset();
+	localtime_r(&now, &tm);
+}
+
+int eg_gateway_main(int argc, char **argv)
+{
+	static struct eg_gateway g;
+	struct eg_error e = {""};
+
+	eg_log_init("gateway", argc > 2 ? (enum eg_log_level)atoi(argv[2]) : EG_LOG_INFO);
+	prctl(PR_SET_NAME, "egret-gateway", 0, 0, 0);
+	if (eg_harden(&e) || eg_capabilities_keep(NULL, 0, &e)) {
+		eg_error("gateway: %s", e.text);
+		return 1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* the supervisor decides when it is over */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	preload();
+	g.access_log = g.metrics = -1;
+	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
+		g.workers[i].listener = g.workers[i].signer = -1;
+	pthread_mutex_init(&g.lock, NULL);
+	eg_timer_init(&g.ping_timer, look_at_turns);
+	eg_timer_init(&g.ticket_timer, new_ticket_keys);
+	g.loop = eg_loop_create();
+	g.control.fd = -1;
+	g.control.ready = control_ready;
+	if (!g.loop || eg_watch_add(g.loop, &g.control, EG_CONTROL_FD, EPOLLIN)) {
+		eg_error("gateway: epoll: %s", strerror(errno));
+		return 1;
+	}
+	eg_loop_on_wake(g.loop, look_at_workers, &g);
+	if (eg_loop_run(g.loop))
+		return 1;
+	for (uint32_t i = 0; i < g.config.worker_count; i++) {
+		if (!g.workers[i].running)
+			continue;
+		pthread_join(g.workers[i].thread, NULL);
+		eg_telemetry_flush(g.workers[i].telemetry);
+	}
+	/* Not exit(): nothing is left that is worth the risk of running handlers under the filter. */
+	_exit(0);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A snapshot in pieces, made whole at COMMIT or not at all. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/channel.h"
+#include "agent/gateway_impl.h"
+#include "base/log.h"
+
+static void fail(struct eg_staged *s, const char *what, int code)
+{
+	if (!*s->failure)
+		snprintf(s->failure, sizeof(s->failure), "%s: %s", what, strerror(-code));
+}
+
+void eg_stage_fini(struct eg_staged *s)
+{
+	free(s->policy);
+	free(s->pods);
+	for (size_t i = 0; i < s->credential_count; i++)
+		eg_fd_close(&s->credentials[i]);
+	free(s->credentials);
+	for (size_t i = 0; i < s->trust_count; i++)
+		eg_trust_unref(s->trust[i]);
+	free(s->trust);
+	*s = (struct eg_staged){.policy = NULL};
+}
+
+static void stage_memory(struct eg_staged *s, const char *what, const struct eg_message *m, int fd,
+			 char **to, size_t *n)
+{
+	char *bytes = NULL;
+	int r = m->value < 0 || m->value > (int64_t)EG_BUNDLE_BYTES
+			? -EFBIG
+			: eg_memory_read(fd, (size_t)m->value, &bytes);
+
+	if (r) {
+		fail(s, what, r);
+		return;
+	}
+	free(*to);
+	*to = bytes;
+	*n = (size_t)m->value;
+}
+
+static void stage_credential(struct eg_staged *s, uint32_t index, int fds[EG_WIRE_FDS])
+{
+	if (index >= EG_STAGED_MAX) {
+		fail(s, "credentials", -E2BIG);
+		return;
+	}
+	if (index >= s->credential_count) {
+		int *grown = realloc(s->credentials, (index + 1) * sizeof(*grown));
+
+		if (!grown) {
+			fail(s, "credentials", -ENOMEM);
+			return;
+		}
+		for (size_t i = s->credential_count; i <= index; i++)
+			grown[i] = -1;
+		s->credentials = grown;
+		s->credential_count = index + 1;
+	}
+	eg_fd_close(&s->credentials[index]);
+	s->credentials[index] = eg_fd_take(&fds[0]);
+}
+
+/* Bytes that are no roots make a provider that is never trusted, not one that the system's roots
+ * vouch for. */
+static void stage_trust(struct eg_gateway *g, const struct eg_message *m, int fd)
+{
+	struct eg_staged *s = &g->staged;
+	struct eg_error e = {""};
+	struct eg_trust *trust = NULL, **grown;
+	char *pem = NULL;
+	size_t n = 0;
+
+	if (m->number >= EG_STAGED_MAX) {
+		fail(s, "ca_file", -E2BIG);
+		return;
+	}
+	if (m->number >= s->trust_count) {
+		grown = realloc(s->trust, (m->number + 1) * sizeof(struct eg_trust *));
+		if (!grown) {
+			fail(s, "ca_file", -ENOMEM);
+			return;
+		}
+		for (size_t i = s->trust_count; i <= m->number; i++)
+			grown[i] = NULL;
+		s->trust = grown;
+		s->trust_count = m->number + 1;
+	}
+	stage_memory(s, "ca_file", m, fd, &pem, &n);
+	if (n)
+		trust = eg_trust_create((struct eg_str){pem, n}, &e);
+	if (!trust) {
+		eg_error("provider %u of the policy will not be trusted: ca_file: %s", m->number,
+			 n ? e.text : "not readable");
+		trust = eg_trust_ref(g->nobody);
+	}
+	free(pem);
+	eg_trust_unref(s->trust[m->number]);
+	s->trust[m->number] = trust;
+}
+
+void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[EG_WIRE_FDS])
+{
+	struct eg_staged *s = &g->staged;
+
+	if (m->type == EG_WIRE_POLICY)
+		stage_memory(s, "policy", m, fds[0], &s->policy, &s->policy_bytes);
+	else if (m->type == EG_WIRE_PODS)
+		stage_memory(s, "pods", m, fds[0], &s->pods, &s->pods_bytes);
+	else if (m->type == EG_WIRE_CREDENTIAL)
+		stage_credential(s, m->number, fds);
+	else if (m->type == EG_WIRE_PROVIDER_TRUST)
+		stage_trust(g, m, fds[0]);
+}
+
+/* ---- commit ---- */
+
+static int load_policy(struct eg_staged *s, struct eg_arena *a, struct eg_policy_set **set)
+{
+	struct eg_policy_errors errors = {.item = NULL};
+	struct eg_policy_file *files;
+	size_t count;
+	int r = eg_bundle_get_policy(a, (struct eg_str){s->policy, s->policy_bytes}, &files, &count);
+
+	if (r) {
+		fail(s, "policy", r);
+		return r;
+	}
+	r = eg_policy_load(files, count, set, &errors);
+	if (r)
+		/* The supervisor compiled the same bytes: this is a defect, and is said as one. */
+		snprintf(s->failure, sizeof(s->failure), "the gateway does not compile the policy: %.200s",
+			 errors.count ? errors.item[0].text : strerror(-r));
+	eg_policy_errors_fini(&errors);
+	return r;
+}
+
+static struct eg_pod_view *load_pods(struct eg_staged *s, struct eg_arena *a, size_t *count)
+{
+	struct eg_bundle_pod *pods;
+	struct eg_pod_view *views;
+	int r = eg_bundle_get_pods(a, (struct eg_str){s->pods, s->pods_bytes}, &pods, count);
+
+	if (r) {
+		fail(s, "pods", r);
+		return NULL;
+	}
+	views = eg_arena_zalloc(a, (*count + 1) * sizeof(*views));
+	if (!views) {
+		fail(s, "pods", -ENOMEM);
+		return NULL;
+	}
+	for (size_t i = 0; i < *count; i++) {
+		views[i].identity = pods[i].identity;
+		views[i].pod_id = pods[i].pod_id;
+		views[i].address_count = pods[i].address_count;
+		memcpy(views[i].address, pods[i].address, sizeof(pods[i].address));
+	}
+	return views;
+}
+
+/* By index of eg_providers(), as long as that is. */
+static struct eg_trust **load_trust(struct eg_staged *s, struct eg_arena *a,
+				    struct eg_policy_set *set)
+{
+	struct eg_trust **trust;
+	size_t count;
+
+	eg_providers(set, &count);
+	trust = eg_arena_zalloc(a, (count + 1) * sizeof(struct eg_trust *));
+	for (size_t i = 0; trust && i < EG_MIN(count, s->trust_count); i++)
+		trust[i] = s->trust[i];
+	return trust;
+}
+
+/* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request. */
+static int load_credentials(struct eg_staged *s, struct eg_arena *a, struct eg_policy_set *set,
+			    struct eg_credential_set **out)
+{
+	size_t count;
+	int *fds;
+
+	eg_credentials(set, &count);
+	fds = eg_arena_alloc(a, (count + 1) * sizeof(*fds));
+	if (!fds)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
+	return eg_credential_set_create(fds, count, out);
+}
+
+static struct eg_snapshot *build(struct eg_staged *s, uint32_t generation)
+{
+	struct eg_policy_set *set = NULL;
+	struct eg_credential_set *credentials = NULL;
+	struct eg_snapshot *snapshot = NULL;
+	struct eg_trust **trust = NULL;
+	struct eg_pod_view *pods;
+	struct eg_arena a;
+	size_t pod_count = 0;
+
+	eg_arena_init(&a, 0);
+	pods = load_pods(s, &a, &pod_count);
+	if (pods && !load_policy(s, &a, &set)) {
+		trust = load_trust(s, &a, set);
+		if (!trust || load_credentials(s, &a, set, &credentials))
+			fail(s, "snapshot", -ENOMEM);
+	}
+	if (credentials) {
+		snapshot = eg_snapshot_create(generation, set, credentials, trust, pods, pod_count);
+		if (!snapshot)
+			fail(s, "snapshot", -ENOMEM);
+	}
+	if (!snapshot) {
+		if (credentials)
+			eg_credential_set_unref(credentials);
+		if (set)
+			eg_policy_set_unref(set);
+	}
+	eg_arena_fini(&a);
+	return snapshot;
+}
+
+void eg_stage_commit(struct eg_gateway *g, uint32_t generation)
+{
+	struct eg_message answer = {.type = EG_WIRE_ACK, .number = generation};
+	struct eg_snapshot *made = NULL;
+
+	if (!*g->staged.failure && (!g->staged.policy || !g->staged.pods))
+		fail(&g->staged, "snapshot", -EPROTO);
+	if (!*g->staged.failure)
+		made = build(&g->staged, generation);
+	if (!made) {
+		answer.type = EG_WIRE_NACK;
+		memcpy(answer.u.text, g->staged.failure, sizeof(answer.u.text));
+		eg_stage_fini(&g->staged);
+		eg_gateway_say(&answer);
+		return;
+	}
+	eg_stage_fini(&g->staged);
+	for (uint32_t i = 0; i < g->config.worker_count; i++)
+		eg_worker_publish(g->workers[i].worker, made);
+	if (g->snapshot)
+		eg_snapshot_unref(g->snapshot);
+	g->snapshot = made;
+	/* First the answer: addresses are only taken for names that are in force. */
+	eg_gateway_say(&answer);
+	eg_names_follow(g->names, eg_snapshot_policies(made));
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a new gateway or signer is given before anything else. */
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/channel.h"
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "net/mint_wire.h"
+
+#define ROOTS_BYTES ((size_t)8 << 20)
+#define CA_BYTES    ((size_t)256 << 10)
+
+static unsigned int mapped_bits(const struct eg_cidr *c)
+{
+	return eg_address_is4(&c->address) ? c->prefix_bits + 96u : c->prefix_bits;
+}
+
+static void add_cidr(struct eg_wire_config *to, const struct eg_address *a, unsigned int bits)
+{
+	if (to->cidr_count == EG_WIRE_CIDRS)
+		return;
+	to->forbidden[to->cidr_count++] = (struct eg_wire_cidr){.address = *a, .prefix_bits = bits};
+}
+
+/* What the operator forbids, and the node itself. */
+static void fill_forbidden(struct eg_supervisor *s, struct eg_wire_config *to)
+{
+	struct ifaddrs *all = NULL;
+
+	for (size_t i = 0; i < s->o->forbid_count; i++)
+		add_cidr(to, &s->o->forbid[i].address, mapped_bits(&s->o->forbid[i]));
+	if (getifaddrs(&all) < 0) {
+		eg_warn("the node's own addresses can't be listed: %s", strerror(errno));
+		return;
+	}
+	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+		struct eg_address a;
+
+		if (!i->ifa_addr)
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET) {
+			a = eg_address_from4(
+				((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr);
+			add_cidr(to, &a, 128);
+		} else if (i->ifa_addr->sa_family == AF_INET6) {
+			memcpy(&a,
+			       &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
+			       sizeof(a));
+			add_cidr(to, &a, 128);
+		}
+	}
+	freeifaddrs(all);
+}
+
+static int send_config(struct eg_supervisor *s)
+{
+	struct eg_message m = {.type = EG_WIRE_CONFIG};
+	struct eg_wire_config *c = &m.u.config;
+	int fds[EG_WIRE_FDS];
+	unsigned int count = 0;
+	unsigned char random[16];
+
+	c->worker_count = (uint32_t)s->listener_count;
+	c->metrics_port = s->o->metrics_port;
+	if (s->access_fd >= 0) {
+		c->flags |= EG_CONFIG_ACCESS_LOG;
+		fds[count++] = s->access_fd;
+	}
+	if (s->metrics_fd >= 0) {
+		c->flags |= EG_CONFIG_METRICS;
+		fds[count++] = s->metrics_fd;
+	}
+	if (s->o->gateway4_set)
+		c->flags |= EG_CONFIG_GATEWAY4;
+	if (s->o->gateway6_set)
+		c->flags |= EG_CONFIG_GATEWAY6;
+	c->gateway4 = s->o->gateway4;
+	c->gateway6 = s->o->gateway6;
+	eg_str_copy(c->resolvers, sizeof(c->resolvers), eg_str_from(s->o->resolver));
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return -EIO;
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(c->tag + 2 * i, 3, "%02x", random[i]);
+	fill_forbidden(s, c);
+	return eg_channel_send(s->gateway.control, &m, fds, count);
+}
+
+static int send_pem(struct eg_supervisor *s, enum eg_wire_type type, const char *path, size_t most,
+		    struct eg_error *e)
+{
+	struct eg_message m = {.type = type};
+	EG_CLEANUP_FREE char *pem = NULL;
+	EG_CLEANUP_FD int memory = -1;
+	size_t n = 0;
+	int r = eg_file_read(AT_FDCWD, path, most, &pem, &n, e);
+
+	if (r)
+		return r;
+	r = eg_memory_seal("egret-pem", (struct eg_str){pem, n}, &memory);
+	m.value = (int64_t)n;
+	return r ? r : eg_channel_send(s->gateway.control, &m, &memory, 1);
+}
+
+static void ca_path(const struct eg_supervisor *s, const char *file, char *out, size_t size)
+{
+	snprintf(out, size, "%s/%s", s->o->ca_dir, file);
+}
+
+/* New sockets between each worker and the signer; our copies of the signer's ends outlive it. */
+static int make_signer_sockets(struct eg_supervisor *s, int *worker_ends)
+{
+	for (size_t i = 0; i < s->listener_count; i++) {
+		int ends[2];
+
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+			return -errno;
+		eg_fd_close(&s->signer_ends[i]);
+		s->signer_ends[i] = ends[0];
+		worker_ends[i] = ends[1];
+	}
+	return 0;
+}
+
+int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
+{
+	struct eg_message start = {.type = EG_WIRE_START};
+	int ends[EG_MAX_WORKERS];
+	char chain[4096];
+	int r;
+
+	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
+		ends[i] = -1;
+	ca_path(s, "intermediate.crt", chain, sizeof(chain));
+	r = send_config(s);
+	if (!r)
+		r = make_signer_sockets(s, ends);
+	for (size_t i = 0; !r && i < s->listener_count; i++) {
+		struct eg_message m = {.type = EG_WIRE_WORKER, .number = (uint32_t)i};
+		int fds[2] = {s->listeners[i], ends[i]};
+
+		r = eg_channel_send(s->gateway.control, &m, fds, 2);
+	}
+	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
+		eg_fd_close(&ends[i]);
+	if (!r)
+		r = send_pem(s, EG_WIRE_CHAIN, chain, CA_BYTES, e);
+	if (!r)
+		r = send_pem(s, EG_WIRE_DEFAULT_TRUST, s->o->upstream_ca, ROOTS_BYTES, e);
+	if (!r)
+		r = eg_channel_send(s->gateway.control, &start, NULL, 0);
+	if (!r && s->signer.control >= 0)
+		eg_signer_clients(s);
+	return r;
+}
+
+/* ---- the signer ---- */
+
+static void signer_said(struct eg_supervisor *s, int r, const char *what)
+{
+	if (!r)
+		return;
+	eg_warn("signer does not take %s: %s", what, strerror(-r));
+	eg_child_kill(&s->signer, "it does not read what it is sent");
+}
+
+void eg_signer_clients(struct eg_supervisor *s)
+{
+	for (size_t i = 0; i < s->listener_count; i++)
+		if (s->signer_ends[i] >= 0)
+			signer_said(s,
+				    eg_mint_control_client(s->signer.control, ++s->signer_sequence,
+							   s->signer_ends[i]),
+				    "a worker's socket");
+}
+
+/* The one place where the CA's key passes through the supervisor: from its file into sealed memory,
+ * and on; nothing of it stays. */
+static int seal_secret_file(const char *path, int *memfd, struct eg_error *e)
+{
+	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct eg_secret *secret = NULL;
+	int r;
+
+	if (fd < 0)
+		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
+	r = eg_secret_read_fd(fd, CA_BYTES, &secret);
+	if (!r)
+		r = eg_memory_seal("egret-ca", eg_secret_bytes(secret), memfd);
+	eg_secret_unref(secret);
+	return r ? eg_error_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+int eg_signer_ca(struct eg_supervisor *s, struct eg_error *e)
+{
+	EG_CLEANUP_FD int cert = -1;
+	EG_CLEANUP_FD int key = -1;
+	char path[4096];
+	int r;
+
+	ca_path(s, "intermediate.crt", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &s->ca_marks[0]);
+	r = seal_secret_file(path, &cert, e);
+	ca_path(s, "intermediate.key", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &s->ca_marks[1]);
+	if (!r)
+		r = seal_secret_file(path, &key, e);
+	if (r)
+		return r;
+	r = eg_mint_control_ca(s->signer.control, ++s->signer_sequence, cert, key);
+	return r ? eg_error_set(e, r, "signer: %s", strerror(-r)) : 0;
+}
+
+void eg_signer_ca_changed(struct eg_supervisor *s)
+{
+	struct eg_file_mark now[2];
+	struct eg_error e = {""};
+	char path[4096];
+
+	ca_path(s, "intermediate.crt", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &now[0]);
+	ca_path(s, "intermediate.key", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &now[1]);
+	if (s->signer.control < 0 || (eg_file_mark_equal(&now[0], &s->ca_marks[0]) &&
+				      eg_file_mark_equal(&now[1], &s->ca_marks[1])))
+		return;
+	if (eg_signer_ca(s, &e))
+		eg_error("the CA has changed and can't be taken; the former one stays: %s", e.text);
+	else
+		eg_info("the CA in %s has changed; the signer has the new one", s->o->ca_dir);
+}
+
+static size_t put_names(const struct eg_policy_set *set, const char **out)
+{
+	size_t count;
+	const struct eg_watched_name *names = eg_watched_names(set, &count);
+
+	for (size_t i = 0; i < count; i++)
+		out[i] = names[i].text;
+	return count;
+}
+
+void eg_signer_names(struct eg_supervisor *s)
+{
+	const struct eg_generation *const of[] = {&s->offered, &s->applied};
+	const char **names;
+	size_t room = 1, n = 0, count;
+
+	if (s->signer.control < 0)
+		return;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(of); i++)
+		if (of[i]->policies) {
+			eg_watched_names(of[i]->policies, &count);
+			room += count;
+		}
+	names = calloc(room, sizeof(*names));
+	if (!names)
+		return;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(of); i++)
+		if (of[i]->policies)
+			n += put_names(of[i]->policies, names + n);
+	signer_said(s, eg_mint_control_names(s->signer.control, ++s->signer_sequence, names, n),
+		    "the governed names");
+	free(names);
+}
+
+int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
+{
+	int r = eg_signer_ca(s, e);
+
+	if (r)
+		return r;
+	eg_signer_names(s);
+	eg_signer_clients(s);
+	return 0;
+}
+
+void eg_signer_replies(struct eg_supervisor *s)
+{
+	struct eg_mint_control_reply reply;
+	int r;
+
+	while (!(r = eg_mint_control_receive(s->signer.control, &reply)))
+		if (reply.error)
+			eg_error("signer: %s", reply.text);
+	if (r != -EAGAIN)
+		eg_watch_remove(s->loop, &s->signer.watch); /* the spawner tells the rest */
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the supervisor knows, in Prometheus text 0.0.4. docs/metrics.md explains each. */
+#include "agent/gateway_impl.h"
+
+static const char *const hooks[EG_WIRE_HOOKS] = {
+	[EG_HOOK_EGRESS] = "egress", [EG_HOOK_DNS] = "dns",	  [EG_HOOK_SNI] = "sni",
+	[EG_HOOK_GUARD] = "guard",   [EG_HOOK_XDP] = "xdp",	  [EG_HOOK_REPLY] = "reply",
+	[EG_HOOK_LOOKUP] = "lookup",
+};
+
+static int put_packets(struct eg_buf *out, const struct eg_wire_stats *s)
+{
+	int r = eg_buf_printf(out,
+			      "# HELP egret_datapath_packets_total Packets judged in the kernel, by hook "
+			      "and outcome.\n# TYPE egret_datapath_packets_total counter\n");
+
+	for (unsigned int h = 0; h < EG_WIRE_HOOKS; h++)
+		for (unsigned int i = 0; !r && i < EG_WIRE_REASONS; i++)
+			if (s->packets[h][i])
+				r = eg_buf_printf(
+					out,
+					"egret_datapath_packets_total{hook=\"%s\",reason=\"%s\"} %llu\n",
+					hooks[h] ? hooks[h] : "other",
+					eg_reason_label((enum eg_reason)i),
+					(unsigned long long)s->packets[h][i]);
+	return r;
+}
+
+int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
+{
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{"egret_policy_generation", "gauge", "Number of the snapshot in force.",
+		 s->policy_generation},
+		{"egret_policy_valid", "gauge",
+		 "1: what lies in the policy directory is in force; 0: it was refused.",
+		 s->policy_valid},
+		{"egret_policy_rejected_total", "counter", "Policy sets refused whole.",
+		 s->policy_rejected},
+		{"egret_gateway_restarts_total", "counter",
+		 "Gateway processes replaced; what was in flight on them failed.",
+		 s->gateway_restarts},
+		{"egret_gateway_hangs_total", "counter",
+		 "Gateway processes replaced because they did not answer.", s->gateway_hangs},
+		{"egret_signer_restarts_total", "counter", "Signer processes replaced.",
+		 s->signer_restarts},
+		{"egret_pods", "gauge", "Pods known on this node.", s->pods},
+		{"egret_pods_governed", "gauge", "Pods that a policy selects.", s->pods_governed},
+		{"egret_pods_held", "gauge", "Pods that are known but not governed yet.",
+		 s->pods_held},
+		{"egret_pods_refused", "gauge", "Pod files that could not be used.",
+		 s->pods_refused},
+		{"egret_credentials_missing", "gauge",
+		 "Credentials of the policy whose file is missing or not usable.",
+		 s->credentials_missing},
+		{"egret_dns_events_total", "counter",
+		 "DNS answers that the kernel handed up because it could not read them.",
+		 s->dns_events},
+		{"egret_dns_events_lost_total", "counter",
+		 "Such answers that could not be handed on.", s->dns_events_lost},
+		{"egret_addresses_refused_total", "counter",
+		 "Addresses of watched names that are never governed (loopback, node, pod).",
+		 s->addresses_refused},
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(rows); i++)
+		r = eg_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", rows[i].name,
+				  rows[i].help, rows[i].name, rows[i].type, rows[i].name,
+				  (unsigned long long)rows[i].value);
+	if (!r)
+		r = eg_buf_printf(out,
+				  "# HELP egret_policy_loaded_timestamp_seconds When it came into "
+				  "force.\n# TYPE egret_policy_loaded_timestamp_seconds gauge\n"
+				  "egret_policy_loaded_timestamp_seconds %llu.%03llu\n",
+				  (unsigned long long)(s->policy_loaded_ms / 1000),
+				  (unsigned long long)(s->policy_loaded_ms % 1000));
+	if (!r)
+		r = eg_buf_printf(out,
+				  "# HELP egret_build_info Version of egretd and of the policy in "
+				  "force.\n# TYPE egret_build_info gauge\n"
+				  "egret_build_info{version=\"%s\",policy=\"%s\"} 1\n",
+				  EG_VERSION, s->policy_version);
+	return r ? r : put_packets(out, s);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's state in words: for egretctl over the control socket, and figures for metrics. */
+#include <unistd.h>
+
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+#include "datapath/read.h"
+
+static bool add_counter(void *context, const struct eg_counter_key *k, const struct eg_counter *sum)
+{
+	struct eg_wire_stats *s = context;
+
+	if (k->hook < EG_WIRE_HOOKS && k->reason < EG_WIRE_REASONS)
+		s->packets[k->hook][k->reason] += sum->packets;
+	return true;
+}
+
+void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
+{
+	struct eg_error e = {""};
+
+	*out = (struct eg_wire_stats){
+		.policy_generation = s->applied.number,
+		.policy_rejected = s->rejected,
+		.policy_valid = s->policy_valid,
+		.policy_loaded_ms = s->loaded_wall_ms,
+		.gateway_restarts = s->gateway.restarts,
+		.gateway_hangs = s->hangs,
+		.signer_restarts = s->signer.restarts,
+		.pods = s->table ? s->table->count : 0,
+		.pods_refused = s->table ? s->table->refused : 0,
+		.credentials_missing = s->credentials.missing,
+		.dns_events = s->dns_events,
+		.dns_events_lost = s->dns_lost,
+		.addresses_refused = s->addresses_refused,
+	};
+	for (size_t i = 0; s->table && i < s->table->count; i++) {
+		const struct eg_identity *id = &s->table->pods[i].pod.identity;
+
+		if (!s->applied.number)
+			out->pods_held++;
+		else if (eg_policy_select(s->applied.policies, id))
+			out->pods_governed++;
+	}
+	if (s->applied.policies)
+		eg_str_copy(out->policy_version, sizeof(out->policy_version),
+			    eg_str_from(eg_policy_version(s->applied.policies)));
+	if (!s->pins && eg_pins_open(s->o->pin_dir, &s->pins, &e)) {
+		eg_debug("counters: %s", e.text);
+		return;
+	}
+	if (eg_pins_counters(s->pins, add_counter, out, &e))
+		eg_debug("counters: %s", e.text);
+}
+
+static int put_string(struct eg_buf *out, const char *key, const char *value)
+{
+	int r = eg_buf_printf(out, "\"%s\":", key);
+
+	return r ? r : eg_json_quote(out, eg_str_from(value ? value : ""), 1024);
+}
+
+int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out)
+{
+	size_t policies = 0, names = 0;
+	int r;
+
+	if (s->applied.policies) {
+		eg_policies(s->applied.policies, &policies);
+		eg_watched_names(s->applied.policies, &names);
+	}
+	r = eg_buf_printf(out, "{\"generation\":%u,\"valid\":%s,\"rejected\":%llu,\"policies\":%zu,"
+			       "\"watched_names\":%zu,\"loaded_ms\":%llu,",
+			  s->applied.number, s->policy_valid ? "true" : "false",
+			  (unsigned long long)s->rejected, policies, names,
+			  (unsigned long long)s->loaded_wall_ms);
+	if (!r)
+		r = put_string(out, "version",
+			       s->applied.policies ? eg_policy_version(s->applied.policies) : "");
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
+	if (!r)
+		r = put_string(out, "directory", s->o->policy_dir);
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
+	if (!r)
+		r = put_string(out, "last_error", s->last_error);
+	return r ? r : eg_buf_append(out, "}", 1);
+}
+
+static const char *state(const struct eg_supervisor *s)
+{
+	if (s->stopping)
+		return "draining";
+	if (s->serving)
+		return "serving";
+	if (s->ready && !s->applied.number)
+		return "no_policy";
+	return s->lost_ms ? "replacing_gateway" : "starting";
+}
+
+int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
+{
+	struct eg_wire_stats stats;
+	int r;
+
+	eg_stats_fill(s, &stats);
+	r = eg_buf_printf(out,
+			  "{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
+			  "\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
+			  "\"pids\":{\"supervisor\":%d,\"spawner\":%d,\"gateway\":%d,\"signer\":%d},"
+			  "\"restarts\":{\"gateway\":%llu,\"gateway_hangs\":%llu,\"signer\":%llu},"
+			  "\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
+			  "\"credentials_missing\":%llu,",
+			  s->serving && !s->stopping ? "true" : "false", state(s),
+			  s->o->mode == EG_MODE_MARK ? "mark" : "netns",
+			  s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
+			  eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count,
+			  getpid(), s->spawner.pid, s->gateway.pid, s->signer.pid,
+			  (unsigned long long)s->gateway.restarts, (unsigned long long)s->hangs,
+			  (unsigned long long)s->signer.restarts, (unsigned long long)stats.pods,
+			  (unsigned long long)stats.pods_governed,
+			  (unsigned long long)stats.pods_held,
+			  (unsigned long long)stats.pods_refused,
+			  (unsigned long long)stats.credentials_missing);
+	if (!r)
+		r = put_string(out, "pin_dir", s->o->pin_dir);
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
+	if (!r)
+		r = put_string(out, "ca_dir", s->o->ca_dir);
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
+	if (!r)
+		r = put_string(out, "notes", eg_datapath_notes(s->datapath));
+	if (!r)
+		r = eg_buf_append(out, ",\"policy\":", 10);
+	if (!r)
+		r = eg_policy_json(s, out);
+	return r ? r : eg_buf_append(out, "}", 1);
+}
+
+static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct eg_buf *out)
+{
+	const struct eg_identity *id = &p->pod.identity;
+	const struct eg_policy *policy =
+		s->applied.policies ? eg_policy_select(s->applied.policies, id) : NULL;
+	const struct {
+		const char *key, *value;
+	} fields[] = {
+		{"namespace", id->namespace_name},
+		{"name", id->name},
+		{"uid", id->uid},
+		{"service_account", id->service_account},
+		{"policy", policy ? policy->name : ""},
+		{"state", !s->applied.number ? "held" : policy ? "governed" : "ungoverned"},
+		{"file", p->file},
+	};
+	int r = eg_buf_printf(out, "{\"id\":%u", p->pod.pod_id);
+
+	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(fields); i++) {
+		r = eg_buf_append(out, ",", 1);
+		if (!r)
+			r = put_string(out, fields[i].key, fields[i].value);
+	}
+	if (!r)
+		r = eg_buf_append(out, ",\"links\":[", 10);
+	for (size_t i = 0; !r && i < p->link_count; i++)
+		r = eg_buf_printf(out, "%s%u", i ? "," : "", p->ifindex[i]);
+	if (!r)
+		r = eg_buf_append(out, "],\"addresses\":[", 15);
+	for (uint32_t i = 0; !r && i < p->pod.address_count; i++) {
+		char text[EG_ADDRESS_TEXT];
+
+		r = eg_buf_printf(out, "%s\"%s\"", i ? "," : "",
+				  eg_address_format(&p->pod.address[i], text));
+	}
+	if (!r)
+		r = eg_buf_append(out, "],\"labels\":{", 12);
+	for (size_t i = 0; !r && i < id->label_count; i++) {
+		r = i ? eg_buf_append(out, ",", 1) : 0;
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(id->labels[i].key), 512);
+		if (!r)
+			r = eg_buf_append(out, ":", 1);
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(id->labels[i].value), 512);
+	}
+	return r ? r : eg_buf_append(out, "}}", 2);
+}
+
+int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out)
+{
+	int r = eg_buf_append(out, "{\"pods\":[", 9);
+
+	for (size_t i = 0; !r && s->table && i < s->table->count; i++) {
+		r = i ? eg_buf_append(out, ",", 1) : 0;
+		if (!r)
+			r = put_pod(s, &s->table->pods[i], out);
+	}
+	return r ? r : eg_buf_append(out, "]}", 2);
+}

@@ -29,6 +29,7 @@ static inline char *fuzz_copy(const void *p, size_t n)
 
 	if (!copy)
 		abort();
+	copy[0] = '\0';
 	if (n)
 		memcpy(copy, p, n);
 	return copy;

@@ -377,12 +377,13 @@ static inline int after_value(struct scan *s)
 
 static int run(struct scan *s)
 {
+	size_t n = (size_t)(s->end - s->start);
 	bool done;
 	int r;
 
-	if (s->end - s->start > (ptrdiff_t)UINT32_MAX)
+	if (n > UINT32_MAX)
 		return bad(s, s->p, "longer than 4 GiB");
-	if (s->end - s->start >= 3 && !memcmp(s->start, "\xef\xbb\xbf", 3))
+	if (n >= 3 && !memcmp(s->start, "\xef\xbb\xbf", 3))
 		return bad(s, s->p, "a byte order mark");
 	skip_space(s);
 	if (s->p == s->end || *s->p != '{')

@@ -82,7 +82,7 @@ static int take_line(struct eg_sse *s, struct eg_str line)
 	if (colon > 0) {
 		name.n = (size_t)colon;
 		value = (struct eg_str){line.p + colon + 1, line.n - (size_t)colon - 1};
-		if (value.n && value.p[0] == ' ')
+		if (eg_str_starts(value, EG_STR(" ")))
 			value = (struct eg_str){value.p + 1, value.n - 1};
 	}
 	return take_field(s, name, value);
@@ -92,7 +92,7 @@ static int take_line(struct eg_sse *s, struct eg_str line)
 static int lose_line(struct eg_sse *s, int r)
 {
 	struct eg_str begin = without_bom(s, eg_buf_str(&s->line));
-	bool comment = begin.n && begin.p[0] == ':';
+	bool comment = eg_str_starts(begin, EG_STR(":"));
 
 	s->skip_line = true;
 	s->started = true;

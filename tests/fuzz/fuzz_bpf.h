@@ -30,7 +30,7 @@ static const struct {
 static inline void *fuzz_name(const struct eg_name_key *key)
 {
 	static struct eg_name found;
-	uint64_t hash;
+	__u64 hash;
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(fuzz_watched); i++) {
 		if (eg_name_hash(fuzz_watched[i].text, FUZZ_BASE, &hash, &found.suffix))

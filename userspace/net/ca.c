@@ -18,31 +18,46 @@ static bool label_char(char c)
 	       c == '-' || c == '_';
 }
 
+/* A last label that is a number (also 0x...) makes resolvers read the name as an IPv4 address. */
+static bool number(struct eg_str label)
+{
+	const char *digits = "0123456789";
+
+	if (eg_str_istarts(label, EG_STR("0x"))) {
+		label = (struct eg_str){label.p + 2, label.n - 2};
+		digits = "0123456789abcdefABCDEF";
+	}
+	for (size_t i = 0; i < label.n; i++)
+		if (!strchr(digits, label.p[i]))
+			return false;
+	return true;
+}
+
 bool eg_ca_name_valid(struct eg_str name, bool wildcard)
 {
-	bool digits = true; /* the last label is a number: an IPv4 address, or meant as one */
-	size_t label = 0, labels = 1;
+	size_t start = 0, dots = 0, least = 0;
 
-	if (wildcard && eg_str_starts(name, EG_STR("*.")))
+	if (wildcard && eg_str_starts(name, EG_STR("*."))) {
 		name = (struct eg_str){name.p + 2, name.n - 2};
+		least = 1; /* "*.com" would be a whole top level */
+	}
 	if (!name.n || name.n > 253)
 		return false;
-	for (size_t i = 0; i < name.n; i++) {
-		char c = name.p[i];
-
-		if (c == '.') {
-			if (!label || name.p[i - 1] == '-')
+	for (size_t i = 0; i <= name.n; i++) {
+		if (i < name.n && name.p[i] != '.') {
+			if (!label_char(name.p[i]))
 				return false;
-			labels++;
-			label = 0;
-			digits = true;
 			continue;
 		}
-		if (!label_char(c) || ++label > 63 || (label == 1 && c == '-'))
+		if (i == start || i - start > 63 || name.p[start] == '-' || name.p[i - 1] == '-')
 			return false;
-		digits = digits && c >= '0' && c <= '9';
+		if (i < name.n) {
+			start = i + 1;
+			dots++;
+		}
 	}
-	return label && name.p[name.n - 1] != '-' && !digits && labels > 1;
+	return dots >= least &&
+	       !number((struct eg_str){name.p + start, name.n - start});
 }
 
 /* What OpenSSL says, after our own words; empties its queue. */

@@ -153,7 +153,9 @@ static void what_the_signer_refuses(void **state)
 		{"::1", -EINVAL, "not a DNS name"},
 		{"*.openai.azure.com", -EINVAL, "not a DNS name"},
 		{"", -EINVAL, "not a DNS name"},
-		{"localhost", -EINVAL, "not a DNS name"},
+		{"localhost", -EPERM, "no policy governs"},
+		{"openai.0x7f", -EINVAL, "not a DNS name"},
+		{"2130706433", -EINVAL, "not a DNS name"},
 		{"api..openai.com", -EINVAL, "not a DNS name"},
 		{"api.openai.com.", -EINVAL, "not a DNS name"},
 		{".api.openai.com", -EINVAL, "not a DNS name"},
@@ -290,7 +292,7 @@ static void tiers(void **state)
 static void bad_orders_for_tiers(void **state)
 {
 	static const char *const bad[] = {"api.openai.com", "a,permitted;DNS:com"};
-	static const char *const ip[] = {"10.0.0.1"};
+	static const char *const ip[] = {"10.0.0.1"}, *const top[] = {"*.com"};
 	struct eg_buf c, k, other_cert, other_key;
 	struct eg_error e = {""};
 
@@ -310,6 +312,9 @@ static void bad_orders_for_tiers(void **state)
 	assert_non_null(strstr(e.text, "a,permitted;DNS:com"));
 	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&root_key),
 						   ip, 1, 30, &c, &k, &e),
+			 -EINVAL);
+	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&root_key),
+						   top, 1, 30, &c, &k, &e),
 			 -EINVAL);
 	assert_int_equal(eg_ca_create_root("Other", 10, &other_cert, &other_key, &e), 0);
 	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&other_key),

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "egretctl/ca_show.h"
+
+#include <jansson.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define SOON_DAYS 14
+
+struct problems {
+	json_t *list;
+};
+
+static void problem(struct problems *p, const char *format, ...) EG_PRINTF(2, 3);
+static void problem(struct problems *p, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	(void)json_array_append_new(p->list, json_string(text));
+}
+
+static X509 *read_cert(const char *dir, const char *name, struct eg_error *e)
+{
+	struct eg_str text;
+	char path[4096];
+	X509 *x = NULL;
+	BIO *b;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (eg_read_file(path, CA_FILE_MAX, &text, e))
+		return NULL;
+	b = BIO_new_mem_buf(text.p, (int)text.n);
+	if (b)
+		x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	BIO_free(b);
+	free((char *)(uintptr_t)text.p);
+	ERR_clear_error();
+	if (!x)
+		(void)eg_error_set(e, -EINVAL, "%s: expected a certificate in PEM", path);
+	return x;
+}
+
+/* The key need not be here (a root's should not): only its mode is looked at, never its content. */
+static const char *key_state(const char *dir, const char *name, struct problems *p)
+{
+	char path[4096];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (stat(path, &st))
+		return "not here";
+	if (st.st_mode & 077)
+		problem(p, "%s: mode %04o; others than its owner may read it (expected 0600)", path,
+			(unsigned int)st.st_mode & 07777);
+	return "here";
+}
+
+static json_t *constraints_of(X509 *x, bool *ip_excluded)
+{
+	NAME_CONSTRAINTS *nc = X509_get_ext_d2i(x, NID_name_constraints, NULL, NULL);
+	json_t *list = json_array();
+	size_t excluded = 0;
+
+	for (int i = 0; nc && i < sk_GENERAL_SUBTREE_num(nc->permittedSubtrees); i++) {
+		const GENERAL_NAME *g = sk_GENERAL_SUBTREE_value(nc->permittedSubtrees, i)->base;
+
+		if (g->type == GEN_DNS)
+			(void)json_array_append_new(
+				list, json_stringn((const char *)ASN1_STRING_get0_data(
+							   g->d.dNSName),
+						   (size_t)ASN1_STRING_length(g->d.dNSName)));
+	}
+	for (int i = 0; nc && i < sk_GENERAL_SUBTREE_num(nc->excludedSubtrees); i++)
+		excluded += sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base->type ==
+			    GEN_IPADD;
+	*ip_excluded = excluded == 2;
+	NAME_CONSTRAINTS_free(nc);
+	return list;
+}
+
+static void put_time(json_t *o, const char *key, const ASN1_TIME *t)
+{
+	char text[40] = "unreadable";
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(t, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	(void)json_object_set_new(o, key, json_string(text));
+}
+
+static json_t *describe(X509 *x, const char *what, const char *key, struct problems *p)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	char hex[3 * EVP_MAX_MD_SIZE + 1] = "", subject[256];
+	int days = 0, seconds = 0;
+	unsigned int n = 0;
+	json_t *o = json_object();
+
+	X509_NAME_oneline(X509_get_subject_name(x), subject, sizeof(subject));
+	if (X509_digest(x, EVP_sha256(), digest, &n))
+		for (unsigned int i = 0; i < n; i++)
+			snprintf(hex + strlen(hex), 4, i ? ":%02X" : "%02X", digest[i]);
+	(void)ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x));
+	(void)json_object_set_new(o, "subject", json_string(subject));
+	put_time(o, "not_before", X509_get0_notBefore(x));
+	put_time(o, "not_after", X509_get0_notAfter(x));
+	(void)json_object_set_new(o, "days_left", json_integer(days));
+	(void)json_object_set_new(o, "sha256", json_string(hex));
+	(void)json_object_set_new(o, "key", json_string(key));
+	if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
+		problem(p, "the %s has expired", what);
+	else if (days < SOON_DAYS)
+		problem(p, "the %s expires in %d days", what, days);
+	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
+		problem(p, "the %s is not valid yet (is the clock right?)", what);
+	return o;
+}
+
+static void judge_intermediate(X509 *root, X509 *x, json_t *o, struct problems *p)
+{
+	EVP_PKEY *key = X509_get0_pubkey(root);
+	bool ip_excluded = false;
+	json_t *names = constraints_of(x, &ip_excluded);
+
+	if (!key || X509_verify(x, key) != 1)
+		problem(p, "the intermediate was not signed by this root");
+	if (!json_array_size(names))
+		problem(p, "the intermediate has no permitted DNS names: it could sign any name, "
+			   "and the signer refuses it");
+	else if (!ip_excluded)
+		problem(p, "the intermediate does not exclude IP addresses");
+	(void)json_object_set_new(o, "permitted", names);
+	ERR_clear_error();
+}
+
+static void print_one(const char *what, const json_t *o)
+{
+	const json_t *names = json_object_get(o, "permitted");
+	size_t i;
+	json_t *name;
+
+	printf("%s\n", what);
+	printf("  subject    %s\n", json_string_value(json_object_get(o, "subject")));
+	printf("  valid      %s to %s (%lld days left)\n",
+	       json_string_value(json_object_get(o, "not_before")),
+	       json_string_value(json_object_get(o, "not_after")),
+	       (long long)json_integer_value(json_object_get(o, "days_left")));
+	printf("  sha256     %s\n", json_string_value(json_object_get(o, "sha256")));
+	printf("  key        %s\n", json_string_value(json_object_get(o, "key")));
+	json_array_foreach(names, i, name)
+		printf("  %s%s and below\n", i ? "           " : "permits    ",
+		       json_string_value(name));
+}
+
+int ca_show(const char *dir, bool json)
+{
+	struct problems p = {json_array()};
+	struct eg_error e = {""};
+	json_t *all, *r, *m, *text;
+	X509 *root, *middle = NULL;
+	size_t i;
+	int code;
+
+	root = read_cert(dir, "root.crt", &e);
+	if (root)
+		middle = read_cert(dir, "intermediate.crt", &e);
+	if (!root || !middle) {
+		X509_free(root);
+		json_decref(p.list);
+		return eg_usage_error("ca", "%s", e.text);
+	}
+	r = describe(root, "root", key_state(dir, "root.key", &p), &p);
+	m = describe(middle, "intermediate", key_state(dir, "intermediate.key", &p), &p);
+	judge_intermediate(root, middle, m, &p);
+	X509_free(root);
+	X509_free(middle);
+	all = json_pack("{s:o, s:o, s:o}", "root", r, "intermediate", m, "problems", p.list);
+	if (!all) {
+		fprintf(stderr, "egretctl ca: out of memory\n");
+		return EG_EXIT_USAGE;
+	}
+	if (json) {
+		json_dumpf(all, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_one("root", r);
+		print_one("intermediate", m);
+	}
+	json_array_foreach(p.list, i, text)
+		fprintf(stderr, "egretctl ca: %s\n", json_string_value(text));
+	code = json_array_size(p.list) ? EG_EXIT_NO : EG_EXIT_OK;
+	json_decref(all);
+	return fflush(stdout) ? EG_EXIT_USAGE : code;
+}

@@ -352,10 +352,16 @@ void eg_detach(const char *pin_dir, enum eg_program_id id, uint32_t ifindex)
 		detach_clsact(pin_dir, id, ifindex);
 }
 
-bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex)
+bool eg_clsact_holds(enum eg_program_id id, uint32_t ifindex)
 {
 	struct bpf_tc_hook hook = tc_hook(ifindex, eg_program_table[id].kind);
 	struct bpf_tc_opts filter = tc_filter(id);
+
+	return !bpf_tc_query(&hook, &filter);
+}
+
+bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex)
+{
 	EG_CLEANUP_FD int fd = -1;
 	uint32_t type, at = 0;
 	char path[300];
@@ -365,5 +371,5 @@ bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id id, uint32_t ifin
 		return !eg_link_info(fd, &type, &at) && at == ifindex;
 	if (access(pin_path(path, sizeof(path), d->pin_dir, id, ifindex, true), F_OK))
 		return false;
-	return !bpf_tc_query(&hook, &filter);
+	return eg_clsact_holds(id, ifindex);
 }

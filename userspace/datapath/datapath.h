@@ -35,7 +35,7 @@ struct eg_datapath;
 enum eg_xdp_mode {
 	EG_XDP_OFF,
 	EG_XDP_AUTO,	/* native on physical links, else off; never on a pod's veth */
-	EG_XDP_NATIVE,	/* native, or an error */
+	EG_XDP_NATIVE,	/* native, else generic with a note */
 	EG_XDP_GENERIC, /* generic */
 };
 
@@ -237,6 +237,8 @@ int eg_address_from_text(const char *text, struct eg_address *out) EG_MUST;
 char *eg_address_format(const struct eg_address *a, char text[EG_ADDRESS_TEXT]);
 struct eg_address eg_address_from4(__be32 address_be);
 bool eg_address_is4(const struct eg_address *a);
+/* Unspecified, loopback, link-local, multicast: never a pod's address. */
+bool eg_address_never_pod(const struct eg_address *a);
 /* The cgroup v2 id of a process (0: this one) for agent_cgroup. -ENOENT: no cgroup v2 that tells. */
 int eg_cgroup_id(pid_t pid, uint64_t *id, struct eg_error *error) EG_MUST;
 

@@ -156,6 +156,8 @@ int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error)
 void eg_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex);
 /* True when the link's program of ours is where it was put (clsact: the filter is there). */
 bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
+/* The filter of ours is on the link. */
+bool eg_clsact_holds(enum eg_program_id program, uint32_t ifindex);
 bool eg_tcx_supported(int program_fd);
 
 /* A pin in links/: "egress_tc-17" (a link), "egress_tc-17-tc" (a clsact filter: its program),

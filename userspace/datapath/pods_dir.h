@@ -15,6 +15,8 @@
 #include "egret/abi/maps.h"
 #include "policy/identity.h"
 
+struct eg_arena;
+
 struct eg_pod_entry {
 	struct eg_identity identity; /* strings owned by the list */
 	struct eg_address addresses[EG_POD_ADDRESSES];
@@ -44,5 +46,11 @@ bool eg_pods_dir_changed(struct eg_pods_dir *d);
 /* The whole directory as it is now. A file that is refused is in errors. The caller frees *out. */
 int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_error *error) EG_MUST;
 void eg_pod_list_fini(struct eg_pod_list *list);
+/* One file's text; strings go into memory. 0, or -EINVAL and a sentence that begins with `file`. */
+int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_arena *memory,
+		  struct eg_pod_entry *out, struct eg_error *error) EG_MUST;
+/* -EEXIST when both claim one uid, link, namespace or address. */
+int eg_pods_check_twin(const struct eg_pod_entry *p, const struct eg_pod_entry *other,
+		       struct eg_error *error) EG_MUST;
 
 #endif

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "datapath/pods_dir.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "datapath/datapath.h"
+
+#define FILE_BYTES 65536
+#define FILES	   4096
+#define LABELS	   128
+#define VALUE_BYTES 253
+
+struct eg_pods_dir {
+	int dir;    /* for openat */
+	int notify; /* inotify */
+	char *path;
+};
+
+int eg_pods_dir_open(const char *path, struct eg_pods_dir **out, struct eg_error *error)
+{
+	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE |
+			      IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
+	struct eg_pods_dir *d = calloc(1, sizeof(*d));
+	int r = 0;
+
+	if (!d)
+		return eg_error_set(error, -ENOMEM, "out of memory");
+	d->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	d->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d->path = strdup(path);
+	if (d->dir < 0)
+		r = eg_error_set(error, -errno, "cannot open the pods directory %s: %s", path,
+				 strerror(errno));
+	else if (d->notify < 0 || inotify_add_watch(d->notify, path, mask) < 0)
+		r = eg_error_set(error, -errno, "cannot watch the pods directory %s: %s", path,
+				 strerror(errno));
+	else if (!d->path)
+		r = eg_error_set(error, -ENOMEM, "out of memory");
+	if (r) {
+		eg_pods_dir_close(d);
+		return r;
+	}
+	*out = d;
+	return 0;
+}
+
+void eg_pods_dir_close(struct eg_pods_dir *d)
+{
+	if (!d)
+		return;
+	eg_fd_close(&d->dir);
+	eg_fd_close(&d->notify);
+	free(d->path);
+	free(d);
+}
+
+int eg_pods_dir_fd(const struct eg_pods_dir *d)
+{
+	return d->notify;
+}
+
+bool eg_pods_dir_changed(struct eg_pods_dir *d)
+{
+	char events[4096];
+	bool any = false;
+
+	while (read(d->notify, events, sizeof(events)) > 0)
+		any = true;
+	return any;
+}
+
+/* ---- one file ---- */
+
+/* Where a value is, for the sentence. */
+struct place {
+	const char *file;
+	struct eg_arena *memory;
+	struct eg_error *error;
+};
+
+static const char *type_name(const json_t *j)
+{
+	switch (json_typeof(j)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		break;
+	}
+	return "null";
+}
+
+/* A string of 1 to VALUE_BYTES bytes without NUL (or empty, when allowed). NULL when refused. */
+static const char *get_string(struct place *p, const json_t *j, const char *path, bool may_be_empty)
+{
+	const char *copy;
+	size_t n;
+
+	if (!json_is_string(j)) {
+		eg_error_set(p->error, -EINVAL, "%s: %s: expected a string, found %s", p->file, path,
+			     type_name(j));
+		return NULL;
+	}
+	n = json_string_length(j);
+	if (n > VALUE_BYTES || (!n && !may_be_empty) || strlen(json_string_value(j)) != n) {
+		eg_error_set(p->error, -EINVAL, "%s: %s: expected %s%d bytes without NUL, found %zu",
+			     p->file, path, may_be_empty ? "at most " : "1 to ", VALUE_BYTES, n);
+		return NULL;
+	}
+	copy = eg_arena_dup(p->memory, (struct eg_str){json_string_value(j), n});
+	if (!copy)
+		eg_error_set(p->error, -ENOMEM, "%s: out of memory", p->file);
+	return copy;
+}
+
+static int get_labels(struct place *p, json_t *j, struct eg_identity *out)
+{
+	struct eg_label *labels;
+	const char *key;
+	char path[300];
+	json_t *value;
+	size_t n = 0;
+
+	if (!json_is_object(j))
+		return eg_error_set(p->error, -EINVAL, "%s: $.labels: expected an object of strings, "
+				    "found %s", p->file, type_name(j));
+	if (json_object_size(j) > LABELS)
+		return eg_error_set(p->error, -EINVAL, "%s: $.labels: %zu labels, at most %d are "
+				    "possible", p->file, json_object_size(j), LABELS);
+	labels = eg_arena_zalloc(p->memory, (json_object_size(j) + 1) * sizeof(*labels));
+	if (!labels)
+		return eg_error_set(p->error, -ENOMEM, "%s: out of memory", p->file);
+	json_object_foreach(j, key, value) {
+		snprintf(path, sizeof(path), "$.labels[\"%.200s\"]", key);
+		labels[n].key = eg_arena_dup(p->memory, eg_str_from(key));
+		labels[n].value = get_string(p, value, path, true);
+		if (!labels[n].key || !labels[n].value)
+			return -EINVAL;
+		n++;
+	}
+	out->labels = labels;
+	out->label_count = n;
+	return 0;
+}
+
+static int get_addresses(struct place *p, json_t *j, struct eg_pod_entry *out)
+{
+	size_t i;
+	json_t *value;
+
+	if (!json_is_array(j))
+		return eg_error_set(p->error, -EINVAL, "%s: $.ips: expected an array of addresses, "
+				    "found %s", p->file, type_name(j));
+	if (json_array_size(j) > EG_POD_ADDRESSES)
+		return eg_error_set(p->error, -EINVAL, "%s: $.ips: %zu addresses, at most %d are "
+				    "possible", p->file, json_array_size(j), EG_POD_ADDRESSES);
+	json_array_foreach(j, i, value) {
+		struct eg_address a;
+
+		if (!json_is_string(value) || eg_address_from_text(json_string_value(value), &a) ||
+		    eg_address_never_pod(&a))
+			return eg_error_set(p->error, -EINVAL,
+					    "%s: $.ips[%zu]: expected an IPv4 or IPv6 address that a pod "
+					    "can have, found %s%.60s", p->file, i,
+					    json_is_string(value) ? "" : type_name(value),
+					    json_is_string(value) ? json_string_value(value) : "");
+		for (size_t k = 0; k < out->address_count; k++)
+			if (!memcmp(&out->addresses[k], &a, sizeof(a)))
+				return eg_error_set(p->error, -EINVAL,
+						    "%s: $.ips[%zu]: the address is in the list twice",
+						    p->file, i);
+		out->addresses[out->address_count++] = a;
+	}
+	return 0;
+}
+
+static int get_key(struct place *p, const char *key, json_t *value, struct eg_pod_entry *out)
+{
+	char path[64];
+	const char **into = NULL;
+
+	snprintf(path, sizeof(path), "$.%.40s", key);
+	if (!strcmp(key, "labels"))
+		return get_labels(p, value, &out->identity);
+	if (!strcmp(key, "ips"))
+		return get_addresses(p, value, out);
+	if (!strcmp(key, "namespace"))
+		into = &out->identity.namespace_name;
+	else if (!strcmp(key, "name"))
+		into = &out->identity.name;
+	else if (!strcmp(key, "uid"))
+		into = &out->identity.uid;
+	else if (!strcmp(key, "serviceAccount"))
+		into = &out->identity.service_account;
+	else if (!strcmp(key, "netns"))
+		into = &out->netns;
+	else if (!strcmp(key, "interface"))
+		into = &out->interface;
+	if (!into)
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: %s: unknown key; expected namespace, name, uid, labels, "
+				    "serviceAccount, ips, netns or interface", p->file, path);
+	*into = get_string(p, value, path, into == &out->identity.service_account);
+	return *into ? 0 : -EINVAL;
+}
+
+static int get_pod(struct place *p, json_t *root, struct eg_pod_entry *out)
+{
+	const char *key;
+	json_t *value;
+	int r;
+
+	if (!json_is_object(root))
+		return eg_error_set(p->error, -EINVAL, "%s: $: expected an object, found %s", p->file,
+				    type_name(root));
+	json_object_foreach(root, key, value) {
+		r = get_key(p, key, value, out);
+		if (r)
+			return r;
+	}
+	if (!out->identity.namespace_name || !out->identity.name || !out->identity.uid)
+		return eg_error_set(p->error, -EINVAL, "%s: $.%s: missing", p->file,
+				    !out->identity.namespace_name ? "namespace"
+				    : !out->identity.name	  ? "name"
+								  : "uid");
+	if (!out->netns == !out->interface)
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $: expected either netns or interface, found %s", p->file,
+				    out->netns ? "both" : "neither");
+	if (out->netns && out->netns[0] != '/')
+		return eg_error_set(p->error, -EINVAL, "%s: $.netns: expected an absolute path, found %s",
+				    p->file, out->netns);
+	if (out->interface && (strlen(out->interface) > 15 || strchr(out->interface, '/')))
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $.interface: expected a link's name of 1 to 15 bytes, found %s",
+				    p->file, out->interface);
+	if (!out->identity.service_account)
+		out->identity.service_account = "";
+	return 0;
+}
+
+int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_arena *memory,
+		  struct eg_pod_entry *out, struct eg_error *error)
+{
+	struct place p = {.file = file, .memory = memory, .error = error};
+	struct eg_pod_entry pod = {0};
+	json_error_t e;
+	json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e);
+	int r;
+
+	if (!root)
+		return eg_error_set(error, -EINVAL, "%s: line %d, column %d: %s", file, e.line, e.column,
+				    e.text);
+	r = get_pod(&p, root, &pod);
+	json_decref(root);
+	if (r)
+		return r;
+	pod.file = eg_arena_dup(memory, eg_str_from(file));
+	if (!pod.file)
+		return eg_error_set(error, -ENOMEM, "%s: out of memory", file);
+	*out = pod;
+	return 0;
+}
+
+/* ---- the directory ---- */
+
+static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *memory,
+		     struct eg_pod_entry *out, struct eg_error *error)
+{
+	EG_CLEANUP_FREE char *text = malloc(FILE_BYTES + 1);
+	EG_CLEANUP_FD int fd = -1;
+	struct stat st;
+	size_t n = 0;
+	ssize_t got;
+
+	if (!text)
+		return eg_error_set(error, -ENOMEM, "%s: out of memory", name);
+	/* Nonblocking: a FIFO of this name must not stop the agent. */
+	fd = openat(d->dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st))
+		return eg_error_set(error, -errno, "%s: cannot open: %s", name, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return eg_error_set(error, -EINVAL, "%s: expected a regular file", name);
+	while (n <= FILE_BYTES && (got = read(fd, text + n, FILE_BYTES + 1 - n)) != 0) {
+		if (got < 0)
+			return eg_error_set(error, -errno, "%s: cannot read: %s", name, strerror(errno));
+		n += (size_t)got;
+	}
+	if (n > FILE_BYTES)
+		return eg_error_set(error, -EFBIG, "%s: larger than %d bytes", name, FILE_BYTES);
+	return eg_pods_parse(name, text, n, memory, out, error);
+}
+
+static bool shares_address(const struct eg_pod_entry *a, const struct eg_pod_entry *b, size_t *index)
+{
+	for (size_t i = 0; i < a->address_count; i++)
+		for (size_t k = 0; k < b->address_count; k++)
+			if (!memcmp(&a->addresses[i], &b->addresses[k], sizeof(a->addresses[i]))) {
+				*index = i;
+				return true;
+			}
+	return false;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+int eg_pods_check_twin(const struct eg_pod_entry *p, const struct eg_pod_entry *other,
+		       struct eg_error *error)
+{
+	size_t i;
+
+	if (same(p->identity.uid, other->identity.uid))
+		return eg_error_set(error, -EEXIST, "%s: $.uid: %s has the same uid %s", p->file,
+				    other->file, p->identity.uid);
+	if (same(p->interface, other->interface))
+		return eg_error_set(error, -EEXIST, "%s: $.interface: %s has the same link %s", p->file,
+				    other->file, p->interface);
+	if (same(p->netns, other->netns))
+		return eg_error_set(error, -EEXIST, "%s: $.netns: %s has the same namespace %s", p->file,
+				    other->file, p->netns);
+	if (shares_address(p, other, &i))
+		return eg_error_set(error, -EEXIST, "%s: $.ips[%zu]: %s has the same address", p->file, i,
+				    other->file);
+	return 0;
+}
+
+static int is_json(const struct dirent *e)
+{
+	return e->d_name[0] != '.' && eg_str_ends(eg_str_from(e->d_name), EG_STR(".json"));
+}
+
+static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
+		      struct eg_pod_list *list)
+{
+	for (int i = 0; i < count; i++) {
+		struct eg_pod_entry *pod = &list->pods[list->count];
+		struct eg_error *error = &list->errors[list->error_count];
+		int r = read_file(d, names[i]->d_name, list->memory, pod, error);
+
+		if (r == -ENOENT)
+			continue; /* gone between the listing and now */
+		/* Of two that claim one thing the first by name has it: it does not depend on time. */
+		for (size_t k = 0; !r && k < list->count; k++)
+			r = eg_pods_check_twin(pod, &list->pods[k], error);
+		if (r)
+			list->error_count++;
+		else
+			list->count++;
+	}
+	return 0;
+}
+
+int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_error *error)
+{
+	struct eg_pod_list list = {0};
+	struct dirent **names;
+	struct stat st;
+	int count, r;
+
+	/* A directory that was removed still opens, and is empty: that must not remove every pod. */
+	if (fstat(d->dir, &st) || !st.st_nlink)
+		return eg_error_set(error, -ENOENT, "the pods directory %s was removed", d->path);
+	count = scandir(d->path, &names, is_json, alphasort);
+	if (count < 0)
+		return eg_error_set(error, -errno, "cannot read the pods directory %s: %s", d->path,
+				    strerror(errno));
+	list.memory = malloc(sizeof(*list.memory));
+	list.pods = calloc((size_t)count + 1, sizeof(*list.pods));
+	list.errors = calloc((size_t)count + 1, sizeof(*list.errors));
+	if (list.memory)
+		eg_arena_init(list.memory, 0);
+	if (count > FILES)
+		r = eg_error_set(error, -E2BIG, "the pods directory %s has %d files, at most %d are "
+				 "possible", d->path, count, FILES);
+	else if (!list.memory || !list.pods || !list.errors)
+		r = eg_error_set(error, -ENOMEM, "out of memory");
+	else
+		r = read_names(d, names, count, &list);
+	for (int i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+	if (r) {
+		eg_pod_list_fini(&list);
+		return r;
+	}
+	*out = list;
+	return 0;
+}
+
+void eg_pod_list_fini(struct eg_pod_list *list)
+{
+	if (list->memory)
+		eg_arena_fini(list->memory);
+	free(list->memory);
+	free(list->pods);
+	free(list->errors);
+	*list = (struct eg_pod_list){0};
+}

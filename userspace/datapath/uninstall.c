@@ -2,7 +2,9 @@
 /* Removing every trace: what is attached, what is pinned, what was made. */
 #include <bpf/bpf.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -114,10 +116,15 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_error *error)
 {
 	struct eg_datapath_options o = *options;
+	EG_CLEANUP_FD int lock = -1;
 	struct eg_error first;
 	int r, result;
 
 	eg_options_defaults(&o);
+	lock = open(o.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB))
+		return eg_error_set(error, -EBUSY, "another egretd uses the pin directory %s; stop it first",
+				    o.pin_dir);
 	/* Programs first, then where they lead to. Both modes: an earlier start may have had the other. */
 	result = remove_pins(o.pin_dir, error);
 	r = eg_namespace_remove(o.namespace_path, o.host_link, &first);

@@ -214,6 +214,21 @@ static int listen_at(struct eg_admin *a, struct eg_error *e)
 	return 0;
 }
 
+/* Where egretctl looks when there is no agent to ask. */
+static void leave_note(const struct eg_supervisor *s)
+{
+	char path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/pin-dir", s->o->run_dir);
+	f = fopen(path, "we");
+	if (!f || fprintf(f, "%s\n", s->o->pin_dir) < 0)
+		eg_warn("%s: %s; egretctl will need --pin-dir when no agent runs", path,
+			strerror(errno));
+	if (f)
+		fclose(f);
+}
+
 int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_error *e)
 {
 	struct eg_admin *a = calloc(1, sizeof(*a));
@@ -251,6 +266,7 @@ int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_erro
 		free(a);
 		return r;
 	}
+	leave_note(s);
 	*out = a;
 	return 0;
 }

@@ -101,6 +101,15 @@ static const char *state(const struct eg_supervisor *s)
 
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 {
+	const struct {
+		const char *key, *value;
+	} texts[] = {
+		{"pin_dir", s->o->pin_dir},
+		{"ca_dir", s->o->ca_dir},
+		{"agent_namespace", s->o->agent_namespace},
+		{"resolver", s->o->resolver},
+		{"notes", eg_datapath_notes(s->datapath)},
+	};
 	struct eg_wire_stats stats;
 	int r;
 
@@ -108,33 +117,30 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 	r = eg_buf_printf(out,
 			  "{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
 			  "\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
-			  "\"pids\":{\"supervisor\":%d,\"spawner\":%d,\"gateway\":%d,\"signer\":%d},"
-			  "\"restarts\":{\"gateway\":%llu,\"gateway_hangs\":%llu,\"signer\":%llu},"
+			  "\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d},"
+			  "\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
+			  "\"signer\":{\"pid\":%d,\"restarts\":%llu},"
 			  "\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
 			  "\"credentials_missing\":%llu,",
 			  s->serving && !s->stopping ? "true" : "false", state(s),
 			  s->o->mode == EG_MODE_MARK ? "mark" : "netns",
 			  s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
 			  eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count,
-			  getpid(), s->spawner.pid, s->gateway.pid, s->signer.pid,
+			  getpid(), s->spawner.pid, s->gateway.pid,
 			  (unsigned long long)s->gateway.restarts, (unsigned long long)s->hangs,
-			  (unsigned long long)s->signer.restarts, (unsigned long long)stats.pods,
+			  s->signer.pid, (unsigned long long)s->signer.restarts,
+			  (unsigned long long)stats.pods,
 			  (unsigned long long)stats.pods_governed,
 			  (unsigned long long)stats.pods_held,
 			  (unsigned long long)stats.pods_refused,
 			  (unsigned long long)stats.credentials_missing);
+	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
+		r = put_string(out, texts[i].key, texts[i].value);
+		if (!r)
+			r = eg_buf_append(out, ",", 1);
+	}
 	if (!r)
-		r = put_string(out, "pin_dir", s->o->pin_dir);
-	if (!r)
-		r = eg_buf_append(out, ",", 1);
-	if (!r)
-		r = put_string(out, "ca_dir", s->o->ca_dir);
-	if (!r)
-		r = eg_buf_append(out, ",", 1);
-	if (!r)
-		r = put_string(out, "notes", eg_datapath_notes(s->datapath));
-	if (!r)
-		r = eg_buf_append(out, ",\"policy\":", 10);
+		r = eg_buf_append(out, "\"policy\":", 9);
 	if (!r)
 		r = eg_policy_json(s, out);
 	return r ? r : eg_buf_append(out, "}", 1);

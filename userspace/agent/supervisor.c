@@ -175,7 +175,7 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 					     .notice = datapath_notice,
 					     .context = s};
 	if (eg_cgroup_id(0, &d.agent_cgroup, e))
-		eg_info("the node's own processes are not told apart by cgroup: %s", e->text);
+		eg_debug("the node's own processes are not told apart by cgroup: %s", e->text);
 	r = eg_datapath_open(&d, &s->datapath, e);
 	if (r)
 		return r;
@@ -387,6 +387,8 @@ int eg_uninstall(const struct eg_options *o)
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/egretd.sock", o->run_dir);
+	(void)unlink(path);
+	snprintf(path, sizeof(path), "%s/pin-dir", o->run_dir);
 	(void)unlink(path);
 	eg_info("nothing of Egret is left in the kernel (%s, %s)", o->pin_dir, o->agent_namespace);
 	return 0;

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretctl flows: the kernel's tables, read by their pins: works without an agent. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "datapath/datapath.h"
+#include "datapath/read.h"
+#include "egretctl/ask.h"
+
+static const char usage[] =
+	"Usage: egretctl flows [OPTION...]\n"
+	"\n"
+	"What the kernel decided of the pods' traffic. It reads the pinned maps, so it works when\n"
+	"no agent runs. Without a flag: the flows that are remembered, each with its decision.\n"
+	"\n"
+	"  --learned       addresses that pods' own DNS answers and ClientHellos taught\n"
+	"  --destinations  addresses and ranges that are governed for every pod\n"
+	"  --counters      packets by hook, pod, name and outcome since the pins were made\n"
+	"  --run-dir DIR   where the agent's control socket is (" ASK_RUN_DIR ")\n"
+	"  --pin-dir DIR   where its pins are\n"
+	"  --json          one JSON document\n"
+	"  -h, --help      this text\n"
+	"\n"
+	"Exit codes: 0 shown; 1 no pins are there, or they can't be read; 2 wrong arguments.\n";
+
+struct view {
+	json_t *pods;  /* "ifindex" -> name, "#id" -> name */
+	json_t *names; /* "id" -> text */
+	json_t *rows;
+	uint64_t now_ns;
+};
+
+static const char *action_name(uint8_t action)
+{
+	static const char *const names[] = {"drop", "redirect", "pass", "reset"};
+
+	return action < EG_ARRAY_SIZE(names) ? names[action] : "?";
+}
+
+static const char *protocol_name(uint8_t protocol, char *number)
+{
+	if (protocol == IPPROTO_TCP)
+		return "tcp";
+	if (protocol == IPPROTO_UDP)
+		return "udp";
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+		return "icmp";
+	sprintf(number, "%u", protocol);
+	return number;
+}
+
+/* prefix: "#" for the number of a pod, "" for a link or a name */
+static const char *look_up(const json_t *o, const char *prefix, uint32_t id)
+{
+	char key[16];
+	const char *s;
+
+	snprintf(key, sizeof(key), "%s%u", prefix, id);
+	s = json_string_value(json_object_get(o, key));
+	return s ? s : "";
+}
+
+static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
+{
+	struct view *v = context;
+	char key[16], name[EG_POD_NAME + 1];
+
+	memcpy(name, pod->name, EG_POD_NAME);
+	name[EG_POD_NAME] = '\0';
+	snprintf(key, sizeof(key), "%u", ifindex);
+	json_object_set_new(v->pods, key, json_string(name));
+	snprintf(key, sizeof(key), "#%u", pod->pod_id);
+	json_object_set_new(v->pods, key, json_string(name));
+	return true;
+}
+
+static bool add_name(void *context, const struct eg_name *n)
+{
+	struct view *v = context;
+	char key[16], name[EG_DNS_NAME + 3];
+
+	snprintf(key, sizeof(key), "%u", n->name_id);
+	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
+		 EG_DNS_NAME - 1, n->text);
+	json_object_set_new(v->names, key, json_string(name));
+	return true;
+}
+
+static bool add_flow(void *context, const struct eg_flow_key *k, const struct eg_flow *f)
+{
+	struct view *v = context;
+	char from[EG_ADDRESS_TEXT], to[EG_ADDRESS_TEXT], number[4];
+	uint64_t age = v->now_ns > f->last_seen_ns ? v->now_ns - f->last_seen_ns : 0;
+
+	json_array_append_new(
+		v->rows,
+		json_pack("{s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i}", "pod",
+			  look_up(v->pods, "", k->ifindex), "source",
+			  eg_address_format(&k->source, from), "source_port",
+			  ntohs(k->source_port_be), "destination",
+			  eg_address_format(&k->destination, to), "destination_port",
+			  ntohs(k->destination_port_be), "protocol",
+			  protocol_name(k->protocol, number), "name",
+			  look_up(v->names, "", f->name_id), "action", action_name(f->action),
+			  "reason", eg_reason_label((enum eg_reason)f->reason), "packets",
+			  (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "idle_ms",
+			  (json_int_t)(age / 1000000), "generation", (int)f->generation));
+	return true;
+}
+
+static bool add_learned(void *context, const struct eg_learned_key *k, const struct eg_learned *l)
+{
+	static const char *const from[] = {"?", "dns", "sni", "agent"};
+	struct view *v = context;
+	char address[EG_ADDRESS_TEXT];
+	json_int_t left = l->expires_ns > v->now_ns
+				  ? (json_int_t)((l->expires_ns - v->now_ns) / 1000000000)
+				  : 0;
+
+	json_array_append_new(
+		v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I}", "pod",
+				   look_up(v->pods, "", k->ifindex), "address",
+				   eg_address_format(&k->address, address), "name",
+				   look_up(v->names, "", l->name_id), "from",
+				   from[l->from < EG_ARRAY_SIZE(from) ? l->from : 0], "seconds_left",
+				   left));
+	return true;
+}
+
+static bool add_destination(void *context, const struct eg_address *a, unsigned int bits,
+			    const struct eg_destination *d)
+{
+	static const char *const origins[] = {"?", "policy", "resolved", "gateway", "excluded"};
+	struct view *v = context;
+	char address[EG_ADDRESS_TEXT], range[EG_ADDRESS_TEXT + 5];
+
+	snprintf(range, sizeof(range), "%s/%u", eg_address_format(a, address), bits);
+	json_array_append_new(
+		v->rows, json_pack("{s:s, s:s, s:s, s:o}", "range", range, "name",
+				   look_up(v->names, "", d->name_id), "origin",
+				   origins[d->origin < EG_ARRAY_SIZE(origins) ? d->origin : 0],
+				   "seconds_left",
+				   d->expires_ns ? json_integer(d->expires_ns > v->now_ns
+									? (json_int_t)((d->expires_ns -
+											v->now_ns) /
+										       1000000000)
+									: 0)
+						 : json_null()));
+	return true;
+}
+
+static bool add_counter(void *context, const struct eg_counter_key *k, const struct eg_counter *c)
+{
+	static const char *const hooks[] = {"?",     "egress", "dns",	"sni",
+					    "guard", "xdp",    "reply", "lookup"};
+	struct view *v = context;
+
+	json_array_append_new(
+		v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "hook",
+				   hooks[k->hook < EG_ARRAY_SIZE(hooks) ? k->hook : 0], "pod",
+				   look_up(v->pods, "#", k->pod_id), "name",
+				   look_up(v->names, "", k->name_id), "reason",
+				   eg_reason_label((enum eg_reason)k->reason), "packets",
+				   (json_int_t)c->packets, "bytes", (json_int_t)c->bytes));
+	return true;
+}
+
+/* Columns as wide as what is in them. */
+static void print_rows(const json_t *rows, const char *const *columns)
+{
+	size_t width[16] = {0}, i, c;
+	const json_t *row;
+
+	for (c = 0; columns[c]; c++)
+		width[c] = strlen(columns[c]);
+	for (int pass = 0; pass < 2; pass++) {
+		for (c = 0; pass && columns[c]; c++)
+			printf("%-*s  ", (int)width[c], columns[c]);
+		if (pass)
+			printf("\n");
+		json_array_foreach(rows, i, row) {
+			for (c = 0; columns[c]; c++) {
+				const json_t *v = json_object_get(row, columns[c]);
+				char cell[256];
+
+				if (json_is_integer(v))
+					snprintf(cell, sizeof(cell), "%lld",
+						 (long long)json_integer_value(v));
+				else
+					snprintf(cell, sizeof(cell), "%s",
+						 v && json_is_string(v) && *json_string_value(v)
+							 ? json_string_value(v)
+							 : "-");
+				if (!pass)
+					width[c] = EG_MAX(width[c], strlen(cell));
+				else
+					printf("%-*s  ", (int)width[c], cell);
+			}
+			if (pass)
+				printf("\n");
+		}
+	}
+}
+
+enum table { LEARNED, DESTINATIONS, COUNTERS, TABLES };
+
+static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg_error *e)
+{
+	int r = eg_pins_pods(pins, add_pod, v, e);
+
+	if (!r)
+		r = eg_pins_names(pins, add_name, v, e);
+	if (r)
+		return r;
+	if (own[LEARNED])
+		return eg_pins_learned(pins, add_learned, v, e);
+	if (own[DESTINATIONS])
+		return eg_pins_destinations(pins, add_destination, v, e);
+	if (own[COUNTERS])
+		return eg_pins_counters(pins, add_counter, v, e);
+	return eg_pins_flows(pins, add_flow, v, e);
+}
+
+static void show(const struct ask_options *o, const bool *own, const struct view *v)
+{
+	static const char *const flow_columns[] = {
+		"pod", "protocol", "source", "source_port", "destination", "destination_port",
+		"name", "action", "reason", "packets", "bytes", "idle_ms", NULL};
+	static const char *const learned_columns[] = {"pod", "address", "name", "from",
+						      "seconds_left", NULL};
+	static const char *const destination_columns[] = {"range", "name", "origin", "seconds_left",
+							  NULL};
+	static const char *const counter_columns[] = {"hook", "pod", "name", "reason", "packets",
+						      "bytes", NULL};
+	static const char *const keys[] = {"learned", "destinations", "counters", "flows"};
+	static const char *const *const columns[] = {learned_columns, destination_columns,
+						     counter_columns, flow_columns};
+	int which = own[LEARNED] ? 0 : own[DESTINATIONS] ? 1 : own[COUNTERS] ? 2 : 3;
+
+	if (o->json) {
+		json_t *document = json_pack("{s:O}", keys[which], v->rows);
+
+		json_dumpf(document, stdout, JSON_INDENT(2));
+		printf("\n");
+		json_decref(document);
+	} else {
+		print_rows(v->rows, columns[which]);
+	}
+}
+
+int eg_cmd_flows(int argc, char **argv)
+{
+	static const char *const own_names[] = {"learned", "destinations", "counters", NULL};
+	bool own[TABLES] = {false};
+	struct ask_options o;
+	struct view v = {.now_ns = eg_now_ns()};
+	struct eg_pins *pins;
+	struct eg_error e = {""};
+	char pin_dir[4096];
+	int r = ask_parse(argc, argv, usage, own_names, own, &o);
+
+	if (r >= 0)
+		return r;
+	if (eg_pins_open(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &pins, &e)) {
+		fprintf(stderr, "egretctl flows: %s\n", e.text);
+		return EG_EXIT_NO;
+	}
+	v.pods = json_object();
+	v.names = json_object();
+	v.rows = json_array();
+	r = fill(pins, own, &v, &e);
+	eg_pins_close(pins);
+	if (r)
+		fprintf(stderr, "egretctl flows: %s\n", e.text);
+	else
+		show(&o, own, &v);
+	json_decref(v.pods);
+	json_decref(v.names);
+	json_decref(v.rows);
+	return r ? EG_EXIT_NO : EG_EXIT_OK;
+}

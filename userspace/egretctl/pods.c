@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretctl pods: who is on this node and what governs it; from the kernel's map when no agent runs. */
+#include <net/if.h>
+#include <stdio.h>
+
+#include "datapath/datapath.h"
+#include "datapath/read.h"
+#include "egretctl/ask.h"
+
+static const char usage[] =
+	"Usage: egretctl pods [OPTION...]\n"
+	"\n"
+	"The pods of this node: their addresses, their state and the policy that selects them.\n"
+	"States: governed; ungoverned (no policy selects it: untouched); held or unknown (traffic\n"
+	"to governed destinations waits until the pod is known); foreign (not a pod).\n"
+	"Without a running agent the kernel's own table is shown, which has no policy names.\n"
+	"\n"
+	"  --kernel        the kernel's table even when an agent runs\n"
+	"  --run-dir DIR   where the agent's control socket is (" ASK_RUN_DIR ")\n"
+	"  --pin-dir DIR   where its pins are\n"
+	"  --json          one JSON document\n"
+	"  -h, --help      this text\n"
+	"\n"
+	"Exit codes: 0 shown; 1 neither an agent nor pins are there; 2 wrong arguments.\n";
+
+static const char *text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static const char *state_name(uint8_t state)
+{
+	static const char *const names[] = {"unknown", "held", "governed", "ungoverned", "foreign"};
+
+	return state < EG_ARRAY_SIZE(names) ? names[state] : "?";
+}
+
+static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
+{
+	json_t *all = context, *addresses = json_array();
+	char name[EG_POD_NAME + 1], link[IF_NAMESIZE] = "";
+	const char *slash;
+
+	memcpy(name, pod->name, EG_POD_NAME);
+	name[EG_POD_NAME] = '\0';
+	slash = strchr(name, '/');
+	for (uint8_t i = 0; i < pod->address_count && i < EG_POD_ADDRESSES; i++) {
+		char a[EG_ADDRESS_TEXT];
+
+		json_array_append_new(addresses, json_string(eg_address_format(&pod->address[i], a)));
+	}
+	if (!if_indextoname(ifindex, link))
+		link[0] = '\0';
+	json_array_append_new(
+		all, json_pack("{s:i, s:s%, s:s, s:s, s:i, s:[i], s:s, s:o, s:b, s:b, s:b}", "id",
+			       (int)pod->pod_id, "namespace", name, slash ? (size_t)(slash - name) : 0,
+			       "name", slash ? slash + 1 : name, "state", state_name(pod->state),
+			       "policy_id", (int)pod->policy_id, "links", (int)ifindex, "link", link,
+			       "addresses", addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN,
+			       "capture_all_tls", pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",
+			       pod->flags & EG_POD_STRICT));
+	return true;
+}
+
+static json_t *from_kernel(const char *pin_dir, struct eg_error *e)
+{
+	struct eg_pins *pins;
+	json_t *all = json_array();
+	int r = eg_pins_open(pin_dir, &pins, e);
+
+	if (!r) {
+		r = eg_pins_pods(pins, add_pod, all, e);
+		eg_pins_close(pins);
+	}
+	if (r) {
+		json_decref(all);
+		return NULL;
+	}
+	return json_pack("{s:s, s:o}", "from", "kernel", "pods", all);
+}
+
+static void print(const json_t *answer)
+{
+	const json_t *pod, *address;
+	size_t i, k;
+
+	printf("%-44s %-11s %-20s %s\n", "POD", "STATE", "POLICY", "ADDRESSES");
+	json_array_foreach(json_object_get(answer, "pods"), i, pod) {
+		char name[200];
+
+		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
+		printf("%-44s %-11s %-20s", name, text(pod, "state"),
+		       *text(pod, "policy") ? text(pod, "policy") : "-");
+		json_array_foreach(json_object_get(pod, "addresses"), k, address)
+			printf(" %s", json_string_value(address));
+		printf("\n");
+	}
+}
+
+int eg_cmd_pods(int argc, char **argv)
+{
+	static const char *const own[] = {"kernel", NULL};
+	struct ask_options o;
+	struct eg_error e = {""};
+	char pin_dir[4096];
+	bool kernel = false;
+	json_t *answer = NULL;
+	int code = 0, r = ask_parse(argc, argv, usage, own, &kernel, &o);
+
+	if (r >= 0)
+		return r;
+	if (!kernel) {
+		answer = ask_agent(o.run_dir, "pods", &code, &e);
+		if (!answer)
+			fprintf(stderr, "egretctl pods: %s; this is the kernel's table\n", e.text);
+	}
+	if (!answer)
+		answer = from_kernel(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &e);
+	if (!answer) {
+		fprintf(stderr, "egretctl pods: %s\n", e.text);
+		return EG_EXIT_NO;
+	}
+	if (o.json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else {
+		print(answer);
+	}
+	json_decref(answer);
+	return EG_EXIT_OK;
+}

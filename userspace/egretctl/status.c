@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretctl status: the agent at a glance, and what the kernel does when there is none. */
+#include <stdio.h>
+
+#include "datapath/read.h"
+#include "egretctl/ask.h"
+
+static const char usage[] =
+	"Usage: egretctl status [OPTION...]\n"
+	"\n"
+	"Is the agent of this node serving, with which policy, and how has it been? When no\n"
+	"agent runs: what the kernel does in its place.\n"
+	"\n"
+	"  --run-dir DIR   where its control socket is (" ASK_RUN_DIR ")\n"
+	"  --pin-dir DIR   where its pins are (asked of the agent, or " EG_PIN_DIR ")\n"
+	"  --json          one JSON document\n"
+	"  -h, --help      this text\n"
+	"\n"
+	"Exit codes: 0 the agent serves; 1 it does not; 2 wrong arguments.\n";
+
+static const char *text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long number(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void print_agent(const json_t *a)
+{
+	const json_t *gateway = json_object_get(a, "gateway"), *signer = json_object_get(a, "signer");
+	const json_t *pods = json_object_get(a, "pods"), *policy = json_object_get(a, "policy");
+	bool ready = json_is_true(json_object_get(a, "ready"));
+
+	if (ready)
+		printf("agent     serving, version %s\n", text(a, "version"));
+	else
+		printf("agent     NOT SERVING (%s), version %s\n", text(a, "state"),
+		       text(a, "version"));
+	printf("policy    %s, generation %lld, %lld policies, %lld watched names\n",
+	       *text(policy, "version") ? text(policy, "version") : "none in force",
+	       number(policy, "generation"), number(policy, "policies"),
+	       number(policy, "watched_names"));
+	if (!json_is_true(json_object_get(policy, "valid")))
+		printf("          what lies in %s is REFUSED: %s\n", text(policy, "directory"),
+		       text(policy, "last_error"));
+	printf("pods      %lld known, %lld governed, %lld held, %lld files refused\n",
+	       number(pods, "known"), number(pods, "governed"), number(pods, "held"),
+	       number(pods, "refused"));
+	printf("gateway   pid %lld, %lld workers, replaced %lld times (%lld because it hung)\n",
+	       number(gateway, "pid"), number(a, "workers"), number(gateway, "restarts"),
+	       number(gateway, "hangs"));
+	printf("signer    pid %lld, replaced %lld times\n", number(signer, "pid"),
+	       number(signer, "restarts"));
+	printf("kernel    %s mode, fail %s, pins in %s\n", text(a, "mode"), text(a, "fail"),
+	       text(a, "pin_dir"));
+	if (number(a, "credentials_missing"))
+		printf("CREDENTIALS MISSING: %lld; requests that need them are refused\n",
+		       number(a, "credentials_missing"));
+	if (*text(a, "notes"))
+		printf("note      %s\n", text(a, "notes"));
+}
+
+/* What the pins say: {"installed": ..., "fail": ..., ...} */
+static json_t *kernel_state(const char *pin_dir)
+{
+	struct eg_pins *pins;
+	struct eg_config c;
+	struct eg_error e = {""};
+	unsigned int filled = 0;
+	json_t *o = json_object();
+
+	json_object_set_new(o, "pin_dir", json_string(pin_dir));
+	if (eg_pins_open(pin_dir, &pins, &e) || eg_pins_config(pins, &c, &e)) {
+		json_object_set_new(o, "installed", json_false());
+		json_object_set_new(o, "why", json_string(e.text));
+		return o;
+	}
+	if (eg_pins_listeners(pins, &filled, &e))
+		filled = 0;
+	json_object_set_new(o, "installed", json_true());
+	json_object_set_new(o, "enabled", json_boolean(c.enabled));
+	json_object_set_new(o, "fail",
+			    json_string(c.fail_policy == EG_FAIL_OPEN ? "open" : "closed"));
+	json_object_set_new(o, "generation", json_integer(c.generation));
+	json_object_set_new(o, "listeners", json_integer(filled));
+	json_object_set_new(o, "heartbeat_age_ms",
+			    c.heartbeat_ns ? json_integer((json_int_t)((eg_now_ns() - c.heartbeat_ns) /
+								       1000000))
+					   : json_null());
+	eg_pins_close(pins);
+	return o;
+}
+
+static void print_dead(const struct eg_error *e, const json_t *kernel)
+{
+	bool open = !strcmp(text(kernel, "fail"), "open");
+
+	printf("agent     NOT RUNNING: %s\n", e->text);
+	if (!json_is_true(json_object_get(kernel, "installed"))) {
+		printf("kernel    nothing of Egret there: %s\n", text(kernel, "why"));
+		return;
+	}
+	printf("kernel    Egret's programs are in place (%s), fail %s: governed connections %s\n",
+	       text(kernel, "pin_dir"), text(kernel, "fail"),
+	       open ? "PASS to the providers, ungoverned" : "are refused until an agent runs");
+}
+
+int eg_cmd_status(int argc, char **argv)
+{
+	struct ask_options o;
+	struct eg_error e = {""};
+	char pin_dir[4096];
+	json_t *answer, *kernel = NULL;
+	int code, r = ask_parse(argc, argv, usage, NULL, NULL, &o);
+	bool ready;
+
+	if (r >= 0)
+		return r;
+	answer = ask_agent(o.run_dir, "status", &code, &e);
+	ready = answer && json_is_true(json_object_get(answer, "ready"));
+	if (!answer) {
+		kernel = kernel_state(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)));
+		if (o.json) {
+			answer = json_pack("{s:b, s:s, s:s, s:O}", "ready", 0, "state", "not_running",
+					   "why", e.text, "kernel", kernel);
+		} else {
+			print_dead(&e, kernel);
+		}
+	}
+	if (o.json && answer) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else if (answer) {
+		print_agent(answer);
+	}
+	json_decref(answer);
+	json_decref(kernel);
+	return ready ? EG_EXIT_OK : EG_EXIT_NO;
+}

@@ -48,8 +48,8 @@ static __always_inline int is_believed(struct eg_scene *s)
  * Copies the message into *d. Over TCP (RFC 1035 4.2.2) one that begins with this segment.
  * Returns 0, or -1 if there is none; *cut is set when there is more of it elsewhere.
  */
-static __always_inline int load_message(struct __sk_buff *skb, struct eg_scene *s,
-					struct eg_dns *d, int *cut)
+static __always_inline int load_message(struct __sk_buff *skb, struct eg_scene *s, struct eg_dns *d,
+					int *cut)
 {
 	struct eg_packet *p = &s->packet;
 	__u32 at = p->payload_offset, here, want;
@@ -156,11 +156,13 @@ int dns_tc(struct __sk_buff *skb)
 		return EG_TC_NEXT;
 	}
 	eg_dns_read(d);
-	if (d->name_id && d->count && (d->phase == EG_DNS_DONE || (d->phase == EG_DNS_SHORT && cut)))
+	if (d->name_id && d->count &&
+	    (d->phase == EG_DNS_DONE || (d->phase == EG_DNS_SHORT && cut)))
 		learn_all(&s, d, &scratch->lesson);
 	if (d->phase != EG_DNS_DONE) {
 		s.decision.reason = EG_REASON_UNPARSEABLE;
-		eg_count(s.decision.pod_id, d->name_id, EG_REASON_UNPARSEABLE, EG_HOOK_DNS, s.length);
+		eg_count(s.decision.pod_id, d->name_id, EG_REASON_UNPARSEABLE, EG_HOOK_DNS,
+			 s.length);
 		send_raw(&s, d);
 	}
 	return EG_TC_NEXT;

@@ -46,10 +46,10 @@ static __always_inline __u32 spread(const struct eg_packet *p)
 static __always_inline void lookup_addresses(volatile struct bpf_sk_lookup *ctx,
 					     struct eg_packet *p)
 {
-	struct eg_address remote = { .word_be = { ctx->remote_ip6[0], ctx->remote_ip6[1],
-						  ctx->remote_ip6[2], ctx->remote_ip6[3] } };
-	struct eg_address local = { .word_be = { ctx->local_ip6[0], ctx->local_ip6[1],
-						 ctx->local_ip6[2], ctx->local_ip6[3] } };
+	struct eg_address remote = {.word_be = {ctx->remote_ip6[0], ctx->remote_ip6[1],
+						ctx->remote_ip6[2], ctx->remote_ip6[3]}};
+	struct eg_address local = {.word_be = {ctx->local_ip6[0], ctx->local_ip6[1],
+					       ctx->local_ip6[2], ctx->local_ip6[3]}};
 	__be32 remote4 = ctx->remote_ip4, local4 = ctx->local_ip4;
 
 	p->source = remote;

@@ -66,7 +66,8 @@ static __always_inline void eg_backstop(struct __sk_buff *skb, struct eg_scene *
 	if (!name_id)
 		return;
 	if (s->state == EG_POD_GOVERNED && s->pod) {
-		v = eg_verdict_find(s->pod->policy_id, name_id, IPPROTO_TCP, p->destination_port_be);
+		v = eg_verdict_find(s->pod->policy_id, name_id, IPPROTO_TCP,
+				    p->destination_port_be);
 		if (v && v->action == EG_ACTION_PASS)
 			return;
 	} else if ((s->pod_flags & EG_POD_UNKNOWN_ALLOW) || s->config->unknown_pods == 1) {

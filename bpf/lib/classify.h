@@ -19,10 +19,10 @@ enum eg_decision_flags {
 struct eg_decision {
 	__u32 pod_id;
 	__u32 name_id;
-	__u8 action; /* enum eg_action */
-	__u8 reason; /* enum eg_reason */
-	__u8 flags;  /* enum eg_decision_flags */
-	__u8 origin; /* enum eg_destination_origin; 0: learned or none */
+	__u8 action;	 /* enum eg_action */
+	__u8 reason;	 /* enum eg_reason */
+	__u8 flags;	 /* enum eg_decision_flags */
+	__u8 origin;	 /* enum eg_destination_origin; 0: learned or none */
 	__u8 flow_flags; /* enum eg_flow_flags to be set on the flow */
 	__u8 pad[3];
 };
@@ -39,7 +39,7 @@ struct eg_scene {
 	struct eg_packet packet;
 	struct eg_decision decision;
 	struct eg_config *config;
-	struct eg_pod *pod; /* NULL: no entry, treated as unknown for ever */
+	struct eg_pod *pod;   /* NULL: no entry, treated as unknown for ever */
 	struct eg_flow *flow; /* of flows, if there is one */
 	__u64 now_ns;
 	__u32 ifindex;
@@ -78,7 +78,8 @@ static __always_inline int address_embedded4(const struct eg_address *a, __be32 
 	     (!a->word_be[2] && (a->word_be[3] & bpf_htonl(0xffff0000)))))
 		return 2;
 	if ((a->word_be[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x20020000)) {
-		*out = bpf_htonl((bpf_ntohl(a->word_be[0]) << 16) | (bpf_ntohl(a->word_be[1]) >> 16));
+		*out = bpf_htonl((bpf_ntohl(a->word_be[0]) << 16) |
+				 (bpf_ntohl(a->word_be[1]) >> 16));
 		return 2;
 	}
 	return 0;
@@ -86,14 +87,14 @@ static __always_inline int address_embedded4(const struct eg_address *a, __be32 
 
 static __always_inline struct eg_destination *destination4(__be32 address_be)
 {
-	struct eg_lpm4 key = { .prefix_bits = 32, .address_be = address_be };
+	struct eg_lpm4 key = {.prefix_bits = 32, .address_be = address_be};
 
 	return bpf_map_lookup_elem(&destinations4, &key);
 }
 
 static __always_inline struct eg_destination *destination6(const struct eg_address *address)
 {
-	struct eg_lpm6 key = { .prefix_bits = 128 };
+	struct eg_lpm6 key = {.prefix_bits = 128};
 
 	__builtin_memcpy(key.address_be, address, sizeof(key.address_be));
 	return bpf_map_lookup_elem(&destinations6, &key);
@@ -153,11 +154,10 @@ static __always_inline __u8 eg_target_of(struct eg_config *cfg, __u8 family,
 	return EG_TARGET_GOVERNED;
 }
 
-static __always_inline struct eg_learned *learned_find(__u32 ifindex,
-						       const struct eg_address *address,
-						       __u64 now_ns)
+static __always_inline struct eg_learned *
+learned_find(__u32 ifindex, const struct eg_address *address, __u64 now_ns)
 {
-	struct eg_learned_key key = { .ifindex = ifindex, .address = *address };
+	struct eg_learned_key key = {.ifindex = ifindex, .address = *address};
 	struct eg_learned *found = bpf_map_lookup_elem(&learned, &key);
 
 	if (found && found->expires_ns && found->expires_ns < now_ns)

@@ -15,11 +15,11 @@
 #include "lib/names.h"
 #include "lib/pkt.h"
 
-#define EG_DNS_MESSAGE 4096 /* power of two: offsets are masked by it */
-#define EG_DNS_MASK (EG_DNS_MESSAGE - 1)
+#define EG_DNS_MESSAGE	 4096 /* power of two: offsets are masked by it */
+#define EG_DNS_MASK	 (EG_DNS_MESSAGE - 1)
 #define EG_DNS_ADDRESSES 64
-#define EG_DNS_STEPS 1024
-#define EG_DNS_HEADER 12
+#define EG_DNS_STEPS	 1024
+#define EG_DNS_HEADER	 12
 
 enum eg_dns_phase {
 	EG_DNS_QUESTION = 0, /* a label of the question's name */
@@ -199,7 +199,8 @@ static __always_inline void dns_step_name(struct eg_dns *d)
 		d->at = to;
 		return;
 	}
-	if (size > EG_LABEL_MAX || d->names.length + size + (d->names.labels ? 1 : 0) > EG_NAME_MAX) {
+	if (size > EG_LABEL_MAX ||
+	    d->names.length + size + (d->names.labels ? 1 : 0) > EG_NAME_MAX) {
 		d->phase = EG_DNS_BAD;
 		return;
 	}

@@ -8,8 +8,8 @@
 
 #include "lib/note.h"
 
-#define EG_TTL_MAX 86400u     /* seconds; RFC 2181 8 allows 68 years */
-#define EG_SNI_TTL 3600u      /* an address learned from a ClientHello has no TTL of its own */
+#define EG_TTL_MAX 86400u /* seconds; RFC 2181 8 allows 68 years */
+#define EG_SNI_TTL 3600u  /* an address learned from a ClientHello has no TTL of its own */
 
 /* Loopback, link-local, multicast, "this network", and IPv6 forms of them. */
 static __always_inline int never_learned4(__u32 a)
@@ -52,7 +52,7 @@ struct eg_lesson {
 	__u64 now_ns;
 	__u32 ifindex;
 	__u32 name_id;
-	__u32 ttl; /* seconds */
+	__u32 ttl;   /* seconds */
 	__u32 bytes; /* of the packet, for counters */
 	__u8 hook;   /* enum eg_hook */
 	__u8 from;   /* enum eg_learned_from */

@@ -14,8 +14,8 @@ struct eg_names {
 	__u64 base;
 	__u64 inverse;
 	__u64 sum;
-	__u64 power;	     /* base^length */
-	__u64 inverse_power; /* inverse^length */
+	__u64 power;			   /* base^length */
+	__u64 inverse_power;		   /* inverse^length */
 	__u64 start_sum[EG_NAME_SUFFIXES]; /* of the last labels, a ring: sum where each began */
 	__u64 start_inverse[EG_NAME_SUFFIXES];
 	__u32 labels;

@@ -10,7 +10,7 @@
 #include "lib/classify.h"
 
 #define EG_EVENTS_PER_WINDOW 64
-#define EG_EVENT_WINDOW_NS 1000000000ull
+#define EG_EVENT_WINDOW_NS   1000000000ull
 
 /* Global functions here and below: their stack is their own, and they are verified once. */
 __noinline int eg_count(__u32 pod_id, __u32 name_id, __u32 reason, __u32 hook, __u32 bytes)
@@ -42,7 +42,7 @@ __noinline int eg_event_allowed(__u32 ifindex, __u64 now_ns)
 	struct eg_event_rate *rate = bpf_map_lookup_elem(&event_rate, &ifindex);
 
 	if (!rate) {
-		struct eg_event_rate fresh = { .window_ns = now_ns, .count = 1 };
+		struct eg_event_rate fresh = {.window_ns = now_ns, .count = 1};
 
 		bpf_map_update_elem(&event_rate, &ifindex, &fresh, BPF_ANY);
 		return 1;

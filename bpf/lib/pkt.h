@@ -23,24 +23,25 @@
 
 #include "egret/abi/maps.h"
 
-#define EG_TAGS_MAX 2	 /* VLAN tags in the bytes of the frame */
-#define EG_EXT_MAX 6	 /* IPv6 extension headers */
-#define EG_OPTIONS_MAX 16 /* IPv4 options, NOPs included */
+#define EG_TAGS_MAX    2      /* VLAN tags in the bytes of the frame */
+#define EG_EXT_MAX     6      /* IPv6 extension headers */
+#define EG_OPTIONS_MAX 16     /* IPv4 options, NOPs included */
 #define EG_OFFSET_MASK 0x3fff /* headers lie within this; EG_EXT_MAX of the longest do */
 
 enum eg_packet_status {
-	EG_PACKET_OTHER = 0,  /* not IP (ARP, LLDP, ...): nothing to judge */
-	EG_PACKET_IP = 1,     /* source and destination are valid */
-	EG_PACKET_HIDDEN = 2, /* IP whose destination can't be read, or IP inside a label or session */
+	EG_PACKET_OTHER = 0, /* not IP (ARP, LLDP, ...): nothing to judge */
+	EG_PACKET_IP = 1,    /* source and destination are valid */
+	EG_PACKET_HIDDEN =
+		2, /* IP whose destination can't be read, or IP inside a label or session */
 };
 
 enum eg_packet_flags {
-	EG_PACKET_PORTS = 1 << 0,	  /* the ports (and for TCP the flags) are valid */
+	EG_PACKET_PORTS = 1 << 0, /* the ports (and for TCP the flags) are valid */
 	EG_PACKET_LATER_FRAGMENT = 1 << 1,
 	EG_PACKET_SOURCE_ROUTED = 1 << 2, /* the true destination is not the one in the header */
-	EG_PACKET_OPTIONS = 1 << 3,	  /* IP options or extension headers lie before the payload */
-	EG_PACKET_TAGGED = 1 << 4,	  /* a VLAN tag other than one of id 0 (priority only) */
-	EG_PACKET_PRIORITY_TAG = 1 << 5,  /* a VLAN tag in the bytes of the frame */
+	EG_PACKET_OPTIONS = 1 << 3, /* IP options or extension headers lie before the payload */
+	EG_PACKET_TAGGED = 1 << 4,  /* a VLAN tag other than one of id 0 (priority only) */
+	EG_PACKET_PRIORITY_TAG = 1 << 5, /* a VLAN tag in the bytes of the frame */
 };
 
 #define EG_TCP_FIN 0x01

@@ -9,10 +9,10 @@
 
 #include "lib/names.h"
 
-#define EG_HELLO_BYTES 2048 /* power of two; a hello with a post-quantum share has about 1800 */
-#define EG_HELLO_MASK (EG_HELLO_BYTES - 1)
+#define EG_HELLO_BYTES	    2048 /* power of two; a hello with a post-quantum share has about 1800 */
+#define EG_HELLO_MASK	    (EG_HELLO_BYTES - 1)
 #define EG_HELLO_EXTENSIONS 48
-#define EG_HELLO_LEAST 44 /* headers, version, random, session id length */
+#define EG_HELLO_LEAST	    44 /* headers, version, random, session id length */
 
 /* In map memory: the loop's state is where the verifier does not track it (see dns.h). */
 struct eg_hello {
@@ -79,7 +79,8 @@ __noinline int eg_hello_read(struct eg_hello *h)
 {
 	__u32 at, i;
 
-	if (!h || h->length < EG_HELLO_LEAST || h->length > EG_HELLO_BYTES || !eg_is_hello(h->bytes))
+	if (!h || h->length < EG_HELLO_LEAST || h->length > EG_HELLO_BYTES ||
+	    !eg_is_hello(h->bytes))
 		return 0;
 	at = EG_HELLO_LEAST - 1;
 	at += 1 + hello_byte(h, at); /* session id */
@@ -97,7 +98,8 @@ __noinline int eg_hello_read(struct eg_hello *h)
 		at = h->at;
 		if (at + 4 > h->length || at + 4 > h->end)
 			return 0;
-		if (hello_word(h, at) == 0) { /* server_name: list length, type, name length, name */
+		if (hello_word(h, at) ==
+		    0) { /* server_name: list length, type, name length, name */
 			if (at + 9 > h->length || hello_byte(h, at + 6) != 0)
 				return 0;
 			return hello_name(h, at + 9, hello_word(h, at + 7));

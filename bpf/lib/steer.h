@@ -8,8 +8,8 @@
 
 #include "lib/note.h"
 
-#define EG_TC_NEXT (-1) /* TC_ACT_UNSPEC, TCX_NEXT: the next program, never TC_ACT_OK */
-#define EG_TC_SHOT 2
+#define EG_TC_NEXT	    (-1) /* TC_ACT_UNSPEC, TCX_NEXT: the next program, never TC_ACT_OK */
+#define EG_TC_SHOT	    2
 #define EG_PACKET_HOST_TYPE 0 /* PACKET_HOST of linux/if_packet.h */
 
 /* A filled listener slot. The kernel empties a slot when its socket closes. */
@@ -54,8 +54,8 @@ static __always_inline void eg_gate(struct eg_scene *s)
 			decide(s, EG_ACTION_RESET, EG_REASON_AGENT_DOWN_RESET);
 		return;
 	}
-	if (age <= cfg->heartbeat_max_ns &&
-	    (cfg->mode != EG_MODE_NETNS || cfg->agent_ifindex) && listener_present(cfg))
+	if (age <= cfg->heartbeat_max_ns && (cfg->mode != EG_MODE_NETNS || cfg->agent_ifindex) &&
+	    listener_present(cfg))
 		return;
 	if ((s->pod_flags & EG_POD_FAIL_OPEN) || cfg->fail_policy == EG_FAIL_OPEN) {
 		decide(s, EG_ACTION_PASS, EG_REASON_PASS_FAIL_OPEN);

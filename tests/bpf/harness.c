@@ -71,7 +71,7 @@ int summary(void)
 
 const char *verdict_text(enum verdict v)
 {
-	static const char *const text[] = { "next", "redirect", "drop", "reset", "other" };
+	static const char *const text[] = {"next", "redirect", "drop", "reset", "other"};
 
 	return text[v];
 }
@@ -107,12 +107,11 @@ static void share_maps(struct bpf_object *object)
 	struct bpf_map *map;
 	int i;
 
-	bpf_object__for_each_map(map, object)
-		for (i = 0; i < map_count; i++)
-			if (!bpf_map__is_internal(map) &&
-			    !strcmp(maps[i].name, bpf_map__name(map)) &&
-			    bpf_map__reuse_fd(map, maps[i].fd))
-				fatal(maps[i].name);
+	bpf_object__for_each_map(
+		map, object) for (i = 0; i < map_count;
+				  i++) if (!bpf_map__is_internal(map) &&
+					   !strcmp(maps[i].name, bpf_map__name(map)) &&
+					   bpf_map__reuse_fd(map, maps[i].fd)) fatal(maps[i].name);
 }
 
 static void keep_maps(struct bpf_object *object)
@@ -120,7 +119,8 @@ static void keep_maps(struct bpf_object *object)
 	struct bpf_map *map;
 	int i;
 
-	bpf_object__for_each_map(map, object) {
+	bpf_object__for_each_map(map, object)
+	{
 		if (bpf_map__is_internal(map))
 			continue;
 		for (i = 0; i < map_count; i++)
@@ -134,13 +134,13 @@ static void keep_maps(struct bpf_object *object)
 	}
 }
 
-#define LOAD(skel)                                   \
-	struct skel *skel = skel##__open();          \
-	if (!skel)                                   \
-		fatal(#skel);                        \
-	share_maps(skel->obj);                       \
-	if (bpf_object__load(skel->obj))             \
-		fatal(#skel);                        \
+#define LOAD(skel)                          \
+	struct skel *skel = skel##__open(); \
+	if (!skel)                          \
+		fatal(#skel);               \
+	share_maps(skel->obj);              \
+	if (bpf_object__load(skel->obj))    \
+		fatal(#skel);               \
 	keep_maps(skel->obj)
 
 static int on_event(void *context, void *data, size_t size)
@@ -226,7 +226,7 @@ static void map_empty(const char *name)
 
 void set_destination(const char *cidr, uint32_t name_id, uint8_t origin)
 {
-	struct eg_destination value = { .name_id = name_id, .origin = origin };
+	struct eg_destination value = {.name_id = name_id, .origin = origin};
 	char text[64], *slash;
 	struct eg_address a;
 
@@ -237,13 +237,13 @@ void set_destination(const char *cidr, uint32_t name_id, uint8_t origin)
 	*slash = 0;
 	a = address_of(text);
 	if (strchr(text, ':')) {
-		struct eg_lpm6 key = { .prefix_bits = (uint32_t)atoi(slash + 1) };
+		struct eg_lpm6 key = {.prefix_bits = (uint32_t)atoi(slash + 1)};
 
 		memcpy(key.address_be, &a, 16);
 		map_set("destinations6", &key, &value);
 	} else {
-		struct eg_lpm4 key = { .prefix_bits = (uint32_t)atoi(slash + 1),
-				       .address_be = a.word_be[3] };
+		struct eg_lpm4 key = {.prefix_bits = (uint32_t)atoi(slash + 1),
+				      .address_be = a.word_be[3]};
 
 		map_set("destinations4", &key, &value);
 	}
@@ -252,9 +252,11 @@ void set_destination(const char *cidr, uint32_t name_id, uint8_t origin)
 void set_verdict(uint32_t policy, uint32_t name_id, uint8_t protocol, uint16_t port,
 		 enum eg_action action, enum eg_reason reason)
 {
-	struct eg_verdict_key key = { .policy_id = policy, .name_id = name_id,
-				      .protocol = protocol, .port_be = htons(port) };
-	struct eg_verdict value = { .action = (uint8_t)action, .reason = (uint8_t)reason };
+	struct eg_verdict_key key = {.policy_id = policy,
+				     .name_id = name_id,
+				     .protocol = protocol,
+				     .port_be = htons(port)};
+	struct eg_verdict value = {.action = (uint8_t)action, .reason = (uint8_t)reason};
 
 	map_set("verdicts", &key, &value);
 }
@@ -262,8 +264,11 @@ void set_verdict(uint32_t policy, uint32_t name_id, uint8_t protocol, uint16_t p
 struct eg_pod pod_of(uint32_t id, enum eg_pod_state state, uint8_t flags, const char *a4,
 		     const char *a6)
 {
-	struct eg_pod pod = { .pod_id = id, .policy_id = 3, .state = (uint8_t)state,
-			      .flags = flags, .since_ns = now_ns() };
+	struct eg_pod pod = {.pod_id = id,
+			     .policy_id = 3,
+			     .state = (uint8_t)state,
+			     .flags = flags,
+			     .since_ns = now_ns()};
 
 	if (a4)
 		pod.address[pod.address_count++] = address_of(a4);
@@ -284,7 +289,7 @@ void set_pod(uint32_t ifindex, const struct eg_pod *pod)
 
 void set_watched(const char *text, uint32_t name_id)
 {
-	struct eg_name value = { .name_id = name_id };
+	struct eg_name value = {.name_id = name_id};
 	struct eg_name_key key;
 
 	if (eg_name_hash(text, config->name_hash_base, &key.hash, &value.suffix))
@@ -295,16 +300,16 @@ void set_watched(const char *text, uint32_t name_id)
 
 void set_learned(uint32_t ifindex, const char *address, uint32_t name_id, uint64_t expires_ns)
 {
-	struct eg_learned_key key = { .ifindex = ifindex, .address = address_of(address) };
-	struct eg_learned value = { .name_id = name_id, .from = EG_LEARNED_DNS,
-				    .expires_ns = expires_ns };
+	struct eg_learned_key key = {.ifindex = ifindex, .address = address_of(address)};
+	struct eg_learned value = {
+		.name_id = name_id, .from = EG_LEARNED_DNS, .expires_ns = expires_ns};
 
 	map_set("learned", &key, &value);
 }
 
 bool is_learned(uint32_t ifindex, const char *address, struct eg_learned *out)
 {
-	struct eg_learned_key key = { .ifindex = ifindex, .address = address_of(address) };
+	struct eg_learned_key key = {.ifindex = ifindex, .address = address_of(address)};
 	struct eg_learned value;
 
 	return !bpf_map_lookup_elem(map_fd("learned"), &key, out ? out : &value);
@@ -312,12 +317,12 @@ bool is_learned(uint32_t ifindex, const char *address, struct eg_learned *out)
 
 bool find_flow(uint32_t ifindex, const struct frame *f, struct eg_flow *out)
 {
-	struct eg_flow_key key = { .source = address_of(f->source),
-				   .destination = address_of(f->destination),
-				   .source_port_be = htons(f->sport ? f->sport : 40000),
-				   .destination_port_be = htons(f->dport ? f->dport : 443),
-				   .ifindex = ifindex,
-				   .protocol = f->protocol ? f->protocol : IPPROTO_TCP };
+	struct eg_flow_key key = {.source = address_of(f->source),
+				  .destination = address_of(f->destination),
+				  .source_port_be = htons(f->sport ? f->sport : 40000),
+				  .destination_port_be = htons(f->dport ? f->dport : 443),
+				  .ifindex = ifindex,
+				  .protocol = f->protocol ? f->protocol : IPPROTO_TCP};
 	struct eg_flow value;
 
 	return !bpf_map_lookup_elem(map_fd("flows"), &key, out ? out : &value);
@@ -337,7 +342,7 @@ void listener_clear(void)
 
 void listener_add(uint32_t slot)
 {
-	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
 	uint64_t fd;
 
 	listener_fd[slot] = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -377,9 +382,10 @@ static void world_pods(void)
 
 void world_reset(void)
 {
-	static const char *const names[] = { "pods", "pod_links", "destinations4", "destinations6",
-					     "learned", "learned_count", "verdicts", "flows",
-					     "watched_names", "resolvers", "counters", "event_rate" };
+	static const char *const names[] = {"pods",	     "pod_links", "destinations4",
+					    "destinations6", "learned",	  "learned_count",
+					    "verdicts",	     "flows",	  "watched_names",
+					    "resolvers",     "counters",  "event_rate"};
 	struct eg_address resolver;
 	uint32_t one = 1;
 	size_t i;
@@ -461,9 +467,11 @@ uint64_t count_all(void)
 
 enum verdict run_tc(int prog, const uint8_t *frame, size_t length, struct run *r)
 {
-	struct __sk_buff in = { .ifindex = r->ifindex, .ingress_ifindex = r->ingress_ifindex,
-				.mark = r->mark, .gso_size = r->gso_size,
-				.gso_segs = r->gso_segs },
+	struct __sk_buff in = {.ifindex = r->ifindex,
+			       .ingress_ifindex = r->ingress_ifindex,
+			       .mark = r->mark,
+			       .gso_size = r->gso_size,
+			       .gso_segs = r->gso_segs},
 			 out = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)length,
 		    .data_out = r->out, .data_size_out = sizeof(r->out), .ctx_in = &in,
@@ -485,7 +493,8 @@ enum verdict run_tc(int prog, const uint8_t *frame, size_t length, struct run *r
 	case 7: /* TC_ACT_REDIRECT: the frame itself, or a reset made of it */
 		if (!memcmp(frame, r->out, 12))
 			return REDIRECT;
-		return !memcmp(frame, r->out + 6, 6) && !memcmp(frame + 6, r->out, 6) ? RESET : OTHER;
+		return !memcmp(frame, r->out + 6, 6) && !memcmp(frame + 6, r->out, 6) ? RESET
+										      : OTHER;
 	default:
 		return OTHER;
 	}
@@ -493,7 +502,7 @@ enum verdict run_tc(int prog, const uint8_t *frame, size_t length, struct run *r
 
 enum verdict run_frame(int prog, uint32_t ifindex, const struct frame *f)
 {
-	struct run r = { .ifindex = ifindex };
+	struct run r = {.ifindex = ifindex};
 	uint8_t frame[PACKET_MAX];
 
 	return run_tc(prog, frame, frame_build(f, frame), &r);

@@ -16,7 +16,7 @@ enum verdict { NEXT, REDIRECT, DROP, RESET, OTHER };
 
 /* Host-side links of the test's pods (veth in the test's namespace). */
 enum link {
-	POD = 10,	/* governed by policy 3; 10.0.0.2, fd00:1::2 */
+	POD = 10, /* governed by policy 3; 10.0.0.2, fd00:1::2 */
 	POD_UNKNOWN = 11,
 	POD_UNGOVERNED = 12,
 	POD_FOREIGN = 13,
@@ -29,24 +29,24 @@ enum link {
 	UPLINK = 20,
 };
 
-#define POD4 "10.0.0.2"
-#define POD6 "fd00:1::2"
-#define PROVIDER4 "198.51.100.7"     /* name 5 */
-#define PROVIDER6 "2001:db8:2::7"    /* name 5 */
-#define CIDR4 "203.0.113.20"	     /* in 203.0.113.0/24, name 0 */
-#define CIDR6 "2001:db8:1::20"	     /* in 2001:db8:1::/48, name 0 */
-#define EXCLUDED4 "203.0.113.200"    /* 203.0.113.128/25 is taken out of the CIDR */
-#define SHADOW4 "192.0.2.66"	     /* name 6: everything passes, reason shadow */
-#define DENIED4 "192.0.2.77"	     /* name 7: reset, denied */
-#define ELSEWHERE4 "192.0.2.1"	     /* nobody's */
+#define POD4	   "10.0.0.2"
+#define POD6	   "fd00:1::2"
+#define PROVIDER4  "198.51.100.7"   /* name 5 */
+#define PROVIDER6  "2001:db8:2::7"  /* name 5 */
+#define CIDR4	   "203.0.113.20"   /* in 203.0.113.0/24, name 0 */
+#define CIDR6	   "2001:db8:1::20" /* in 2001:db8:1::/48, name 0 */
+#define EXCLUDED4  "203.0.113.200"  /* 203.0.113.128/25 is taken out of the CIDR */
+#define SHADOW4	   "192.0.2.66"	    /* name 6: everything passes, reason shadow */
+#define DENIED4	   "192.0.2.77"	    /* name 7: reset, denied */
+#define ELSEWHERE4 "192.0.2.1"	    /* nobody's */
 #define ELSEWHERE6 "2001:db8:ffff::1"
-#define GATEWAY4 "169.254.77.1"
-#define GATEWAY6 "fd00:77::1"
-#define RESOLVER4 "10.96.0.10"
-#define RESOLVER6 "fd00:10::10"
+#define GATEWAY4   "169.254.77.1"
+#define GATEWAY6   "fd00:77::1"
+#define RESOLVER4  "10.96.0.10"
+#define RESOLVER6  "fd00:10::10"
 
 #define SECOND 1000000000ull
-#define STAMP 0x4747
+#define STAMP  0x4747
 
 struct progs {
 	int egress, reply, dns, guard, lookup, xdp, guard_xdp;
@@ -55,13 +55,14 @@ struct progs {
 extern struct progs progs;
 
 /* Results. */
-void check(bool ok, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void check(bool ok, const char *name, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 int summary(void);
 const char *verdict_text(enum verdict v);
 
 /* The world. */
-void world_load(void);	/* once: namespace, links, programs */
-void world_reset(void); /* before each case */
+void world_load(void);		      /* once: namespace, links, programs */
+void world_reset(void);		      /* before each case */
 struct eg_config *world_config(void); /* mapped: stores take effect at once */
 uint64_t now_ns(void);
 int map_fd(const char *name);

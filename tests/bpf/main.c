@@ -12,10 +12,10 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } suites[] = {
-	{ "egress", test_egress }, { "parse", test_parse }, { "flows", test_flows },
-	{ "fail", test_fail },	   { "reply", test_reply }, { "lookup", test_lookup },
-	{ "guard", test_guard },   { "dns", test_dns },	    { "sni", test_sni },
-	{ "xdp", test_xdp },
+	{"egress", test_egress}, {"parse", test_parse}, {"flows", test_flows},
+	{"fail", test_fail},	 {"reply", test_reply}, {"lookup", test_lookup},
+	{"guard", test_guard},	 {"dns", test_dns},	{"sni", test_sni},
+	{"xdp", test_xdp},
 };
 
 int main(int argc, char **argv)

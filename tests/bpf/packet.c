@@ -34,10 +34,10 @@ static uint32_t sum16(const uint8_t *at, size_t length, uint32_t sum)
 
 struct eg_address address_of(const char *text)
 {
-	struct eg_address a = { .word_be = { 0, 0, htonl(0xffff), 0 } };
+	struct eg_address a = {.word_be = {0, 0, htonl(0xffff), 0}};
 
-	if (strchr(text, ':') ? inet_pton(AF_INET6, text, &a) != 1 :
-				inet_pton(AF_INET, text, &a.word_be[3]) != 1) {
+	if (strchr(text, ':') ? inet_pton(AF_INET6, text, &a) != 1
+			      : inet_pton(AF_INET, text, &a.word_be[3]) != 1) {
 		fprintf(stderr, "not an address: %s\n", text);
 		exit(2);
 	}
@@ -111,7 +111,7 @@ static size_t put_extensions(const struct frame *f, uint8_t *at, uint8_t protoco
 
 size_t frame_build(const struct frame *f, uint8_t *out)
 {
-	static const uint8_t mac[12] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2 };
+	static const uint8_t mac[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
 	bool v6 = strchr(f->destination, ':') != NULL;
 	struct eg_address s = address_of(f->source), d = address_of(f->destination);
 	uint8_t protocol = f->protocol ? f->protocol : IPPROTO_TCP, *at = out + 12, *ip, *l4;

@@ -14,7 +14,7 @@
 enum tcp_flag { FIN = 0x01, SYN = 0x02, RST = 0x04, PSH = 0x08, ACK = 0x10 };
 
 struct extension {
-	uint8_t type;	/* 0 hop-by-hop, 43 routing, 44 fragment, 51 AH, 60 destination options... */
+	uint8_t type; /* 0 hop-by-hop, 43 routing, 44 fragment, 51 AH, 60 destination options... */
 	uint8_t length; /* of the header's own length field; ignored for 44 */
 	uint8_t routing_type;
 	uint8_t segments_left;
@@ -30,9 +30,9 @@ struct frame {
 	uint32_t sequence, acknowledged;
 	const void *payload;
 	uint32_t payload_length;
-	uint16_t vlan[4];   /* tags, outermost first: type in .vlan_type */
+	uint16_t vlan[4]; /* tags, outermost first: type in .vlan_type */
 	int vlans;
-	uint16_t ethertype; /* instead of the IP version's */
+	uint16_t ethertype;  /* instead of the IP version's */
 	uint8_t options[40]; /* IPv4, padded to a multiple of four */
 	int options_length;
 	uint16_t fragment; /* IPv4: offset in bytes | 1 for more fragments */

@@ -122,12 +122,20 @@ static void deliver(const struct message *m, const struct delivery *how)
 	const char *pod = how->pod ? how->pod : POD4;
 	const char *resolver = how->resolver ? how->resolver : RESOLVER4;
 	uint32_t ifindex = how->ifindex ? how->ifindex : POD, size = m->length;
-	struct run r = { .ifindex = ifindex };
-	struct frame query = { .source = pod, .destination = resolver, .sport = 5353, .dport = 53,
-			       .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP };
-	struct frame answer = { .source = resolver, .destination = pod, .sport = 53, .dport = 5353,
-				.protocol = query.protocol, .tcp_flags = ACK | PSH,
-				.fragment = how->fragment, .payload = payload };
+	struct run r = {.ifindex = ifindex};
+	struct frame query = {.source = pod,
+			      .destination = resolver,
+			      .sport = 5353,
+			      .dport = 53,
+			      .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP};
+	struct frame answer = {.source = resolver,
+			       .destination = pod,
+			       .sport = 53,
+			       .dport = 5353,
+			       .protocol = query.protocol,
+			       .tcp_flags = ACK | PSH,
+			       .fragment = how->fragment,
+			       .payload = payload};
 	enum verdict v;
 
 	if (!how->no_query)
@@ -174,14 +182,17 @@ static void test_basic(void)
 	simple(&m, "api.openai.com", "192.0.2.10");
 	before = now_ns();
 	deliver(&m, &plain);
-	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5 && l.from == EG_LEARNED_DNS, "dns", "A");
-	check(l.expires_ns > before + 3890 * SECOND && l.expires_ns < now_ns() + 3901 * SECOND, "dns",
-	      "TTL of 300 s and the grace of 3600 s");
+	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5 && l.from == EG_LEARNED_DNS,
+	      "dns", "A");
+	check(l.expires_ns > before + 3890 * SECOND && l.expires_ns < now_ns() + 3901 * SECOND,
+	      "dns", "TTL of 300 s and the grace of 3600 s");
 	check(!is_learned(POD_OTHER, "192.0.2.10", NULL), "dns", "only this pod's");
 	check(quota_used(POD) == 1, "dns", "quota counted");
 	check(count_of(EG_REASON_OK, EG_HOOK_DNS) == 1, "dns", "counted");
-	check(events_drain(EG_EVENT_LEARNED, &e) == 1 && e.name_id == 5 && e.from == EG_LEARNED_DNS &&
-	      e.destination.word_be[3] == address_of("192.0.2.10").word_be[3], "dns", "event");
+	check(events_drain(EG_EVENT_LEARNED, &e) == 1 && e.name_id == 5 &&
+		      e.from == EG_LEARNED_DNS &&
+		      e.destination.word_be[3] == address_of("192.0.2.10").word_be[3],
+	      "dns", "event");
 	/* Again: nothing new. */
 	deliver(&m, &plain);
 	check(quota_used(POD) == 1, "dns", "known already");
@@ -190,7 +201,7 @@ static void test_basic(void)
 	watch();
 	begin(&m, "api.openai.com", 28, 1);
 	address(&m, "@12", "2001:db8:9::1", 300);
-	deliver(&m, &(struct delivery){ .pod = POD6, .resolver = RESOLVER6 });
+	deliver(&m, &(struct delivery){.pod = POD6, .resolver = RESOLVER6});
 	check(is_learned(POD, "2001:db8:9::1", &l) && l.name_id == 5, "dns", "AAAA over IPv6");
 	/* A name whose TTL is none (RFC 2181 8), and one of a year */
 	watch();
@@ -198,9 +209,11 @@ static void test_basic(void)
 	address(&m, "@12", "192.0.2.10", 0x80000001);
 	address(&m, "@12", "192.0.2.11", 31536000);
 	deliver(&m, &plain);
-	check(is_learned(POD, "192.0.2.10", &l) && l.expires_ns < now_ns() + 3601 * SECOND, "dns", "no TTL");
-	check(is_learned(POD, "192.0.2.11", &l) && l.expires_ns < now_ns() + (3600 + 86401) * SECOND, "dns",
-	      "TTL capped");
+	check(is_learned(POD, "192.0.2.10", &l) && l.expires_ns < now_ns() + 3601 * SECOND, "dns",
+	      "no TTL");
+	check(is_learned(POD, "192.0.2.11", &l) &&
+		      l.expires_ns < now_ns() + (3600 + 86401) * SECOND,
+	      "dns", "TTL capped");
 }
 
 static void matches(const char *question, uint32_t name_id)
@@ -213,8 +226,8 @@ static void matches(const char *question, uint32_t name_id)
 	simple(&m, question, "192.0.2.10");
 	deliver(&m, &plain);
 	found = is_learned(POD, "192.0.2.10", &l);
-	check(found == (name_id != 0) && l.name_id == name_id, question, "dns: name %u, expected %u",
-	      l.name_id, name_id);
+	check(found == (name_id != 0) && l.name_id == name_id, question,
+	      "dns: name %u, expected %u", l.name_id, name_id);
 }
 
 static void test_names(void)
@@ -232,7 +245,7 @@ static void test_names(void)
 	matches("acme.openai.azure.com", 6);
 	matches("ACME.OPENAI.AZURE.COM", 6);
 	matches("a.b.openai.azure.com", 6);
-	matches("openai.azure.com", 0); /* a suffix rule is for what is below */
+	matches("openai.azure.com", 0);	 /* a suffix rule is for what is below */
 	matches("xopenai.azure.com", 0); /* at a label's boundary */
 	matches("azure.com", 7);
 	matches("www.azure.com", 0);
@@ -385,7 +398,8 @@ static void test_https(void)
 	m.bytes[at - 1] = (uint8_t)(m.length - at);
 	deliver(&m, &plain);
 	check(is_learned(POD, "192.0.2.10", NULL) && is_learned(POD, "192.0.2.11", NULL) &&
-	      is_learned(POD, "2001:db8::9", NULL), "dns", "HTTPS hints");
+		      is_learned(POD, "2001:db8::9", NULL),
+	      "dns", "HTTPS hints");
 	/* A hint of five bytes is malformed, and so is what follows. */
 	watch();
 	begin(&m, "api.openai.com", 65, 1);
@@ -408,22 +422,22 @@ static void test_tcp(void)
 
 	watch();
 	simple(&m, "api.openai.com", "192.0.2.10");
-	deliver(&m, &(struct delivery){ .tcp = true });
+	deliver(&m, &(struct delivery){.tcp = true});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, one segment");
 	/* A message that goes on in the next segment: what is here is learned, the rest told. */
 	watch();
 	begin(&m, "api.openai.com", 1, 2);
 	address(&m, "@12", "192.0.2.10", 60);
-	deliver(&m, &(struct delivery){ .tcp = true, .tcp_length = m.length + 16 });
+	deliver(&m, &(struct delivery){.tcp = true, .tcp_length = m.length + 16});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, first of two segments");
 	check(events_drain(EG_EVENT_DNS_RAW, &e) == 1 && e.data_length == m.length, "dns",
 	      "TCP, first of two segments: event");
 	/* The first of two fragments likewise. */
 	watch();
-	deliver(&m, &(struct delivery){ .fragment = 1 });
+	deliver(&m, &(struct delivery){.fragment = 1});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "first fragment");
 	watch();
-	deliver(&m, &(struct delivery){ .fragment = 64 });
+	deliver(&m, &(struct delivery){.fragment = 64});
 	check(!is_learned(POD, "192.0.2.10", NULL), "dns", "later fragment");
 }
 
@@ -432,7 +446,8 @@ static void untaught(const char *what, const struct message *m, const struct del
 	int n;
 
 	deliver(m, how);
-	check(quota_used(how->ifindex ? how->ifindex : POD) == 0, "dns", "%s must teach nothing", what);
+	check(quota_used(how->ifindex ? how->ifindex : POD) == 0, "dns", "%s must teach nothing",
+	      what);
 	n = events_drain(EG_EVENT_DNS_RAW, NULL);
 	check(n == raw, "dns", "%s: %d raw events, expected %d", what, n, raw);
 }
@@ -470,7 +485,8 @@ static void test_malformed(void)
 	m.bytes[n - 1] = 2;
 	address(&m, "@12", "192.0.2.10", 60);
 	deliver(&m, &plain);
-	check(is_learned(POD, "192.0.2.10", NULL), "dns", "a target is not read when the question matched");
+	check(is_learned(POD, "192.0.2.10", NULL), "dns",
+	      "a target is not read when the question matched");
 	watch();
 	begin(&m, "www.example", 1, 2);
 	record(&m, "@12", 5, 60, 2);
@@ -515,9 +531,9 @@ static void test_malformed(void)
 		watch();
 		simple(&m, "api.openai.com", "192.0.2.10");
 		if (n <= m.length - 12)
-			untaught("a message cut short", &m, &(struct delivery){ .cut = n }, 1);
+			untaught("a message cut short", &m, &(struct delivery){.cut = n}, 1);
 		else
-			untaught("a header cut short", &m, &(struct delivery){ .cut = n }, 0);
+			untaught("a header cut short", &m, &(struct delivery){.cut = n}, 0);
 	}
 }
 
@@ -528,19 +544,19 @@ static void test_belief(void)
 
 	simple(&m, "api.openai.com", "192.0.2.10");
 	watch();
-	untaught("an answer nobody asked for", &m, &(struct delivery){ .no_query = true }, 0);
+	untaught("an answer nobody asked for", &m, &(struct delivery){.no_query = true}, 0);
 	watch();
-	untaught("another resolver's answer", &m, &(struct delivery){ .resolver = "10.96.0.11" }, 0);
+	untaught("another resolver's answer", &m, &(struct delivery){.resolver = "10.96.0.11"}, 0);
 	watch();
 	world_config()->any_resolver = 1;
-	deliver(&m, &(struct delivery){ .resolver = "10.96.0.11" });
+	deliver(&m, &(struct delivery){.resolver = "10.96.0.11"});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "any_resolver");
 	watch();
 	untaught("an ungoverned pod's answer", &m,
-		 &(struct delivery){ .ifindex = POD_UNGOVERNED, .pod = "10.0.0.3" }, 0);
+		 &(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, 0);
 	watch();
 	set_pod(POD_UNKNOWN, &unknown);
-	deliver(&m, &(struct delivery){ .ifindex = POD_UNKNOWN, .pod = "10.0.0.77" });
+	deliver(&m, &(struct delivery){.ifindex = POD_UNKNOWN, .pod = "10.0.0.77"});
 	check(is_learned(POD_UNKNOWN, "192.0.2.10", NULL), "dns", "a pod not known yet learns too");
 	watch();
 	world_config()->enabled = 0;
@@ -551,10 +567,32 @@ static void test_belief(void)
 static void test_refused(void)
 {
 	static const char *const never[] = {
-		"127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "169.254.169.254", GATEWAY4,
-		"224.0.0.251", "239.1.2.3", "240.0.0.1", "255.255.255.255", POD4, "10.0.0.9",
-		"10.96.0.1", EXCLUDED4, "::1", "::", "fe80::1", "febf::1", "fec0::1", "ff02::1",
-		POD6, GATEWAY6, "::ffff:192.0.2.1", "::192.0.2.1", "2002:c000:0201::1", "64:ff9b::7f00:1",
+		"127.0.0.1",
+		"127.255.255.254",
+		"0.0.0.0",
+		"0.1.2.3",
+		"169.254.169.254",
+		GATEWAY4,
+		"224.0.0.251",
+		"239.1.2.3",
+		"240.0.0.1",
+		"255.255.255.255",
+		POD4,
+		"10.0.0.9",
+		"10.96.0.1",
+		EXCLUDED4,
+		"::1",
+		"::",
+		"fe80::1",
+		"febf::1",
+		"fec0::1",
+		"ff02::1",
+		POD6,
+		GATEWAY6,
+		"::ffff:192.0.2.1",
+		"::192.0.2.1",
+		"2002:c000:0201::1",
+		"64:ff9b::7f00:1",
 		"64:ff9b::a9fe:a9fe",
 	};
 	struct message m;
@@ -565,11 +603,14 @@ static void test_refused(void)
 		begin(&m, "api.openai.com", 1, 1);
 		address(&m, "@12", never[i], 60);
 		deliver(&m, &plain);
-		/* "::ffff:a.b.c.d" in an AAAA is that IPv4 address to every socket: it is learned as such. */
+		/* "::ffff:a.b.c.d" in an AAAA is that IPv4 address to every socket: it is learned
+		 * as such. */
 		if (strncmp(never[i], "::ffff:", 7) == 0)
 			continue;
-		check(!is_learned(POD, never[i], NULL) && quota_used(POD) == 0, "dns", "%s learned", never[i]);
-		check(count_of(EG_REASON_LEARN_REFUSED, EG_HOOK_DNS) == 1, "dns", "%s: counted", never[i]);
+		check(!is_learned(POD, never[i], NULL) && quota_used(POD) == 0, "dns", "%s learned",
+		      never[i]);
+		check(count_of(EG_REASON_LEARN_REFUSED, EG_HOOK_DNS) == 1, "dns", "%s: counted",
+		      never[i]);
 	}
 	watch();
 	begin(&m, "api.openai.com", 28, 1);
@@ -591,20 +632,21 @@ static void test_quota(void)
 		deliver(&m, &plain);
 	}
 	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "%u", quota_used(POD));
-	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_DNS) == 300 - EG_LEARN_QUOTA, "dns quota", "counted");
+	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_DNS) == 300 - EG_LEARN_QUOTA, "dns quota",
+	      "counted");
 	check(!is_learned(POD, "198.18.1.50", NULL), "dns quota", "no more learned");
 	simple(&m, "api.openai.com", "198.18.0.1");
 	deliver(&m, &plain);
 	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "what is known stays");
 	simple(&m, "api.openai.com", "198.18.1.50");
-	deliver(&m, &(struct delivery){ .ifindex = POD_OTHER, .pod = "10.0.0.9" });
+	deliver(&m, &(struct delivery){.ifindex = POD_OTHER, .pod = "10.0.0.9"});
 	check(is_learned(POD_OTHER, "198.18.1.50", NULL), "dns quota", "another pod has its own");
 }
 
 /* Learned before the pod has it: the next SYN is captured. */
 static void test_race(void)
 {
-	struct frame syn = { .source = POD4, .destination = "192.0.2.10" };
+	struct frame syn = {.source = POD4, .destination = "192.0.2.10"};
 	struct message m;
 
 	watch();

@@ -7,14 +7,14 @@
 
 static void drop_destination(const char *address)
 {
-	struct eg_lpm4 key = { .prefix_bits = 32, .address_be = address_of(address).word_be[3] };
+	struct eg_lpm4 key = {.prefix_bits = 32, .address_be = address_of(address).word_be[3]};
 
 	bpf_map_delete_elem(map_fd("destinations4"), &key);
 }
 
 static void test_follow(void)
 {
-	struct frame syn = { .source = POD4, .destination = PROVIDER4 }, ack = syn, other = syn;
+	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, other = syn;
 	struct eg_flow flow;
 
 	ack.tcp_flags = ACK;
@@ -22,14 +22,17 @@ static void test_follow(void)
 	other.sport = 40001;
 	world_reset();
 	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "flow", "SYN");
-	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_REDIRECT && flow.name_id == 5 &&
-	      flow.pod_id == 1 && flow.generation == 11 && flow.packets == 1, "flow", "entry");
+	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_REDIRECT &&
+		      flow.name_id == 5 && flow.pod_id == 1 && flow.generation == 11 &&
+		      flow.packets == 1,
+	      "flow", "entry");
 	/* The destination goes (an expired TTL), the policy changes: the flow stays. */
 	drop_destination(PROVIDER4);
 	set_verdict(3, 5, IPPROTO_TCP, 443, EG_ACTION_RESET, EG_REASON_DENY);
 	world_config()->generation = 12;
 	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "flow", "follows");
-	check(find_flow(POD, &syn, &flow) && flow.packets == 2 && flow.generation == 11, "flow", "counted");
+	check(find_flow(POD, &syn, &flow) && flow.packets == 2 && flow.generation == 11, "flow",
+	      "counted");
 	check(count_of(EG_REASON_REDIRECT, EG_HOOK_EGRESS) == 1, "flow", "counted once");
 	/* Another connection to it is new. */
 	check(run_frame(progs.egress, POD, &other) == NEXT, "flow", "another is ungoverned now");
@@ -38,7 +41,8 @@ static void test_follow(void)
 	/* A new SYN of the same ports is decided anew. */
 	set_destination(PROVIDER4 "/32", 5, EG_DESTINATION_RESOLVED);
 	check(run_frame(progs.egress, POD, &syn) == RESET, "flow", "a new SYN is decided anew");
-	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_RESET && flow.generation == 12,
+	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_RESET &&
+		      flow.generation == 12,
 	      "flow", "replaced");
 	check(run_frame(progs.egress, POD, &ack) == RESET, "flow", "the reset flow stays reset");
 }
@@ -46,7 +50,7 @@ static void test_follow(void)
 /* A connection that passed before its address became governed is not cut, whatever taught it. */
 static void test_passing_stays(void)
 {
-	struct frame syn = { .source = POD4, .destination = ELSEWHERE4 }, ack = syn, fresh = syn;
+	struct frame syn = {.source = POD4, .destination = ELSEWHERE4}, ack = syn, fresh = syn;
 
 	ack.tcp_flags = ACK;
 	fresh.sport = 40001;
@@ -61,7 +65,7 @@ static void test_passing_stays(void)
 
 static void test_learned(void)
 {
-	struct frame f = { .source = POD4, .destination = ELSEWHERE4 };
+	struct frame f = {.source = POD4, .destination = ELSEWHERE4};
 	struct eg_flow flow;
 
 	world_reset();
@@ -87,7 +91,7 @@ static void test_learned(void)
 /* Policy went from governed to ungoverned while a redirected connection is open. */
 static void test_ungoverned_later(void)
 {
-	struct frame syn = { .source = POD4, .destination = PROVIDER4 }, ack = syn, fresh = syn;
+	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, fresh = syn;
 	struct eg_pod pod = pod_of(1, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, POD4, NULL);
 
 	ack.tcp_flags = ACK;
@@ -95,14 +99,15 @@ static void test_ungoverned_later(void)
 	world_reset();
 	run_frame(progs.egress, POD, &syn);
 	set_pod(POD, &pod);
-	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "ungoverned later", "open one goes on");
+	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "ungoverned later",
+	      "open one goes on");
 	check(run_frame(progs.egress, POD, &fresh) == NEXT, "ungoverned later", "new one passes");
 }
 
 /* Verdict keys: exact port, any port, any protocol; the name before any name. */
 static void test_verdict_order(void)
 {
-	struct frame f = { .source = POD4, .destination = PROVIDER4, .dport = 8000 };
+	struct frame f = {.source = POD4, .destination = PROVIDER4, .dport = 8000};
 
 	world_reset();
 	set_verdict(3, 0, 0, 0, EG_ACTION_PASS, EG_REASON_SHADOW);
@@ -145,20 +150,22 @@ static void agent_away(int how)
 
 static void test_away(int how, const char *name)
 {
-	struct frame syn = { .source = POD4, .destination = PROVIDER4 }, ack = syn, six;
+	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, six;
 	struct eg_flow flow;
 
 	ack.tcp_flags = ACK;
-	six = (struct frame){ .source = POD6, .destination = PROVIDER6 };
+	six = (struct frame){.source = POD6, .destination = PROVIDER6};
 	world_reset();
 	agent_away(how);
 	check(run_frame(progs.egress, POD, &syn) == DROP, name, "closed: dropped first");
 	check(run_frame(progs.egress, POD, &six) == DROP, name, "closed: dropped first, v6");
 	check(count_of(EG_REASON_AGENT_DOWN, EG_HOOK_EGRESS) == 2, name, "closed: reason");
-	check(!find_flow(POD, &syn, NULL), name, "closed: no flow, so that the retry is decided anew");
+	check(!find_flow(POD, &syn, NULL), name,
+	      "closed: no flow, so that the retry is decided anew");
 	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
 	check(run_frame(progs.egress, POD, &syn) == RESET, name, "closed: reset after the grace");
-	check(run_frame(progs.egress, POD, &six) == RESET, name, "closed: reset after the grace, v6");
+	check(run_frame(progs.egress, POD, &six) == RESET, name,
+	      "closed: reset after the grace, v6");
 	check(count_of(EG_REASON_AGENT_DOWN_RESET, EG_HOOK_EGRESS) == 2, name, "closed: reason");
 	/* Back: the retry is captured. */
 	world_reset();
@@ -168,13 +175,15 @@ static void test_away(int how, const char *name)
 	world_config()->agent_ifindex = 99;
 	if (how == 0)
 		listener_add(0);
-	check(run_frame(progs.egress, POD, &syn) == REDIRECT, name, "closed: the retry is captured");
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, name,
+	      "closed: the retry is captured");
 	/* Open: the whole flow passes, also once the agent is back. */
 	world_reset();
 	agent_away(how);
 	world_config()->fail_policy = EG_FAIL_OPEN;
 	check(run_frame(progs.egress, POD, &syn) == NEXT, name, "open: passes");
-	check(find_flow(POD, &syn, &flow) && flow.reason == EG_REASON_PASS_FAIL_OPEN, name, "open: flow");
+	check(find_flow(POD, &syn, &flow) && flow.reason == EG_REASON_PASS_FAIL_OPEN, name,
+	      "open: flow");
 	world_config()->heartbeat_ns = now_ns();
 	world_config()->agent_ifindex = 99;
 	listener_add(0);
@@ -195,7 +204,7 @@ static void test_away(int how, const char *name)
 
 void test_fail(void)
 {
-	struct frame syn = { .source = POD4, .destination = PROVIDER4 }, ack = syn, open = syn;
+	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, open = syn;
 
 	ack.tcp_flags = ACK;
 	test_away(0, "no listener");
@@ -211,18 +220,22 @@ void test_fail(void)
 	world_reset();
 	run_frame(progs.egress, POD, &syn);
 	agent_away(1);
-	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "open redirected flow", "within the grace");
+	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "open redirected flow",
+	      "within the grace");
 	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
-	check(run_frame(progs.egress, POD, &ack) == RESET, "open redirected flow", "after the grace");
+	check(run_frame(progs.egress, POD, &ack) == RESET, "open redirected flow",
+	      "after the grace");
 	/* One worker of two gone: still alive. */
 	world_reset();
 	listener_add(1);
 	listener_clear();
 	listener_add(1);
-	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "one worker", "slot 1 of 2 is filled");
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "one worker",
+	      "slot 1 of 2 is filled");
 	/* mark mode needs no namespace. */
 	world_reset();
 	world_config()->mode = EG_MODE_MARK;
 	world_config()->agent_ifindex = 0;
-	check(run_frame(progs.egress, POD, &syn) == NEXT && find_flow(POD, &syn, NULL), "mark", "alive");
+	check(run_frame(progs.egress, POD, &syn) == NEXT && find_flow(POD, &syn, NULL), "mark",
+	      "alive");
 }

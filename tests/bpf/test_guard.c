@@ -7,7 +7,7 @@
 
 static enum verdict guard(const struct frame *f, bool forwarded)
 {
-	struct run r = { .ifindex = UPLINK, .ingress_ifindex = forwarded ? POD : 0 };
+	struct run r = {.ifindex = UPLINK, .ingress_ifindex = forwarded ? POD : 0};
 	uint8_t frame[PACKET_MAX];
 
 	return run_tc(progs.guard, frame, frame_build(f, frame), &r);
@@ -20,46 +20,59 @@ struct row {
 	int reason;		     /* of the forwarded one */
 };
 
-#define TO(d) .source = POD4, .destination = d
+#define TO(d)  .source = POD4, .destination = d
 #define TO6(d) .source = POD6, .destination = d
 
 static const struct row rows[] = {
-	{ "443", { TO(PROVIDER4) }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "80", { TO(CIDR4), .dport = 80 }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "443 v6", { TO6(PROVIDER6) }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "QUIC", { TO(PROVIDER4), .protocol = IPPROTO_UDP }, DROP, DROP, EG_REASON_QUIC_REFUSED },
-	{ "QUIC v6", { TO6(CIDR6), .protocol = IPPROTO_UDP }, DROP, DROP, EG_REASON_QUIC_REFUSED },
-	{ "other port", { TO(PROVIDER4), .dport = 22 }, NEXT, NEXT, 0 },
-	{ "DNS", { TO(PROVIDER4), .protocol = IPPROTO_UDP, .dport = 53 }, NEXT, NEXT, 0 },
-	{ "ICMP", { TO(PROVIDER4), .protocol = IPPROTO_ICMP }, NEXT, NEXT, 0 },
-	{ "elsewhere", { TO(ELSEWHERE4) }, NEXT, NEXT, 0 },
-	{ "excluded", { TO(EXCLUDED4) }, NEXT, NEXT, 0 },
-	{ "options", { TO(PROVIDER4), .options = { 1 }, .options_length = 4 }, DROP, DROP,
-	  EG_REASON_GUARD_NO_STAMP },
-	{ "fragment", { TO(PROVIDER4), .fragment = 1 }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "later fragment", { TO(PROVIDER4), .fragment = 64 }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "VLAN", { TO(PROVIDER4), .vlans = 1, .vlan = { 7 } }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "QinQ", { TO(PROVIDER4), .vlans = 2, .vlan = { 7, 8 } }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "extension headers", { TO6(PROVIDER6), .extensions = 2, .extension = { { 0 }, { 60 } } }, DROP,
-	  DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "too many extension headers",
-	  { TO6(PROVIDER6), .extensions = 7, .extension = { { 0 }, { 60 }, { 60 }, { 60 }, { 60 }, { 60 }, { 60 } } },
-	  DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "too many extension headers elsewhere",
-	  { TO6(ELSEWHERE6), .extensions = 7,
-	    .extension = { { 0 }, { 60 }, { 60 }, { 60 }, { 60 }, { 60 }, { 60 } } }, NEXT, NEXT, 0 },
-	{ "NAT64", { TO6("64:ff9b::c633:6407") }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "gateway address", { TO(GATEWAY4), .dport = 80 }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
+	{"443", {TO(PROVIDER4)}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"80", {TO(CIDR4), .dport = 80}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"443 v6", {TO6(PROVIDER6)}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"QUIC", {TO(PROVIDER4), .protocol = IPPROTO_UDP}, DROP, DROP, EG_REASON_QUIC_REFUSED},
+	{"QUIC v6", {TO6(CIDR6), .protocol = IPPROTO_UDP}, DROP, DROP, EG_REASON_QUIC_REFUSED},
+	{"other port", {TO(PROVIDER4), .dport = 22}, NEXT, NEXT, 0},
+	{"DNS", {TO(PROVIDER4), .protocol = IPPROTO_UDP, .dport = 53}, NEXT, NEXT, 0},
+	{"ICMP", {TO(PROVIDER4), .protocol = IPPROTO_ICMP}, NEXT, NEXT, 0},
+	{"elsewhere", {TO(ELSEWHERE4)}, NEXT, NEXT, 0},
+	{"excluded", {TO(EXCLUDED4)}, NEXT, NEXT, 0},
+	{"options",
+	 {TO(PROVIDER4), .options = {1}, .options_length = 4},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
+	{"fragment", {TO(PROVIDER4), .fragment = 1}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"later fragment", {TO(PROVIDER4), .fragment = 64}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"VLAN", {TO(PROVIDER4), .vlans = 1, .vlan = {7}}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"QinQ", {TO(PROVIDER4), .vlans = 2, .vlan = {7, 8}}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"extension headers",
+	 {TO6(PROVIDER6), .extensions = 2, .extension = {{0}, {60}}},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
+	{"too many extension headers",
+	 {TO6(PROVIDER6), .extensions = 7, .extension = {{0}, {60}, {60}, {60}, {60}, {60}, {60}}},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
+	{"too many extension headers elsewhere",
+	 {TO6(ELSEWHERE6), .extensions = 7, .extension = {{0}, {60}, {60}, {60}, {60}, {60}, {60}}},
+	 NEXT,
+	 NEXT,
+	 0},
+	{"NAT64", {TO6("64:ff9b::c633:6407")}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"gateway address", {TO(GATEWAY4), .dport = 80}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
 	/* Of a socket with a cgroup, as every packet of a test run is; live.c has time-wait's. */
-	{ "bare ACK", { TO(PROVIDER4), .tcp_flags = ACK }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "bare RST", { TO(PROVIDER4), .tcp_flags = RST }, DROP, DROP, EG_REASON_GUARD_NO_STAMP },
-	{ "ACK with data", { TO(PROVIDER4), .tcp_flags = ACK, .payload = "x", .payload_length = 1 }, DROP,
-	  DROP, EG_REASON_GUARD_NO_STAMP },
+	{"bare ACK", {TO(PROVIDER4), .tcp_flags = ACK}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"bare RST", {TO(PROVIDER4), .tcp_flags = RST}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"ACK with data",
+	 {TO(PROVIDER4), .tcp_flags = ACK, .payload = "x", .payload_length = 1},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
 };
 
 void test_guard(void)
 {
-	struct frame learned = { TO(ELSEWHERE4) };
+	struct frame learned = {TO(ELSEWHERE4)};
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

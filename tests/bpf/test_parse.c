@@ -24,7 +24,7 @@ static void cut(const char *name, const struct frame *f, size_t readable)
 	 */
 	n = f->vlans ? 15 : strchr(f->source, ':') ? 14 + 40 : 14 + 20;
 	for (; n < length; n++) {
-		struct run r = { .ifindex = POD };
+		struct run r = {.ifindex = POD};
 		enum verdict v;
 
 		world_reset();
@@ -40,16 +40,22 @@ static void cut(const char *name, const struct frame *f, size_t readable)
 
 static void test_truncated(void)
 {
-	struct frame four = { .source = POD4, .destination = PROVIDER4 };
-	struct frame six = { .source = POD6, .destination = PROVIDER6 };
-	struct frame options = { .source = POD4, .destination = PROVIDER4, .options = { 148, 4, 0, 0 },
-				 .options_length = 12 };
-	struct frame headers = { .source = POD6, .destination = PROVIDER6, .extensions = 3,
-				 .extension = { { 0 }, { 60, .length = 1 }, { 44 } } };
-	struct frame tagged = { .source = POD4, .destination = PROVIDER4, .vlans = 2 };
-	struct frame elsewhere = { .source = POD4, .destination = ELSEWHERE4 };
-	struct frame elsewhere6 = { .source = POD6, .destination = ELSEWHERE6, .extensions = 2,
-				    .extension = { { 0 }, { 60 } } };
+	struct frame four = {.source = POD4, .destination = PROVIDER4};
+	struct frame six = {.source = POD6, .destination = PROVIDER6};
+	struct frame options = {.source = POD4,
+				.destination = PROVIDER4,
+				.options = {148, 4, 0, 0},
+				.options_length = 12};
+	struct frame headers = {.source = POD6,
+				.destination = PROVIDER6,
+				.extensions = 3,
+				.extension = {{0}, {60, .length = 1}, {44}}};
+	struct frame tagged = {.source = POD4, .destination = PROVIDER4, .vlans = 2};
+	struct frame elsewhere = {.source = POD4, .destination = ELSEWHERE4};
+	struct frame elsewhere6 = {.source = POD6,
+				   .destination = ELSEWHERE6,
+				   .extensions = 2,
+				   .extension = {{0}, {60}}};
 
 	cut("truncated v4", &four, 0);
 	cut("truncated v6", &six, 0);
@@ -64,7 +70,7 @@ static void test_truncated(void)
 static void reset_is_right(const char *name, const struct frame *f, uint32_t seq, uint32_t ack)
 {
 	uint8_t frame[PACKET_MAX], *tcp;
-	struct run r = { .ifindex = POD };
+	struct run r = {.ifindex = POD};
 	size_t length = frame_build(f, frame), header = strchr(f->source, ':') ? 40 : 20;
 	size_t at = strchr(f->source, ':') ? 8 : 12, size = header == 40 ? 16 : 4;
 	uint32_t word;
@@ -75,10 +81,11 @@ static void reset_is_right(const char *name, const struct frame *f, uint32_t seq
 	check(v == RESET, name, "verdict %s", verdict_text(v));
 	check(r.out_length == 14 + header + 20, name, "length %u", r.out_length);
 	check(!memcmp(r.out + 14 + at, frame + 14 + at + size, size) &&
-	      !memcmp(r.out + 14 + at + size, frame + 14 + at, size), name, "addresses");
+		      !memcmp(r.out + 14 + at + size, frame + 14 + at, size),
+	      name, "addresses");
 	tcp = r.out + 14 + header;
-	check(!memcmp(tcp, frame + 14 + header + 2, 2) && !memcmp(tcp + 2, frame + 14 + header, 2), name,
-	      "ports");
+	check(!memcmp(tcp, frame + 14 + header + 2, 2) && !memcmp(tcp + 2, frame + 14 + header, 2),
+	      name, "ports");
 	memcpy(&word, tcp + 4, 4);
 	check(ntohl(word) == seq, name, "sequence %u, expected %u", ntohl(word), seq);
 	memcpy(&word, tcp + 8, 4);
@@ -90,8 +97,8 @@ static void reset_is_right(const char *name, const struct frame *f, uint32_t seq
 static void test_resets(void)
 {
 	static const char data[] = "0123456789abcdefghijk";
-	struct frame f = { .source = POD4, .destination = DENIED4, .sequence = 0xfffffffe };
-	struct frame six = { .source = "fd00:1::2", .destination = "2001:db8:7::7", .sequence = 7 };
+	struct frame f = {.source = POD4, .destination = DENIED4, .sequence = 0xfffffffe};
+	struct frame six = {.source = "fd00:1::2", .destination = "2001:db8:7::7", .sequence = 7};
 
 	reset_is_right("reset of a SYN", &f, 0, 0xffffffff);
 	f.partial = true;
@@ -113,9 +120,9 @@ static void test_resets(void)
 
 static void test_reset6(void)
 {
-	struct frame f = { .source = POD6, .destination = PROVIDER6, .sequence = 7 };
+	struct frame f = {.source = POD6, .destination = PROVIDER6, .sequence = 7};
 	uint8_t frame[PACKET_MAX];
-	struct run r = { .ifindex = POD };
+	struct run r = {.ifindex = POD};
 	size_t length;
 	int partial;
 
@@ -127,14 +134,15 @@ static void test_reset6(void)
 		check(run_tc(progs.egress, frame, length, &r) == RESET, "reset v6", "verdict");
 		check(r.out_length == 14 + 40 + 20, "reset v6", "length %u", r.out_length);
 		check(!memcmp(r.out + 14 + 8, frame + 14 + 24, 16) &&
-		      !memcmp(r.out + 14 + 24, frame + 14 + 8, 16), "reset v6", "addresses");
+			      !memcmp(r.out + 14 + 24, frame + 14 + 8, 16),
+		      "reset v6", "addresses");
 		check(frame_checksums_ok(r.out, r.out_length, f.partial), "reset v6", "checksum");
 		check(r.out[14 + 40 + 11] == 8 && r.out[14 + 40 + 13] == (RST | ACK), "reset v6",
 		      "acknowledges the SYN");
 	}
 	/* A frame whose headers the answer could not take over is dropped. */
 	f.extensions = 1;
-	f.extension[0] = (struct extension){ .type = 60 };
+	f.extension[0] = (struct extension){.type = 60};
 	world_reset();
 	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
 	check(run_frame(progs.egress, POD, &f) == DROP, "reset v6", "with extension headers");
@@ -144,9 +152,12 @@ static void test_reset6(void)
 static void test_gso(void)
 {
 	static uint8_t payload[3000];
-	struct frame f = { .source = POD4, .destination = PROVIDER4, .tcp_flags = ACK | PSH,
-			   .payload = payload, .payload_length = sizeof(payload) };
-	struct run r = { .ifindex = POD, .gso_size = 1448, .gso_segs = 3 };
+	struct frame f = {.source = POD4,
+			  .destination = PROVIDER4,
+			  .tcp_flags = ACK | PSH,
+			  .payload = payload,
+			  .payload_length = sizeof(payload)};
+	struct run r = {.ifindex = POD, .gso_size = 1448, .gso_segs = 3};
 	uint8_t frame[PACKET_MAX];
 	enum verdict v;
 
@@ -156,14 +167,14 @@ static void test_gso(void)
 	f.destination = DENIED4;
 	world_reset();
 	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
-	check(v == RESET && r.out_length == 54, "GSO reset", "verdict %s, %u bytes", verdict_text(v),
-	      r.out_length);
+	check(v == RESET && r.out_length == 54, "GSO reset", "verdict %s, %u bytes",
+	      verdict_text(v), r.out_length);
 	f.destination = PROVIDER4;
 	f.protocol = IPPROTO_UDP; /* UDP segmentation: QUIC's own */
 	world_reset();
 	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
-	check(v == DROP && count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_EGRESS) == 1, "GSO QUIC", "verdict %s",
-	      verdict_text(v));
+	check(v == DROP && count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_EGRESS) == 1, "GSO QUIC",
+	      "verdict %s", verdict_text(v));
 }
 
 /*
@@ -172,15 +183,15 @@ static void test_gso(void)
  */
 static void test_noise(void)
 {
-	struct frame four = { .source = POD4, .destination = PROVIDER4 };
-	struct frame six = { .source = POD6, .destination = PROVIDER6 };
+	struct frame four = {.source = POD4, .destination = PROVIDER4};
+	struct frame six = {.source = POD6, .destination = PROVIDER6};
 	uint8_t frame[PACKET_MAX];
 	int i, wrong = 0;
 
 	srand(20);
 	world_reset();
 	for (i = 0; i < 20000; i++) {
-		struct run r = { .ifindex = POD };
+		struct run r = {.ifindex = POD};
 		bool v6 = i & 1;
 		size_t length = frame_build(v6 ? &six : &four, frame), at = v6 ? 54 : 34, n;
 		enum verdict v;
@@ -189,7 +200,7 @@ static void test_noise(void)
 			frame[n] = (uint8_t)(rand() >> 8);
 		/* header fields too, but version, length's place in the frame and addresses */
 		if (v6) {
-			frame[14 + 6] = (uint8_t[]){ 0, 43, 44, 51, 60, 6, 17, 58 }[rand() & 7];
+			frame[14 + 6] = (uint8_t[]){0, 43, 44, 51, 60, 6, 17, 58}[rand() & 7];
 			frame[14 + 4] = 0;
 			frame[14 + 5] = 96;
 		} else {
@@ -197,7 +208,7 @@ static void test_noise(void)
 			frame[14 + 3] = (uint8_t)rand();
 			frame[14 + 6] = (uint8_t)rand();
 			frame[14 + 7] = (uint8_t)rand();
-			frame[14 + 9] = (uint8_t[]){ 6, 6, 17, 1, 132, 47, 4, 0 }[rand() & 7];
+			frame[14 + 9] = (uint8_t[]){6, 6, 17, 1, 132, 47, 4, 0}[rand() & 7];
 		}
 		length = at + (size_t)(rand() % 96);
 		v = run_tc(progs.egress, frame, length, &r);

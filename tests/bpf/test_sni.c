@@ -82,10 +82,10 @@ static void watch(void)
 }
 
 /* A SYN, then the bytes. */
-static enum verdict send_bytes(uint32_t ifindex, const char *from, const char *to, const void *bytes,
-			       uint32_t length)
+static enum verdict send_bytes(uint32_t ifindex, const char *from, const char *to,
+			       const void *bytes, uint32_t length)
 {
-	struct frame f = { .source = from, .destination = to };
+	struct frame f = {.source = from, .destination = to};
 
 	run_frame(progs.egress, ifindex, &f);
 	f.tcp_flags = ACK | PSH;
@@ -103,11 +103,12 @@ static void seen(const char *server, uint32_t name_id)
 	watch();
 	hello(&h, server, 32, 17, 0);
 	v = send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length);
-	check(v == (name_id ? RESET : NEXT), "sni", "%s: %s", server ? server : "none", verdict_text(v));
+	check(v == (name_id ? RESET : NEXT), "sni", "%s: %s", server ? server : "none",
+	      verdict_text(v));
 	check(is_learned(POD, ELSEWHERE4, &l) == (name_id != 0) && l.name_id == name_id, "sni",
 	      "%s: learned as %u", server ? server : "none", l.name_id);
-	check(count_of(EG_REASON_SNI_LEARNED, EG_HOOK_EGRESS) == (name_id != 0), "sni", "%s: counted",
-	      server ? server : "none");
+	check(count_of(EG_REASON_SNI_LEARNED, EG_HOOK_EGRESS) == (name_id != 0), "sni",
+	      "%s: counted", server ? server : "none");
 }
 
 static void test_names(void)
@@ -126,7 +127,7 @@ static void test_names(void)
 
 static void test_shapes(void)
 {
-	struct frame syn = { .source = POD4, .destination = ELSEWHERE4 }, data = syn;
+	struct frame syn = {.source = POD4, .destination = ELSEWHERE4}, data = syn;
 	struct eg_learned l;
 	struct eg_flow flow;
 	struct hello h;
@@ -135,21 +136,25 @@ static void test_shapes(void)
 	/* long session, many ciphers, a post-quantum key share before the name */
 	watch();
 	hello(&h, "api.openai.com", 32, 60, 1300);
-	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "a large hello");
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+	      "a large hello");
 	watch();
 	hello(&h, "api.openai.com", 0, 1, 0);
-	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "a small hello");
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+	      "a small hello");
 	check(is_learned(POD, ELSEWHERE4, &l) && l.from == EG_LEARNED_SNI, "sni", "from");
 	/* the retry is captured, the old connection stays dead */
 	syn.sport = 40001;
 	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "sni", "the retry is captured");
 	syn.sport = 0;
-	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_RESET, "sni", "the flow is dead");
+	check(find_flow(POD, &syn, &flow) && flow.action == EG_ACTION_RESET, "sni",
+	      "the flow is dead");
 	data.tcp_flags = ACK;
 	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "and stays dead");
 	/* only a connection's first bytes are looked at */
 	watch();
-	check(send_bytes(POD, POD4, ELSEWHERE4, "GET / HTTP/1.1\r\n", 16) == NEXT, "sni", "HTTP passes");
+	check(send_bytes(POD, POD4, ELSEWHERE4, "GET / HTTP/1.1\r\n", 16) == NEXT, "sni",
+	      "HTTP passes");
 	data.tcp_flags = ACK | PSH;
 	data.payload = h.bytes;
 	data.payload_length = h.length;
@@ -166,8 +171,10 @@ static void test_shapes(void)
 	/* over IPv6 */
 	watch();
 	check(send_bytes(POD, POD6, ELSEWHERE6, h.bytes, h.length) == RESET &&
-	      is_learned(POD, ELSEWHERE6, NULL), "sni", "v6");
-	/* cut at every length: never more than a pass, and never learned before the name is whole */
+		      is_learned(POD, ELSEWHERE6, NULL),
+	      "sni", "v6");
+	/* cut at every length: never more than a pass, and never learned before the name is whole
+	 */
 	hello(&h, "api.openai.com", 32, 17, 0);
 	for (n = 0; n < h.length - 7 - 14; n++) {
 		watch();
@@ -195,17 +202,21 @@ static void test_who(void)
 	/* addresses that are never learned stay what they are */
 	watch();
 	check(send_bytes(POD, POD4, "10.96.0.1", h.bytes, h.length) == NEXT &&
-	      !is_learned(POD, "10.96.0.1", NULL), "sni", "the API server");
+		      !is_learned(POD, "10.96.0.1", NULL),
+	      "sni", "the API server");
 	watch();
 	check(send_bytes(POD, POD4, "169.254.169.254", h.bytes, h.length) == NEXT &&
-	      !is_learned(POD, "169.254.169.254", NULL), "sni", "the metadata address");
+		      !is_learned(POD, "169.254.169.254", NULL),
+	      "sni", "the metadata address");
 	watch();
 	check(send_bytes(POD, POD4, "10.0.0.9", h.bytes, h.length) == NEXT &&
-	      !is_learned(POD, "10.0.0.9", NULL), "sni", "another pod");
+		      !is_learned(POD, "10.0.0.9", NULL),
+	      "sni", "another pod");
 	/* a used-up quota is not a way out */
 	watch();
 	map_set("learned_count", &ifindex, &quota);
-	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni", "quota used up");
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+	      "quota used up");
 	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_EGRESS) == 1, "sni", "quota counted");
 	/* redirected flows are the agent's to read */
 	watch();

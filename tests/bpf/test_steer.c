@@ -11,9 +11,10 @@
 
 void test_reply(void)
 {
-	struct frame f = { .source = PROVIDER4, .destination = POD4, .tcp_flags = SYN | ACK };
-	struct frame six = { .source = PROVIDER6, .destination = POD6, .tcp_flags = SYN | ACK };
-	struct frame nd = { .source = "fe80::1", .destination = "fe80::77", .protocol = IPPROTO_ICMPV6 };
+	struct frame f = {.source = PROVIDER4, .destination = POD4, .tcp_flags = SYN | ACK};
+	struct frame six = {.source = PROVIDER6, .destination = POD6, .tcp_flags = SYN | ACK};
+	struct frame nd = {
+		.source = "fe80::1", .destination = "fe80::77", .protocol = IPPROTO_ICMPV6};
 
 	world_reset();
 	check(run_frame(progs.reply, UPLINK, &f) == REDIRECT, "reply", "v4");
@@ -33,9 +34,9 @@ void test_reply(void)
 static int chosen(const char *remote, uint16_t port, const char *local, uint16_t local_port,
 		  uint32_t protocol)
 {
-	struct bpf_sk_lookup in = { .protocol = protocol };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &in, .ctx_size_in = sizeof(in), .ctx_out = &in,
-		    .ctx_size_out = sizeof(in));
+	struct bpf_sk_lookup in = {.protocol = protocol};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &in, .ctx_size_in = sizeof(in),
+		    .ctx_out = &in, .ctx_size_out = sizeof(in));
 	struct eg_address r = address_of(remote), l = address_of(local);
 	int slot;
 
@@ -58,7 +59,8 @@ static int chosen(const char *remote, uint16_t port, const char *local, uint16_t
 	for (slot = 0; in.cookie && slot < EG_MAX_WORKERS; slot++) {
 		uint64_t cookie = 0;
 
-		if (!bpf_map_lookup_elem(map_fd("listeners"), &slot, &cookie) && cookie == in.cookie)
+		if (!bpf_map_lookup_elem(map_fd("listeners"), &slot, &cookie) &&
+		    cookie == in.cookie)
 			return slot;
 	}
 	return -1;
@@ -66,7 +68,7 @@ static int chosen(const char *remote, uint16_t port, const char *local, uint16_t
 
 static void test_spread(void)
 {
-	int count[3] = { 0 }, i, slot;
+	int count[3] = {0}, i, slot;
 
 	world_reset();
 	listener_add(1);
@@ -76,17 +78,18 @@ static void test_spread(void)
 		check(slot >= 0 && slot < 3, "lookup", "slot %d", slot);
 		if (slot >= 0 && slot < 3)
 			count[slot]++;
-		check(slot == chosen(POD4, (uint16_t)(30000 + i), PROVIDER4, 443, IPPROTO_TCP), "lookup",
-		      "the same connection goes to the same worker");
+		check(slot == chosen(POD4, (uint16_t)(30000 + i), PROVIDER4, 443, IPPROTO_TCP),
+		      "lookup", "the same connection goes to the same worker");
 	}
 	for (i = 0; i < 3; i++)
-		check(count[i] > 60 && count[i] < 140, "lookup", "worker %d got %d of 300", i, count[i]);
+		check(count[i] > 60 && count[i] < 140, "lookup", "worker %d got %d of 300", i,
+		      count[i]);
 }
 
 void test_lookup(void)
 {
-	struct frame f = { .source = POD4, .destination = PROVIDER4, .sport = 40000, .dport = 443 };
-	struct frame six = { .source = POD6, .destination = PROVIDER6, .sport = 40000, .dport = 443 };
+	struct frame f = {.source = POD4, .destination = PROVIDER4, .sport = 40000, .dport = 443};
+	struct frame six = {.source = POD6, .destination = PROVIDER6, .sport = 40000, .dport = 443};
 	int i;
 
 	world_reset();
@@ -102,19 +105,24 @@ void test_lookup(void)
 	listener_clear();
 	listener_add(2);
 	for (i = 0; i < 50; i++)
-		check(chosen(POD4, (uint16_t)(30000 + i), PROVIDER4, 443, IPPROTO_TCP) == 2, "lookup",
-		      "slots 0 and 1 empty");
+		check(chosen(POD4, (uint16_t)(30000 + i), PROVIDER4, 443, IPPROTO_TCP) == 2,
+		      "lookup", "slots 0 and 1 empty");
 	/* mark mode: only what egress_tc redirected. */
 	world_reset();
 	world_config()->mode = EG_MODE_MARK;
 	check(chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark", "no flow");
 	run_frame(progs.egress, POD, &f);
 	run_frame(progs.egress, POD, &six);
-	check(chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == 0, "lookup mark", "redirected flow");
-	check(chosen(POD6, 40000, PROVIDER6, 443, IPPROTO_TCP) == 0, "lookup mark", "redirected flow v6");
-	check(chosen(POD4, 40001, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark", "another flow");
-	check(chosen("10.0.0.77", 40000, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark", "not a pod");
+	check(chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == 0, "lookup mark",
+	      "redirected flow");
+	check(chosen(POD6, 40000, PROVIDER6, 443, IPPROTO_TCP) == 0, "lookup mark",
+	      "redirected flow v6");
+	check(chosen(POD4, 40001, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark",
+	      "another flow");
+	check(chosen("10.0.0.77", 40000, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark",
+	      "not a pod");
 	f.destination = ELSEWHERE4;
 	run_frame(progs.egress, POD, &f);
-	check(chosen(POD4, 40000, ELSEWHERE4, 443, IPPROTO_TCP) == -1, "lookup mark", "a flow that passes");
+	check(chosen(POD4, 40000, ELSEWHERE4, 443, IPPROTO_TCP) == -1, "lookup mark",
+	      "a flow that passes");
 }

@@ -22,7 +22,7 @@ static void run_xdp(int prog, uint32_t ifindex, const struct frame *f, struct re
 {
 	uint8_t frame[PACKET_MAX];
 	uint32_t length = (uint32_t)frame_build(f, frame);
-	struct xdp_md in = { .data_end = length, .ingress_ifindex = ifindex }, out = {};
+	struct xdp_md in = {.data_end = length, .ingress_ifindex = ifindex}, out = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = length,
 		    .data_out = res->out, .data_size_out = sizeof(res->out), .ctx_in = &in,
 		    .ctx_size_in = sizeof(in), .ctx_out = &out, .ctx_size_out = sizeof(out),
@@ -42,19 +42,21 @@ static void run_xdp(int prog, uint32_t ifindex, const struct frame *f, struct re
 
 static void test_classify(void)
 {
-	struct frame f = { .source = POD4, .destination = PROVIDER4 }, g;
+	struct frame f = {.source = POD4, .destination = PROVIDER4}, g;
 	struct result r;
 
 	world_reset();
 	run_xdp(progs.xdp, POD, &f, &r);
 	check(r.retval == XDP_PASS && r.has_meta && r.meta.magic == EG_XDP_MAGIC &&
-	      r.meta.action == EG_ACTION_REDIRECT && r.meta.name_id == 5 && r.meta.pod_id == 1, "xdp",
-	      "a redirect is handed over (%d, metadata %d)", r.retval, r.has_meta);
+		      r.meta.action == EG_ACTION_REDIRECT && r.meta.name_id == 5 &&
+		      r.meta.pod_id == 1,
+	      "xdp", "a redirect is handed over (%d, metadata %d)", r.retval, r.has_meta);
 	check(count_all() == 0, "xdp", "egress_tc counts it");
 	g = f;
 	g.protocol = IPPROTO_UDP;
 	run_xdp(progs.xdp, POD, &g, &r);
-	check(r.retval == XDP_DROP && count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_XDP) == 1, "xdp", "QUIC");
+	check(r.retval == XDP_DROP && count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_XDP) == 1, "xdp",
+	      "QUIC");
 	g = f;
 	g.source = "10.0.0.9";
 	run_xdp(progs.xdp, POD, &g, &r);
@@ -63,15 +65,18 @@ static void test_classify(void)
 	g = f;
 	g.dport = 22;
 	run_xdp(progs.xdp, POD, &g, &r);
-	check(r.retval == XDP_DROP && count_of(EG_REASON_PORT_DENIED, EG_HOOK_XDP) == 1, "xdp", "port");
+	check(r.retval == XDP_DROP && count_of(EG_REASON_PORT_DENIED, EG_HOOK_XDP) == 1, "xdp",
+	      "port");
 	g = f;
 	g.fragment = 1;
 	run_xdp(progs.xdp, POD, &g, &r);
-	check(r.retval == XDP_DROP && count_of(EG_REASON_FRAGMENT, EG_HOOK_XDP) == 1, "xdp", "fragment");
+	check(r.retval == XDP_DROP && count_of(EG_REASON_FRAGMENT, EG_HOOK_XDP) == 1, "xdp",
+	      "fragment");
 	g = f;
 	g.vlans = 2;
 	run_xdp(progs.xdp, POD, &g, &r);
-	check(r.retval == XDP_DROP && count_of(EG_REASON_UNPARSEABLE, EG_HOOK_XDP) == 1, "xdp", "QinQ");
+	check(r.retval == XDP_DROP && count_of(EG_REASON_UNPARSEABLE, EG_HOOK_XDP) == 1, "xdp",
+	      "QinQ");
 	g = f;
 	g.destination = ELSEWHERE4;
 	run_xdp(progs.xdp, POD, &g, &r);
@@ -85,7 +90,7 @@ static void test_classify(void)
 	check(r.retval == XDP_PASS && !r.has_meta, "xdp", "ungoverned");
 	run_xdp(progs.xdp, POD_ABSENT, &f, &r);
 	check(r.retval == XDP_PASS && !r.has_meta, "xdp", "a link that is no pod's");
-	g = (struct frame){ .source = POD6, .destination = PROVIDER6 };
+	g = (struct frame){.source = POD6, .destination = PROVIDER6};
 	run_xdp(progs.xdp, POD, &g, &r);
 	check(r.retval == XDP_PASS && r.has_meta && r.meta.name_id == 5, "xdp", "v6");
 	/* A flow on record is followed. */
@@ -98,29 +103,29 @@ static void test_classify(void)
 /* ARP: sender address at byte 28 of the frame. */
 static void test_uplink(void)
 {
-	struct frame f = { .source = GATEWAY4, .destination = POD4 };
-	struct frame six = { .source = GATEWAY6, .destination = POD6 };
+	struct frame f = {.source = GATEWAY4, .destination = POD4};
+	struct frame six = {.source = GATEWAY6, .destination = POD6};
 	struct result r;
-	uint8_t arp[42] = { [12] = 8, [13] = 6, [28] = 169, [29] = 254, [30] = 77, [31] = 1 };
-	struct xdp_md in = { .data_end = sizeof(arp), .ingress_ifindex = UPLINK };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = arp, .data_size_in = sizeof(arp), .ctx_in = &in,
-		    .ctx_size_in = sizeof(in), .repeat = 1);
+	uint8_t arp[42] = {[12] = 8, [13] = 6, [28] = 169, [29] = 254, [30] = 77, [31] = 1};
+	struct xdp_md in = {.data_end = sizeof(arp), .ingress_ifindex = UPLINK};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = arp, .data_size_in = sizeof(arp),
+		    .ctx_in = &in, .ctx_size_in = sizeof(in), .repeat = 1);
 
 	world_reset();
 	run_xdp(progs.guard_xdp, UPLINK, &f, &r);
 	check(r.retval == XDP_DROP, "guard_xdp", "claims the gateway");
 	run_xdp(progs.guard_xdp, UPLINK, &six, &r);
 	check(r.retval == XDP_DROP, "guard_xdp", "claims the gateway, v6");
-	f = (struct frame){ .source = ELSEWHERE4, .destination = GATEWAY4 };
+	f = (struct frame){.source = ELSEWHERE4, .destination = GATEWAY4};
 	run_xdp(progs.guard_xdp, UPLINK, &f, &r);
 	check(r.retval == XDP_DROP, "guard_xdp", "wants the gateway from outside");
-	check(!bpf_prog_test_run_opts(progs.guard_xdp, &opts) && opts.retval == XDP_DROP, "guard_xdp",
-	      "ARP for the gateway");
+	check(!bpf_prog_test_run_opts(progs.guard_xdp, &opts) && opts.retval == XDP_DROP,
+	      "guard_xdp", "ARP for the gateway");
 	check(count_of(EG_REASON_INGRESS_SPOOF, EG_HOOK_XDP) == 4, "guard_xdp", "counted");
 	arp[31] = 2;
-	check(!bpf_prog_test_run_opts(progs.guard_xdp, &opts) && opts.retval == XDP_PASS, "guard_xdp",
-	      "other ARP");
-	f = (struct frame){ .source = PROVIDER4, .destination = POD4, .tcp_flags = SYN | ACK };
+	check(!bpf_prog_test_run_opts(progs.guard_xdp, &opts) && opts.retval == XDP_PASS,
+	      "guard_xdp", "other ARP");
+	f = (struct frame){.source = PROVIDER4, .destination = POD4, .tcp_flags = SYN | ACK};
 	run_xdp(progs.guard_xdp, UPLINK, &f, &r);
 	check(r.retval == XDP_PASS, "guard_xdp", "answers come in");
 	check(count_all() == 4, "guard_xdp", "and are not counted");

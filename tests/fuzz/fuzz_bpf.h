@@ -23,8 +23,8 @@ static const struct {
 	const char *text;
 	uint32_t name_id;
 } fuzz_watched[] = {
-	{ "api.openai.com", 5 }, { "*.openai.azure.com", 6 }, { "com", 7 },
-	{ "*.a", 8 },		 { "a", 9 },		      { "*.a.a", 10 },
+	{"api.openai.com", 5}, {"*.openai.azure.com", 6}, {"com", 7}, {"*.a", 8}, {"a", 9},
+	{"*.a.a", 10},
 };
 
 static inline void *fuzz_name(const struct eg_name_key *key)

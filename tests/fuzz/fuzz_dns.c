@@ -100,7 +100,7 @@ static void take(struct reference *r, uint32_t at, uint32_t size, uint32_t ttl)
 		return;
 	a = &r->answer[r->count++];
 	if (size == 4) {
-		a->address = (struct eg_address){ { 0, 0, bpf_htonl(0xffff), 0 } };
+		a->address = (struct eg_address){{0, 0, bpf_htonl(0xffff), 0}};
 		memcpy(&a->address.word_be[3], r->bytes + at, 4);
 	} else {
 		memcpy(&a->address, r->bytes + at, 16);
@@ -222,7 +222,7 @@ static void compare(const struct eg_dns *d, const struct reference *r, enum outc
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct reference r = { .bytes = data, .length = (uint32_t)size };
+	struct reference r = {.bytes = data, .length = (uint32_t)size};
 	struct eg_dns *d;
 	uint32_t steps = 0;
 	enum outcome o;
@@ -242,7 +242,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(nothing == (o == NOTHING));
 	while (steps < EG_DNS_STEPS && !eg_dns_step(d))
 		steps++;
-	if (steps < EG_DNS_STEPS) { /* else the kernel refuses what it would take too long to read */
+	if (steps <
+	    EG_DNS_STEPS) { /* else the kernel refuses what it would take too long to read */
 		compare(d, &r, o);
 	} else {
 		eg_dns_begin(d, FUZZ_BASE);

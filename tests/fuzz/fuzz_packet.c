@@ -14,13 +14,13 @@
 /* The fuzzer finds these quickly: 1.1.1.1, 101:101:... */
 #define GOVERNED 0x01010101u
 
-static struct eg_config cfg = { .enabled = 1, .hold_grace_ns = 1000, .mode = EG_MODE_NETNS };
-static struct eg_destination governed = { .name_id = 5, .origin = EG_DESTINATION_RESOLVED };
-static struct eg_verdict redirect = { .action = EG_ACTION_REDIRECT, .reason = EG_REASON_REDIRECT };
+static struct eg_config cfg = {.enabled = 1, .hold_grace_ns = 1000, .mode = EG_MODE_NETNS};
+static struct eg_destination governed = {.name_id = 5, .origin = EG_DESTINATION_RESOLVED};
+static struct eg_verdict redirect = {.action = EG_ACTION_REDIRECT, .reason = EG_REASON_REDIRECT};
 
 static bool is_governed6(const void *address)
 {
-	static const uint8_t one[16] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+	static const uint8_t one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 	return !memcmp(address, one, 16);
 }
@@ -41,9 +41,9 @@ static void *fuzz_lookup(void *map, const void *key)
 		const struct eg_verdict_key *k = key;
 
 		return k->name_id == 0 && k->protocol == IPPROTO_TCP &&
-				       (k->port_be == bpf_htons(443) || k->port_be == bpf_htons(80)) ?
-			       &redirect :
-			       NULL;
+				       (k->port_be == bpf_htons(443) || k->port_be == bpf_htons(80))
+			       ? &redirect
+			       : NULL;
 	}
 	return NULL;
 }
@@ -73,6 +73,83 @@ static size_t ip_header(const uint8_t *b, size_t size, int *family)
 	return at;
 }
 
+/* What an end host would make of it: RFC 791, RFC 8200. */
+struct simple {
+	int protocol; /* -1: no whole transport header of a whole packet */
+	unsigned sport, dport;
+	int headers; /* IPv6 extension headers */
+	bool honest; /* TCP as an ordinary stack sends it: to be captured, not stopped */
+};
+
+static unsigned get16(const uint8_t *b)
+{
+	return (unsigned)b[0] << 8 | b[1];
+}
+
+/* IPv6 extension headers, without a bound on their number; the transport header's place or NULL. */
+static const uint8_t *past_extensions(const uint8_t *b, const uint8_t *end, int *protocol,
+				      int *headers)
+{
+	static const uint8_t kinds[] = {0, 43, 44, 51, 60, 135, 139, 140};
+
+	while (memchr(kinds, *protocol, sizeof(kinds))) {
+		size_t size;
+
+		if (end - b < 8)
+			return NULL;
+		size = *protocol == 44 ? 8 : *protocol == 51 ? 8 + 4u * b[1] : 8 + 8u * b[1];
+		if (*protocol == 44 && get16(b + 2) & 0xfff9)
+			return NULL;
+		if (*protocol == 43 && b[3])
+			return NULL;
+		if ((size_t)(end - b) < size)
+			return NULL;
+		*protocol = b[0];
+		b += size;
+		++*headers;
+	}
+	return b;
+}
+
+static struct simple read_simply(const uint8_t *ip, size_t size, int family)
+{
+	const uint8_t *end = ip + size, *b;
+	struct simple s = {.protocol = -1};
+	int protocol;
+	size_t claimed;
+
+	if (family == 4) {
+		if ((ip[0] & 15) < 5 || (size_t)(ip[0] & 15) * 4 > size || get16(ip + 6) & 0x3fff)
+			return s;
+		protocol = ip[9];
+		b = ip + (ip[0] & 15) * 4;
+		claimed = get16(ip + 2);
+	} else {
+		protocol = ip[6];
+		b = past_extensions(ip + 40, end, &protocol, &s.headers);
+		claimed = get16(ip + 4) ? 40 + get16(ip + 4) : 0;
+	}
+	if (!b || (claimed && ip + claimed < b))
+		return s;
+	if (claimed && claimed < size)
+		end = ip + claimed;
+	if (protocol == IPPROTO_TCP) {
+		if (end - b < 20 || b[12] >> 4 < 5)
+			return s;
+	} else if (protocol == IPPROTO_UDP) {
+		if (end - b < 8)
+			return s;
+	} else {
+		return s;
+	}
+	s.honest = protocol == IPPROTO_TCP && s.headers <= EG_EXT_MAX &&
+		   (family == 6 || ip[0] == 0x45) && (!claimed || end - b >= (b[12] >> 4) * 4);
+	s.protocol = protocol;
+	s.sport = get16(b);
+	s.dport = get16(b + 2);
+	return s;
+}
+
 static void parse(const uint8_t *bytes, size_t size, struct eg_packet *p)
 {
 	/* As in an skb: the IP header is aligned (NET_IP_ALIGN), and the end is the end. */
@@ -97,20 +174,29 @@ static void classify(struct eg_scene *s, struct eg_pod *pod, const uint8_t *byte
 	eg_classify(s);
 }
 
-static void never_passes(const struct eg_scene *s, const struct eg_pod *pod, const uint8_t *ip,
-			 int family)
+static bool is_own_source(const struct eg_pod *pod, const uint8_t *ip, int family)
 {
+	return family == 4 ? !memcmp(&pod->address[0].word_be[3], ip + 12, 4)
+			   : !memcmp(&pod->address[1], ip + 8, 16);
+}
+
+static void never_passes(const struct eg_scene *s, const struct eg_pod *pod, const uint8_t *ip,
+			 size_t size, int family, bool untagged)
+{
+	struct simple simple = read_simply(ip, size, family);
 	const struct eg_packet *p = &s->packet;
 
 	FUZZ_CHECK(s->decision.action != EG_ACTION_PASS);
 	FUZZ_CHECK(!(s->decision.flags & EG_DECISION_SILENT));
+	if (pod->state == EG_POD_GOVERNED && simple.honest && simple.dport == 443 && untagged &&
+	    is_own_source(pod, ip, family))
+		FUZZ_CHECK(s->decision.action == EG_ACTION_REDIRECT);
 	if (s->decision.action != EG_ACTION_REDIRECT)
 		return;
 	FUZZ_CHECK(pod->state == EG_POD_GOVERNED);
 	FUZZ_CHECK(p->protocol == IPPROTO_TCP && !p->defect && !(p->flags & EG_PACKET_TAGGED));
-	FUZZ_CHECK(p->destination_port_be == bpf_htons(443) || p->destination_port_be == bpf_htons(80));
-	FUZZ_CHECK(!memcmp(family == 4 ? &pod->address[0].word_be[3] : &pod->address[1].word_be[0],
-			   ip + (family == 4 ? 12 : 8), family == 4 ? 4 : 16));
+	FUZZ_CHECK(simple.protocol == IPPROTO_TCP && (simple.dport == 443 || simple.dport == 80));
+	FUZZ_CHECK(is_own_source(pod, ip, family));
 }
 
 static void prefixes(const uint8_t *bytes, size_t size, const struct eg_packet *whole)
@@ -137,7 +223,7 @@ static void prefixes(const uint8_t *bytes, size_t size, const struct eg_packet *
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct eg_pod pod = { .pod_id = 1, .policy_id = 3, .address_count = 2 };
+	struct eg_pod pod = {.pod_id = 1, .policy_id = 3, .address_count = 2};
 	struct eg_packet whole, longer;
 	struct eg_scene s;
 	uint8_t *padded;
@@ -154,15 +240,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	data += 2;
 	size -= 2;
 	classify(&s, &pod, data, size);
+	parse(data, size, &whole); /* the classifier adds defects of its own */
 	at = ip_header(data, size, &family);
-	if (at && (family == 4 ? !memcmp(data + at + 16, "\1\1\1\1", 4) : is_governed6(data + at + 24)))
-		never_passes(&s, &pod, data + at, family);
+	if (at &&
+	    (family == 4 ? !memcmp(data + at + 16, "\1\1\1\1", 4) : is_governed6(data + at + 24)))
+		never_passes(&s, &pod, data + at, size - at, family, at == 14);
 	else if (at && s.packet.status == EG_PACKET_IP && !s.packet.defect && !(pod.flags) &&
 		 family == 4 && !(s.packet.flags & EG_PACKET_SOURCE_ROUTED))
 		FUZZ_CHECK(s.decision.action == EG_ACTION_PASS);
+	if (whole.status == EG_PACKET_IP && !whole.defect && whole.flags & EG_PACKET_PORTS) {
+		struct simple simple = read_simply(data + at, size - at, family);
+
+		FUZZ_CHECK(simple.protocol == whole.protocol);
+		FUZZ_CHECK(simple.sport == bpf_ntohs(whole.source_port_be));
+		FUZZ_CHECK(simple.dport == bpf_ntohs(whole.destination_port_be));
+	}
 	if (s.packet.status == EG_PACKET_IP)
 		FUZZ_CHECK(at && s.packet.l3_offset == at && s.packet.family == family);
-	parse(data, size, &whole); /* the classifier adds defects of its own */
 	prefixes(data, size, &whole);
 	padded = calloc(1, size + 64);
 	if (!padded)

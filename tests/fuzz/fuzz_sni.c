@@ -49,10 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	name_id = (uint32_t)eg_hello_read(h);
 	bytes = fuzz_copy(data, size);
 	memset(&hello, 0, sizeof(hello));
-	io = eg_client_hello_parse((struct eg_str){ bytes, size }, &hello);
+	io = eg_client_hello_parse((struct eg_str){bytes, size}, &hello);
 	if (io == EG_IO_DONE && hello.has_sni && !hello.sni_invalid &&
-	    5 + ((size_t)data[3] << 8 | data[4]) >= 9 + ((size_t)data[7] << 8 | data[8]) && !data[6] &&
-	    extensions_before_name(data, size) < EG_HELLO_EXTENSIONS)
+	    5 + ((size_t)data[3] << 8 | data[4]) >= 9 + ((size_t)data[7] << 8 | data[8]) &&
+	    !data[6] && extensions_before_name(data, size) < EG_HELLO_EXTENSIONS)
 		FUZZ_CHECK(name_id == fuzz_match(hello.sni, strlen(hello.sni)));
 	free(bytes);
 	free(h);

@@ -17,9 +17,9 @@
 #include <linux/types.h>
 
 #define EG_NAME_SUFFIX_TWEAK 0x9e3779b97f4a7c15ull
-#define EG_NAME_MAX 253	   /* RFC 1035 3.1: 255 octets on the wire, 253 in text */
-#define EG_LABEL_MAX 63	   /* RFC 1035 2.3.4 */
-#define EG_NAME_SUFFIXES 16 /* label starts kept: a suffix rule may have this many labels */
+#define EG_NAME_MAX	     253 /* RFC 1035 3.1: 255 octets on the wire, 253 in text */
+#define EG_LABEL_MAX	     63	 /* RFC 1035 2.3.4 */
+#define EG_NAME_SUFFIXES     16	 /* label starts kept: a suffix rule may have this many labels */
 
 /* One character's share of the hash; `power` is B^j. Only ASCII letters have case (RFC 4343). */
 static inline __u64 eg_name_term(__u8 c, __u64 power)

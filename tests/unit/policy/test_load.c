@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every kind of mistake in a policy: named with file, JSON path, place, and what was expected. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+#include "policy/keys.h"
+
+struct bad {
+	const char *text; /* of the whole file */
+	const char *path; /* of the report */
+	const char *says; /* part of its text */
+	int line, column;
+};
+
+#define PROVIDER(body)	 "{\"version\":\"egret/v1\",\n\"providers\":{\"a\":{" body "}}}"
+#define OPENAI		 "\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/v1\""
+#define CREDENTIAL(body) "{\"version\":\"egret/v1\",\n\"credentials\":{\"a\":{" body "}}}"
+#define POLICY(body)	 "{" BASE ",\n\"policies\":[{\"name\":\"p\",\"pods\":{}," body "}]}"
+#define ROUTE(body)	 POLICY("\"routes\":[{\"name\":\"r\"," body "}]")
+#define MATCH(body)	 ROUTE("\"targets\":[{\"provider\":\"eu\"}],\"match\":{" body "}")
+
+static const struct bad bads[] = {
+	/* not JSON, not a policy */
+	{"", "$", "not valid JSON", 1, 0},
+	{"{", "$", "not valid JSON", 1, 1},
+	{"{\"version\":\"egret/v1\"} x", "$", "not valid JSON", 1, 0},
+	{"{\"version\":\"egret/v1\",\n\"version\":\"egret/v1\"}", "$", "duplicate object key", 2,
+	 0},
+	{"[]", "$", "is an array; expected an object", 1, 1},
+	{"{}", "$", "has no \"version\"", 1, 1},
+	{"{\"version\":\"egret/v2\"}", "$.version", "supported: egret/v1", 1, 12},
+	{"{\"version\":1}", "$.version", "is a number; expected a string", 1, 12},
+	{"{\"version\":\"egret/v1\",\n \"polices\":[]}", "$.polices", "unknown key", 2, 2},
+	{"{\"version\":\"egret/v1\",\n \"limits\":[]}", "$.limits", "not supported by this version",
+	 2, 2},
+	{"{\"version\":\"egret/v1\",\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "$",
+	 "nested too deeply", 1, 42},
+	/* providers */
+	{PROVIDER(OPENAI ",\"sku\":\"x\""), "$.providers.a.sku", "not supported by this version", 2,
+	 0},
+	{PROVIDER("\"kind\":\"azure\",\"endpoint\":\"https://x.example.org\""),
+	 "$.providers.a.kind", "kind \"azure\" is not supported by this version; supported: openai",
+	 2, 0},
+	{PROVIDER("\"kind\":\"openai\""), "$.providers.a", "has no \"endpoint\"", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"\""), "$.providers.a.endpoint", "is empty", 2,
+	 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"x.example.org\""), "$.providers.a.endpoint",
+	 "is not a base URL; expected https://", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"ftp://x.example.org\""),
+	 "$.providers.a.endpoint", "is not a base URL", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://u@x.example.org\""),
+	 "$.providers.a.endpoint", "has a user, query or fragment", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/v1?k=1\""),
+	 "$.providers.a.endpoint", "has a user, query or fragment", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://X.example.org\""),
+	 "$.providers.a.endpoint", "is not a host name", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://10.1.2.3/v1\""),
+	 "$.providers.a.endpoint", "an address can't be verified by TLS", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://[::1]/v1\""),
+	 "$.providers.a.endpoint", "IPv6 addresses", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://0x7f.1/v1\""),
+	 "$.providers.a.endpoint", "is not a host name", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org:0/v1\""),
+	 "$.providers.a.endpoint", "expected 1 to 65535", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org:65536/v1\""),
+	 "$.providers.a.endpoint", "expected 1 to 65535", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org:/v1\""),
+	 "$.providers.a.endpoint", "expected 1 to 65535", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/../v1\""),
+	 "$.providers.a.endpoint", "has a path that is not plain", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/a%2fb\""),
+	 "$.providers.a.endpoint", "has a path that is not plain", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"http://x.example.org/v1\""),
+	 "$.providers.a.endpoint", "plain http would send prompts and keys in the clear", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"http://127.0.0.1:8000/"
+		  "v1\",\"region\":\"cluster\""),
+	 "$.providers.a.endpoint", "is the node itself", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"moon\""), "$.providers.a.region", "is not known", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://us.api.openai.com/"
+		  "v1\",\"region\":\"EU\""),
+	 "$.providers.a.region", "us.api.openai.com is in US", 2, 0},
+	{PROVIDER(OPENAI ",\"credential\":\"no\""), "$.providers.a.credential",
+	 "credential \"no\" is not defined", 2, 0},
+	{PROVIDER(OPENAI ",\"ca_file\":\"/etc/ca.pem\""), "$.providers.a.ca_file", "is absolute", 2,
+	 0},
+	{PROVIDER(OPENAI ",\"models\":{\"gpt-*\":\"x\"}"), "$.providers.a.models[\"gpt-*\"]",
+	 "no wildcards", 2, 0},
+	{PROVIDER(OPENAI ",\"models\":{\"m\":\"a b\"}"), "$.providers.a.models.m", "no spaces", 2,
+	 0},
+	{PROVIDER(OPENAI ",\"models\":{\"m\":1}"), "$.providers.a.models.m", "expected a string", 2,
+	 0},
+	{PROVIDER(OPENAI ",\"allow_private\":1"), "$.providers.a.allow_private",
+	 "expected true or false", 2, 0},
+	{"{\"version\":\"egret/v1\",\"providers\":{\"a b\":{" OPENAI "}}}", "$.providers[\"a b\"]",
+	 "is not a name", 1, 0},
+	/* credentials */
+	{CREDENTIAL("\"type\":\"aws\""), "$.credentials.a.type", "not supported by this version", 2,
+	 0},
+	{CREDENTIAL("\"type\":\"bearer\""), "$.credentials.a", "has no \"file\"", 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"/k\""), "$.credentials.a.file", "is absolute",
+	 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"../k\""), "$.credentials.a.file", "\"..\" part",
+	 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"a/../k\""), "$.credentials.a.file",
+	 "\"..\" part", 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"a//k\""), "$.credentials.a.file", "an empty", 2,
+	 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\\n\""), "$.credentials.a.file",
+	 "control character", 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\",\"header\":\"x\""),
+	 "$.credentials.a.header", "always goes into Authorization", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\""), "$.credentials.a", "has no \"header\"",
+	 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"Content-Length\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"x:y\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"none\",\"file\":\"k\""), "$.credentials.a", "is of type none", 2,
+	 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\",\"role_arn\":\"x\""),
+	 "$.credentials.a.role_arn", "not supported by this version", 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\",\"namespace\":\"A_b\""),
+	 "$.credentials.a.namespace", "is not a namespace", 2, 0},
+	{"{\"version\":\"egret/v1\",\"credentials\":{\"a\":{\"type\":\"bearer\",\"file\":\"k\"},"
+	 "\"b\":{\"type\":\"bearer\",\"file\":\"k\",\"namespace\":\"shop\"}}}",
+	 "$.credentials.b", "for another owner", 1, 0},
+	/* policies */
+	{"{" BASE ",\"policies\":[{\"pods\":{},\"routes\":[]}]}", "$.policies[0]",
+	 "has no \"name\"", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[]}]}", "$.policies[0]",
+	 "has no \"pods\"", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{}}]}", "$.policies[0]",
+	 "has no \"routes\"", 1, 0},
+	{"{" BASE ",\"policies\":[7]}", "$.policies[0]", "is a number; expected an object", 1, 0},
+	{POLICY("\"routes\":[],\"mode\":\"audit\""), "$.policies[0].mode",
+	 "is \"audit\"; expected one of: enforce, shadow", 2, 0},
+	{POLICY("\"routes\":[],\"shadow\":\"full\""), "$.policies[0].shadow",
+	 "only for \"mode\": \"shadow\"", 2, 0},
+	{POLICY("\"routes\":[],\"limits\":[]"), "$.policies[0].limits",
+	 "not supported by this version", 2, 0},
+	{POLICY("\"routes\":[],\"fail\":\"maybe\""), "$.policies[0].fail", "expected one of: open",
+	 2, 0},
+	{POLICY("\"routes\":[],\"capture\":\"some\""), "$.policies[0].capture", "expected one of",
+	 2, 0},
+	{POLICY("\"routes\":[],\"otherwise\":\"drop\""), "$.policies[0].otherwise",
+	 "expected one of: deny, pass", 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{}"), "$.policies[0].regions", "has no \"allow\"", 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{\"allow\":[]}"), "$.policies[0].regions.allow",
+	 "has 0 elements", 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"Europe\"]}"),
+	 "$.policies[0].regions.allow[0]", "is not known", 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"GLOBAL\"]}"),
+	 "$.policies[0].regions.allow[0]", "GLOBAL is no place", 2, 0},
+	{"{" BASE
+	 ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"namespaces\":[\"a*\"]}}]}",
+	 "$.policies[0].pods.namespaces[0]", "no wildcards", 1, 0},
+	{"{" BASE
+	 ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"labels\":{\"a b\":\"c\"}}}]}",
+	 "$.policies[0].pods.labels[\"a b\"]", "is not a label", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"labels\":{}}}]}",
+	 "$.policies[0].pods.labels", "has 0 elements", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[]},\n"
+	 "{\"name\":\"p\",\"pods\":{},\"routes\":[]}]}",
+	 "$.policies[1].name", "names must be different", 2, 9},
+	/* routes */
+	{POLICY("\"routes\":[{}]"), "$.policies[0].routes[0]", "has no \"name\"", 2, 0},
+	{ROUTE("\"targets\":[{\"provider\":\"eu\"}]"), "$.policies[0].routes[0]",
+	 "has no \"match\"", 2, 0},
+	{ROUTE("\"match\":{}"), "$.policies[0].routes[0]", "has no \"targets\"", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[]"), "$.policies[0].routes[0].targets", "has 0 elements",
+	 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"x\"}]"),
+	 "$.policies[0].routes[0].targets[0].provider", "provider \"x\" is not defined", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"},{\"provider\":\"eu\"}]"),
+	 "$.policies[0].routes[0].targets[1].provider", "is a target of this route already", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\",\"may_drop\":[]}]"),
+	 "$.policies[0].routes[0].targets[0].may_drop", "not supported by this version", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"processors\":[]"),
+	 "$.policies[0].routes[0].processors", "not supported by this version", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"replay\":\"twice\""),
+	 "$.policies[0].routes[0].replay", "expected one of: at_least_once, never", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"max_body_bytes\":0"),
+	 "$.policies[0].routes[0].max_body_bytes", "expected an integer from 1 to 268435456", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"timeouts\":{\"total_ms\":0}"),
+	 "$.policies[0].routes[0].timeouts.total_ms", "expected an integer from 1 to", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"timeouts\":{\"total_ms\":1.5}"),
+	 "$.policies[0].routes[0].timeouts.total_ms", "expected an integer", 2, 0},
+	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"timeouts\":{\"total_ms\":9,"
+	       "\"connect_ms\":10}"),
+	 "$.policies[0].routes[0]", "connect_ms 10 is more than total_ms 9", 2, 0},
+	{MATCH("\"hosts\":[\"API.openai.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "is not a host name", 2, 0},
+	{MATCH("\"hosts\":[\"https://api.openai.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "no scheme, port, path or address", 2, 0},
+	{MATCH("\"hosts\":[\"10.0.0.1\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "is not a host name", 2, 0},
+	{MATCH("\"hosts\":[\"*\"]"), "$.policies[0].routes[0].match.hosts[0]", "is not a host name",
+	 2, 0},
+	{MATCH("\"hosts\":[\"*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "whole top-level domain", 2, 0},
+	{MATCH("\"hosts\":[\"a.*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "is not a host name", 2, 0},
+	{MATCH("\"hosts\":[\"a.com.\"]"), "$.policies[0].routes[0].match.hosts[0]",
+	 "is not a host name", 2, 0},
+	{MATCH("\"hosts\":[\"a.example.org\",\"a.example.org\"]"),
+	 "$.policies[0].routes[0].match.hosts[1]", "is in the list twice", 2, 0},
+	{MATCH("\"models\":[\"gpt[4]\"]"), "$.policies[0].routes[0].match.models[0]",
+	 "is not a model glob", 2, 0},
+	{MATCH("\"models\":[\"a**b\"]"), "$.policies[0].routes[0].match.models[0]", "\"**\"", 2, 0},
+	{MATCH("\"models\":[\"\"]"), "$.policies[0].routes[0].match.models[0]", "is empty", 2, 0},
+	{MATCH("\"models\":[\"*a*a*a*a*a*a*a*a*a\"]"), "$.policies[0].routes[0].match.models[0]",
+	 "at most 8", 2, 0},
+	{MATCH("\"models\":[]"), "$.policies[0].routes[0].match.models", "has 0 elements", 2, 0},
+	{MATCH("\"operations\":[\"chat\"]"), "$.policies[0].routes[0].match.operations[0]",
+	 "operation \"chat\" is not known", 2, 0},
+	{MATCH("\"operations\":[\"realtime.client_secrets\"]"),
+	 "$.policies[0].routes[0].match.operations[0]", "it would put a key into a pod", 2, 0},
+	{MATCH("\"operations\":[\"organization\"]"), "$.policies[0].routes[0].match.operations[0]",
+	 "administers the provider's account", 2, 0},
+	/* the rest */
+	{"{\"version\":\"egret/v1\",\"destinations\":[{}]}", "$.destinations[0]", "has no \"cidr\"",
+	 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.0\"}]}",
+	 "$.destinations[0].cidr", "is not a network", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.0/33\"}]}",
+	 "$.destinations[0].cidr", "is not a network", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.1/8\"}]}",
+	 "$.destinations[0].cidr", "has bits set after its prefix", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"0.0.0.0/0\"}]}",
+	 "$.destinations[0].cidr", "governs too much", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"127.0.0.0/8\"}]}",
+	 "$.destinations[0].cidr", "is loopback", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"fe80::/16\"}]}",
+	 "$.destinations[0].cidr", "is loopback, link-local", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.0/8\"},"
+	 "{\"cidr\":\"10.0.0.0/8\"}]}",
+	 "$.destinations[1].cidr", "is a destination already", 1, 0},
+	{"{\"version\":\"egret/v1\",\"defaults\":{\"fail\":\"no\"}}", "$.defaults.fail",
+	 "expected one of: open, closed", 1, 0},
+};
+
+static void every_mistake_is_named(void **state)
+{
+	for (size_t i = 0; i < EG_ARRAY_SIZE(bads); i++) {
+		const struct bad *b = &bads[i];
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+		bool found = false;
+		int r = load_text(b->text, &s, &e);
+
+		for (size_t k = 0; k < e.count; k++) {
+			const struct eg_policy_error *x = &e.item[k];
+
+			if (x->warning || strcmp(x->path, b->path) || !strstr(x->text, b->says))
+				continue;
+			found = !strcmp(x->file, "test.json") && x->line == b->line &&
+				(!b->column || x->column == b->column);
+		}
+		if (r != -EINVAL || !found) {
+			fprintf(stderr, "case %zu: %s\nexpected %d:%d %s: %s; got %d\n", i, b->text,
+				b->line, b->column, b->path, b->says, r);
+			print_errors(&e);
+		}
+		assert_int_equal(r, -EINVAL);
+		assert_true(found);
+		assert_null(s);
+		eg_policy_errors_fini(&e);
+	}
+}
+
+static void all_errors_at_once(void **state)
+{
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+
+	assert_int_equal(load_text("{\"version\":\"x\",\"a\":1,\"providers\":{\"p\":{}},"
+				   "\"credentials\":{\"c\":{\"type\":\"x\"}},\"policies\":[{}]}",
+				   &s, &e),
+			 -EINVAL);
+	/* version, a, kind, endpoint, type, and a policy's name, pods, routes */
+	assert_int_equal(e.count, 8);
+	eg_policy_errors_fini(&e);
+}
+
+static void errors_are_bounded(void **state)
+{
+	size_t size = 200000, n;
+	char *text = malloc(size);
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+
+	assert_non_null(text);
+	n = (size_t)snprintf(text, size, "{\"version\":\"egret/v1\"");
+	for (int i = 0; i < 1000; i++)
+		n += (size_t)snprintf(text + n, size - n, ",\"k%d\":1", i);
+	snprintf(text + n, size - n, "}");
+	assert_int_equal(load_text(text, &s, &e), -EINVAL);
+	assert_int_equal(e.count, EG_POLICY_MAX_ERRORS);
+	assert_non_null(strstr(e.item[e.count - 1].text, "801 more errors"));
+	eg_policy_errors_fini(&e);
+	free(text);
+}
+
+static int load_two(const char *a, const char *b, struct eg_policy_set **s,
+		    struct eg_policy_errors *e)
+{
+	struct eg_policy_file files[] = {{EG_STR("b.json"), eg_str_from(b)},
+					 {EG_STR("a.json"), eg_str_from(a)}};
+
+	*s = NULL;
+	return eg_policy_load(files, 2, s, e);
+}
+
+static void names_differ_over_files(void **state)
+{
+	static const struct {
+		const char *text, *path;
+	} twice[] = {
+		{"{\"version\":\"egret/v1\",\"providers\":{\"x\":{" OPENAI "}}}", "$.providers.x"},
+		{"{\"version\":\"egret/v1\",\"credentials\":{\"x\":{\"type\":\"none\"}}}",
+		 "$.credentials.x"},
+		{"{\"version\":\"egret/"
+		 "v1\",\"policies\":[{\"name\":\"x\",\"pods\":{},\"routes\":[]}]}",
+		 "$.policies[0].name"},
+		{"{\"version\":\"egret/v1\",\"defaults\":{}}", "$.defaults"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(twice); i++) {
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+
+		assert_int_equal(load_two(twice[i].text, twice[i].text, &s, &e), -EINVAL);
+		assert_int_equal(e.count, 1);
+		/* Reported at the second file in order of name, naming the first. */
+		assert_string_equal(e.item[0].file, "b.json");
+		assert_string_equal(e.item[0].path, twice[i].path);
+		assert_non_null(strstr(e.item[0].text, "a.json"));
+		eg_policy_errors_fini(&e);
+	}
+}
+
+static void files_refer_to_each_other(void **state)
+{
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+	const struct eg_policy *p;
+	size_t n;
+
+	assert_int_equal(
+		load_two("{\"version\":\"egret/v1\",\"policies\":[{\"name\":\"p\",\"pods\":{},"
+			 "\"routes\":[{\"name\":\"r\",\"match\":{\"hosts\":[\"h.example.org\"]},"
+			 "\"targets\":[{\"provider\":\"x\"}]}]}]}",
+			 "{\"version\":\"egret/v1\",\"defaults\":{\"fail\":\"open\","
+			 "\"timeouts\":{\"idle_ms\":7}},\"providers\":{\"x\":{" OPENAI "}}}",
+			 &s, &e),
+		0);
+	p = eg_policies(s, &n);
+	assert_int_equal(n, 1);
+	assert_true(p->fail_open);
+	assert_int_equal(p->routes[0].timeouts.idle_ms, 7);
+	assert_int_equal(p->routes[0].timeouts.connect_ms, 5000);
+	assert_string_equal(p->routes[0].targets[0].provider->name, "x");
+	eg_policy_set_unref(s);
+	eg_policy_errors_fini(&e);
+}
+
+static void version_follows_the_bytes(void **state)
+{
+	struct eg_policy_set *a = must_load("{\"version\":\"egret/v1\"}");
+	struct eg_policy_set *b = must_load("{\"version\":\"egret/v1\" }");
+	struct eg_policy_set *c = must_load("{\"version\":\"egret/v1\"}");
+
+	assert_int_equal(strlen(eg_policy_version(a)), 16);
+	assert_string_equal(eg_policy_version(a), eg_policy_version(c));
+	assert_string_not_equal(eg_policy_version(a), eg_policy_version(b));
+	eg_policy_set_unref(a);
+	eg_policy_set_unref(b);
+	eg_policy_set_unref(c);
+}
+
+static void limits_hold(void **state)
+{
+	struct eg_policy_file many[EG_POLICY_MAX_FILES + 1];
+	struct eg_policy_file huge = {EG_STR("huge.json"), {NULL, 0}};
+	struct eg_policy_errors e;
+	struct eg_policy_set *s = NULL;
+	char *text = calloc(1, EG_POLICY_MAX_FILE_BYTES + 2);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(many); i++)
+		many[i] = (struct eg_policy_file){EG_STR("x.json"), EG_STR("{}")};
+	assert_int_equal(eg_policy_load(many, EG_ARRAY_SIZE(many), &s, &e), -EINVAL);
+	assert_int_equal(count_reports(&e, false, "257 files; expected at most 256"), 1);
+	eg_policy_errors_fini(&e);
+	memset(text, ' ', EG_POLICY_MAX_FILE_BYTES + 1);
+	huge.text = (struct eg_str){text, EG_POLICY_MAX_FILE_BYTES + 1};
+	assert_int_equal(eg_policy_load(&huge, 1, &s, &e), -EINVAL);
+	assert_int_equal(count_reports(&e, false, "expected at most"), 1);
+	eg_policy_errors_fini(&e);
+	/* A bomb of brackets is refused before the parser recurses. */
+	memset(text, '[', EG_POLICY_MAX_FILE_BYTES);
+	huge.text.n = EG_POLICY_MAX_FILE_BYTES;
+	assert_int_equal(eg_policy_load(&huge, 1, &s, &e), -EINVAL);
+	assert_int_equal(count_reports(&e, false, "nested too deeply"), 1);
+	eg_policy_errors_fini(&e);
+	assert_int_equal(eg_policy_load(NULL, 0, &s, &e), -EINVAL);
+	assert_int_equal(count_reports(&e, false, "there is no policy file"), 1);
+	eg_policy_errors_fini(&e);
+	free(text);
+}
+
+#define TWO_ROUTES(first, second)                                                         \
+	"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":["                \
+	"{\"name\":\"r1\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" first "}}," \
+	"{\"name\":\"r2\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" second "}}]}]}"
+
+static void warnings(void **state)
+{
+	static const struct {
+		const char *text, *says;
+		size_t count;
+	} cases[] = {
+		{"{" BASE
+		 ",\"policies\":[{\"name\":\"a\",\"pods\":{\"namespaces\":[\"n\"]},\"routes\":[]},"
+		 "{\"name\":\"b\",\"pods\":{\"namespaces\":[\"n\",\"m\"]},\"routes\":[]}]}",
+		 "\"a\" wins by name", 1},
+		{"{" BASE ",\"policies\":[{\"name\":\"a\",\"pods\":{\"labels\":{\"x\":\"1\"}},"
+		 "\"routes\":[]},"
+		 "{\"name\":\"b\",\"pods\":{\"labels\":{\"x\":\"2\"}},\"routes\":[]}]}",
+		 "wins by name", 0},
+		{"{" BASE
+		 ",\"policies\":[{\"name\":\"a\",\"pods\":{\"namespaces\":[\"n\"]},\"routes\":[]},"
+		 "{\"name\":\"b\",\"pods\":{},\"routes\":[]}]}",
+		 "wins by name", 0},
+		{"{" BASE "}", "\"claude\" is used by nothing", 1},
+		{"{\"version\":\"egret/v1\",\"credentials\":{\"x\":{\"type\":\"none\"}}}",
+		 "\"x\" is used by nothing", 1},
+		{TWO_ROUTES("\"hosts\":[\"a.example.org\"]", "\"hosts\":[\"a.example.org\"]"),
+		 "route \"r2\" can never match", 1},
+		{TWO_ROUTES("\"hosts\":[\"*.example.org\"]",
+			    "\"hosts\":[\"a.example.org\"],\"models\":[\"gpt*\"]"),
+		 "route \"r2\" can never match", 1},
+		{TWO_ROUTES("\"hosts\":[\"a.example.org\"],\"models\":[\"gpt*\"]",
+			    "\"hosts\":[\"a.example.org\"],\"models\":[\"gpt-4o\"]"),
+		 "route \"r2\" can never match", 1},
+		{TWO_ROUTES("\"hosts\":[\"a.example.org\"],\"models\":[\"gpt-4o\"]",
+			    "\"hosts\":[\"a.example.org\"],\"models\":[\"gpt*\"]"),
+		 "can never match", 0},
+		{TWO_ROUTES("\"hosts\":[\"a.example.org\"]",
+			    "\"hosts\":[\"a.example.org\"],\"operations\":[\"models\"]"),
+		 "can never match", 0},
+		{MATCH("\"hosts\":[\"api.anthropic.com\"]"),
+		 "host api.anthropic.com speaks anthropic and no target", 1},
+		{MATCH("\"hosts\":[\"api.openai.com\"],\"operations\":[\"files\"]"),
+		 "lists \"files\", which needs a target whose credential belongs", 1},
+		{MATCH("\"operations\":[\"embeddings\"]"), "neither adds nor restricts", 1},
+		{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"own\"}]"),
+		 "gives pods outside namespace \"shop\" its credential", 1},
+		{POLICY("\"regions\":{\"allow\":[\"EU\"]},\"routes\":[{\"name\":\"r\",\"match\":{},"
+			"\"targets\":[{\"provider\":\"world\"},{\"provider\":\"claude\"}]}]"),
+		 "every request will be refused", 1},
+		{POLICY("\"regions\":{\"allow\":[\"US\"]},\"routes\":[{\"name\":\"r\",\"match\":{},"
+			"\"targets\":[{\"provider\":\"claude\"}]}]"),
+		 "every request will be refused", 0},
+		{POLICY("\"routes\":[]"), "has no routes", 1},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+		int r = load_text(cases[i].text, &s, &e);
+
+		if (r || count_reports(&e, true, cases[i].says) != cases[i].count) {
+			fprintf(stderr, "case %zu: expected %zu x %s\n", i, cases[i].count,
+				cases[i].says);
+			print_errors(&e);
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(count_reports(&e, true, cases[i].says), cases[i].count);
+		eg_policy_set_unref(s);
+		eg_policy_errors_fini(&e);
+	}
+}
+
+static void endpoints(void **state)
+{
+	static const struct {
+		const char *kind, *endpoint, *host, *path;
+		uint16_t port;
+		bool tls;
+	} cases[] = {
+		{"openai", "https://api.openai.com/v1", "api.openai.com", "/v1", 443, true},
+		{"openai", "https://api.openai.com/v1/", "api.openai.com", "/v1", 443, true},
+		{"openai", "https://api.openai.com", "api.openai.com", "/v1", 443, true},
+		{"openai", "https://api.deepseek.com", "api.deepseek.com", "", 443, true},
+		{"openai", "https://api.groq.com", "api.groq.com", "/openai/v1", 443, true},
+		{"openai", "https://vllm.example.org/", "vllm.example.org", "", 443, true},
+		{"openai", "https://vllm.example.org:8443", "vllm.example.org", "/v1", 8443, true},
+		{"openai", "http://vllm.models.svc:8000/v1", "vllm.models.svc", "/v1", 8000, false},
+		{"openai", "http://10.1.2.3:8000/v1", "10.1.2.3", "/v1", 8000, false},
+		{"anthropic", "https://api.anthropic.com", "api.anthropic.com", "/v1", 443, true},
+		{"anthropic", "https://api.anthropic.com/v1", "api.anthropic.com", "/v1", 443,
+		 true},
+		{"anthropic", "https://api.deepseek.com/anthropic/v1", "api.deepseek.com",
+		 "/anthropic/v1", 443, true},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		const struct eg_provider *p;
+		struct eg_policy_set *s;
+		char text[512];
+		size_t n;
+
+		snprintf(text, sizeof(text),
+			 "{\"version\":\"egret/v1\",\"providers\":{\"p\":{\"kind\":\"%s\","
+			 "\"endpoint\":\"%s\"%s}}}",
+			 cases[i].kind, cases[i].endpoint,
+			 cases[i].tls ? "" : ",\"region\":\"cluster\"");
+		s = must_load(text);
+		p = eg_providers(s, &n);
+		assert_int_equal(n, 1);
+		assert_string_equal(p->host, cases[i].host);
+		assert_string_equal(p->base_path, cases[i].path);
+		assert_int_equal(p->port, cases[i].port);
+		assert_int_equal(p->tls, cases[i].tls);
+		assert_int_equal(p->allow_private, !cases[i].tls);
+		eg_policy_set_unref(s);
+	}
+}
+
+static void examples_are_valid(void **state)
+{
+	static const char *const names[] = {"first-steps", "eu-only", "failover",
+					    "files-of-one-namespace"};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++) {
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+		char path[128], *text;
+
+		snprintf(path, sizeof(path), "policies/examples/%s.json", names[i]);
+		text = read_file(path);
+		assert_int_equal(load_text(text, &s, &e), 0);
+		print_errors(&e);
+		assert_int_equal(e.count, 0);
+		eg_policy_set_unref(s);
+		eg_policy_errors_fini(&e);
+		free(text);
+	}
+}
+
+static void names_and_cidrs(void **state)
+{
+	struct eg_policy_set *s = must_load(
+		"{" BASE
+		",\"destinations\":[{\"cidr\":\"203.0.113.0/24\",\"hosts\":[\"*.d.example.org\"]},"
+		"{\"cidr\":\"2001:DB8::/"
+		"32\",\"why\":\"x\"}],\"policies\":[{\"name\":\"p\",\"pods\":{},"
+		"\"routes\":[{\"name\":\"r\",\"match\":{\"hosts\":[\"a.example.org\",\"b.example."
+		"org\"]},"
+		"\"targets\":[{\"provider\":\"eu\"}]},{\"name\":\"r2\",\"match\":{\"hosts\":"
+		"[\"b.example.org\"],\"models\":[\"x\"]},\"targets\":[{\"provider\":\"eu\"}]}]}]}");
+	const struct eg_watched_name *names;
+	const char *const *cidrs;
+	size_t n;
+
+	names = eg_watched_names(s, &n);
+	assert_int_equal(n, 3);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(names[i].id, i + 1);
+	assert_string_equal(names[0].text, "a.example.org");
+	assert_string_equal(names[2].text, "*.d.example.org");
+	cidrs = eg_policy_cidrs(s, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(cidrs[0], "203.0.113.0/24");
+	assert_string_equal(cidrs[1], "2001:db8::/32");
+	eg_policy_set_unref(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_mistake_is_named),
+		cmocka_unit_test(all_errors_at_once),
+		cmocka_unit_test(errors_are_bounded),
+		cmocka_unit_test(names_differ_over_files),
+		cmocka_unit_test(files_refer_to_each_other),
+		cmocka_unit_test(version_follows_the_bytes),
+		cmocka_unit_test(limits_hold),
+		cmocka_unit_test(warnings),
+		cmocka_unit_test(endpoints),
+		cmocka_unit_test(examples_are_valid),
+		cmocka_unit_test(names_and_cidrs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

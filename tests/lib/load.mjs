@@ -3,6 +3,7 @@
 // Many requests over a fixed number of keep-alive connections, and one JSON line of what became of them. Usage:
 //   load.mjs --url URL [--requests N] [--connections N] [--retries N] [--body JSON] [--header 'name: value']...
 //            [--expect TEXT] [--seconds N]
+// `{n}` in BODY and TEXT becomes the number of the request, so that an answer to another request is noticed.
 // Trust comes from NODE_EXTRA_CA_CERTS. A request fails when there is no 200 with the expected text in a whole body;
 // with --retries it is sent again as the SDKs do (resets, 408, 409, 429, 5xx). Exit status 0 only when none failed.
 //   {"requests":10000,"ok":10000,"failed":0,"retried":3,"connections_made":64,"errors":{},"statuses":{"200":10000},"seconds":9.1}
@@ -22,14 +23,16 @@ const url = new URL(opt.url);
 const client = url.protocol === 'https:' ? https : http;
 const agent = new client.Agent({ keepAlive: true, maxSockets: 1 * opt.connections, maxFreeSockets: 1 * opt.connections });
 const headers = Object.fromEntries(opt.header.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
-if (opt.body !== undefined) Object.assign(headers, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(opt.body) });
+if (opt.body !== undefined) headers['content-type'] = 'application/json';
 const result = { requests: 0, ok: 0, failed: 0, retried: 0, connections_made: 0, errors: {}, statuses: {}, seconds: 0 };
 const count = (table, key) => { table[key] = (table[key] ?? 0) + 1; };
 const sockets = new WeakSet();
 
-function once() {
+function once(n) {
+	const body = opt.body?.replaceAll('{n}', n), expect = opt.expect.replaceAll('{n}', n);
+	if (body !== undefined) headers['content-length'] = Buffer.byteLength(body);
 	return new Promise((done) => {
-		const req = client.request(url, { method: opt.body === undefined ? 'GET' : 'POST', agent, headers, timeout: 30000 }, (res) => {
+		const req = client.request(url, { method: body === undefined ? 'GET' : 'POST', agent, headers: { ...headers }, timeout: 30000 }, (res) => {
 			const chunks = [];
 			res.on('data', (chunk) => chunks.push(chunk));
 			res.on('error', (e) => done({ error: e.code ?? e.message, again: true }));
@@ -39,7 +42,7 @@ function once() {
 				if (!res.complete) done({ error: 'body cut', again: true });
 				else if (res.statusCode !== 200) done({ error: `status ${res.statusCode} ${res.headers['x-egret-reason'] ?? ''}`.trim(),
 					again: [408, 409, 429].includes(res.statusCode) || res.statusCode >= 500 });
-				else if (!text.includes(opt.expect)) done({ error: 'another answer than expected' });
+				else if (!text.includes(expect)) done({ error: 'another answer than expected' });
 				else done({});
 			});
 		});
@@ -50,7 +53,7 @@ function once() {
 		});
 		req.on('timeout', () => req.destroy(new Error('no answer in 30 s')));
 		req.on('error', (e) => done({ error: e.code ?? e.message, again: true }));
-		req.end(opt.body);
+		req.end(body);
 	});
 }
 
@@ -59,13 +62,13 @@ const end = 1000 * opt.seconds;
 let left = 1 * opt.requests;
 async function lane() {
 	while (end ? Date.now() - start < end : left-- > 0) {
-		result.requests++;
-		let outcome = await once();
+		const n = result.requests++;
+		let outcome = await once(n);
 		for (let i = 0; outcome.error && outcome.again && i < 1 * opt.retries; i++) {
 			result.retried++;
 			count(result.errors, `${outcome.error} (retried)`);
 			await new Promise((ok) => setTimeout(ok, 500 * 2 ** i * (0.75 + Math.random() / 4)));
-			outcome = await once();
+			outcome = await once(n);
 		}
 		if (outcome.error) {
 			result.failed++;

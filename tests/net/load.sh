@@ -19,7 +19,8 @@ pod_register "$E_DIR/pods" podA shop '{}'
 egret_up
 
 r=$(pod_sdk podA OPENAI_API_KEY=placeholder "$T_ROOT/tests/lib/load.mjs" --url https://api.openai.com/v1/chat/completions \
-	--requests "$REQUESTS" --connections "$CONNECTIONS" | tail -n 1)
+	--requests "$REQUESTS" --connections "$CONNECTIONS" --header 'authorization: Bearer placeholder' \
+	--body '{"model":"gpt-4o","messages":[{"role":"user","content":"request {n}."}]}' --expect 'request {n}.' | tail -n 1)
 echo "$r"
 is "all were answered, each with its own answer" "$(jq .ok <<<"$r")" "$REQUESTS"
 is "none failed" "$(jq .failed <<<"$r")" 0

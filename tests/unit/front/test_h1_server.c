@@ -1,0 +1,780 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 from a pod to a provider and back: framing, order, limits, denials. */
+#include "pod.h"
+
+static const char policy[] =
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "},"
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
+	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], \"models\": [\"gpt-4o*\"]},"
+	"\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
+
+struct world {
+	struct plane plane;
+	struct pod pod;
+	struct inbox up;
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	plane_up(&w->plane, policy);
+	pod_open(&w->pod, &w->plane, "api.openai.com");
+	w->up.fd = -1;
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	pod_close(&w->pod);
+	if (w->up.text)
+		inbox_fini(&w->up);
+	plane_down(&w->plane);
+	free(w);
+	return 0;
+}
+
+static void accept_upstream(struct world *w)
+{
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+}
+
+static void answer(struct world *w, const char *text)
+{
+	plane_send(&w->plane, w->up.fd, text);
+}
+
+static void test_request_and_answer(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	assert_true(inbox_has(&w->up, "POST /v1/chat/completions HTTP/1.1\r\n"));
+	assert_true(inbox_has(&w->up, "Authorization: Bearer " PLANE_KEY "\r\n"));
+	assert_true(inbox_has(&w->up, "accept-encoding: identity\r\n"));
+	assert_true(inbox_has(&w->up, "x-egret-via: test-tag\r\n"));
+	assert_true(inbox_has(&w->up, "content-length: 32\r\n"));
+	assert_false(inbox_has(&w->up, "placeholder"));
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 OK\r\n"));
+	assert_true(inbox_has(&w->pod.in, "content-length: 2\r\n"));
+	assert_true(inbox_has(&w->pod.in, "x-egret-request-id: "));
+	plane_turns(&w->plane, 3);
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"ok\""));
+}
+
+/* Both sides, one byte at a time: the same bytes come out. */
+static void test_byte_at_a_time(void **state)
+{
+	struct world *w = *state;
+
+	plane_trickle(&w->plane, w->pod.in.fd, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	plane_trickle(&w->plane, w->up.fd,
+		      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+		      "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "0\r\n\r\n");
+	assert_true(inbox_has(&w->pod.in, "transfer-encoding: chunked\r\n"));
+	assert_false(inbox_has(&w->pod.in, "X-Trailer"));
+	assert_false(inbox_has(&w->pod.in, "x=y"));
+}
+
+static void test_keep_alive_reuses_both_connections(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 5; i++) {
+		pod_send(&w->pod, ASK);
+		if (!i)
+			accept_upstream(w);
+		inbox_await(&w->plane, &w->up, BODY);
+		inbox_forget(&w->up);
+		answer(w, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		inbox_forget(&w->pod.in);
+	}
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	assert_int_equal(eg_upstream_idle(w->plane.upstream), 1);
+	assert_int_equal(plane_record_count(&w->plane), 5);
+	assert_true(plane_recorded(&w->plane, "\"upstream_reused\":true"));
+}
+
+/* Three requests in one packet: answered in order, the next is sent on only after the former. */
+static void test_pipelining(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK ASK ASK);
+	accept_upstream(w);
+	for (int i = 0; i < 3; i++) {
+		char body[16];
+
+		inbox_await(&w->plane, &w->up, BODY);
+		plane_turns(&w->plane, 5);
+		inbox_poll(&w->up);
+		assert_int_equal(w->up.n, strstr(w->up.text, BODY) + 32 - w->up.text);
+		inbox_forget(&w->up);
+		snprintf(body, sizeof(body), "{\"n\":%d}", i);
+		answer(w, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
+		answer(w, body);
+		inbox_await(&w->plane, &w->pod.in, body);
+	}
+	assert_true(strstr(w->pod.in.text, "{\"n\":0}") < strstr(w->pod.in.text, "{\"n\":1}"));
+	assert_true(strstr(w->pod.in.text, "{\"n\":1}") < strstr(w->pod.in.text, "{\"n\":2}"));
+}
+
+static void test_expect_continue(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, POST(32, "Expect: 100-continue\r\n"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 100 Continue\r\n\r\n");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	pod_send(&w->pod, BODY);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	assert_false(inbox_has(&w->up, "xpect"));
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+}
+
+/* Decided on the head: no 100, and the connection ends, since the body may or may not come. */
+static void test_expect_continue_denied(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, "POST /v1/files HTTP/1.1\r\n" HEADERS
+			  "Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n");
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(inbox_has(&w->pod.in, "100 Continue"));
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 403 "));
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_false(w->pod.in.reset);
+}
+
+static void test_chunked_request(void **state)
+{
+	struct world *w = *state;
+
+	plane_trickle(&w->plane, w->pod.in.fd,
+		      "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+		      "Transfer-Encoding: chunked\r\n\r\n"
+		      "10\r\n{\"model\":\"gpt-4o\r\n10\r\n\",\"messages\":[]}\r\n0\r\n\r\n");
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	assert_true(inbox_has(&w->up, "content-length: 32\r\n"));
+	assert_false(inbox_has(&w->up, "chunked"));
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+}
+
+/* What each denial looks like, and whether the connection can go on. */
+static void test_denials(void **state)
+{
+	static const struct {
+		const char *request, *status, *reason;
+		bool closes;
+	} cases[] = {
+		{"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "host_mismatch", false},
+		{"GET https://evil.example/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request", true},
+		{"GET http://api.openai.com/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request", true},
+		{"GET /v1/../admin HTTP/1.1\r\n" HEADERS "\r\n", "400", "path_unsafe", false},
+		{"GET /nothing HTTP/1.1\r\n" HEADERS "\r\n", "403", "unknown_operation", false},
+		{"GET /v1/files HTTP/1.1\r\n" HEADERS "\r\n", "403", "stateful_denied", false},
+		{"POST /v1/realtime/client_secrets HTTP/1.1\r\n" HEADERS JSON
+		 "Content-Length: 2\r\n\r\n{}",
+		 "403", "credential_minting", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 15\r\n\r\n"
+		 "{\"model\":\"o99\"}",
+		 "403", "model_denied", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 2\r\n\r\n{}", "400",
+		 "no_model", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 5\r\n\r\n{\"a\":",
+		 "400", "bad_body", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 29\r\n\r\n"
+		 "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}" + 0,
+		 "400", "bad_body", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS "Content-Type: text/plain\r\n"
+		 "Content-Length: 2\r\n\r\n{}",
+		 "400", "bad_body", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Encoding: gzip\r\n"
+		 "Content-Length: 2\r\n\r\n{}",
+		 "400", "bad_body", false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508", "loop",
+		 false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Expect: tea\r\n\r\n", "417", "expectation", false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+		 "501", "upgrade_refused", false},
+		/* smuggling */
+		{"POST / HTTP/1.1\r\n" HEADERS "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+		 "400", "request_smuggling", true},
+		{"POST / HTTP/1.1\r\n" HEADERS "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", "400",
+		 "request_smuggling", true},
+		{"POST / HTTP/1.1\r\n" HEADERS "Transfer-Encoding: gzip, chunked\r\n\r\n", "400",
+		 "request_smuggling", true},
+		{"GET / HTTP/1.1\r\nHost: api.openai.com\r\nHost: evil\r\n\r\n", "400", NULL, true},
+		{"GET / HTTP/1.1\r\n\r\n", "400", NULL, true},
+		{"GET / HTTP/1.1\nHost: api.openai.com\n\n", "400", NULL, true},
+		{"GET / HTTP/1.1\r\n" HEADERS "X : y\r\n\r\n", "400", NULL, true},
+		{"PRI * HTTP/2.0\r\n\r\n", "505", "http_version", true},
+		{"\x16\x03\x01", NULL, NULL, true},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct plane plane;
+		struct pod pod;
+		char expected[128];
+
+		if (!cases[i].status)
+			continue;
+		plane_up(&plane, policy);
+		pod_open(&pod, &plane, "api.openai.com");
+		pod_send(&pod, cases[i].request);
+		inbox_await(&plane, &pod.in, "\r\n\r\n");
+		snprintf(expected, sizeof(expected), "HTTP/1.1 %s ", cases[i].status);
+		if (!inbox_has(&pod.in, expected))
+			fail_msg("case %zu: expected %s, got %s", i, expected, pod.in.text);
+		if (cases[i].reason) {
+			snprintf(expected, sizeof(expected), "x-egret-reason: %s\r\n", cases[i].reason);
+			if (!inbox_has(&pod.in, expected))
+				fail_msg("case %zu: expected %s, got %s", i, expected, pod.in.text);
+		}
+		if (!inbox_has(&pod.in, "x-should-retry: false\r\n") ||
+		    !inbox_has(&pod.in, "x-egret-request-id: "))
+			fail_msg("case %zu: headers are missing in %s", i, pod.in.text);
+		inbox_await(&plane, &pod.in, "\"error\"");
+		if (cases[i].closes) {
+			inbox_await_end(&plane, &pod.in);
+			assert_false(pod.in.reset);
+		} else {
+			inbox_forget(&pod.in);
+			pod_send(&pod, "GET /nothing HTTP/1.1\r\n" HEADERS "\r\n");
+			inbox_await(&plane, &pod.in, "unknown_operation");
+		}
+		assert_int_equal(plane_record_count(&plane), cases[i].closes ? 1 : 2);
+		pod_close(&pod);
+		plane_down(&plane);
+	}
+	(void)state;
+}
+
+/* Nothing that carries a credential or an override gets to the provider. */
+static void test_header_stripping(void **state)
+{
+	static const char *const secret[] = {"leak1", "leak2", "leak3", "leak4", "leak5", "leak6",
+					     "leak7", "leak8", "leak9", "org-x", "1.2.3.4", "DELETE"};
+	struct world *w = *state;
+
+	pod_send(&w->pod,
+		 "POST /v1/chat/completions?key=leak1&a=b&%61pi_key=leak2&ACCESS_TOKEN=leak3&c=d HTTP/1.1\r\n"
+		 "Host: api.openai.com\r\n"
+		 "Authorization: Bearer leak4\r\nAUTHORIZATION: Bearer leak5\r\n"
+		 "Cookie: a=leak6\r\nX-Api-Key: leak7\r\nApi-Key: leak8\r\n"
+		 "Proxy-Authorization: Basic leak9\r\nOpenAI-Organization: org-x\r\n"
+		 "X-Forwarded-For: 1.2.3.4\r\nX-HTTP-Method-Override: DELETE\r\n"
+		 "Connection: authorization, x-named, keep-alive\r\nX-Named: gone\r\nTE: trailers\r\n"
+		 "User-Agent: test\r\n" JSON "Content-Length: 32\r\n\r\n" BODY);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(secret); i++)
+		if (inbox_has(&w->up, secret[i]))
+			fail_msg("%s came through: %s", secret[i], w->up.text);
+	assert_true(inbox_has(&w->up, "POST /v1/chat/completions?a=b&c=d HTTP/1.1\r\n"));
+	/* Connection: authorization took the client's away, never ours. */
+	assert_true(inbox_has(&w->up, "Authorization: Bearer " PLANE_KEY "\r\n"));
+	assert_false(inbox_has(&w->up, "gone"));
+	assert_false(inbox_has(&w->up, "railers"));
+	assert_true(inbox_has(&w->up, "User-Agent: test\r\n"));
+}
+
+static void test_response_headers(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+		  "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nAlt-Svc: h3\r\nOpenAI-Organization: org\r\n"
+		  "X-Egret-Reason: forged\r\nKeep-Alive: 5\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n"
+		  "x-request-id: r1\r\nContent-Length: 2\r\n\r\n{}");
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_true(inbox_has(&w->pod.in, "x-request-id: r1\r\n"));
+	assert_false(inbox_has(&w->pod.in, "Cookie"));
+	assert_false(inbox_has(&w->pod.in, "Alt-Svc"));
+	assert_false(inbox_has(&w->pod.in, "org\r"));
+	assert_false(inbox_has(&w->pod.in, "forged"));
+	assert_false(inbox_has(&w->pod.in, "X-Hop"));
+	assert_false(inbox_has(&w->pod.in, "103"));
+}
+
+static void test_http10_client(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, "POST /v1/chat/completions HTTP/1.0\r\n" HEADERS JSON
+			  "Content-Length: 32\r\n\r\n" BODY);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+	assert_false(inbox_has(&w->pod.in, "chunked"));
+	assert_true(inbox_has(&w->pod.in, "\r\n\r\nhello"));
+	assert_false(inbox_has(&w->pod.in, "5\r\n"));
+}
+
+static void test_close_delimited_answer(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\n\r\nall of it");
+	shutdown(w->up.fd, SHUT_WR);
+	inbox_await(&w->plane, &w->pod.in, "0\r\n\r\n");
+	assert_true(inbox_has(&w->pod.in, "all of it"));
+	assert_int_equal(eg_upstream_idle(w->plane.upstream), 0);
+}
+
+/* Cut mid-body: a reset, never an end in order; the record says why. */
+static void test_provider_cuts_body(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npartly");
+	inbox_await(&w->plane, &w->pod.in, "partly");
+	close(w->up.fd);
+	w->up.fd = dup(0);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_reset\""));
+}
+
+/* A stream that breaks between events: the dialect's error event, then a reset. */
+static void test_provider_cuts_stream(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "b\r\ndata: {}\n\n\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "data: {}");
+	close_reset(w->up.fd);
+	w->up.fd = dup(0);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	assert_true(inbox_has(&w->pod.in, "event: error"));
+	assert_false(inbox_has(&w->pod.in, "\r\n0\r\n\r\n"));
+}
+
+static void test_provider_cuts_head(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 O");
+	close(w->up.fd);
+	w->up.fd = dup(0);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	assert_true(inbox_has(&w->pod.in, "x-egret-reason: upstream_reset\r\n"));
+}
+
+static void test_bad_answers(void **state)
+{
+	static const char *const bad[] = {
+		"garbage\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+		"HTTP/2 200\r\n\r\n",
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
+		struct plane plane;
+		struct pod pod;
+		struct inbox up;
+
+		plane_up(&plane, policy);
+		pod_open(&pod, &plane, "api.openai.com");
+		pod_send(&pod, ASK);
+		inbox_init(&up, plane_accept(&plane, plane.provider[0]));
+		inbox_await(&plane, &up, BODY);
+		plane_send(&plane, up.fd, bad[i]);
+		inbox_await(&plane, &pod.in, "HTTP/1.1 502 ");
+		assert_true(inbox_has(&pod.in, "x-egret-reason: upstream_protocol\r\n"));
+		assert_int_equal(eg_upstream_idle(plane.upstream), 0);
+		inbox_fini(&up);
+		pod_close(&pod);
+		plane_down(&plane);
+	}
+	(void)state;
+}
+
+/* Bytes after an answer are another's: the connection is not used again. */
+static void test_bytes_after_answer(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, OK(2, "{}") "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	plane_turns(&w->plane, 5);
+	assert_int_equal(eg_upstream_idle(w->plane.upstream), 0);
+	inbox_poll(&w->pod.in);
+	assert_false(inbox_has(&w->pod.in, "stolen"));
+}
+
+static void test_client_aborts(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npartly");
+	inbox_await(&w->plane, &w->pod.in, "partly");
+	close_reset(w->pod.in.fd);
+	w->pod.in.fd = dup(0);
+	inbox_await_end(&w->plane, &w->up); /* the provider is not left talking to nobody */
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	assert_int_equal(w->plane.engine.active, 0);
+}
+
+/* A client that does not read: no more than the buffers is read from the provider. */
+static void test_slow_reader(void **state)
+{
+	struct world *w = *state;
+	static char block[65536];
+	size_t sent = 0, stalls = 0;
+	int small = 4096;
+
+	memset(block, 'x', sizeof(block));
+	assert_int_equal(setsockopt(w->pod.in.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+	while (stalls < 200) {
+		ssize_t n = send(w->up.fd, block, sizeof(block), MSG_NOSIGNAL);
+
+		if (n > 0) {
+			sent += (size_t)n;
+			stalls = 0;
+		} else {
+			stalls++;
+		}
+		plane_turns(&w->plane, 1);
+	}
+	/* Ours: at most the pool's buffer, the stream's and h1_server's; the rest is the kernel's. */
+	assert_true(w->pod.server.out.size <= 4 * EG_UPSTREAM_READ_BYTES);
+	assert_true(sent < 64u << 20);
+	/* It goes on where it stopped. */
+	inbox_await_bytes(&w->plane, &w->pod.in, 256u << 10);
+}
+
+static void test_large_answer_intact(void **state)
+{
+	struct world *w = *state;
+	size_t total = 3u << 20, at;
+	char *body = malloc(total + 1), head[128];
+	ssize_t n = 0;
+
+	for (size_t i = 0; i < total; i++)
+		body[i] = (char)('a' + i * 7 % 26);
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", total);
+	answer(w, head);
+	for (at = 0; at < total;) {
+		n = send(w->up.fd, body + at, EG_MIN(total - at, (size_t)50000), MSG_NOSIGNAL);
+		if (n > 0)
+			at += (size_t)n;
+		plane_turns(&w->plane, 1);
+		inbox_poll(&w->pod.in);
+	}
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n");
+	at = (size_t)(strstr(w->pod.in.text, "\r\n\r\n") + 4 - w->pod.in.text);
+	inbox_await_bytes(&w->plane, &w->pod.in, at + total);
+	assert_memory_equal(w->pod.in.text + at, body, total);
+	assert_int_equal(w->pod.in.n, at + total);
+	free(body);
+}
+
+/* A body that is refused for its size: the answer arrives, the connection ends in order. */
+static void test_body_too_large(void **state)
+{
+	struct world *w = *state;
+	char head[512];
+
+	w->plane.engine.limits.request_body_bytes = 1000;
+	snprintf(head, sizeof(head), "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+				     "Content-Length: %d\r\n\r\n", 10 << 20);
+	pod_send(&w->pod, head);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 413 ");
+	assert_true(inbox_has(&w->pod.in, "body_too_large"));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+}
+
+static void test_chunked_body_too_large(void **state)
+{
+	struct world *w = *state;
+
+	w->plane.engine.limits.request_body_bytes = 16;
+	pod_send(&w->pod, "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+			  "Transfer-Encoding: chunked\r\n\r\n20\r\n" BODY "\r\n0\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 413 ");
+	inbox_await_end(&w->plane, &w->pod.in);
+}
+
+static void test_huge_head(void **state)
+{
+	struct world *w = *state;
+	static char fill[8192];
+
+	memset(fill, 'a', sizeof(fill) - 1);
+	pod_send(&w->pod, "GET / HTTP/1.1\r\n" HEADERS "X-Fill: ");
+	for (int i = 0; i < 20 && !w->pod.over; i++) {
+		(void)!send(w->pod.in.fd, fill, sizeof(fill) - 1, MSG_NOSIGNAL);
+		plane_turns(&w->plane, 2);
+	}
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 431 ");
+	assert_true(w->pod.server.in.size <= 256 * 1024);
+}
+
+static void test_head_request(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, "HEAD /nothing HTTP/1.1\r\n" HEADERS "\r\n");
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n");
+	plane_turns(&w->plane, 3);
+	inbox_poll(&w->pod.in);
+	assert_true(inbox_has(&w->pod.in, "content-length: "));
+	assert_string_equal(strstr(w->pod.in.text, "\r\n\r\n"), "\r\n\r\n");
+}
+
+static void test_malformed_chunk_mid_body(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+			  "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\nzz\r\n");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 400 ");
+	assert_true(inbox_has(&w->pod.in, "request_smuggling"));
+	inbox_await_end(&w->plane, &w->pod.in);
+}
+
+/* The pod's policy is looked up for each request, by the socket's address. */
+static void test_policy_change_on_connection(void **state)
+{
+	static const char none[] = "{\"version\": \"egret/v1\"}";
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	plane_publish(&w->plane, none, true); /* in flight: goes on by what it began with */
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	inbox_forget(&w->pod.in);
+	pod_send(&w->pod, ASK);
+	inbox_await(&w->plane, &w->pod.in, "no_policy");
+}
+
+static void test_pod_replaced_on_connection(void **state)
+{
+	struct world *w = *state;
+
+	w->pod.peer.pod_uid = "uid-of-another";
+	pod_send(&w->pod, ASK);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(inbox_has(&w->pod.in, "policy_changed"));
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+}
+
+static void test_missing_credential(void **state)
+{
+	struct world *w = *state;
+
+	plane_publish(&w->plane, policy, false);
+	pod_send(&w->pod, ASK);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 503 ");
+	assert_true(inbox_has(&w->pod.in, "no_credential"));
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+}
+
+static void test_not_ready(void **state)
+{
+	struct plane plane;
+	struct pod pod;
+
+	plane_up(&plane, NULL);
+	pod_open(&pod, &plane, "api.openai.com");
+	pod_send(&pod, ASK);
+	inbox_await(&plane, &pod.in, "HTTP/1.1 503 ");
+	assert_true(inbox_has(&pod.in, "not_ready"));
+	assert_false(inbox_has(&pod.in, "x-should-retry"));
+	pod_close(&pod);
+	plane_down(&plane);
+	(void)state;
+}
+
+/* The provider's 401 is about Egret's key: its words stay here. */
+static void test_provider_refuses_key(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
+		  "{\"error\":{\"message\":\"Incorrect key " "sk-real\"}}");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	inbox_await(&w->plane, &w->pod.in, "upstream_auth");
+	assert_false(inbox_has(&w->pod.in, "sk-real"));
+}
+
+static void test_secret_nowhere_else(void **state)
+{
+	struct world *w = *state;
+	char *records;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	records = plane_records(&w->plane);
+	assert_null(strstr(records, PLANE_KEY));
+	assert_null(strstr(w->pod.in.text, PLANE_KEY));
+	free(records);
+}
+
+static void test_draining(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	w->plane.engine.draining = true;
+	answer(w, OK(2, "{}"));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_true(inbox_has(&w->pod.in, "{}"));
+}
+
+/* ---- time: limits of milliseconds, awaited, never measured ---- */
+
+static void test_head_timeout(void **state)
+{
+	struct plane plane;
+	struct pod pod;
+
+	plane_up(&plane, policy);
+	plane.engine.limits.head_ms = 20;
+	pod_open(&pod, &plane, "api.openai.com");
+	pod_send(&pod, "GET / HT");
+	inbox_await(&plane, &pod.in, "HTTP/1.1 408 ");
+	assert_true(inbox_has(&pod.in, "request_timeout"));
+	inbox_await_end(&plane, &pod.in);
+	pod_close(&pod);
+	plane_down(&plane);
+	(void)state;
+}
+
+static void test_body_timeout(void **state)
+{
+	struct world *w = *state;
+
+	w->plane.engine.limits.body_idle_ms = 20;
+	pod_send(&w->pod, POST(32, "") "{");
+	/* A timer that is armed already looks again when it fires: a request more makes it soon. */
+	w->pod.server.timer.due_ms = 0;
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 408 ");
+	inbox_await_end(&w->plane, &w->pod.in);
+}
+
+static void test_idle_timeout(void **state)
+{
+	struct plane plane;
+	struct pod pod;
+
+	plane_up(&plane, policy);
+	plane.engine.limits.head_ms = 20;
+	pod_open(&pod, &plane, "api.openai.com");
+	inbox_await_end(&plane, &pod.in);
+	assert_true(pod.in.end);
+	assert_int_equal(pod.in.n, 0);
+	pod_close(&pod);
+	plane_down(&plane);
+	(void)state;
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_request_and_answer),
+		T(test_byte_at_a_time),
+		T(test_keep_alive_reuses_both_connections),
+		T(test_pipelining),
+		T(test_expect_continue),
+		T(test_expect_continue_denied),
+		T(test_chunked_request),
+		cmocka_unit_test(test_denials),
+		T(test_header_stripping),
+		T(test_response_headers),
+		T(test_http10_client),
+		T(test_close_delimited_answer),
+		T(test_provider_cuts_body),
+		T(test_provider_cuts_stream),
+		T(test_provider_cuts_head),
+		cmocka_unit_test(test_bad_answers),
+		T(test_bytes_after_answer),
+		T(test_client_aborts),
+		T(test_slow_reader),
+		T(test_large_answer_intact),
+		T(test_body_too_large),
+		T(test_chunked_body_too_large),
+		T(test_huge_head),
+		T(test_head_request),
+		T(test_malformed_chunk_mid_body),
+		T(test_policy_change_on_connection),
+		T(test_pod_replaced_on_connection),
+		T(test_missing_credential),
+		cmocka_unit_test(test_not_ready),
+		T(test_provider_refuses_key),
+		T(test_secret_nowhere_else),
+		T(test_draining),
+		cmocka_unit_test(test_head_timeout),
+		T(test_body_timeout),
+		cmocka_unit_test(test_idle_timeout),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

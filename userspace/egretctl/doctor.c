@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* egretctl doctor: what this node needs, tried one by one; each trouble with its cost and cure. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "datapath/features.h"
+#include "datapath/read.h"
+#include "egretctl/ask.h"
+#include "egretctl/ca_names.h"
+#include "egretctl/doctor.h"
+
+static const char usage[] =
+	"Usage: egretctl doctor [OPTION...]\n"
+	"\n"
+	"Tries what Egret needs on this node and says what is missing, what that costs and what\n"
+	"to do. Run it as root on the node. Checks: the kernel's features, the pinned programs and\n"
+	"the links they are attached to, heartbeat and listeners, the agent, sysctls, the DNS\n"
+	"servers, the CA's dates and whether it permits every watched name.\n"
+	"\n"
+	"  --run-dir DIR   where the agent's control socket is (" ASK_RUN_DIR ")\n"
+	"  --pin-dir DIR   where its pins are\n"
+	"  --mark          judge for mark mode when no agent runs (else netns mode)\n"
+	"  --json          one JSON document\n"
+	"  -h, --help      this text\n"
+	"\n"
+	"Exit codes: 0 nothing is broken (there may be warnings); 1 something is; 2 wrong\n"
+	"arguments.\n";
+
+struct findings {
+	json_t *list;
+	size_t broken, warnings;
+};
+
+void doctor_say(struct findings *f, enum doctor_level level, const char *what, const char *format,
+		...)
+{
+	static const char *const names[] = {"ok", "warning", "broken"};
+	char sentence[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(sentence, sizeof(sentence), format, ap);
+	va_end(ap);
+	f->warnings += level == DOCTOR_WARNING;
+	f->broken += level == DOCTOR_BROKEN;
+	json_array_append_new(f->list, json_pack("{s:s, s:s, s:s}", "check", what, "result",
+						 names[level], "text", sentence));
+}
+
+static const char *text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+/* ---- the kernel ---- */
+
+static void check_features(struct findings *f, const char *pin_dir, bool netns)
+{
+	struct eg_features *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return;
+	eg_features_probe(all, pin_dir, netns);
+	for (size_t i = 0; i < EG_FEATURE_COUNT; i++) {
+		const struct eg_feature *x = &all->feature[i];
+
+		if (x->present)
+			doctor_say(f, DOCTOR_OK, x->label, "present");
+		else
+			doctor_say(f, x->required ? DOCTOR_BROKEN : DOCTOR_WARNING, x->label, "%s",
+				   *x->sentence ? x->sentence : "missing");
+	}
+	free(all);
+}
+
+static void check_sysctl(struct findings *f, const char *name, long want, const char *cost)
+{
+	char path[256], value[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", name);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	if (fgets(value, sizeof(value), file) && strtol(value, NULL, 10) != want)
+		doctor_say(f, DOCTOR_WARNING, name, "is %ld; expected %ld: %s",
+			   strtol(value, NULL, 10), want, cost);
+	else
+		doctor_say(f, DOCTOR_OK, name, "%ld", want);
+	fclose(file);
+}
+
+struct links {
+	uint32_t attached[4096];
+	size_t count, dead;
+	size_t bare; /* pods whose link has no program */
+	char first_bare[EG_POD_NAME + 1];
+};
+
+static bool see_link(void *context, const struct eg_pin_link *l)
+{
+	struct links *all = context;
+
+	if (!l->attached)
+		all->dead++;
+	else if (!strcmp(l->program, "egress_tc") && all->count < EG_ARRAY_SIZE(all->attached))
+		all->attached[all->count++] = l->ifindex;
+	return true;
+}
+
+static bool see_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
+{
+	struct links *all = context;
+
+	if (pod->state != EG_POD_GOVERNED && pod->state != EG_POD_HELD)
+		return true;
+	for (size_t i = 0; i < all->count; i++)
+		if (all->attached[i] == ifindex)
+			return true;
+	if (!all->bare++)
+		memcpy(all->first_bare, pod->name, EG_POD_NAME);
+	return true;
+}
+
+static void check_links(struct findings *f, struct eg_pins *pins)
+{
+	struct links *all = calloc(1, sizeof(*all));
+	struct eg_error e = {""};
+
+	if (!all)
+		return;
+	if (eg_pins_links(pins, see_link, all, &e) || eg_pins_pods(pins, see_pod, all, &e))
+		doctor_say(f, DOCTOR_WARNING, "links", "%s", e.text);
+	else if (all->bare)
+		doctor_say(f, DOCTOR_BROKEN, "links",
+			   "%zu governed pods have no program on their link (first: %s): their traffic "
+			   "is only stopped by the guard on the uplink; restart egretd",
+			   all->bare, all->first_bare);
+	else
+		doctor_say(f, all->dead ? DOCTOR_WARNING : DOCTOR_OK, "links",
+			   "%zu links of pods carry the program; %zu dead pins", all->count,
+			   all->dead);
+	free(all);
+}
+
+static void check_alive(struct findings *f, struct eg_pins *pins, const struct eg_config *c)
+{
+	uint64_t age_ms = c->heartbeat_ns ? (eg_now_ns() - c->heartbeat_ns) / 1000000 : 0;
+	const char *does = c->fail_policy == EG_FAIL_OPEN
+				   ? "the fail policy is open: governed connections PASS, ungoverned"
+				   : "the fail policy is closed: governed connections are refused";
+	struct eg_error e = {""};
+	unsigned int filled = 0;
+
+	if (!c->heartbeat_ns || age_ms * 1000000 > c->heartbeat_max_ns)
+		doctor_say(f, DOCTOR_BROKEN, "heartbeat", "no agent feeds it; %s", does);
+	else
+		doctor_say(f, DOCTOR_OK, "heartbeat", "%llu ms old", (unsigned long long)age_ms);
+	if (eg_pins_listeners(pins, &filled, &e))
+		doctor_say(f, DOCTOR_WARNING, "listeners", "%s", e.text);
+	else
+		doctor_say(f, filled ? DOCTOR_OK : DOCTOR_BROKEN, "listeners", "%u are open%s", filled,
+			   filled ? "" : "; start egretd");
+	if (!c->enabled)
+		doctor_say(f, DOCTOR_BROKEN, "enabled",
+			   "the programs are switched off and pass everything");
+}
+
+static void check_pins(struct findings *f, const char *pin_dir)
+{
+	struct eg_pins *pins;
+	struct eg_config c;
+	struct eg_error e = {""};
+
+	if (eg_pins_open(pin_dir, &pins, &e)) {
+		doctor_say(f, DOCTOR_BROKEN, "pins", "%s; start egretd", e.text);
+		return;
+	}
+	if (eg_pins_config(pins, &c, &e)) {
+		doctor_say(f, DOCTOR_BROKEN, "pins", "%s", e.text);
+	} else if (c.abi_version != EG_ABI_VERSION) {
+		doctor_say(f, DOCTOR_BROKEN, "pins",
+			   "%s holds layout %u, this is %d: run the egretd that made it with "
+			   "--uninstall, then start this one",
+			   pin_dir, c.abi_version, EG_ABI_VERSION);
+	} else {
+		doctor_say(f, DOCTOR_OK, "pins", "%s, generation %u", pin_dir, c.generation);
+		check_alive(f, pins, &c);
+		check_links(f, pins);
+	}
+	eg_pins_close(pins);
+}
+
+/* ---- the agent ---- */
+
+static void check_agent(struct findings *f, const json_t *a, const struct eg_error *e)
+{
+	const json_t *policy = json_object_get(a, "policy"), *pods = json_object_get(a, "pods");
+	long long n;
+
+	if (!a) {
+		doctor_say(f, DOCTOR_BROKEN, "agent", "%s; start egretd", e->text);
+		return;
+	}
+	if (json_is_true(json_object_get(a, "ready")))
+		doctor_say(f, DOCTOR_OK, "agent", "serving, version %s", text(a, "version"));
+	else
+		doctor_say(f, DOCTOR_BROKEN, "agent", "not serving: %s", text(a, "state"));
+	if (json_is_true(json_object_get(policy, "valid")))
+		doctor_say(f, DOCTOR_OK, "policy", "%s", text(policy, "version"));
+	else
+		doctor_say(f, DOCTOR_BROKEN, "policy",
+			   "what lies in %s is refused, the last good set stays: %s; run `egretctl "
+			   "check %s`",
+			   text(policy, "directory"), text(policy, "last_error"),
+			   text(policy, "directory"));
+	n = json_integer_value(json_object_get(a, "credentials_missing"));
+	doctor_say(f, n ? DOCTOR_BROKEN : DOCTOR_OK, "credentials",
+		   n ? "%lld files are missing or not usable: requests that need them are refused "
+		       "(no_credential); egretd's log names each"
+		     : "%lld missing",
+		   n);
+	n = json_integer_value(json_object_get(pods, "refused"));
+	doctor_say(f, n ? DOCTOR_WARNING : DOCTOR_OK, "pod files",
+		   n ? "%lld are refused; egretd's log names each" : "%lld refused", n);
+	n = json_integer_value(json_object_get(json_object_get(a, "gateway"), "restarts"));
+	if (n)
+		doctor_say(f, DOCTOR_WARNING, "gateway",
+			   "replaced %lld times since the start; each time what was in flight failed",
+			   n);
+}
+
+/* ---- CA and DNS ---- */
+
+struct permitted {
+	struct findings *findings;
+	const struct ca_names *names;
+	size_t refused, seen;
+};
+
+static bool see_name(void *context, const struct eg_name *n)
+{
+	struct permitted *p = context;
+	char name[EG_DNS_NAME + 3];
+
+	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
+		 EG_DNS_NAME - 1, n->text);
+	p->seen++;
+	if (ca_names_permit(p->names, name))
+		return true;
+	p->refused++;
+	doctor_say(p->findings, DOCTOR_BROKEN, "CA",
+		   "the intermediate does not permit %s, which the policy governs: its connections "
+		   "are refused (ca_name_not_permitted); issue a new intermediate with `egretctl ca`",
+		   name);
+	return true;
+}
+
+static void check_ca(struct findings *f, const char *ca_dir, const char *pin_dir)
+{
+	struct permitted p = {.findings = f};
+	struct ca_names names = {NULL};
+	struct eg_pins *pins;
+	struct eg_error e = {""};
+
+	doctor_ca_dates(f, ca_dir);
+	if (ca_names_read(ca_dir, &names, &e)) {
+		doctor_say(f, DOCTOR_BROKEN, "CA", "%s", e.text);
+		return;
+	}
+	p.names = &names;
+	if (!eg_pins_open(pin_dir, &pins, &e)) {
+		if (!eg_pins_names(pins, see_name, &p, &e) && !p.refused)
+			doctor_say(f, DOCTOR_OK, "CA", "permits all %zu watched names", p.seen);
+		eg_pins_close(pins);
+	}
+	ca_names_fini(&names);
+}
+
+static void check_resolvers(struct findings *f, const char *servers)
+{
+	char copy[256], *save = NULL;
+
+	snprintf(copy, sizeof(copy), "%s", servers);
+	for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
+		struct eg_error e = {""};
+
+		if (doctor_dns_answers(s, &e))
+			doctor_say(f, DOCTOR_BROKEN, "resolver",
+				   "%s: %s; names can't be resolved by the agent, and providers can't "
+				   "be reached",
+				   s, e.text);
+		else
+			doctor_say(f, DOCTOR_OK, "resolver", "%s answers", s);
+	}
+}
+
+static void print(const struct findings *f)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(f->list, i, one)
+		printf("%-8s %-28s %s\n",
+		       !strcmp(text(one, "result"), "ok") ? "ok"
+		       : !strcmp(text(one, "result"), "broken") ? "BROKEN" : "warning",
+		       text(one, "check"), text(one, "text"));
+	printf("%zu broken, %zu warnings\n", f->broken, f->warnings);
+}
+
+int eg_cmd_doctor(int argc, char **argv)
+{
+	static const char *const own[] = {"mark", NULL};
+	struct findings f = {.list = NULL};
+	struct ask_options o;
+	struct eg_error e = {""};
+	char pin_dir[4096];
+	bool mark = false;
+	json_t *agent;
+	int code, r = ask_parse(argc, argv, usage, own, &mark, &o);
+
+	if (r >= 0)
+		return r;
+	f.list = json_array();
+	agent = ask_agent(o.run_dir, "status", &code, &e);
+	if (agent)
+		mark = !strcmp(text(agent, "mode"), "mark");
+	ask_pin_dir(o.pin_dir ? o.pin_dir : agent ? text(agent, "pin_dir") : NULL, o.run_dir, pin_dir,
+		    sizeof(pin_dir));
+	check_features(&f, pin_dir, !mark);
+	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
+		     "every packet of a captured connection then takes a full route lookup");
+	check_agent(&f, agent, &e);
+	check_pins(&f, pin_dir);
+	check_ca(&f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
+	if (agent)
+		check_resolvers(&f, text(agent, "resolver"));
+	json_decref(agent);
+	if (o.json) {
+		json_t *all = json_pack("{s:I, s:I, s:O}", "broken", (json_int_t)f.broken, "warnings",
+					(json_int_t)f.warnings, "checks", f.list);
+
+		json_dumpf(all, stdout, JSON_INDENT(2));
+		printf("\n");
+		json_decref(all);
+	} else {
+		print(&f);
+	}
+	json_decref(f.list);
+	return f.broken ? EG_EXIT_NO : EG_EXIT_OK;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of `egretctl doctor`. */
+#ifndef EGRET_EGRETCTL_DOCTOR_H
+#define EGRET_EGRETCTL_DOCTOR_H
+
+#include "egretctl/command.h"
+
+enum doctor_level { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_BROKEN };
+
+struct findings;
+/* One finding: what was checked, and a sentence with cost and cure. */
+void doctor_say(struct findings *f, enum doctor_level level, const char *what, const char *format,
+		...) EG_PRINTF(4, 5);
+
+/* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
+void doctor_ca_dates(struct findings *f, const char *ca_dir);
+/* Asks "10.0.0.10" or "[::1]:5353" for the root's name servers; any answer within 2 s is good. */
+int doctor_dns_answers(const char *server, struct eg_error *e) EG_MUST;
+
+#endif

@@ -38,23 +38,27 @@ void eg_buf_release(struct eg_buf *b)
 		eg_buf_fini(b);
 }
 
-/* Makes room for `n` bytes after the content: 0, -ENOBUFS, -ENOMEM. */
-static int make_room(struct eg_buf *b, size_t n)
+/*
+ * Makes room for `n` bytes after the content, and for `spare` more that are never content: 0,
+ * -ENOBUFS, -ENOMEM.
+ */
+static int make_room(struct eg_buf *b, size_t n, size_t spare)
 {
 	size_t need, size;
 	char *p;
 
 	if (n > b->cap || b->length > b->cap - n)
 		return -ENOBUFS;
-	need = b->length + n;
+	need = b->length + n + spare;
 	if (b->head + need <= b->size)
 		return 0;
-	if (need <= b->size && b->head >= b->size / 2) {
+	/* Moves down when at least half is free in front, so that each byte moves about once. */
+	if (need <= b->size && (b->head >= b->size / 2 || b->size >= b->cap)) {
 		memmove(b->p, b->p + b->head, b->length);
 		b->head = 0;
 		return 0;
 	}
-	size = b->size ? b->size : SMALLEST;
+	size = b->size ? b->size * 2 : SMALLEST;
 	while (size < need)
 		size *= 2;
 	if (size > b->cap)
@@ -77,7 +81,7 @@ int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n)
 
 	if (!n)
 		return 0;
-	r = make_room(b, n);
+	r = make_room(b, n, 0);
 	if (r)
 		return r;
 	memcpy(b->p + b->head + b->length, bytes, n);
@@ -98,7 +102,7 @@ int eg_buf_printf(struct eg_buf *b, const char *format, ...)
 	va_start(ap, format);
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, format, ap);
-	r = n < 0 ? -EINVAL : make_room(b, (size_t)n + 1);
+	r = n < 0 ? -EINVAL : make_room(b, (size_t)n, 1);
 	if (!r) {
 		vsnprintf(b->p + b->head + b->length, (size_t)n + 1, format, again);
 		b->length += (size_t)n;
@@ -118,7 +122,7 @@ char *eg_buf_reserve(struct eg_buf *b, size_t want, size_t *room)
 		return NULL;
 	}
 	want = EG_MIN(EG_MAX(want, (size_t)1), left);
-	r = make_room(b, want);
+	r = make_room(b, want, 0);
 	if (r) {
 		errno = -r;
 		return NULL;

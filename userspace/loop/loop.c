@@ -12,6 +12,7 @@ struct eg_loop {
 	int epoll_fd;
 	int wake_fd;
 	bool stopping;
+	bool firing; /* timers */
 	uint64_t now_ms;
 	struct eg_watch wake_watch;
 	void (*on_wake)(void *ctx);
@@ -165,7 +166,11 @@ void eg_timer_init(struct eg_timer *t, void (*fire)(struct eg_timer *t))
 
 int eg_timer_set(struct eg_loop *l, struct eg_timer *t, uint64_t delay_ms)
 {
-	t->due_ms = l->now_ms + delay_ms;
+	/* Zero from a timer's callback is the next turn, or the loop would never see its events. */
+	if (l->firing && !delay_ms)
+		delay_ms = 1;
+	if (__builtin_add_overflow(l->now_ms, delay_ms, &t->due_ms))
+		t->due_ms = UINT64_MAX;
 	if (eg_timer_armed(t)) {
 		sift(l, t->index, t);
 		return 0;
@@ -200,12 +205,14 @@ void eg_timer_cancel(struct eg_loop *l, struct eg_timer *t)
 
 static void fire_timers(struct eg_loop *l)
 {
+	l->firing = true;
 	while (l->timers && l->heap[0]->due_ms <= l->now_ms) {
 		struct eg_timer *t = l->heap[0];
 
 		eg_timer_cancel(l, t);
 		t->fire(t);
 	}
+	l->firing = false;
 }
 
 /* ---- end of the tick ---- */

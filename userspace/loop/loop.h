@@ -51,7 +51,8 @@ int eg_watch_set(struct eg_loop *l, struct eg_watch *w, uint32_t events) EG_MUST
 void eg_watch_remove(struct eg_loop *l, struct eg_watch *w);
 
 void eg_timer_init(struct eg_timer *t, void (*fire)(struct eg_timer *t));
-/* Arms or re-arms. 0 or -ENOMEM. */
+/* Arms or re-arms; a delay of 0 fires at the end of this turn, from a timer's callback in the next.
+ * 0 or -ENOMEM. */
 int eg_timer_set(struct eg_loop *l, struct eg_timer *t, uint64_t delay_ms) EG_MUST;
 /* Harmless when not armed. */
 void eg_timer_cancel(struct eg_loop *l, struct eg_timer *t);

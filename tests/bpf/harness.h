@@ -110,5 +110,6 @@ void test_guard(void);
 void test_xdp(void);
 void test_lookup(void);
 void test_reply(void);
+void test_cost(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The BPF programs by test run: make bpf-test, as root. An argument runs only the suite it names.
- * What a test run can't show (redirect_peer, the stamp) is in tests/bpf/live.c.
+ * `cost` measures and is run only when named. What a test run can't show (redirect_peer, the stamp)
+ * is in live.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,7 @@ static const struct {
 	{"egress", test_egress}, {"parse", test_parse}, {"flows", test_flows},
 	{"fail", test_fail},	 {"reply", test_reply}, {"lookup", test_lookup},
 	{"guard", test_guard},	 {"dns", test_dns},	{"sni", test_sni},
-	{"xdp", test_xdp},
+	{"xdp", test_xdp},	 {"cost", test_cost},
 };
 
 int main(int argc, char **argv)
@@ -25,7 +26,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	world_load();
 	for (i = 0; i < (int)(sizeof(suites) / sizeof(*suites)); i++) {
-		if (argc > 1 && strcmp(argv[1], suites[i].name) != 0)
+		if (argc > 1 ? strcmp(argv[1], suites[i].name) != 0 : suites[i].run == test_cost)
 			continue;
 		suites[i].run();
 		ran++;

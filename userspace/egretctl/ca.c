@@ -261,7 +261,10 @@ static int make(const struct options *o, bool root, const struct names *n)
 	eg_buf_fini(&t.root_key);
 	eg_buf_fini(&t.cert);
 	eg_buf_fini(&t.key);
-	return r ? fail(e.text) : ca_show(o->dir, o->json);
+	if (r)
+		return fail(e.text);
+	/* It was made, whatever there is to say of it (a short life, say). */
+	return ca_show(o->dir, o->json) == EG_EXIT_USAGE ? EG_EXIT_USAGE : EG_EXIT_OK;
 }
 
 static int make_with_names(const struct options *o, bool root)

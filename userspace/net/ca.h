@@ -24,9 +24,10 @@ int eg_ca_create_root(const char *common_name, unsigned int days, struct eg_buf 
 		      struct eg_buf *key_pem, struct eg_error *e) EG_MUST;
 /*
  * names: "api.openai.com" or "*.openai.azure.com". RFC 5280 section 4.2.1.10: a permitted name
- * permits what is below it too, so the wildcard becomes "openai.azure.com" (a leading dot is not
- * in the RFC, and Java refuses every name under one); the signer refuses the name itself. No name
- * is -EINVAL: it would be an intermediate without bounds. Ends no later than the root.
+ * permits what is below it too, so the wildcard becomes "openai.azure.com" (a leading dot, which
+ * would leave the name itself out, is not in the RFC, and clients differ); the signer refuses the
+ * name itself. No name is -EINVAL: it would be an intermediate without bounds. Ends no later than
+ * the root.
  */
 int eg_ca_create_intermediate(struct eg_str root_cert_pem, struct eg_str root_key_pem,
 			      const char *const *names, size_t count, unsigned int days,

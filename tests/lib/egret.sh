@@ -66,8 +66,8 @@ egret_start() {
 	E_PID=$SPAWNED
 }
 
-# Ready is when the agent itself says so: `egretctl status` succeeds only then.
-egret_ready() { kill -0 "$E_PID" 2>/dev/null && ctl status; }
+# Ready is when the agent itself says so, on its loopback page or its control socket.
+egret_ready() { kill -0 "$E_PID" 2>/dev/null && { node curl -sf --max-time 2 http://127.0.0.1:9909/readyz || ctl status; }; }
 egret_await_ready() {
 	local end=$((SECONDS + 20))
 	until egret_ready >/dev/null 2>&1; do

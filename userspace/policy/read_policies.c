@@ -486,9 +486,9 @@ static bool cidr_text(const struct place *at, const char *text, char *out, size_
 		return false;
 	}
 	for (size_t i = 0; i < width / 8; i++) {
-		check = bits >= (i + 1) * 8 ? 0
-			: bits <= i * 8	    ? 0xff
-					    : (unsigned char)(0xff >> (bits - i * 8));
+		check = (unsigned char)(bits >= (i + 1) * 8 ? 0
+					: bits <= i * 8	    ? 0xff
+							    : 0xff >> (bits - i * 8));
 		if (address[i] & check) {
 			source_error(at,
 				     "%.60s has bits set after its prefix; expected the "

@@ -200,8 +200,8 @@ static void test_denials(void **state)
 		 "no_model", false},
 		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 5\r\n\r\n{\"a\":",
 		 "400", "bad_body", false},
-		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 29\r\n\r\n"
-		 "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}" + 0,
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 30\r\n\r\n"
+		 "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}",
 		 "400", "bad_body", false},
 		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS "Content-Type: text/plain\r\n"
 		 "Content-Length: 2\r\n\r\n{}",
@@ -211,7 +211,7 @@ static void test_denials(void **state)
 		 "400", "bad_body", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508", "loop",
 		 false},
-		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Expect: tea\r\n\r\n", "417", "expectation", false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Expect: tea\r\n\r\n", "417", "expectation", true},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
 		 "501", "upgrade_refused", false},
 		/* smuggling */
@@ -238,6 +238,7 @@ static void test_denials(void **state)
 			continue;
 		plane_up(&plane, policy);
 		pod_open(&pod, &plane, "api.openai.com");
+		print_message("case %zu\n", i);
 		pod_send(&pod, cases[i].request);
 		inbox_await(&plane, &pod.in, "\r\n\r\n");
 		snprintf(expected, sizeof(expected), "HTTP/1.1 %s ", cases[i].status);

@@ -237,8 +237,19 @@ static __always_inline int is_syn(const struct eg_packet *p)
 	return (p->tcp_flags & (EG_TCP_SYN | EG_TCP_ACK)) == EG_TCP_SYN;
 }
 
-/* A SYN sent again while the flow it opened passes: don't move it to the agent half open. */
-#define EG_SYN_AGAIN_NS 8000000000ull
+/*
+ * A SYN sent again (after 1, 3 and 7 s, RFC 6298) while the flow it opened passes for lack of an
+ * agent: don't move it to the agent half open. A connection that had more than SYNs is over.
+ */
+#define EG_SYN_AGAIN_NS	     8000000000ull
+#define EG_SYN_AGAIN_PACKETS 4
+
+static __always_inline int is_syn_again(const struct eg_scene *s)
+{
+	return s->flow->reason == EG_REASON_PASS_FAIL_OPEN &&
+	       s->flow->packets < EG_SYN_AGAIN_PACKETS &&
+	       s->now_ns - s->flow->last_seen_ns < EG_SYN_AGAIN_NS;
+}
 
 /* Whether the flow on record decides this packet. */
 static __always_inline int follow_flow(struct eg_scene *s)
@@ -253,12 +264,23 @@ static __always_inline int follow_flow(struct eg_scene *s)
 	s->flow = bpf_map_lookup_elem(&flows, &key);
 	if (!s->flow)
 		return 0;
-	if (is_syn(p) && !(s->flow->reason == EG_REASON_PASS_FAIL_OPEN &&
-			   s->now_ns - s->flow->last_seen_ns < EG_SYN_AGAIN_NS))
+	if (is_syn(p) && !is_syn_again(s)) {
+		s->flow = 0;
 		return 0;
+	}
 	s->decision.name_id = s->flow->name_id;
 	decide(s, s->flow->action, s->flow->reason);
 	return 1;
+}
+
+/* UDP to a resolver whose answers are believed. */
+static __always_inline int is_query(const struct eg_scene *s)
+{
+	struct eg_address to = s->packet.destination;
+
+	return s->packet.protocol == IPPROTO_UDP &&
+	       s->packet.destination_port_be == bpf_htons(53) &&
+	       (s->config->any_resolver || bpf_map_lookup_elem(&resolvers, &to));
 }
 
 /* A link whose pod is not (wholly) known, towards a governed destination. */
@@ -385,7 +407,8 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	}
 	s->decision.flags = EG_DECISION_NEW;
-	if (s->handed && known && p->protocol == IPPROTO_TCP && !p->defect) {
+	if (s->handed && known && p->protocol == IPPROTO_TCP && !p->defect &&
+	    !(p->flags & EG_PACKET_TAGGED) && source_is_pods(s->pod, p)) {
 		s->decision.name_id = s->handed_name_id;
 		s->decision.flags |= EG_DECISION_RECORD;
 		decide(s, EG_ACTION_REDIRECT, EG_REASON_REDIRECT);
@@ -415,8 +438,8 @@ static __always_inline void eg_classify(struct eg_scene *s)
 	if (target != EG_TARGET_GOVERNED) {
 		/* Recorded, so that a name learned later doesn't cut what is open now; and a
 		 * query of names, so that dns_tc knows an answer was asked for. */
-		if (p->flags & EG_PACKET_PORTS && !p->defect &&
-		    (p->protocol == IPPROTO_TCP || p->destination_port_be == bpf_htons(53)))
+		if ((p->flags & EG_PACKET_PORTS) && !p->defect &&
+		    (p->protocol == IPPROTO_TCP || is_query(s)))
 			s->decision.flags |= EG_DECISION_RECORD;
 		else
 			s->decision.flags |= EG_DECISION_SILENT;

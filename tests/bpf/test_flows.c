@@ -189,6 +189,9 @@ static void test_away(int how, const char *name)
 	listener_add(0);
 	check(run_frame(progs.egress, POD, &syn) == NEXT, name, "open: its SYN again passes");
 	check(run_frame(progs.egress, POD, &ack) == NEXT, name, "open: passes to its end");
+	run_frame(progs.egress, POD, &ack);
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, name,
+	      "open: a new one of the same ports is captured");
 	syn.sport = 40001;
 	check(run_frame(progs.egress, POD, &syn) == REDIRECT, name, "open: a new one is captured");
 	/* Open never opens what is denied. */

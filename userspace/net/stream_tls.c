@@ -178,7 +178,12 @@ void stream_tls_handshake(struct eg_stream *s)
 
 	ERR_clear_error();
 	r = SSL_do_handshake(s->ssl);
-	if (r == 1) {
+	if (r == 1 && !tls_client_accepts(s->ssl)) {
+		s->failure.certificate = true;
+		stream_fail(s, 0, "hostname mismatch");
+		tls_client_failed(s->ssl);
+		stream_announce(s, EG_STREAM_FAILED);
+	} else if (r == 1) {
 		s->stage = EG_STAGE_OPEN;
 		eg_buf_release(&s->in);
 		tls_client_done(s->ssl);

@@ -113,8 +113,12 @@ struct eg_tls_client *eg_tls_client_create(struct eg_trust *trust, struct eg_err
 	eg_list_init(&t->used);
 	for (size_t i = 0; i < BUCKETS; i++)
 		eg_list_init(&t->bucket[i]);
-	if (tls_ctx_setup(t->ctx, e) ||
-	    SSL_CTX_set_alpn_protos(t->ctx, alpn, sizeof(alpn) - 1)) { /* 0 is success here */
+	if (tls_ctx_setup(t->ctx, e)) {
+		eg_tls_client_destroy(t);
+		return NULL;
+	}
+	if (SSL_CTX_set_alpn_protos(t->ctx, alpn, sizeof(alpn) - 1)) { /* 0 is success here */
+		(void)eg_error_set(e, -ENOMEM, "TLS client: out of memory");
 		eg_tls_client_destroy(t);
 		return NULL;
 	}
@@ -139,20 +143,44 @@ void eg_tls_client_destroy(struct eg_tls_client *t)
 	free(t);
 }
 
+/* RFC 9525: names come from the SAN, and a wildcard is a whole label. */
+#define HOST_FLAGS (X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)
+
+/* 4 or 16 bytes in `ip`; 0: `host` is a name. */
+static size_t ip_bytes(const char *host, unsigned char ip[16])
+{
+	if (inet_pton(AF_INET, host, ip) == 1)
+		return 4;
+	return inet_pton(AF_INET6, host, ip) == 1 ? 16 : 0;
+}
+
 static bool set_name(SSL *ssl, const char *host)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	unsigned char ip[16];
+	size_t n = ip_bytes(host, ip);
 
-	if (inet_pton(AF_INET, host, ip) == 1)
-		return X509_VERIFY_PARAM_set1_ip(param, ip, 4) == 1;
-	if (inet_pton(AF_INET6, host, ip) == 1)
-		return X509_VERIFY_PARAM_set1_ip(param, ip, 16) == 1;
-	/* RFC 9525: names come from the SAN, a wildcard is a whole label. */
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-						       X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	if (n)
+		return X509_VERIFY_PARAM_set1_ip(param, ip, n) == 1;
+	X509_VERIFY_PARAM_set_hostflags(param, HOST_FLAGS);
 	return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 &&
 	       SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+bool tls_client_accepts(SSL *ssl)
+{
+	const struct tls_origin *o = SSL_get_app_data(ssl);
+	X509 *peer = SSL_get0_peer_certificate(ssl);
+	unsigned char ip[16];
+	size_t n;
+
+	if (SSL_is_server(ssl))
+		return true;
+	if (!o || !peer || SSL_get_verify_result(ssl) != X509_V_OK)
+		return false;
+	n = ip_bytes(o->host, ip);
+	return n ? X509_check_ip(peer, ip, n, 0) == 1
+		 : X509_check_host(peer, o->host, 0, HOST_FLAGS, NULL) == 1;
 }
 
 SSL *tls_client_ssl(struct eg_tls_client *t, struct tls_origin *o, int *error)

@@ -36,6 +36,12 @@ struct tls_origin {
 /* A new SSL for `o` (borrowed as long as the SSL lives), with a session to resume if there is one.
  */
 SSL *tls_client_ssl(struct eg_tls_client *t, struct tls_origin *o, int *error) EG_MUST;
+/*
+ * The handshake is done: is it with whom we meant? Asked again because OpenSSL 3.0 ignores a failure
+ * to copy the expected name into the verification (ssl_verify_cert_chain(): out of memory means no
+ * name is checked), and because a resumed session is not verified. True on the server's side.
+ */
+bool tls_client_accepts(SSL *ssl) EG_MUST;
 /* The handshake is done: keeps a ticket that was renewed. Harmless on the server's side. */
 void tls_client_done(SSL *ssl);
 /* The handshake failed: its session is not offered again. */

@@ -116,9 +116,11 @@ int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error)
 	d->lock = open(d->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->lock < 0)
 		return eg_error_set(error, -errno, "cannot open %s: %s", d->pin_dir, strerror(errno));
-	if (flock(d->lock, LOCK_EX | LOCK_NB))
+	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
+		eg_fd_close(&d->lock); /* not ours: nothing below it may be undone */
 		return eg_error_set(error, -EBUSY, "another egretd uses the pin directory %s",
 				    d->pin_dir);
+	}
 	return 0;
 }
 

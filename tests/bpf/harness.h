@@ -110,6 +110,7 @@ void test_guard(void);
 void test_xdp(void);
 void test_lookup(void);
 void test_reply(void);
+void test_live(void);
 void test_cost(void);
 
 #endif

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a test run can't show, with real sockets in namespaces of the test's own: redirect_peer
+ * there and back, sk_lookup, the stamp between egress_tc and guard_tc, the guard's cgroup and
+ * time-wait rule, metadata from XDP to TC, resets that a real TCP accepts.
+ *
+ *   pod --- egb10 [node: this process] egb20 --- internet
+ *                        egb19 --- agent
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#include "classify_xdp.skel.h"
+
+#define TCX_INGRESS ((enum bpf_attach_type)46) /* linux/bpf.h of 6.6 and later */
+#define TCX_EGRESS  ((enum bpf_attach_type)47)
+#define AGENT_LINK  POD_OTHER
+#define WAIT_MS	    10000 /* an upper bound for what must happen; nothing is measured */
+
+static int node_ns, pod_ns, agent_ns, internet_ns;
+
+static void must(bool ok, const char *what)
+{
+	if (!ok) {
+		fprintf(stderr, "live: %s: %s\n", what, strerror(errno));
+		exit(2);
+	}
+}
+
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	must(system(command) == 0, command);
+}
+
+static void enter(int ns)
+{
+	must(setns(ns, CLONE_NEWNET) == 0, "setns");
+}
+
+/* A namespace without a name: it goes when its last descriptor does, that is with this process. */
+static int new_namespace(void)
+{
+	int fd;
+
+	must(unshare(CLONE_NEWNET) == 0, "unshare");
+	shell("ip link set lo up");
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	must(fd >= 0, "/proc/self/ns/net");
+	enter(node_ns);
+	return fd;
+}
+
+/* Moves the far end of egbN into a namespace and calls it eth0. */
+static void move_link(int ns, int link)
+{
+	pid_t pid = fork();
+	int status;
+
+	must(pid >= 0, "fork");
+	if (!pid) { /* a process inside, for `ip link set netns PID` */
+		enter(ns);
+		pause();
+		_exit(0);
+	}
+	/* Until it is inside, its namespace is this one. */
+	for (;;) {
+		struct stat there, here;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+		if (!stat(path, &there) && !fstat(ns, &here) && there.st_ino == here.st_ino)
+			break;
+		usleep(1000);
+	}
+	shell("ip link set egbp%d netns %d name eth0", link, (int)pid);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	shell("ip link set egb%d up", link);
+	enter(ns);
+	shell("ip link set eth0 up");
+	enter(node_ns);
+}
+
+static void build(void)
+{
+	char mac[32] = "";
+	FILE *f;
+
+	node_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	must(node_ns >= 0, "/proc/self/ns/net");
+	pod_ns = new_namespace();
+	agent_ns = new_namespace();
+	internet_ns = new_namespace();
+	move_link(pod_ns, POD);
+	move_link(agent_ns, AGENT_LINK);
+	move_link(internet_ns, UPLINK);
+	shell("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
+	      "net.ipv4.conf.all.rp_filter=1");
+	shell("ip addr add 10.0.0.1/24 dev egb%d && ip addr add fd00:1::1/64 dev egb%d nodad", POD,
+	      POD);
+	shell("ip addr add 192.0.9.1/24 dev egb%d && ip addr add 2001:db8:9::1/64 dev egb%d nodad",
+	      UPLINK, UPLINK);
+	shell("ip route add default via 192.0.9.2 && ip -6 route add default via 2001:db8:9::2");
+	f = popen("ip -o link show egb19 | sed 's/.*ether \\([^ ]*\\).*/\\1/'", "r");
+	must(f && fscanf(f, "%31s", mac) == 1, "MAC of the agent's link");
+	pclose(f);
+	enter(pod_ns);
+	shell("ip addr add " POD4 "/24 dev eth0 && ip addr add " POD6 "/64 dev eth0 nodad");
+	shell("ip route add default via 10.0.0.1 && ip -6 route add default via fd00:1::1");
+	enter(internet_ns);
+	shell("ip addr add 192.0.9.2/24 dev eth0 && ip addr add 2001:db8:9::2/64 dev eth0 nodad");
+	shell("ip route add default via 192.0.9.1 && ip -6 route add default via 2001:db8:9::1");
+	shell("ip addr add " PROVIDER4 "/32 dev lo && ip addr add " ELSEWHERE4 "/32 dev lo");
+	shell("ip addr add " PROVIDER6 "/128 dev lo nodad && ip addr add " DENIED4 "/32 dev lo");
+	enter(agent_ns);
+	shell("ip rule add iif eth0 lookup 100 && ip -6 rule add iif eth0 lookup 100");
+	shell("ip route add local default dev lo table 100");
+	shell("ip -6 route add local default dev lo table 100");
+	shell("ip addr add 169.254.77.9/24 dev eth0");
+	shell("ip route add 10.0.0.0/24 via 169.254.77.2 dev eth0");
+	shell("ip neigh add 169.254.77.2 lladdr %s dev eth0 nud permanent", mac);
+	shell("ip -6 route add fd00:1::/64 via fe80::77 dev eth0");
+	shell("ip -6 neigh add fe80::77 lladdr %s dev eth0 nud permanent", mac);
+	enter(node_ns);
+}
+
+static int attach(int prog, int target, enum bpf_attach_type type)
+{
+	int link = bpf_link_create(prog, target, type, NULL);
+
+	must(link >= 0, "attach");
+	return link;
+}
+
+static int listen_in(int ns, uint16_t port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int fd, one = 1;
+
+	enter(ns);
+	fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	must(fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), "socket");
+	must(!setsockopt(fd, SOL_IPV6, 75 /* IPV6_TRANSPARENT */, &one, sizeof(one)),
+	     "transparent");
+	must(!bind(fd, (struct sockaddr *)&any, sizeof(any)) && !listen(fd, 64), "listen");
+	enter(node_ns);
+	return fd;
+}
+
+static void fill(struct sockaddr_storage *out, socklen_t *length, const char *text, uint16_t port)
+{
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)out;
+	struct sockaddr_in *four = (struct sockaddr_in *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (strchr(text, ':')) {
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons(port);
+		inet_pton(AF_INET6, text, &six->sin6_addr);
+		*length = sizeof(*six);
+	} else {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(port);
+		inet_pton(AF_INET, text, &four->sin_addr);
+		*length = sizeof(*four);
+	}
+}
+
+static int dial(int ns, const char *to, uint16_t port, int type)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int fd;
+
+	fill(&address, &length, to, port);
+	enter(ns);
+	fd = socket(address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	must(fd >= 0, "socket");
+	if (connect(fd, (struct sockaddr *)&address, length) && errno != EINPROGRESS) {
+		close(fd);
+		fd = -errno;
+	}
+	enter(node_ns);
+	return fd;
+}
+
+static bool ready(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	return poll(&p, 1, WAIT_MS) == 1;
+}
+
+/* The outcome of a connect: 0, or the error the application sees; ETIMEDOUT when none came. */
+static int outcome(int fd)
+{
+	socklen_t length = sizeof(int);
+	int error = 0;
+
+	if (fd < 0)
+		return -fd;
+	if (!ready(fd, POLLOUT))
+		return ETIMEDOUT;
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	return error;
+}
+
+/* Waits until a counter has moved; what drops a SYN shows in no socket. */
+static bool counted(enum eg_reason reason, enum eg_hook hook)
+{
+	int i;
+
+	for (i = 0; i < WAIT_MS / 10; i++) {
+		if (count_of(reason, hook))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static void address_text(const struct sockaddr_in6 *a, char *out, size_t size)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(AF_INET6, &a->sin6_addr, text, sizeof(text));
+	snprintf(out, size, "%s", strncmp(text, "::ffff:", 7) ? text : text + 7);
+}
+
+static bool exchange(int a, int b)
+{
+	char big[70000] = "x", seen[sizeof(big)];
+	size_t sent = 0, got = 0;
+
+	while (got < sizeof(big)) {
+		ssize_t n;
+
+		if (sent < sizeof(big) && (n = send(a, big + sent, sizeof(big) - sent, 0)) > 0)
+			sent += (size_t)n;
+		if (!ready(b, POLLIN))
+			return false;
+		n = recv(b, seen, sizeof(seen), 0);
+		if (n <= 0)
+			return false;
+		got += (size_t)n;
+	}
+	return true;
+}
+
+/* From the pod to `to`, accepted by `listener`; both ends must know both addresses. */
+static void captured(const char *name, int listener, const char *from, const char *to,
+		     uint16_t port)
+{
+	struct sockaddr_in6 local, peer;
+	socklen_t length = sizeof(local);
+	char text[64] = "";
+	int fd = dial(pod_ns, to, port, SOCK_STREAM), in = -1, error = outcome(fd);
+
+	check(error == 0, name, "connect: %s", strerror(error));
+	if (!error && ready(listener, POLLIN))
+		in = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	check(in >= 0, name, "not accepted by the agent");
+	if (in >= 0) {
+		getsockname(in, (struct sockaddr *)&local, &length);
+		length = sizeof(peer);
+		getpeername(in, (struct sockaddr *)&peer, &length);
+		address_text(&local, text, sizeof(text));
+		check(!strcmp(text, to) && ntohs(local.sin6_port) == port, name,
+		      "destination %s:%u", text, ntohs(local.sin6_port));
+		address_text(&peer, text, sizeof(text));
+		check(!strcmp(text, from), name, "pod %s", text);
+		check(exchange(fd, in) && exchange(in, fd), name, "70 kB each way");
+		close(in);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void set_agent(int listener)
+{
+	uint64_t fd = (uint64_t)listener;
+	uint32_t slot = 0;
+
+	world_reset();
+	listener_clear();
+	map_set("listeners", &slot, &fd);
+	world_config()->listener_count = 1;
+	world_config()->agent_ifindex = AGENT_LINK;
+}
+
+static void test_redirect(int listener, int provider)
+{
+	int fd, error;
+
+	set_agent(listener);
+	captured("live v4", listener, POD4, PROVIDER4, 443);
+	captured("live v6", listener, POD6, PROVIDER6, 443);
+	captured("live port 80", listener, POD4, PROVIDER4, 80);
+	captured("live gateway", listener, POD4, GATEWAY4, 80);
+	/* what is not governed arrives where it was sent */
+	fd = dial(pod_ns, ELSEWHERE4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0 && ready(provider, POLLIN), "live elsewhere", "%s", strerror(error));
+	close(accept(provider, NULL, NULL));
+	close(fd);
+	/* resets that the pod's TCP accepts */
+	set_agent(listener);
+	fd = dial(pod_ns, DENIED4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == ECONNREFUSED, "live reset", "%s", strerror(error));
+	close(fd);
+	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
+	fd = dial(pod_ns, PROVIDER6, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == ECONNREFUSED, "live reset v6", "%s", strerror(error));
+	close(fd);
+	/* a connection the agent doesn't know: its namespace answers with a reset */
+	set_agent(listener);
+	fd = dial(pod_ns, ELSEWHERE4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0, "live unknown connection", "%s", strerror(error));
+	close(accept(provider, NULL, NULL));
+	set_agent(listener);					       /* flows is empty now, */
+	set_destination(ELSEWHERE4 "/32", 5, EG_DESTINATION_RESOLVED); /* and it is governed */
+	check(send(fd, "x", 1, MSG_NOSIGNAL) == 1 && ready(fd, POLLERR), "live unknown connection",
+	      "is not reset");
+	close(fd);
+}
+
+/* What egress_tc lets pass carries the stamp to the uplink; what it never saw does not. */
+static void test_stamp(int listener, int provider, int *egress)
+{
+	struct eg_pod pod = pod_of(1, EG_POD_UNGOVERNED, 0, POD4, POD6);
+	int fd, error;
+
+	set_agent(listener);
+	set_pod(POD, &pod);
+	fd = dial(pod_ns, PROVIDER4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0 && ready(provider, POLLIN), "stamp", "ungoverned pod: %s",
+	      strerror(error));
+	close(accept(provider, NULL, NULL));
+	close(fd);
+	check(count_of(EG_REASON_GUARD_NO_STAMP, EG_HOOK_GUARD) == 0, "stamp", "guard dropped it");
+	set_agent(listener);
+	set_verdict(3, 5, 0, 0, EG_ACTION_PASS, EG_REASON_SHADOW);
+	fd = dial(pod_ns, PROVIDER6, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0 && ready(provider, POLLIN), "stamp", "shadow mode: %s", strerror(error));
+	close(accept(provider, NULL, NULL));
+	close(fd);
+	/* not attached: the window before a new pod's link is */
+	close(*egress);
+	set_agent(listener);
+	fd = dial(pod_ns, PROVIDER4, 443, SOCK_STREAM);
+	check(counted(EG_REASON_GUARD_NO_STAMP, EG_HOOK_GUARD), "guard",
+	      "an unclassified pod came out");
+	close(fd);
+	fd = dial(pod_ns, PROVIDER6, 443, SOCK_DGRAM);
+	check(send(fd, "x", 1, 0) == 1 && counted(EG_REASON_QUIC_REFUSED, EG_HOOK_GUARD), "guard",
+	      "QUIC");
+	close(fd);
+	*egress = attach(progs.egress, POD, TCX_INGRESS);
+}
+
+/* The id of this process' cgroup v2: the inode of its directory. */
+static uint64_t own_cgroup(void)
+{
+	char line[512], path[1100] = "";
+	struct stat st;
+	FILE *f = fopen("/proc/self/cgroup", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "0::", 3)) {
+			line[strcspn(line, "\n")] = 0;
+			snprintf(path, sizeof(path), "/sys/fs/cgroup/unified%s", line + 3);
+			if (stat(path, &st))
+				snprintf(path, sizeof(path), "/sys/fs/cgroup%s", line + 3);
+		}
+	if (f)
+		fclose(f);
+	return path[0] && !stat(path, &st) ? st.st_ino : 0;
+}
+
+static void test_host(int listener, int provider)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+	int fd, in, error, i;
+
+	set_agent(listener);
+	fd = dial(node_ns, PROVIDER4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0, "guard host", "allowed by default: %s", strerror(error));
+	close(accept(provider, NULL, NULL));
+	close(fd);
+	world_config()->guard_host_deny = 1;
+	world_config()->agent_cgroup[0] = 1ull << 60; /* somebody else's */
+	fd = dial(node_ns, PROVIDER4, 443, SOCK_STREAM);
+	check(counted(EG_REASON_GUARD_HOST, EG_HOOK_GUARD), "guard host", "not denied");
+	close(fd);
+	/* the agent itself, and the ACK of its time-wait socket */
+	set_agent(listener);
+	world_config()->guard_host_deny = 1;
+	world_config()->agent_cgroup[1] = own_cgroup();
+	check(world_config()->agent_cgroup[1] != 0, "guard host", "cgroup v2 of this process");
+	fd = dial(node_ns, PROVIDER4, 443, SOCK_STREAM);
+	error = outcome(fd);
+	check(error == 0 && ready(provider, POLLIN), "guard host", "agent: %s", strerror(error));
+	in = accept(provider, NULL, NULL);
+	close(fd); /* FIN; what answers the other side's FIN is a time-wait socket */
+	check(ready(in, POLLIN), "guard host", "FIN arrives");
+	shutdown(in, SHUT_WR);
+	for (i = 0; i < WAIT_MS / 10; i++) {
+		if (!getsockopt(in, IPPROTO_TCP, TCP_INFO, &info, &length) &&
+		    info.tcpi_state == TCP_CLOSE)
+			break;
+		usleep(10000);
+	}
+	check(info.tcpi_state == TCP_CLOSE, "guard host",
+	      "the last ACK of time-wait did not arrive");
+	check(count_of(EG_REASON_GUARD_HOST, EG_HOOK_GUARD) == 0, "guard host", "dropped");
+	close(in);
+}
+
+static int private_map(struct classify_xdp *x, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(x->obj, name);
+}
+
+/*
+ * A classify_xdp with maps of its own, in which ELSEWHERE4 is governed as name 77; egress_tc's
+ * maps know nothing of it. So what is captured was handed over in metadata.
+ */
+static void test_metadata(int listener, uint32_t flags, const char *name)
+{
+	struct eg_pod pod = pod_of(1, EG_POD_GOVERNED, 0, POD4, POD6);
+	struct eg_lpm4 lpm = {.prefix_bits = 32, .address_be = address_of(ELSEWHERE4).word_be[3]};
+	struct eg_destination destination = {.name_id = 77, .origin = EG_DESTINATION_CIDR};
+	struct eg_verdict_key key = {.policy_id = 3, .name_id = 77, .protocol = IPPROTO_TCP};
+	struct eg_verdict verdict = {.action = EG_ACTION_REDIRECT, .reason = EG_REASON_REDIRECT};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	struct classify_xdp *x = classify_xdp__open_and_load();
+	uint32_t zero = 0, ifindex = POD;
+	struct eg_flow_key flow;
+	struct eg_flow value;
+	int link, udp;
+
+	must(x != NULL, "classify_xdp");
+	set_agent(listener);
+	bpf_map_update_elem(private_map(x, "config"), &zero, world_config(), BPF_ANY);
+	bpf_map_update_elem(private_map(x, "pods"), &ifindex, &pod, BPF_ANY);
+	bpf_map_update_elem(private_map(x, "destinations4"), &lpm, &destination, BPF_ANY);
+	bpf_map_update_elem(private_map(x, "verdicts"), &key, &verdict, BPF_ANY);
+	link = bpf_link_create(bpf_program__fd(x->progs.classify_xdp), POD, BPF_XDP, &opts);
+	check(link >= 0, name, "attach: %s", strerror(errno));
+	captured(name, listener, POD4, ELSEWHERE4, 443);
+	check(!bpf_map_get_next_key(map_fd("flows"), NULL, &flow) &&
+		      !bpf_map_lookup_elem(map_fd("flows"), &flow, &value) && value.name_id == 77,
+	      name, "the name is XDP's");
+	udp = dial(pod_ns, ELSEWHERE4, 443, SOCK_DGRAM);
+	check(send(udp, "x", 1, 0) == 1, name, "QUIC sent");
+	close(udp);
+	close(link);
+	classify_xdp__destroy(x);
+}
+
+static void test_xdp_live(int listener)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
+	int link, fd;
+
+	test_metadata(listener, XDP_FLAGS_DRV_MODE, "live XDP native");
+	test_metadata(listener, XDP_FLAGS_SKB_MODE, "live XDP generic");
+	set_agent(listener);
+	link = bpf_link_create(progs.xdp, POD, BPF_XDP, &opts);
+	check(link >= 0, "live XDP", "attach: %s", strerror(errno));
+	captured("live XDP and TC", listener, POD6, PROVIDER6, 443);
+	fd = dial(pod_ns, PROVIDER4, 443, SOCK_DGRAM);
+	check(send(fd, "x", 1, 0) == 1 && counted(EG_REASON_QUIC_REFUSED, EG_HOOK_XDP), "live XDP",
+	      "QUIC is dropped there");
+	close(fd);
+	close(link);
+}
+
+void test_live(void)
+{
+	int egress, listener, provider;
+
+	build();
+	world_reset();
+	listener = listen_in(agent_ns, 15001);
+	provider = listen_in(internet_ns, 443);
+	attach(progs.dns, POD, TCX_EGRESS);
+	attach(progs.reply, AGENT_LINK, TCX_INGRESS);
+	attach(progs.guard, UPLINK, TCX_EGRESS);
+	attach(progs.lookup, agent_ns, BPF_SK_LOOKUP);
+	egress = attach(progs.egress, POD, TCX_INGRESS);
+	test_redirect(listener, provider);
+	test_stamp(listener, provider, &egress);
+	test_host(listener, provider);
+	test_xdp_live(listener);
+}

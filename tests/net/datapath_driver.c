@@ -449,7 +449,7 @@ static void parse_options(int argc, char **argv)
 	options.uplinks = (const char *const *)uplinks;
 	options.xdp = xdp;
 	options.resolvers = resolvers;
-	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:r:cU:L:D")) != -1) {
+	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:r:cU:L:DC")) != -1) {
 		switch (c) {
 		case 'p': options.pin_dir = optarg; break;
 		case 'm': options.mode = strcmp(optarg, "mark") ? EG_MODE_NETNS : EG_MODE_MARK; break;
@@ -473,6 +473,10 @@ static void parse_options(int argc, char **argv)
 		case 'r': resolvers[options.resolver_count++] = address(optarg); break;
 		case 'c': options.force_clsact = true; break;
 		case 'U': options.unknown_pods = (unsigned int)atoi(optarg); break;
+		case 'C':
+			if (eg_cgroup_id(0, &options.agent_cgroup, &err))
+				fprintf(stderr, "cgroup: %s\n", err.text);
+			break;
 		case 'D': options.guard_host_deny = true; break;
 		case 'x': {
 			char *colon = strchr(optarg, ':');

@@ -23,7 +23,7 @@ node_state() {
 	node ip -o rule; node ip -6 -o rule; node ip route show table all; node ip -6 route show table all
 	node ip -o -br link; node tc qdisc show; node tc filter show dev veth-podA ingress
 	node bpftool net show 2>/dev/null
-	ls /sys/fs/bpf /run/netns | grep "$T" | grep -v -e -node -e -inet -e -podA -e -podB
+	find /sys/fs/bpf /run/netns -maxdepth 1 -name "$T-*" | grep -v -e -node -e -inet -e -podA -e -podB -e neighbour
 }
 PODS=(podA podB)
 for_pods() { local p; for p in "${PODS[@]}"; do dp_pod "$p" governed >/dev/null || return 1; done; }
@@ -60,7 +60,7 @@ hold podA $OTHER4
 is "a connection to elsewhere is open" "$(held one)" answered
 pods_id=$(node bpftool -j map show pinned "$DP_PINS/flows" | jq .id)
 links_before=$(link_ids | sort)
-egress_before=$(prog_of egress_tc-$(ifindex_of veth-podA))
+egress_before=$(prog_of "egress_tc-$(ifindex_of veth-podA)")
 dp_kill
 isnt "agent killed: a new connection is refused, not passed" "$(ask podA $GOVERNED4 443 hi | cut -d' ' -f1)" provider
 is "agent killed: ungoverned goes on" "$(ask podA $OTHER4 443 hi)" "provider 192.0.2.10 $OTHER4 443 hi"
@@ -72,7 +72,7 @@ start && pass "a second start" || fail "a second start" "$DP_ANSWER"
 has "it adopted" "$(dp notes)" "adopted=1"
 is "the map is the same" "$(node bpftool -j map show pinned "$DP_PINS/flows" | jq .id)" "$pods_id"
 is "the links are the same" "$(link_ids | sort)" "$links_before"
-isnt "the program is another" "$(prog_of egress_tc-$(ifindex_of veth-podA))" "$egress_before"
+isnt "the program is another" "$(prog_of "egress_tc-$(ifindex_of veth-podA)")" "$egress_before"
 is "captured again" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
 has "one process on a pin directory" "$(printf 'open\n' | nsenter --net=/run/netns/$T_NODE $DP_DRIVER "${DP_OPTIONS[@]}")" "another egretd uses"
 has "an uninstall under a running agent is refused" "$(echo uninstall | nsenter --net=/run/netns/$T_NODE $DP_DRIVER "${DP_OPTIONS[@]}")" "error: another egretd uses"

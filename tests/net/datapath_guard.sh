@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The guard on the uplink: what reaches it towards a governed address without having been judged is
+# dropped and counted; what was judged, what is not governed, and the node's own processes pass.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ../lib/check.sh
+. ../lib/topology.sh
+. ./datapath_lib.sh
+
+GOVERNED4=203.0.113.10 OTHER4=203.0.113.99
+GOVERNED6=2001:db8:53::10
+
+topology_up egdg podA podC
+for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
+inet ip addr replace $GOVERNED6/128 dev lo nodad
+spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443 8443
+await 5 grep -q ready "$T_RUN/provider.log"
+
+from_node() { node timeout 4 python3 "$PWD/datapath_ask.py" "$@" 2>&1; }
+quic() { # POD ADDRESS: whether a datagram to port 443 arrives
+	: > "$T_RUN/provider.bytes"
+	pod "$1" python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"q", (sys.argv[1], 443))' "$2"
+	await 1 grep -q '^udp .* 443 71' "$T_RUN/provider.bytes" && echo arrived || echo nothing
+}
+counted() { bpftool -j map dump pinned "$DP_PINS/counters" | jq "[.[] | select(.formatted.key.reason == $1) | .formatted.values[].value.packets] | add // 0"; }
+
+for how in tcx clsact; do
+	options=(-u eth0); [ $how = tcx ] || options+=(-c)
+	dp_names "$how"
+	dp_start "${options[@]}"
+	dp open >/dev/null || fail "$how: open" "$DP_ANSWER"
+	dp_policy >/dev/null
+	dp resolved api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
+	dp_pod podA ungoverned >/dev/null # podC: a pod whose link nobody has attached to yet
+	dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+	isnt "$how: an unjudged pod does not pass" "$(ask podC $GOVERNED4 443 x | cut -d' ' -f1)" provider
+	isnt "$how: nor by IPv6" "$(ask podC $GOVERNED6 443 x | cut -d' ' -f1)" provider
+	isnt "$how: nor to port 80" "$(ask podC $GOVERNED4 80 x | cut -d' ' -f1)" provider
+	is "$how: nor by QUIC" "$(quic podC $GOVERNED4)" nothing
+	at_least "$how: it was counted" "$(counted 14)" 3
+	is "$how: other addresses pass" "$(ask podC $OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
+	is "$how: a judged, ungoverned pod passes" "$(ask podA $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	is "$how: by IPv6 too" "$(ask podA $GOVERNED6 443 x | cut -d' ' -f1,3)" "provider $GOVERNED6"
+	is "$how: and by QUIC" "$(quic podA $GOVERNED4)" arrived
+	is "$how: the node's own processes pass" "$(from_node $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	dp_pod podC governed >/dev/null
+	is "$how: attached and governed: captured" "$(ask podC $GOVERNED4 443 x)" "agent ::ffff:$(pod_ip podC) ::ffff:$GOVERNED4 443 x"
+	is "$how: QUIC of a governed pod is refused" "$(quic podC $GOVERNED4)" nothing
+	at_least "$how: and counted" "$(counted 9)" 1
+	is "$how: QUIC to elsewhere is not" "$(quic podC $OTHER4)" arrived
+	dp stop >/dev/null; dp_quit; dp_clean
+done
+
+echo "# guard_host: deny"
+dp_names host
+dp_start -u eth0 -D
+has "without a cgroup of its own it is refused" "$(dp open)" "error: guard_host: deny needs to tell the agent from other processes"
+dp_quit
+unified=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
+if [ -z "$unified" ] || ! mkdir "$unified/$T"; then
+	skip "guard_host: deny" "no cgroup v2 is mounted where a cgroup can be made"
+	checks_done
+fi
+T_BEFORE_DOWN+=(cgroup_clean)
+cgroup_clean() { local p; for p in $(cat "$unified/$T/cgroup.procs" 2>/dev/null); do kill -KILL "$p"; done; sleep 0.2; rmdir "$unified/$T" 2>/dev/null; }
+in_cgroup() { sh -c 'echo $$ > "$0/cgroup.procs"; exec "$@"' "$unified/$T" "$@"; }
+real=$DP_DRIVER
+printf '#!/bin/sh\necho $$ > "%s/cgroup.procs"\nexec "%s" "$@"\n' "$unified/$T" "$real" > "$T_RUN/driver"
+chmod +x "$T_RUN/driver"
+DP_DRIVER=$T_RUN/driver
+dp_start -u eth0 -D -C
+DP_DRIVER=$real
+check "with one it opens" dp open
+dp_policy >/dev/null; dp resolved api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
+dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+isnt "a node process is refused" "$(from_node $GOVERNED4 443 x | cut -d' ' -f1)" provider
+at_least "and counted" "$(counted 15)" 1
+is "elsewhere it may" "$(from_node $OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
+is "the agent's own cgroup passes" "$(in_cgroup nsenter --net="/run/netns/$T_NODE" timeout 4 python3 "$PWD/datapath_ask.py" $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+dp stop >/dev/null; dp_quit
+checks_done

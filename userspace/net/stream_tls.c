@@ -143,7 +143,12 @@ int eg_stream_tls_connect(struct eg_stream *s, struct eg_tls_client *tls, const 
 		return error;
 	}
 	s->origin = o; /* freed after the SSL that points to it */
-	return begin(s, ssl);
+	error = begin(s, ssl);
+	if (error) {
+		s->origin = NULL;
+		free(o);
+	}
+	return error;
 }
 
 /* ---- the handshake ---- */

@@ -435,8 +435,6 @@ PLANE bool plane_recorded(struct plane *p, const char *text)
 	char *all = plane_records(p);
 	bool found = strstr(all, text) != NULL;
 
-	if (!found)
-		print_message("records: %s\n", all);
 	free(all);
 	return found;
 }

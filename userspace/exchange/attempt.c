@@ -205,7 +205,7 @@ bool exchange_attempt_next(struct eg_exchange *x)
 		return false;
 	eg_h1_call_end(&x->call);
 	eg_timer_cancel(x->engine->loop, &x->timer);
-	x->replayed = true;
+	x->replayed |= x->answer != ANSWER_CONNECT;
 	begin(x, target);
 	eg_loop_defer(x->engine->loop, &x->step);
 	return true;

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Targets, failover, replay, cooldown: what leads to the next target, and what the client sees. */
+#include "pod.h"
+
+#define THREE                                                                       \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(      \
+		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": \"http://provider.internal:%u/v1\"," \
+		      "\"region\": \"cluster\", \"credential\": \"key\", \"models\": {\"gpt-4o\": \"other/4o\"}}" \
+	"},\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                      \
+	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"      \
+	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]}, "
+
+#define TARGETS(more)                                                                                     \
+	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}, {\"provider\": \"p2\"}]" more      \
+	"}], \"otherwise\": \"deny\"}]}"
+
+static const char three[] = THREE TARGETS("");
+static const char never[] = THREE TARGETS(", \"replay\": \"never\"");
+static const char hasty[] = THREE TARGETS(", \"timeouts\": {\"connect_ms\": 25, \"first_byte_ms\": 30, \"total_ms\": 30}");
+
+struct world {
+	struct plane plane;
+	struct pod pod;
+	struct inbox up[3];
+};
+
+static struct world *begin(const char *policy)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	plane_up(&w->plane, policy);
+	pod_open(&w->pod, &w->plane, "api.openai.com");
+	return w;
+}
+
+static void finish(struct world *w)
+{
+	pod_close(&w->pod);
+	for (int i = 0; i < 3; i++)
+		if (w->up[i].text)
+			inbox_fini(&w->up[i]);
+	plane_down(&w->plane);
+	free(w);
+}
+
+/* Provider i is called, gets the body, and answers. */
+static void called(struct world *w, int i, const char *body, const char *answer)
+{
+	if (!w->up[i].text)
+		inbox_init(&w->up[i], plane_accept(&w->plane, w->plane.provider[i]));
+	inbox_await(&w->plane, &w->up[i], body);
+	if (answer)
+		plane_send(&w->plane, w->up[i].fd, answer);
+}
+
+static void hang_up(struct world *w, int i, bool reset)
+{
+	if (reset)
+		close_reset(w->up[i].fd);
+	else
+		close(w->up[i].fd);
+	w->up[i].fd = dup(0);
+}
+
+#define ERROR_BODY(status, text, more) \
+	"HTTP/1.1 " #status " Oops\r\nContent-Type: application/json\r\n" more "Content-Length: 21\r\n\r\n" text
+
+/* What a first target can do, and whether the second is asked. */
+static void test_table(void **state)
+{
+	static const struct {
+		const char *answer; /* NULL: closes without a word */
+		bool next;
+	} cases[] = {
+		{ERROR_BODY(500, "{\"error\":{\"a\":\"500\"}}", ""), true},
+		{ERROR_BODY(502, "{\"error\":{\"a\":\"502\"}}", ""), true},
+		{ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""), true},
+		{ERROR_BODY(504, "{\"error\":{\"a\":\"504\"}}", ""), true},
+		{ERROR_BODY(529, "{\"error\":{\"a\":\"529\"}}", ""), true},
+		{ERROR_BODY(408, "{\"error\":{\"a\":\"408\"}}", ""), true},
+		{ERROR_BODY(429, "{\"error\":{\"a\":\"429\"}}", ""), true},
+		{"HTTP/1.1 503 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n", true},
+		{"HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n", true},
+		{"garbage\r\n\r\n", true},
+		{NULL, true},
+		{ERROR_BODY(400, "{\"error\":{\"a\":\"400\"}}", ""), false},
+		{ERROR_BODY(404, "{\"error\":{\"a\":\"404\"}}", ""), false},
+		{ERROR_BODY(413, "{\"error\":{\"a\":\"413\"}}", ""), false},
+		{ERROR_BODY(422, "{\"error\":{\"a\":\"422\"}}", ""), false},
+		{ERROR_BODY(401, "{\"error\":{\"a\":\"401\"}}", ""), false},
+		{OK(2, "{}"), false},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(three);
+
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY, cases[i].answer);
+		if (!cases[i].answer)
+			hang_up(w, 0, true);
+		if (cases[i].next) {
+			called(w, 1, BODY, OK(8, "{\"n\":1}\n"));
+			inbox_await(&w->plane, &w->pod.in, "{\"n\":1}");
+			assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 OK"));
+			assert_false(inbox_has(&w->pod.in, "error"));
+			assert_true(plane_recorded(&w->plane, "\"replayed\":true"));
+		} else {
+			inbox_await(&w->plane, &w->pod.in, "\r\n\r\n");
+			if (!plane_nobody(&w->plane, w->plane.provider[1]))
+				fail_msg("case %zu went on to the next target", i);
+		}
+		assert_int_equal(plane_record_count(&w->plane), 1);
+		finish(w);
+	}
+	(void)state;
+}
+
+static void test_connect_failure(void **state)
+{
+	struct world *w = begin(three);
+
+	close(w->plane.provider[0]);
+	w->plane.provider[0] = dup(0);
+	pod_send(&w->pod, ASK);
+	called(w, 1, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_connect\""));
+	/* Refused before a byte was sent: nothing can have been billed. */
+	assert_false(plane_recorded(&w->plane, "billed"));
+	assert_false(plane_recorded(&w->plane, "replayed"));
+	finish(w);
+	(void)state;
+}
+
+/* Every target gets the very same bytes, but for the model that its provider calls otherwise. */
+static void test_replay_bytes_and_model(void **state)
+{
+	static const char body[] =
+		"{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9 \\\"model\\\"\"}],\r\n"
+		"\t\"model\"  :\"gpt\\u002d4o\" , \"x\":1.50e+1}";
+	static const char mapped[] =
+		"{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9 \\\"model\\\"\"}],\r\n"
+		"\t\"model\"  :\"other/4o\" , \"x\":1.50e+1}";
+	struct world *w = begin(three);
+	char head[512], length[64];
+
+	snprintf(head, sizeof(head), "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+				     "Content-Length: %zu\r\n\r\n", sizeof(body) - 1);
+	pod_send(&w->pod, head);
+	pod_send(&w->pod, body);
+	called(w, 0, body, ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+	called(w, 1, body, ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+	called(w, 2, mapped, OK(2, "{}"));
+	snprintf(length, sizeof(length), "content-length: %zu\r\n", sizeof(mapped) - 1);
+	assert_true(inbox_has(&w->up[2], length));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	(void)state;
+}
+
+/* The last error goes to the client as the provider sent it. */
+static void test_all_fail(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, ERROR_BODY(500, "{\"error\":{\"a\":\"500\"}}", ""));
+	called(w, 1, BODY, ERROR_BODY(502, "{\"error\":{\"a\":\"502\"}}", ""));
+	called(w, 2, "\"messages\":[]}", ERROR_BODY(529, "{\"error\":{\"a\":\"529\"}}", "x-own: 1\r\n"));
+	inbox_await(&w->plane, &w->pod.in, "{\"error\":{\"a\":\"529\"}}");
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 529 "));
+	assert_true(inbox_has(&w->pod.in, "x-own: 1\r\n"));
+	assert_true(inbox_has(&w->pod.in, "x-egret-reason: upstream_status\r\n"));
+	assert_true(inbox_has(&w->pod.in, "x-should-retry: false\r\n"));
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_status\""));
+	finish(w);
+	(void)state;
+}
+
+/* A target that failed rests; when all rest, the one that may first is asked. */
+static void test_cooldown(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, ERROR_BODY(429, "{\"error\":{\"a\":\"429\"}}", "Retry-After: 30\r\n"));
+	called(w, 1, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	for (int i = 0; i < 3; i++) {
+		inbox_forget(&w->pod.in);
+		inbox_forget(&w->up[0]);
+		inbox_forget(&w->up[1]);
+		pod_send(&w->pod, ASK);
+		called(w, 1, BODY, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+	}
+	inbox_poll(&w->up[0]);
+	assert_int_equal(w->up[0].n, 0);
+	/* 1 and 2 fail too, for a shorter time: then one of them, and only one, is asked. */
+	inbox_forget(&w->pod.in);
+	inbox_forget(&w->up[1]);
+	pod_send(&w->pod, ASK);
+	called(w, 1, BODY, ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+	called(w, 2, "\"messages\":[]}", ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", "Retry-After: 9\r\n"));
+	inbox_await(&w->plane, &w->pod.in, "503\"}}");
+	inbox_forget(&w->pod.in);
+	inbox_forget(&w->up[1]);
+	pod_send(&w->pod, ASK);
+	called(w, 1, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
+	finish(w);
+	(void)state;
+}
+
+static void test_first_byte_timeout(void **state)
+{
+	struct world *w = begin(hasty);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	called(w, 1, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_timeout\""));
+	assert_true(plane_recorded(&w->plane, "\"possibly_billed_twice\":true"));
+	finish(w);
+	(void)state;
+}
+
+static void test_timeout_of_all(void **state)
+{
+	struct world *w = begin(hasty);
+
+	pod_send(&w->pod, ASK);
+	for (int i = 0; i < 3; i++)
+		called(w, i, "\"messages\":[]}", NULL);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 504 ");
+	assert_true(inbox_has(&w->pod.in, "upstream_timeout"));
+	finish(w);
+	(void)state;
+}
+
+/* "never": what may have been processed is not sent again; what was refused may be. */
+static void test_replay_never(void **state)
+{
+	struct world *w = begin(never);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	hang_up(w, 0, true);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	w = begin(never);
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, ERROR_BODY(500, "{\"error\":{\"a\":\"500\"}}", ""));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 500 ");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	w = begin(never);
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, ERROR_BODY(429, "{\"error\":{\"a\":\"429\"}}", ""));
+	called(w, 1, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 ");
+	finish(w);
+	(void)state;
+}
+
+/* A pooled connection that the provider had closed meanwhile: once more, to the same target. */
+static void test_stale_pooled_connection(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	inbox_forget(&w->pod.in);
+	inbox_forget(&w->up[0]);
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	hang_up(w, 0, true);
+	inbox_fini(&w->up[0]);
+	w->up[0].text = NULL;
+	called(w, 0, BODY, OK(8, "{\"n\":2}\n"));
+	inbox_await(&w->plane, &w->pod.in, "{\"n\":2}");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	(void)state;
+}
+
+/* After the first byte there is no other target. */
+static void test_no_failover_after_first_byte(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{");
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n{");
+	hang_up(w, 0, true);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	(void)state;
+}
+
+/* A large error: judged by its beginning, then passed on whole. */
+static void test_large_error_body(void **state)
+{
+	struct world *w = begin(three);
+	size_t total = 200000;
+	char *body = malloc(total), head[128];
+
+	memset(body, 'e', total);
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	snprintf(head, sizeof(head), "HTTP/1.1 400 Bad\r\nContent-Length: %zu\r\n\r\n", total);
+	plane_send(&w->plane, w->up[0].fd, head);
+	plane_send_n(&w->plane, w->up[0].fd, body, total);
+	inbox_await_bytes(&w->plane, &w->pod.in, total + 100);
+	free(body);
+	finish(w);
+	(void)state;
+}
+
+/* An answer before the request was sent whole, and no more reading: passed on. */
+static void test_client_gone_while_waiting(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	close(w->pod.in.fd);
+	w->pod.in.fd = dup(0);
+	inbox_await_end(&w->plane, &w->up[0]);
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	finish(w);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_connect_failure),
+		cmocka_unit_test(test_replay_bytes_and_model),
+		cmocka_unit_test(test_all_fail),
+		cmocka_unit_test(test_cooldown),
+		cmocka_unit_test(test_first_byte_timeout),
+		cmocka_unit_test(test_timeout_of_all),
+		cmocka_unit_test(test_replay_never),
+		cmocka_unit_test(test_stale_pooled_connection),
+		cmocka_unit_test(test_no_failover_after_first_byte),
+		cmocka_unit_test(test_large_error_body),
+		cmocka_unit_test(test_client_gone_while_waiting),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

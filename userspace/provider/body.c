@@ -33,6 +33,13 @@ static bool names_state(struct eg_str key)
 	return false;
 }
 
+/* An assistant's earlier spoken answer, by the id under which OpenAI keeps it. */
+static bool stored_audio(struct eg_str key, struct eg_str value)
+{
+	return eg_str_eq(key, EG_STR("audio")) && value.n && value.p[0] == '{' &&
+	       eg_json_member_of((struct eg_str){value.p, eg_json_value_length(value)}, "id").p;
+}
+
 /* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any
  * name may occur and means nothing to the provider. */
 static bool is_opaque(struct eg_str key, bool anthropic)
@@ -86,7 +93,7 @@ static int find_state(struct reader *r, struct eg_str s)
 		if (after.n && after.p[0] == ':') {
 			after = eg_json_skip_space((struct eg_str){after.p + 1, after.n - 1});
 			i = (size_t)(after.p - s.p);
-			if (names_state(text) && !is_nothing(after))
+			if ((names_state(text) && !is_nothing(after)) || stored_audio(text, after))
 				r->out->store_or_state = true;
 			if (is_opaque(text, anthropic))
 				i += eg_json_value_length(after);

@@ -354,7 +354,8 @@ static void region_of_profile(struct eg_str model, struct eg_region *io)
 		}
 	/* An ARN may wrap any of them; an unknown short prefix may be a geography made later. */
 	dot = eg_str_find(model, '.');
-	if (eg_str_istarts(model, EG_STR("arn:")) || (dot > 0 && dot <= 4) ||
+	if (eg_str_istarts(model, EG_STR("arn:")) ||
+	    (dot > 0 && dot <= 4 && !eg_str_starts(model, EG_STR("ai21."))) ||
 	    eg_str_find(model, '/') >= 0)
 		set_code(io, "");
 }

@@ -165,7 +165,7 @@ static bool key_is(const struct eg_usage_watch *w, const char *name)
 
 static void value_ends(struct eg_usage_watch *w)
 {
-	struct eg_str raw = eg_buf_str(&w->value);
+	struct eg_str raw = eg_json_skip_space(eg_buf_str(&w->value));
 
 	if (w->capturing) {
 		while (raw.n && strchr(" \t\r\n", raw.p[raw.n - 1]))

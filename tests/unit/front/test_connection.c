@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the first bytes of a connection make of it; limits; the gateway address; drain. */
+#include <openssl/ssl.h>
+
+#include "front/connection.h"
+#include "net/ca.h"
+#include "plane.h"
+
+#define POLICY(mode, otherwise)                                                                  \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "},"                       \
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                       \
+	"\"policies\": [{\"name\": \"shop\", " mode ", \"pods\": {\"namespaces\": [\"shop\"]},"       \
+	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"              \
+	"\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"" otherwise "\"}]}"
+
+static const char enforce[] = POLICY("\"mode\": \"enforce\"", "deny");
+
+struct world {
+	struct plane plane; /* its engine is not used: the worker has its own */
+	struct eg_worker *worker;
+	int signer;
+	uint16_t port;
+	struct inbox in;
+	struct eg_loop *first_loop;
+};
+
+static struct eg_str chain(void)
+{
+	static const char *const names[] = {"api.openai.com"};
+	static struct eg_buf pem;
+	struct eg_buf root, root_key, key;
+	struct eg_error e = {""};
+
+	if (pem.length)
+		return eg_buf_str(&pem);
+	eg_buf_init(&pem, 1 << 16);
+	eg_buf_init(&root, 1 << 16);
+	eg_buf_init_secret(&root_key, 1 << 16);
+	eg_buf_init_secret(&key, 1 << 16);
+	assert_int_equal(eg_ca_create_root("test", 1, &root, &root_key, &e), 0);
+	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root), eg_buf_str(&root_key), names, 1,
+						   1, &pem, &key, &e), 0);
+	eg_buf_fini(&root);
+	eg_buf_fini(&root_key);
+	eg_buf_fini(&key);
+	return eg_buf_str(&pem);
+}
+
+static struct world *begin(const char *policy, const char *gateway, size_t pod_connections)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct eg_worker_options o = {.resolvers = "127.0.0.1", .tag = "test-tag",
+				      .limits = eg_default_limits, .chain_pem = chain()};
+	struct eg_address gateway_address;
+	struct eg_snapshot *s;
+	struct eg_error e = {""};
+	int ends[2];
+
+	plane_up(&w->plane, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+	w->signer = ends[0];
+	o.signer_fd = ends[1];
+	o.listener_fd = plane_listen(&w->port);
+	o.telemetry = w->plane.telemetry;
+	o.limits.pod_connections = pod_connections;
+	o.limits.handshake_ms = 60;
+	if (gateway) {
+		gateway_address = plane_address(gateway);
+		o.gateway4 = &gateway_address;
+	}
+	w->worker = eg_worker_create(&o, &e);
+	if (!w->worker)
+		fail_msg("%s", e.text);
+	w->first_loop = w->plane.loop; /* from here on the worker's is turned */
+	w->plane.loop = w->worker->loop;
+	s = plane_snapshot(&w->plane, policy, true);
+	eg_worker_publish(w->worker, s);
+	eg_snapshot_unref(s);
+	plane_turns(&w->plane, 3);
+	return w;
+}
+
+static void finish(struct world *w)
+{
+	if (w->in.text)
+		inbox_fini(&w->in);
+	plane_turns(&w->plane, 3);
+	w->plane.loop = NULL;
+	eg_upstream_destroy(w->plane.upstream);
+	eg_worker_destroy(w->worker);
+	eg_loop_destroy(w->first_loop);
+	eg_telemetry_destroy(w->plane.telemetry);
+	close(w->signer);
+	close(w->plane.log_fd);
+	for (int i = 0; i < 4; i++)
+		close(w->plane.provider[i]);
+	free(w);
+}
+
+static void dial(struct world *w)
+{
+	inbox_init(&w->in, plane_connect(w->port));
+}
+
+/* A real ClientHello of OpenSSL's. */
+static size_t hello(const char *name, unsigned char *out, size_t cap)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	BIO *in = BIO_new(BIO_s_mem()), *sent = BIO_new(BIO_s_mem());
+	int n;
+
+	SSL_set_bio(ssl, in, sent);
+	SSL_set_connect_state(ssl);
+	if (name)
+		SSL_set_tlsext_host_name(ssl, name);
+	(void)SSL_do_handshake(ssl);
+	n = BIO_read(sent, out, (int)cap);
+	assert_true(n > 0);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	return (size_t)n;
+}
+
+static void expect_reset(struct world *w, const char *reason)
+{
+	char text[64];
+
+	inbox_await_end(&w->plane, &w->in);
+	assert_true(w->in.reset);
+	assert_int_equal(w->in.n, 0);
+	snprintf(text, sizeof(text), "\"reason\":\"%s\"", reason);
+	if (!plane_recorded(&w->plane, text))
+		fail_msg("no record says %s: %s", reason, plane_records(&w->plane));
+	assert_int_equal(plane_record_count(&w->plane), 1);
+}
+
+static void test_first_bytes(void **state)
+{
+	static const struct {
+		const char *name, *raw, *reason;
+	} cases[] = {
+		{NULL, NULL, "no_sni"},
+		{NULL, "GET / HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", "bad_client_hello"},
+		{NULL, "SSH-2.0-x\r\n", "bad_client_hello"},
+		{"10.1.2.3", NULL, "ip_literal"},
+		/* Ungoverned: to be passed through to 127.0.0.1, which is never dialled. */
+		{"www.example.org", NULL, "forbidden_destination"},
+	};
+	unsigned char bytes[4096];
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(enforce, NULL, 100);
+		size_t n;
+
+		dial(w);
+		if (cases[i].raw) {
+			plane_send(&w->plane, w->in.fd, cases[i].raw);
+		} else {
+			n = hello(cases[i].name, bytes, sizeof(bytes));
+			plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+		}
+		expect_reset(w, cases[i].reason);
+		finish(w);
+	}
+	(void)state;
+}
+
+/* The hello in pieces: nothing is decided before it is whole. */
+static void test_split_hello(void **state)
+{
+	struct world *w = begin(enforce, NULL, 100);
+	unsigned char bytes[4096];
+	size_t n = hello("www.example.org", bytes, sizeof(bytes));
+
+	dial(w);
+	for (size_t i = 0; i + 1 < n; i++) {
+		plane_send_n(&w->plane, w->in.fd, (char *)bytes + i, 1);
+		plane_turns(&w->plane, 1);
+	}
+	assert_int_equal(plane_record_count(&w->plane), 0);
+	plane_send_n(&w->plane, w->in.fd, (char *)bytes + n - 1, 1);
+	expect_reset(w, "forbidden_destination");
+	assert_true(plane_recorded(&w->plane, "www.example.org"));
+	finish(w);
+	(void)state;
+}
+
+/* A governed name is terminated: the worker asks the signer for a leaf, by name. */
+static void test_governed_name_is_minted(void **state)
+{
+	struct world *w = begin(enforce, NULL, 100);
+	unsigned char bytes[4096];
+	size_t n = hello("api.openai.com", bytes, sizeof(bytes));
+	char message[4096];
+	ssize_t got = -1;
+
+	dial(w);
+	plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+	for (int i = 0; i < PLANE_TURNS && got < 0; i++) {
+		plane_turn(&w->plane);
+		got = recv(w->signer, message, sizeof(message), MSG_DONTWAIT);
+	}
+	assert_true(got > 0);
+	assert_non_null(memmem(message, (size_t)got, "api.openai.com", 14));
+	finish(w);
+	(void)state;
+}
+
+static void test_shadow_changes_nothing(void **state)
+{
+	struct world *w = begin(POLICY("\"mode\": \"shadow\"", "deny"), NULL, 100);
+	unsigned char bytes[4096];
+	size_t n = hello("api.openai.com", bytes, sizeof(bytes));
+
+	dial(w);
+	plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+	/* Never terminated: it would go on to where the pod wanted, which here is refused. */
+	expect_reset(w, "forbidden_destination");
+	assert_true(plane_recorded(&w->plane, "\"shadow\":true"));
+	finish(w);
+	(void)state;
+}
+
+static void test_half_open_ends(void **state)
+{
+	struct world *w = begin(enforce, NULL, 100);
+
+	dial(w);
+	expect_reset(w, "bad_client_hello");
+	finish(w);
+	(void)state;
+}
+
+static void test_pod_connection_limit(void **state)
+{
+	struct world *w = begin(enforce, NULL, 2);
+	int first = plane_connect(w->port), second = plane_connect(w->port);
+
+	plane_turns(&w->plane, 5);
+	assert_int_equal(w->worker->connection_count, 2);
+	dial(w);
+	expect_reset(w, "pod_budget");
+	assert_int_equal(w->worker->connection_count, 2);
+	close(first);
+	close(second);
+	finish(w);
+	(void)state;
+}
+
+/* The gateway address: plain HTTP with rules of its own. */
+static void test_gateway_rules(void **state)
+{
+	static const struct {
+		const char *headers, *status, *reason;
+	} cases[] = {
+		{"Host: 127.0.0.1\r\n", "401", "no_placeholder"},
+		{"Host: 127.0.0.1\r\nAuthorization: Bearer x\r\nOrigin: http://evil\r\n", "403", "origin_refused"},
+		{"Host: api.openai.com\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
+		{"Host: 127.0.0.2\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
+		{"Host: 127.0.0.1:99\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+		char text[512];
+
+		dial(w);
+		snprintf(text, sizeof(text), "GET /v1/chat/completions HTTP/1.1\r\n%s\r\n", cases[i].headers);
+		plane_send(&w->plane, w->in.fd, text);
+		snprintf(text, sizeof(text), "HTTP/1.1 %s ", cases[i].status);
+		inbox_await(&w->plane, &w->in, text);
+		inbox_await(&w->plane, &w->in, cases[i].reason);
+		finish(w);
+	}
+	(void)state;
+}
+
+static void test_gateway_serves(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+	struct inbox up;
+	static const char body[] = "{\"model\":\"gpt-4o\",\"messages\":[]}";
+	char text[512];
+
+	dial(w);
+	snprintf(text, sizeof(text),
+		 "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nx-api-key: x\r\n"
+		 "Content-Type: application/json\r\nContent-Length: 32\r\n\r\n%s", w->port, body);
+	plane_send(&w->plane, w->in.fd, text);
+	inbox_init(&up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &up, body);
+	assert_true(inbox_has(&up, PLANE_KEY));
+	plane_send(&w->plane, up.fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+	inbox_await(&w->plane, &w->in, "{}");
+	inbox_fini(&up);
+	finish(w);
+	(void)state;
+}
+
+/* Drain: nothing is accepted, idle connections end, run() returns when the last is gone. */
+static void test_drain(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+
+	dial(w);
+	plane_turns(&w->plane, 5);
+	assert_int_equal(w->worker->connection_count, 1);
+	eg_worker_drain(w->worker, 60000);
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	inbox_await_end(&w->plane, &w->in);
+	assert_true(w->in.end);
+	assert_true(eg_worker_turns(w->worker) > 0);
+	finish(w);
+	(void)state;
+}
+
+/* ... or after its time, with a reset. */
+static void test_drain_limit(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+
+	dial(w);
+	plane_send(&w->plane, w->in.fd, "GET / HT");
+	plane_turns(&w->plane, 5);
+	eg_worker_drain(w->worker, 1);
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	inbox_await_end(&w->plane, &w->in);
+	finish(w);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_bytes),
+		cmocka_unit_test(test_split_hello),
+		cmocka_unit_test(test_governed_name_is_minted),
+		cmocka_unit_test(test_shadow_changes_nothing),
+		cmocka_unit_test(test_half_open_ends),
+		cmocka_unit_test(test_pod_connection_limit),
+		cmocka_unit_test(test_gateway_rules),
+		cmocka_unit_test(test_gateway_serves),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pass-through: bytes, ends and resets, in both directions. */
+#include <poll.h>
+
+#include "front/relay.h"
+#include "plane.h"
+
+struct world {
+	struct plane plane;
+	struct relay relay;
+	struct inbox pod, site; /* the far ends */
+	bool over, failed;
+};
+
+static void over(void *ctx, bool failed)
+{
+	struct world *w = ctx;
+
+	w->over = true;
+	w->failed = failed;
+	relay_fini(&w->relay, failed);
+}
+
+/* A connected pair: returns ours, the far end goes into *far. */
+static int pair(struct plane *p, struct inbox *far)
+{
+	uint16_t port;
+	int listener = plane_listen(&port), ours;
+
+	inbox_init(far, plane_connect(port));
+	ours = plane_accept(p, listener);
+	close(listener);
+	return ours;
+}
+
+static struct world *begin(const char *first_text)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct eg_buf first;
+	int pod, site;
+
+	plane_up(&w->plane, NULL);
+	eg_buf_init(&first, 1 << 17);
+	assert_int_equal(eg_buf_append(&first, first_text, strlen(first_text)), 0);
+	pod = pair(&w->plane, &w->pod);
+	site = pair(&w->plane, &w->site);
+	assert_int_equal(relay_begin(&w->relay, w->plane.loop, pod, site, &first, over, w), 0);
+	return w;
+}
+
+static void finish(struct world *w)
+{
+	relay_fini(&w->relay, true);
+	inbox_fini(&w->pod);
+	inbox_fini(&w->site);
+	plane_down(&w->plane);
+	free(w);
+}
+
+static void test_both_ways(void **state)
+{
+	struct world *w = begin("hello ");
+
+	inbox_await(&w->plane, &w->site, "hello ");
+	plane_send(&w->plane, w->pod.fd, "world");
+	inbox_await(&w->plane, &w->site, "hello world");
+	plane_send(&w->plane, w->site.fd, "answer");
+	inbox_await(&w->plane, &w->pod, "answer");
+	assert_int_equal(w->relay.way[0].bytes, 11);
+	assert_int_equal(w->relay.way[1].bytes, 6);
+	finish(w);
+	(void)state;
+}
+
+/* One side's end is passed on; the other goes on; then both are over, in order. */
+static void test_half_close(void **state)
+{
+	struct world *w = begin("");
+
+	plane_send(&w->plane, w->pod.fd, "question");
+	shutdown(w->pod.fd, SHUT_WR);
+	inbox_await_end(&w->plane, &w->site);
+	assert_string_equal(w->site.text, "question");
+	assert_false(w->over);
+	plane_send(&w->plane, w->site.fd, "late answer");
+	inbox_await(&w->plane, &w->pod, "late answer");
+	shutdown(w->site.fd, SHUT_WR);
+	inbox_await_end(&w->plane, &w->pod);
+	assert_false(w->pod.reset);
+	assert_true(w->over);
+	assert_false(w->failed);
+	finish(w);
+	(void)state;
+}
+
+static void test_reset_is_passed_on(void **state)
+{
+	struct world *w = begin("");
+
+	plane_send(&w->plane, w->site.fd, "part");
+	inbox_await(&w->plane, &w->pod, "part");
+	close_reset(w->site.fd);
+	w->site.fd = dup(0);
+	inbox_await_end(&w->plane, &w->pod);
+	assert_true(w->pod.reset);
+	assert_true(w->failed);
+	finish(w);
+	(void)state;
+}
+
+/* Megabytes both ways at once, through the pipes: nothing lost, nothing out of order. */
+static void test_bulk(void **state)
+{
+	struct world *w = begin("");
+	const size_t total = 8u << 20;
+	unsigned char *a = malloc(total), *b = malloc(total);
+	size_t sent_a = 0, sent_b = 0;
+
+	for (size_t i = 0; i < total; i++) {
+		a[i] = (unsigned char)(i * 31 + (i >> 11));
+		b[i] = (unsigned char)(i * 17 + (i >> 9));
+	}
+	for (int i = 0; i < 200000 && (w->site.n < total || w->pod.n < total); i++) {
+		ssize_t n = send(w->pod.fd, a + sent_a, EG_MIN(total - sent_a, (size_t)100000),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			sent_a += (size_t)n;
+		n = send(w->site.fd, b + sent_b, EG_MIN(total - sent_b, (size_t)70000),
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0)
+			sent_b += (size_t)n;
+		plane_turns(&w->plane, 1);
+		inbox_poll(&w->site);
+		inbox_poll(&w->pod);
+	}
+	assert_int_equal(w->site.n, total);
+	assert_int_equal(w->pod.n, total);
+	assert_memory_equal(w->site.text, a, total);
+	assert_memory_equal(w->pod.text, b, total);
+	assert_true(w->relay.way[0].pipe[0] >= 0);
+	free(a);
+	free(b);
+	finish(w);
+	(void)state;
+}
+
+/* Who does not read holds the other back, not the agent's memory. */
+static void test_back_pressure(void **state)
+{
+	struct world *w = begin("");
+	static char block[65536];
+	size_t stalls = 0;
+
+	while (stalls < 100) {
+		if (send(w->site.fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			stalls++;
+		else
+			stalls = 0;
+		plane_turns(&w->plane, 1);
+	}
+	assert_true(w->relay.way[1].buf.size <= 65536);
+	assert_true(w->relay.way[1].in_pipe <= 65536);
+	finish(w);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_reset_is_passed_on),
+		cmocka_unit_test(test_bulk),
+		cmocka_unit_test(test_back_pressure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -38,7 +38,7 @@ fresh() { mock_clear; mock_forget; sleep 2.2; } # past a default cooldown
 echo "# one after the other"
 for mode in 503 500 502-html 504 529 408 429-retry-after-2 reset close hang garbage cut-head connect-reset connect-close two-lengths length-and-chunked; do
 	fresh
-	mock_mode api.mistral.ai $mode 1
+	mock_mode api.mistral.ai $mode # all of them: a pooled connection that dies is tried again at the same target
 	ask podA api.mistral.ai
 	is "$mode at the first target: the second answers" "$STATUS" 200
 	is "$mode: the body arrived byte for byte at both or was never taken" \
@@ -48,13 +48,19 @@ for mode in 503 500 502-html 504 529 408 429-retry-after-2 reset close hang garb
 done
 
 echo "# what is the request's own fault is passed on, not tried elsewhere"
-for mode in 400 401 404 413 429-toolarge; do
+for mode in 400 404 413 429-toolarge; do
 	fresh
 	mock_mode api.mistral.ai $mode 1
 	ask podA api.mistral.ai
 	is "$mode: passed on" "$STATUS" "${mode%%-*}"
 	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
 done
+
+fresh
+mock_mode api.mistral.ai 401 1
+ask podA api.mistral.ai
+is "401 is about Egret's own credential, of which the pod knows nothing: 502" "$STATUS $REASON" "502 upstream_auth"
+is "and it is not tried elsewhere" "$(mock_requests '.host == "api.groq.com"')" 0
 
 echo "# cooldown"
 fresh
@@ -99,7 +105,10 @@ mock_forget
 ask podEU us.api.openai.com
 is "a route that leads to the US only is refused" "$STATUS $REASON" "403 region_denied"
 ask podEU api.groq.com
+is "a provider that chooses the region itself is refused" "$STATUS $REASON" "403 region_denied"
+ask podEU expired.example.org
 is "a provider whose region nobody knows is refused" "$STATUS $REASON" "403 region_unknown"
+is "none of them was called" "$(mock_requests)" 0
 mock_mode eu.api.openai.com 503 5
 ask podEU api.openai.com
 is "when the EU target is down nothing leaves the EU" "$(mock_requests '.host != "eu.api.openai.com"')" 0
@@ -123,12 +132,18 @@ done <<-EOT
 EOT
 
 echo "# broken framing from a provider"
-for mode in huge-head bad-chunk response-splitting; do
+for mode in huge-head bad-chunk; do
 	fresh
 	mock_mode api.groq.com $mode 1
 	ask podOne api.groq.com gpt-4o false /openai/v1/chat/completions
 	is "$mode: no part of it is taken for a whole answer" "$([ "$CODE" != 0 ] || [ "$STATUS" -ge 500 ] && echo refused)" refused
 done
+fresh
+mock_mode api.groq.com response-splitting 1
+ask podOne api.groq.com gpt-4o false /openai/v1/chat/completions
+is "a second answer smuggled behind the first: the first is passed on" "$STATUS $BODY" "200 {}"
+ask podOne api.groq.com gpt-4o false /openai/v1/chat/completions
+hasnt "and the second is nobody's" "$BODY" stolen
 fresh
 mock_mode api.groq.com leaky-headers 1
 ask podOne api.groq.com gpt-4o false /openai/v1/chat/completions

@@ -32,5 +32,5 @@ metric() { metrics | awk -v name="$1" '$1 == name { print $2 }'; }
 proc() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 gone() { ! kill -0 "$1" 2>/dev/null || [ "$(t_process_state "$1")" = Z ]; }
 log() { cat "$T_RUN/egretd.log"; }
-# stop: an orderly end, pins stay.
-stop() { kill -TERM "$E_PID"; t_await_exit "$E_PID"; }
+# stop: an orderly end with time for what is in flight; pins stay.
+stop() { kill -TERM "$E_PID"; await 20 gone "$E_PID"; }

@@ -1,0 +1,149 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Processes die and hang under load: what fails, what waits, what passes, what is refused.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./agent_lib.sh
+REQUESTS=${REQUESTS:-4000} CONNECTIONS=${CONNECTIONS:-64}
+agent_prepare egfault
+pod_register "$E_DIR/pods" podB elsewhere '{}' # known, and no policy selects it
+egret_up
+is "at first all is well" "$(ask podA)" 200
+
+# in_load REQUESTS OPTION... -- CMD...: CMD runs in the middle of a load; the load's result is in $R.
+in_load() {
+	local options=() total=$1; shift
+	while [ "$1" != -- ]; do options+=("$1"); shift; done; shift
+	mock_forget
+	load "$total" "$CONNECTIONS" "${options[@]}" > "$T_RUN/load" &
+	local loader=$!
+	await 20 sh -c "[ \$(wc -l < '$T_RUN/provider.jsonl') -gt 300 ]"
+	"$@"
+	wait $loader
+	R=$(cat "$T_RUN/load")
+	echo "     $R"
+}
+signal() { kill "-$1" "$(pid_of "$2")"; }
+restarts_of() { ctl status --json | jq ".$1.restarts"; }
+
+# --- the gateway is killed
+in_load "$REQUESTS" -- signal KILL gateway
+FAILED=$(jq .failed <<<"$R")
+check "gateway killed: only what was in flight failed ($FAILED of $CONNECTIONS connections)" test "$FAILED" -le "$CONNECTIONS"
+is "all the others were answered" "$(jq '.ok + .failed' <<<"$R")" "$REQUESTS"
+is "they failed with a reset, none hung, none got a wrong answer" "$(jq -c '.errors | keys - ["ECONNRESET", "EPIPE", "body cut"]' <<<"$R")" "[]"
+is "it is counted" "$(metric egret_gateway_restarts_total)" 1
+is "each request has one record at most" "$(jq -r .request_id "$E_DIR/access.jsonl" | sort | uniq -d | wc -l)" 0
+in_load "$REQUESTS" --retries 2 -- signal KILL gateway
+is "gateway killed: with an SDK's retries none fails" "$(jq .failed <<<"$R")" 0
+is "the provider only ever saw the real key" "$(mock_requests ".credentials.authorization != \"Bearer $OPENAI\"")" 0
+
+# --- the gateway hangs
+in_load "$REQUESTS" --retries 2 -- signal STOP gateway
+is "gateway stopped: found and replaced; with retries none fails" "$(jq .failed <<<"$R")" 0
+is "it is counted as a hang" "$(metric egret_gateway_hangs_total)" 1
+is "the supervisor is the same" "$(pid_of supervisor)" "$E_PID"
+
+# --- the signer is killed: no connection notices
+in_load 1500 -- signal KILL signer
+is "signer killed: nothing fails" "$(jq .failed <<<"$R")" 0
+is "there is another" "$(restarts_of signer)" 1
+# A name that was not minted yet: the new signer has CA, names and sockets.
+CODE=$(pod_curl podA -o /dev/null -w '%{http_code}' -H 'x-api-key: placeholder' -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \
+	-d '{"model":"claude-sonnet-4","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}' https://api.anthropic.com/v1/messages)
+is "the new signer signs" "$CODE" 200
+
+# --- new connections wait while nobody accepts
+signal STOP gateway
+is "a connection made while the gateway hangs waits, and is answered by its successor" "$(ask podA --max-time 10)" 200
+
+kill_supervisor() { disown "$E_PID" 2>/dev/null; kill -KILL "$E_PID"; t_await_exit "$E_PID"; }
+
+# --- the supervisor is killed, fail closed
+GATEWAY=$(pid_of gateway) SIGNER=$(pid_of signer) SPAWNER=$(pid_of spawner)
+mock_forget
+kill_supervisor
+for pid in $GATEWAY $SIGNER $SPAWNER; do check "supervisor killed: process $pid goes with it" await 5 gone "$pid"; done
+is "fail closed: a new connection is refused" "$(ask podA --max-time 3)" 000
+is "fail closed: not by address either" "$(pod podA curl -sk -o /dev/null -w '%{http_code}' --max-time 3 https://198.51.100.10/)" 000
+is "fail closed: the provider heard nothing" "$(mock_requests)" 0
+is "an ungoverned pod is untouched" "$(ask podB)" 401
+is "an ordinary site is untouched" "$(pod_curl podA -o /dev/null -w '%{http_code}' https://www.example.org/)" 200
+egret_up
+is "another egretd adopts and serves" "$(ctl status --json | jq -c '[.adopted, .ready]') $(ask podA)" "[true,true] 200"
+
+# --- an old flow while the supervisor is killed: two requests on one connection, the second when told
+cat > "$T_RUN/two.py" <<'EOP'
+import os, socket, ssl, sys, time
+out, go, roots = sys.argv[1:4]
+context = ssl.create_default_context(cafile=roots)
+context.set_alpn_protocols(["http/1.1"])
+body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}'
+request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer placeholder\r\n"
+           b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+def once(s):
+    s.sendall(request)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        got = s.recv(4096)
+        if not got:
+            return "eof"
+        head += got
+    length = [int(l.split(b":")[1]) for l in head.split(b"\r\n") if l.lower().startswith(b"content-length:")][0]
+    rest = head.split(b"\r\n\r\n", 1)[1]
+    while len(rest) < length:
+        rest += s.recv(4096)
+    return head.split()[1].decode()
+def say(x):
+    with open(out, "a") as f:
+        f.write(x + "\n")
+raw = socket.create_connection(("api.openai.com", 443), timeout=10)
+s = context.wrap_socket(raw, server_hostname="api.openai.com")
+say(once(s))
+while not os.path.exists(go):
+    time.sleep(0.02)
+try:
+    say(once(s))
+except OSError as e:
+    say(type(e).__name__)
+EOP
+two() { # NAME: starts it; its first answer is awaited
+	rm -f "$T_RUN/$1.out" "$T_RUN/$1.go"
+	pod podA python3 "$T_RUN/two.py" "$T_RUN/$1.out" "$T_RUN/$1.go" "$T_RUN/pod-roots.crt" 2> "$T_RUN/$1.err" &
+	TWO=$!
+	await 15 test -s "$T_RUN/$1.out"
+}
+two_end() { touch "$T_RUN/$1.go"; await 20 gone "$TWO"; cat "$T_RUN/$1.err" >&2; tr '\n' ' ' < "$T_RUN/$1.out"; }
+two closed
+kill_supervisor
+mock_forget
+has "fail closed: an old flow gets no answer from anybody" "$(two_end closed)" "200 "
+hasnt "nor a second one" "$(cat "$T_RUN/closed.out")" "$(printf '200\n200')"
+is "and not a byte of it reaches the provider" "$(mock_requests)" 0
+
+# --- fail open
+egret_up --fail open
+is "with --fail open, Egret serves as before" "$(ask podA)" 200
+two before
+kill_supervisor
+await 5 sh -c "! '$EGRETCTL' status --run-dir '$E_DIR/run' >/dev/null 2>&1"
+sleep 1.2 # the heartbeat's own age
+mock_forget
+is "fail open: a new connection passes, with the pod's own credential" "$(ask podA) $(mock_last .credentials.authorization)" "401 Bearer placeholder"
+hasnt "fail open: a flow that the agent had is reset, not moved to the provider" "$(two_end before)" "200 401"
+two during
+is "a flow begun while it was open" "$(cat "$T_RUN/during.out")" 401
+egret_up --fail open
+is "Egret is back: new connections are governed" "$(ask podA)" 200
+is "the flow begun while it was away goes on to its end, untouched" "$(two_end during)" "401 401 "
+
+# --- an orderly end: what is in flight is finished
+mock_mode api.openai.com slow-first-byte 1
+ask podA > "$T_RUN/slow" &
+SLOW=$!
+await 10 grep -q slow-first-byte "$T_RUN/provider.jsonl"
+stop
+wait $SLOW
+is "SIGTERM: the request in flight is answered" "$(cat "$T_RUN/slow")" 200
+E_PID=
+checks_done

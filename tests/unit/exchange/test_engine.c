@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Budgets, cooldowns, request ids. */
+#include "plane.h"
+
+static void test_budgets(void **state)
+{
+	struct plane p;
+	struct eg_account *a, *b;
+	size_t one = 0, two = 0, three = 0, nobody = 0;
+
+	plane_up(&p, NULL);
+	p.engine.limits.pod_bytes = 100;
+	p.engine.limits.worker_bytes = 150;
+	a = eg_account_acquire(&p.engine, 1);
+	b = eg_account_acquire(&p.engine, 2);
+	assert_ptr_equal(eg_account_acquire(&p.engine, 1), a);
+	eg_account_release(&p.engine, a);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 60), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, a, &two, 41), EG_REASON_POD_BUDGET);
+	assert_int_equal(two, 0);
+	assert_int_equal(eg_account_hold(&p.engine, a, &two, 40), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, b, &three, 51), EG_REASON_OVERLOADED);
+	assert_int_equal(eg_account_hold(&p.engine, b, &three, 50), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 1), EG_REASON_OVERLOADED);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, SIZE_MAX), EG_REASON_POD_BUDGET);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 10), EG_REASON_OK); /* smaller: always */
+	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 50), EG_REASON_OK);
+	assert_int_equal(p.engine.held_bytes, 150);
+	assert_int_equal(a->held_bytes, 50);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 0), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, a, &two, 0), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, b, &three, 0), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 0), EG_REASON_OK);
+	eg_account_release(&p.engine, a);
+	eg_account_release(&p.engine, b);
+	plane_down(&p);
+	(void)state;
+}
+
+static void test_cooldowns(void **state)
+{
+	struct eg_provider a = {.name = "a", .host = "h", .port = 443},
+			   b = {.name = "b", .host = "h", .port = 443},
+			   moved = {.name = "a", .host = "elsewhere", .port = 443};
+	struct plane p;
+	uint64_t now, until;
+
+	plane_up(&p, NULL);
+	now = eg_loop_now_ms(p.loop);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a), 0);
+	eg_cooldown_set(&p.engine, &a, 5000);
+	until = eg_cooldown_until(&p.engine, &a);
+	assert_int_equal(until, now + 5000);
+	assert_int_equal(eg_cooldown_until(&p.engine, &b), 0);
+	assert_int_equal(eg_cooldown_until(&p.engine, &moved), 0);
+	eg_cooldown_set(&p.engine, &a, 10); /* never shorter than was said */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a), until);
+	eg_cooldown_set(&p.engine, &a, 1000000000); /* whatever Retry-After says */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a), now + EG_COOLDOWN_MAX_MS);
+	eg_cooldown_clear(&p.engine, &a);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a), 0);
+	plane_down(&p);
+	(void)state;
+}
+
+/* More providers than places: none breaks, the newest is remembered. */
+static void test_many_cooldowns(void **state)
+{
+	struct plane p;
+	char name[32];
+
+	plane_up(&p, NULL);
+	for (int i = 0; i < 2000; i++) {
+		struct eg_provider x = {.name = name, .host = "h", .port = 443};
+
+		snprintf(name, sizeof(name), "provider-%d", i);
+		eg_cooldown_set(&p.engine, &x, 1000 + (uint64_t)i);
+		assert_true(eg_cooldown_until(&p.engine, &x) > 0);
+	}
+	plane_down(&p);
+	(void)state;
+}
+
+static void test_request_ids(void **state)
+{
+	enum { COUNT = 5000 };
+	struct plane p;
+	char (*ids)[33] = calloc(COUNT, sizeof(*ids));
+
+	plane_up(&p, NULL);
+	for (int i = 0; i < COUNT; i++) {
+		eg_engine_request_id(&p.engine, ids[i]);
+		assert_int_equal(strspn(ids[i], "0123456789abcdef"), 32);
+	}
+	qsort(ids, COUNT, sizeof(*ids), (int (*)(const void *, const void *))strcmp);
+	for (int i = 1; i < COUNT; i++)
+		assert_string_not_equal(ids[i - 1], ids[i]);
+	free(ids);
+	plane_down(&p);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_budgets),
+		cmocka_unit_test(test_cooldowns),
+		cmocka_unit_test(test_many_cooldowns),
+		cmocka_unit_test(test_request_ids),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

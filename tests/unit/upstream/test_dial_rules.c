@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "net/stream.h"
+#include "upstream/dial_rules.h"
+
+static struct eg_address address(const char *text)
+{
+	struct eg_address a;
+
+	assert_int_equal(eg_address_parse(eg_str_from(text), &a), 0);
+	return a;
+}
+
+static void test_table(void **state)
+{
+	static const struct {
+		const char *address;
+		bool provider, inside, original;
+	} cases[] = {
+		/*		      provider allow_private original */
+		{"8.8.8.8",		true,  true,  true},
+		{"2606:4700::1",	true,  true,  true},
+		{"10.1.2.3",		false, true,  true},
+		{"172.16.0.1",		false, true,  true},
+		{"172.32.0.1",		true,  true,  true},
+		{"192.168.1.1",		false, true,  true},
+		{"100.64.0.1",		false, true,  true},
+		{"100.128.0.1",		true,  true,  true},
+		{"198.18.0.1",		false, true,  true},
+		{"198.20.0.1",		true,  true,  true},
+		{"fd00::1",		false, true,  true},
+		{"fe00::1",		true,  true,  true},
+		{"127.0.0.1",		false, true,  false},
+		{"::1",			false, true,  false},
+		{"169.254.169.254",	false, true,  false},
+		{"fe80::1",		false, true,  false},
+		{"0.0.0.0",		false, false, false},
+		{"::",			false, false, false},
+		{"224.0.0.1",		false, false, false},
+		{"ff02::1",		false, false, false},
+		{"255.255.255.255",	false, false, false},
+		/* forbidden ranges of this test */
+		{"203.0.113.7",		false, true,  false},
+		{"203.0.113.200",	true,  true,  true},
+		{"2001:db8:5::1",	false, true,  false},
+		{"2001:db8:6::1",	true,  true,  true},
+	};
+	struct eg_cidr forbidden[] = {{address("203.0.113.0"), 96 + 25}, {address("2001:db8:5::"), 48}};
+	struct eg_dial_rules rules = {forbidden, 2};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct eg_address a = address(cases[i].address);
+
+		if (eg_may_dial_provider(&rules, &a, false) != cases[i].provider ||
+		    eg_may_dial_provider(&rules, &a, true) != cases[i].inside ||
+		    eg_may_dial_original(&rules, &a) != cases[i].original)
+			fail_msg("%s", cases[i].address);
+	}
+	(void)state;
+}
+
+static void test_prefixes(void **state)
+{
+	struct eg_address a = address("10.1.2.3");
+
+	assert_true(eg_cidr_holds(&(struct eg_cidr){a, 128}, &a));
+	assert_true(eg_cidr_holds(&(struct eg_cidr){address("::"), 0}, &a));
+	assert_true(eg_cidr_holds(&(struct eg_cidr){address("10.0.0.0"), 104}, &a));
+	assert_false(eg_cidr_holds(&(struct eg_cidr){address("10.1.2.2"), 128}, &a));
+	assert_true(eg_cidr_holds(&(struct eg_cidr){address("10.1.2.2"), 127}, &a));
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_prefixes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

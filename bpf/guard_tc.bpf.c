@@ -27,12 +27,14 @@ static __always_inline int is_agent(struct __sk_buff *skb, const struct eg_confi
 	return 0;
 }
 
-/* ACK and RST of time-wait sockets carry no cgroup and no data. */
-static __always_inline int is_bare_control(struct __sk_buff *skb, const struct eg_packet *p)
+/*
+ * ACK and RST without data. Those of time-wait sockets carry no cgroup or the kernel's own, so they
+ * can't be told from another process' by it; and without its SYN and its data neither can do harm.
+ */
+static __always_inline int is_bare_control(const struct eg_packet *p)
 {
 	return p->protocol == IPPROTO_TCP && !p->defect && !p->payload_length &&
-	       !(p->tcp_flags & EG_TCP_SYN) && (p->tcp_flags & (EG_TCP_ACK | EG_TCP_RST)) &&
-	       !bpf_skb_cgroup_id(skb);
+	       !(p->tcp_flags & EG_TCP_SYN) && (p->tcp_flags & (EG_TCP_ACK | EG_TCP_RST));
 }
 
 /* TCP 80 and 443, UDP 443, and what could be one of them but can't be read. */
@@ -69,7 +71,7 @@ int guard_tc(struct __sk_buff *skb)
 	if (target != EG_TARGET_GOVERNED)
 		return EG_TC_NEXT;
 	if (!skb->ingress_ifindex) {
-		if (is_agent(skb, s.config) || is_bare_control(skb, p))
+		if (is_agent(skb, s.config) || is_bare_control(p))
 			return EG_TC_NEXT;
 		decide(&s, EG_ACTION_DROP, EG_REASON_GUARD_HOST);
 	} else if (p->protocol == IPPROTO_UDP && !p->defect) {

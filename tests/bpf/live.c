@@ -10,8 +10,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/if_link.h>
 #include <netinet/in.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -386,23 +389,70 @@ static void test_stamp(int listener, int provider, int *egress)
 	*egress = attach(progs.egress, POD, TCX_INGRESS);
 }
 
-/* The id of this process' cgroup v2: the inode of its directory. */
+static char cgroup_root[64], cgroup_path[128];
+
+static void write_pid(const char *folder)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
+	f = fopen(path, "we");
+	if (f) {
+		fprintf(f, "%d", (int)getpid());
+		fclose(f);
+	}
+}
+
+static void leave_cgroup(void)
+{
+	write_pid(cgroup_root);
+	rmdir(cgroup_path);
+}
+
+/* Puts this process into a cgroup v2 of its own; its id is its directory's inode. */
 static uint64_t own_cgroup(void)
 {
-	char line[512], path[1100] = "";
 	struct stat st;
-	FILE *f = fopen("/proc/self/cgroup", "re");
 
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "0::", 3)) {
-			line[strcspn(line, "\n")] = 0;
-			snprintf(path, sizeof(path), "/sys/fs/cgroup/unified%s", line + 3);
-			if (stat(path, &st))
-				snprintf(path, sizeof(path), "/sys/fs/cgroup%s", line + 3);
-		}
-	if (f)
-		fclose(f);
-	return path[0] && !stat(path, &st) ? st.st_ino : 0;
+	snprintf(cgroup_root, sizeof(cgroup_root), "%s",
+		 access("/sys/fs/cgroup/unified/cgroup.procs", F_OK) ? "/sys/fs/cgroup"
+								     : "/sys/fs/cgroup/unified");
+	snprintf(cgroup_path, sizeof(cgroup_path), "%s/egb-%d", cgroup_root, (int)getpid());
+	must(!mkdir(cgroup_path, 0755) && !stat(cgroup_path, &st), cgroup_path);
+	atexit(leave_cgroup);
+	write_pid(cgroup_path);
+	return st.st_ino;
+}
+
+/* An uplink without a MAC header. */
+static void test_bare_uplink(int listener)
+{
+	struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC), link, fd;
+
+	must(tun >= 0, "/dev/net/tun");
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "egbtun");
+	must(!ioctl(tun, TUNSETIFF, &request), "TUNSETIFF");
+	shell("ip addr add 192.0.8.1/24 dev egbtun && ip link set egbtun up");
+	shell("ip addr add 2001:db8:8::1/64 dev egbtun nodad");
+	shell("ip route add " PROVIDER4 "/32 dev egbtun && ip -6 route add " PROVIDER6
+	      "/128 dev egbtun");
+	link = attach(progs.guard, (int)if_nametoindex("egbtun"), TCX_EGRESS);
+	set_agent(listener);
+	world_config()->guard_host_deny = 1;
+	fd = dial(node_ns, PROVIDER4, 443, SOCK_STREAM);
+	check(counted(EG_REASON_GUARD_HOST, EG_HOOK_GUARD), "guard",
+	      "on a device without MAC header");
+	close(fd);
+	set_agent(listener);
+	world_config()->guard_host_deny = 1;
+	fd = dial(node_ns, PROVIDER6, 443, SOCK_STREAM);
+	check(counted(EG_REASON_GUARD_HOST, EG_HOOK_GUARD), "guard",
+	      "on a device without MAC header, v6");
+	close(fd);
+	close(link);
+	close(tun); /* and the device is gone */
 }
 
 static void test_host(int listener, int provider)
@@ -426,13 +476,13 @@ static void test_host(int listener, int provider)
 	set_agent(listener);
 	world_config()->guard_host_deny = 1;
 	world_config()->agent_cgroup[1] = own_cgroup();
-	check(world_config()->agent_cgroup[1] != 0, "guard host", "cgroup v2 of this process");
 	fd = dial(node_ns, PROVIDER4, 443, SOCK_STREAM);
 	error = outcome(fd);
 	check(error == 0 && ready(provider, POLLIN), "guard host", "agent: %s", strerror(error));
 	in = accept(provider, NULL, NULL);
 	close(fd); /* FIN; what answers the other side's FIN is a time-wait socket */
 	check(ready(in, POLLIN), "guard host", "FIN arrives");
+	world_config()->agent_cgroup[1] = 0; /* whatever cgroup that is said to have */
 	shutdown(in, SHUT_WR);
 	for (i = 0; i < WAIT_MS / 10; i++) {
 		if (!getsockopt(in, IPPROTO_TCP, TCP_INFO, &info, &length) &&
@@ -522,5 +572,6 @@ void test_live(void)
 	test_redirect(listener, provider);
 	test_stamp(listener, provider, &egress);
 	test_host(listener, provider);
+	test_bare_uplink(listener);
 	test_xdp_live(listener);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guard_tc by test run; its stamp and the cgroup, which a test run can't set, are in live.c. */
+/* guard_tc by test run; its stamp and the agent's cgroup, which a test run can't set, are in
+ * live.c. */
 #include <netinet/in.h>
 #include <string.h>
 
@@ -60,9 +61,9 @@ static const struct row rows[] = {
 	 0},
 	{"NAT64", {TO6("64:ff9b::c633:6407")}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
 	{"gateway address", {TO(GATEWAY4), .dport = 80}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
-	/* Of a socket with a cgroup, as every packet of a test run is; live.c has time-wait's. */
-	{"bare ACK", {TO(PROVIDER4), .tcp_flags = ACK}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
-	{"bare RST", {TO(PROVIDER4), .tcp_flags = RST}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"bare ACK", {TO(PROVIDER4), .tcp_flags = ACK}, DROP, NEXT, EG_REASON_GUARD_NO_STAMP},
+	{"bare RST", {TO(PROVIDER4), .tcp_flags = RST}, DROP, NEXT, EG_REASON_GUARD_NO_STAMP},
+	{"SYN ACK", {TO(PROVIDER4), .tcp_flags = SYN | ACK}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
 	{"ACK with data",
 	 {TO(PROVIDER4), .tcp_flags = ACK, .payload = "x", .payload_length = 1},
 	 DROP,

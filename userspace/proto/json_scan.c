@@ -110,9 +110,45 @@ static inline const unsigned char *skip_plain(const unsigned char *p, const unsi
 	return p;
 }
 
-static int escape(struct scan *s)
+/* Past what is not ASCII, as far as it is valid UTF-8 (RFC 3629 section 4). */
+static inline const unsigned char *skip_utf8(const unsigned char *p, const unsigned char *end)
 {
-	size_t n = eg_json_escape(s->p, (size_t)(s->end - s->p), NULL);
+	while (p < end && *p >= 0x80) {
+		size_t n = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		if (end - p >= 4) { /* the common lengths by one load */
+			uint32_t w;
+
+			memcpy(&w, p, sizeof(w));
+			if ((w & 0xc0c0f0) == 0x8080e0 && (w & 0x200f) && (w & 0x200f) != 0x200d)
+				n = 3; /* not overlong, not a surrogate */
+			else if ((w & 0xc0e0) == 0x80c0 && (w & 0x1e))
+				n = 2;
+		}
+#endif
+		if (!n)
+			n = eg_utf8_length(p, (size_t)(end - p));
+		if (!n)
+			break;
+		p += n;
+	}
+	return p;
+}
+
+static const bool short_escape[256] = {
+	['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+	['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
+};
+
+static inline int escape(struct scan *s)
+{
+	size_t n;
+
+	if (s->end - s->p >= 2 && short_escape[s->p[1]]) {
+		s->p += 2;
+		return 0;
+	}
+	n = eg_json_escape(s->p, (size_t)(s->end - s->p), NULL);
 
 	if (!n)
 		return bad(s, s->p, "a bad escape, or half a surrogate pair");
@@ -140,13 +176,9 @@ static inline int string(struct scan *s, bool *escaped)
 		}
 		if (*s->p < 0x20)
 			return bad(s, s->p, "a control character in a string");
-		do {
-			size_t n = eg_utf8_length(s->p, (size_t)(s->end - s->p));
-
-			if (!n)
-				return bad(s, s->p, "invalid UTF-8");
-			s->p += n;
-		} while (s->p < s->end && *s->p >= 0x80);
+		s->p = skip_utf8(s->p, s->end);
+		if (s->p < s->end && *s->p >= 0x80)
+			return bad(s, s->p, "invalid UTF-8");
 	}
 }
 

@@ -45,6 +45,30 @@ ca=$work/ca
 governed='api.openai.com,*.openai.azure.com'
 check "egretctl ca create" "$build/egretctl" ca create --dir "$ca" --names "$governed"
 
+# ---- the command itself ----
+is "keys are for their owner alone" "$(stat -c %a "$ca/root.key" "$ca/intermediate.key" | sort -u)" 600
+before=$(sha256sum "$ca"/*)
+check_not "create does not overwrite what is there" "$build/egretctl" ca create --dir "$ca" --names "$governed"
+is "and leaves it as it was" "$(sha256sum "$ca"/*)" "$before"
+check "create --force overwrites" "$build/egretctl" ca create --dir "$ca" --names "$governed" --force
+root=$(sha256sum "$ca/root.crt" "$ca/root.key")
+old=$(sha256sum "$ca/intermediate.crt")
+check "intermediate makes only the intermediate anew" "$build/egretctl" ca intermediate --dir "$ca" --names "$governed"
+is "the root stays" "$(sha256sum "$ca/root.crt" "$ca/root.key")" "$root"
+isnt "the intermediate is another" "$(sha256sum "$ca/intermediate.crt")" "$old"
+check "show finds nothing wrong" "$build/egretctl" ca show "$ca"
+hasnt "show prints no key" "$("$build/egretctl" ca show "$ca" --json)" "PRIVATE"
+chmod 644 "$ca/intermediate.key"
+check_not "show says that a key can be read by others" "$build/egretctl" ca show "$ca"
+chmod 600 "$ca/intermediate.key"
+check_not "an address is no name" "$build/egretctl" ca create --dir "$work/none" --names 10.0.0.1
+check_not "no name is no intermediate" "$build/egretctl" ca create --dir "$work/none" --names ''
+check_not "a whole top level is no name" "$build/egretctl" ca create --dir "$work/none" --names '*.com'
+is "what was refused left no file" "$(find "$work/none" -type f 2>/dev/null)" ""
+printf 'one root\n' >"$work/system.pem"
+is "bundle is the system's roots and ours" "$("$build/egretctl" ca bundle "$ca" --system "$work/system.pem")" \
+	"$(cat "$work/system.pem" "$ca/root.crt")"
+
 serve() { # VARIABLE ARGS...: starts a server, puts its port into VARIABLE
 	local name=$1 port; shift
 	mkfifo "$work/$name.fifo"

@@ -13,8 +13,6 @@
 
 #include "net/stream_impl.h"
 
-#define COPY_BELOW 4096u /* plain writes up to this are gathered into one send a turn */
-
 /* ---- raw bytes ---- */
 
 enum eg_io stream_fill(struct eg_stream *s)
@@ -60,7 +58,7 @@ enum eg_io stream_fill(struct eg_stream *s)
 	return EG_IO_DONE;
 }
 
-static enum eg_io send_broken(struct eg_stream *s, int error)
+enum eg_io stream_broken(struct eg_stream *s, int error)
 {
 	/* send() takes the socket's error away: kept, so that the read side doesn't see an EOF. */
 	s->broken = error;
@@ -90,7 +88,7 @@ enum eg_io stream_send(struct eg_stream *s)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN)
-			return send_broken(s, errno);
+			return stream_broken(s, errno);
 		if (n > 0)
 			eg_buf_consume(&s->out, (size_t)n);
 		if (s->out.length) {
@@ -157,7 +155,7 @@ void stream_settle(struct eg_stream *s)
 	}
 	if (!s->hung_up && s->watch.fd >= 0 && eg_watch_set(s->loop, &s->watch, events)) {
 		/* Deaf: nothing would ever come again. Read and write tell the owner. */
-		(void)send_broken(s, ENOMEM);
+		(void)stream_broken(s, ENOMEM);
 		s->raw_end = EG_IO_FAIL;
 		s->hung_up = true;
 	}
@@ -275,9 +273,11 @@ static void ready(struct eg_watch *w, uint32_t got)
 			events |= EG_STREAM_READ;
 		if (writable_now(s))
 			events |= EG_STREAM_WRITE;
-		if (!events && ended && !s->told && !s->reported)
+		/* Without interest only a failure is told, and once; both ends closed is none. */
+		if (!events && (got & EPOLLERR || s->broken) && !s->told && !s->reported) {
 			events |= EG_STREAM_READ;
-		s->told |= ended;
+			s->told = true;
+		}
 	}
 	dispatch(s, events);
 }
@@ -414,153 +414,4 @@ int eg_stream_detach(struct eg_stream *s, struct eg_buf *peeked)
 	fd = eg_fd_take(&s->fd);
 	close_stream(s, false);
 	return fd;
-}
-
-/* ---- reading and writing ---- */
-
-enum eg_io eg_stream_peek(struct eg_stream *s, size_t cap, struct eg_str *bytes)
-{
-	enum eg_io r = EG_IO_AGAIN;
-
-	*bytes = (struct eg_str){NULL, 0};
-	cap = EG_MIN(cap, (size_t)STREAM_IN_CAP);
-	if (s->closed || s->ssl || s->stage != EG_STAGE_OPEN)
-		return EG_IO_FAIL;
-	while (s->in.length < cap) {
-		r = stream_fill(s);
-		if (r != EG_IO_DONE)
-			break;
-	}
-	*bytes = eg_buf_str(&s->in);
-	bytes->n = EG_MIN(bytes->n, cap);
-	s->shown = s->in.length;
-	if (r == EG_IO_EOF || r == EG_IO_FAIL) {
-		/* The bytes may still be read; an end with bytes before it is told by read(). */
-		s->reported = !s->in.length;
-		return r;
-	}
-	return bytes->n ? EG_IO_DONE : EG_IO_AGAIN;
-}
-
-static enum eg_io plain_read(struct eg_stream *s, struct eg_buf *into, size_t want)
-{
-	size_t room, n;
-	enum eg_io r;
-	char *p;
-
-	p = eg_buf_reserve(into, want, &room);
-	if (!p)
-		return EG_IO_AGAIN;
-	room = EG_MIN(room, want);
-	if (!s->in.length) {
-		r = stream_fill(s);
-		if (r != EG_IO_DONE)
-			return r;
-	}
-	n = EG_MIN(room, s->in.length);
-	memcpy(p, eg_buf_data(&s->in), n);
-	eg_buf_commit(into, n);
-	eg_buf_consume(&s->in, n);
-	return EG_IO_DONE;
-}
-
-enum eg_io eg_stream_read(struct eg_stream *s, struct eg_buf *into, size_t want)
-{
-	enum eg_io r;
-
-	if (s->closed || s->stage != EG_STAGE_OPEN)
-		return EG_IO_FAIL;
-	s->shown = 0;
-	if (!want)
-		return EG_IO_AGAIN;
-	r = s->ssl ? stream_tls_read(s, into, want) : plain_read(s, into, want);
-	if (r == EG_IO_EOF || r == EG_IO_FAIL) {
-		s->plain_end = r;
-		s->reported = true;
-	}
-	stream_settle(s);
-	return r;
-}
-
-bool eg_stream_truncated(const struct eg_stream *s)
-{
-	return s->truncated;
-}
-
-/* Sends straight from the caller's memory; what the kernel doesn't take, up to the mark, is kept. */
-static enum eg_io write_large(struct eg_stream *s, const char *p, size_t n, size_t *taken)
-{
-	ssize_t sent;
-
-	do
-		sent = send(s->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	if (sent < 0 && errno != EAGAIN)
-		return send_broken(s, errno);
-	*taken = sent > 0 ? (size_t)sent : 0;
-	s->blocked = *taken < n;
-	return EG_IO_DONE;
-}
-
-static enum eg_io write_piece(struct eg_stream *s, const char *p, size_t n, size_t *taken)
-{
-	if (!s->out.length && n > COPY_BELOW) {
-		enum eg_io r = write_large(s, p, n, taken);
-
-		if (r != EG_IO_DONE || *taken)
-			return r;
-	}
-	if (s->out.length >= STREAM_OUT_HIGH) {
-		enum eg_io r = s->blocked ? EG_IO_AGAIN : stream_send(s);
-
-		if (r != EG_IO_DONE)
-			return r;
-	}
-	*taken = EG_MIN(n, (size_t)STREAM_OUT_HIGH - s->out.length);
-	return eg_buf_append(&s->out, p, *taken) ? send_broken(s, ENOMEM) : EG_IO_DONE;
-}
-
-static enum eg_io plain_write(struct eg_stream *s, const struct iovec *v, int count,
-			      size_t *written)
-{
-	for (int i = 0; i < count; i++) {
-		const char *p = v[i].iov_base;
-		size_t taken = 0;
-
-		for (size_t at = 0; at < v[i].iov_len; at += taken) {
-			enum eg_io r = write_piece(s, p + at, v[i].iov_len - at, &taken);
-
-			if (r != EG_IO_DONE)
-				return r;
-			*written += taken;
-		}
-	}
-	stream_send_later(s);
-	return EG_IO_DONE;
-}
-
-enum eg_io eg_stream_write(struct eg_stream *s, const struct iovec *v, int count, size_t *written)
-{
-	enum eg_io r;
-
-	*written = 0;
-	if (s->closed || s->broken || s->fin_wanted || s->stage != EG_STAGE_OPEN)
-		return EG_IO_FAIL;
-	s->flushing = false;
-	r = s->ssl ? stream_tls_write(s, v, count, written) : plain_write(s, v, count, written);
-	s->owes_write = r == EG_IO_AGAIN;
-	stream_settle(s);
-	return r;
-}
-
-enum eg_io eg_stream_flush(struct eg_stream *s)
-{
-	enum eg_io r;
-
-	if (s->closed || s->broken)
-		return EG_IO_FAIL;
-	r = s->blocked ? EG_IO_AGAIN : stream_send(s);
-	s->flushing = s->owes_write = r == EG_IO_AGAIN;
-	stream_settle(s);
-	return r;
 }

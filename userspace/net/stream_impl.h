@@ -60,6 +60,8 @@ struct eg_stream {
 enum eg_io stream_fill(struct eg_stream *s);
 /* Sends `out`. DONE: empty; AGAIN: the kernel is full; FAIL. */
 enum eg_io stream_send(struct eg_stream *s);
+/* A write failed: latched, `out` is forgotten. FAIL. */
+enum eg_io stream_broken(struct eg_stream *s, int error);
 /* Sends at the end of this turn. */
 void stream_send_later(struct eg_stream *s);
 /* Sets stage, errno and text of the failure, once; the first one counts. */

@@ -264,6 +264,52 @@ static void peek_tells_the_end(void **state)
 	pair_close(&p);
 }
 
+/* As many bytes as one read asks for, and the end right behind: the bytes are told first. */
+static void peek_tells_bytes_before_their_end(void **state)
+{
+	static char block[4096];
+	struct eg_str seen;
+	struct pair p;
+
+	ends_of(&p);
+	assert_int_equal(write(p.fd[1], block, sizeof(block)), sizeof(block));
+	shutdown(p.fd[1], SHUT_WR);
+	eg_stream_want(p.a.stream, true, false);
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_peek(p.a.stream, 65536, &seen), EG_IO_DONE);
+	assert_int_equal(seen.n, sizeof(block));
+	p.a.events = 0;
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_peek(p.a.stream, 65536, &seen), EG_IO_EOF);
+	assert_int_equal(seen.n, sizeof(block));
+	pair_close(&p);
+}
+
+/* Both ends closed is no failure: nothing is told to who asks for nothing, and nothing spins. */
+static void both_closed_is_told_on_demand(void **state)
+{
+	struct eg_buf got;
+	struct pair p;
+
+	ends_of(&p);
+	eg_buf_init(&got, 64);
+	assert_int_equal(write(p.fd[1], "bye", 3), 3);
+	eg_stream_shutdown(p.a.stream);
+	shutdown(p.fd[1], SHUT_WR);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(eg_loop_turn(p.loop, 1), 0);
+	assert_int_equal(p.a.events, 0);
+	eg_stream_want(p.a.stream, true, false);
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_DONE);
+	assert_int_equal(got.length, 3);
+	p.a.events = 0;
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_EOF);
+	eg_buf_fini(&got);
+	pair_close(&p);
+}
+
 static void detach_gives_what_was_peeked(void **state)
 {
 	struct eg_str seen;
@@ -372,6 +418,8 @@ int main(void)
 		cmocka_unit_test(unsent_bytes_end_in_a_reset),
 		cmocka_unit_test(peeked_bytes_stay),
 		cmocka_unit_test(peek_tells_the_end),
+		cmocka_unit_test(peek_tells_bytes_before_their_end),
+		cmocka_unit_test(both_closed_is_told_on_demand),
 		cmocka_unit_test(detach_gives_what_was_peeked),
 		cmocka_unit_test(reusable_only_when_quiet),
 		cmocka_unit_test(connect_refused_and_done),

@@ -197,17 +197,6 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		} else if (ref_is(p + a, name, "connection")) {
 			close |= ref_list_has(p + v, w - v, "close");
 			keep |= ref_list_has(p + v, w - v, "keep-alive");
-		} else if (ref_is(p + a, name, "expect") && !method) {
-			size_t from = v;
-
-			for (size_t i = v; i <= w; i++) {
-				if (i < w && p[i] != ',')
-					continue;
-				if (!ref_list_has(p + from, i - from, "100-continue") &&
-				    !ref_list_has(p + from, i - from, ""))
-					wrong = true;
-				from = i + 1;
-			}
 		}
 	}
 	r.complete = true;
@@ -219,7 +208,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 	if (!method) {
 		if (minor == 1 && hosts != 1)
 			return r;
-		r.body = codings ? 'c' : r.length ? 'l' : 'n';
+		r.body = codings ? 'c' : lengths ? 'l' : 'n';
 	} else if (status < 200 || status == 204) {
 		if (codings || r.length)
 			return r;
@@ -228,7 +217,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		   (!strcmp(method, "CONNECT") && status < 300)) {
 		r.body = 'n';
 	} else {
-		r.body = codings ? 'c' : lengths ? (r.length ? 'l' : 'n') : 'e';
+		r.body = codings ? 'c' : lengths ? 'l' : 'e';
 		if (r.body == 'e')
 			r.keep_alive = false;
 	}

@@ -359,13 +359,13 @@ static bool finish_request(struct parse *x)
 		return false;
 	if (head->minor && !x->has_host)
 		return fail(x, EG_REASON_BAD_REQUEST);
-	head->body = x->has_coding	    ? EG_H1_BODY_CHUNKED
-		     : head->content_length ? EG_H1_BODY_LENGTH
-					    : EG_H1_BODY_NONE;
+	head->body = x->has_coding   ? EG_H1_BODY_CHUNKED
+		     : x->has_length ? EG_H1_BODY_LENGTH
+				     : EG_H1_BODY_NONE;
 	set_connection(x);
 	if (!head->minor) /* RFC 9110 section 10.1.1 */
 		head->expect_continue = false;
-	return head->expect_other ? fail(x, EG_REASON_EXPECTATION) : true;
+	return true;
 }
 
 static bool finish_response(struct parse *x, struct eg_str method)
@@ -386,7 +386,7 @@ static bool finish_response(struct parse *x, struct eg_str method)
 	} else if (x->has_coding) {
 		head->body = EG_H1_BODY_CHUNKED;
 	} else if (x->has_length) {
-		head->body = head->content_length ? EG_H1_BODY_LENGTH : EG_H1_BODY_NONE;
+		head->body = EG_H1_BODY_LENGTH;
 	} else {
 		head->body = EG_H1_BODY_CLOSE;
 		head->keep_alive = false;

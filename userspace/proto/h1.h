@@ -34,8 +34,9 @@ enum eg_h1_body {
 };
 
 /*
- * Every string is borrowed from the bytes given to the parser. Length 0 is EG_H1_BODY_NONE.
- * content_length of an answer without a body (HEAD, 304) is what the field said.
+ * Every string is borrowed from the bytes given to the parser. "Content-Length: 0" is
+ * EG_H1_BODY_LENGTH with 0 bytes. content_length of an answer without a body (HEAD, 304) is what
+ * the field said.
  */
 struct eg_h1_head {
 	struct eg_str method, target; /* requests */
@@ -49,7 +50,7 @@ struct eg_h1_head {
 	struct eg_str host;   /* requests: the one Host (1.0 may have none) */
 	bool keep_alive;      /* RFC 9112 section 9.3 */
 	bool expect_continue; /* Expect: 100-continue */
-	bool expect_other;    /* Expect: anything else; the parse then fails with EXPECTATION */
+	bool expect_other;    /* Expect: anything else; to be answered with EXPECTATION */
 	bool upgrade;	      /* Connection: upgrade with an Upgrade field */
 };
 
@@ -61,7 +62,7 @@ struct eg_h1_scan {
 /*
  * Parses a head at the beginning of `bytes`. EG_IO_DONE: *head is filled. EG_IO_AGAIN: not complete
  * (call again with the same bytes and more). EG_IO_FAIL: *reason says why (EG_REASON_BAD_REQUEST,
- * SMUGGLING, HEADER_TOO_LARGE, URI_TOO_LONG, VERSION, EXPECTATION; for responses
+ * SMUGGLING, HEADER_TOO_LARGE, URI_TOO_LONG, VERSION; for responses
  * UPSTREAM_PROTOCOL). Requests: empty lines (CRLF) before the request line are skipped, at most 2.
  */
 enum eg_io eg_h1_parse_request(struct eg_h1_scan *scan, struct eg_str bytes,

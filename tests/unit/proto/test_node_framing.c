@@ -374,13 +374,6 @@ static bool coding_in_10(struct eg_str s)
 	return fields(s, "transfer-encoding", &v) && holds(s, "HTTP/1.0");
 }
 
-static bool expect(struct eg_str s)
-{
-	struct eg_str v;
-
-	return fields(s, "expect", &v) && !eg_str_ieq(v, EG_STR("100-continue"));
-}
-
 static bool empty_lines(struct eg_str s)
 {
 	return eg_str_starts(s, EG_STR("\r\n")) || eg_str_starts(s, EG_STR("\n")) ||
@@ -509,7 +502,6 @@ static struct row explained[] = {
 	{"we know only chunked", REFUSED, NOT_REFUSED, NULL, NULL, coding, 0},
 	{"we take one Transfer-Encoding", REFUSED, NOT_REFUSED, NULL, NULL, coding_twice, 0},
 	{"we take none in HTTP/1.0", REFUSED, NOT_REFUSED, NULL, NULL, coding_in_10, 0},
-	{"we know only 100-continue", REFUSED, NOT_REFUSED, "expectation", NULL, expect, 0},
 	{"we skip two empty lines", REFUSED, NOT_REFUSED, NULL, NULL, empty_lines, 0},
 	{"we take no bare LF", REFUSED, NOT_REFUSED, NULL, NULL, bare_lf, 0},
 	{"we take no control character", REFUSED, NOT_REFUSED, NULL, NULL, control, 0},

@@ -83,6 +83,12 @@ static bool operation_possible(const struct deciding *d, uint32_t operation)
 }
 
 /* ---- operation ---- */
+static bool refers_to_state(const struct eg_request_facts *f)
+{
+	return f->operation && f->operation->may_hold_state && f->body_read &&
+	       f->body.store_or_state;
+}
+
 /* OK, or why no route could ever allow it. Sets d->operation and d->stateful. */
 static enum eg_reason judge_operation(struct deciding *d)
 {
@@ -113,7 +119,7 @@ static enum eg_reason judge_operation(struct deciding *d)
 		break;
 	}
 	/* The body refers to what the provider keeps: as if the operation itself were stateful. */
-	if (f->body_read && f->body.store_or_state) {
+	if (refers_to_state(f)) {
 		d->stateful = true;
 		d->operation = eg_operation_for_state(op)->id;
 	}
@@ -141,6 +147,11 @@ static enum eg_reason judge_model(struct deciding *d)
 		return EG_REASON_BAD_BODY;
 	else if (f->body_read)
 		d->model = f->body.model;
+	if (d->model.p)
+		STEP(d, "model", EG_REASON_OK, "%.*s", (int)EG_MIN(d->model.n, (size_t)MODEL_MAX),
+		     d->model.p);
+	else
+		STEP(d, "model", EG_REASON_OK, "the request names none");
 	return EG_REASON_OK;
 }
 
@@ -293,11 +304,13 @@ static void trace_routes(struct deciding *d, uint32_t chosen)
 	for (uint32_t i = 0; i < p->route_count; i++) {
 		const struct eg_route *r = &p->routes[i];
 
+		if (i > chosen) {
+			STEP(d, "route", EG_REASON_OK, "%zu later ones are not asked",
+			     p->route_count - i);
+			break;
+		}
 		if (i == chosen)
 			STEP(d, "route", EG_REASON_OK, "%s matches", r->name);
-		else if (i > chosen)
-			STEP(d, "route", EG_REASON_NO_ROUTE,
-			     "%s: not asked, an earlier one matches", r->name);
 		else
 			STEP(d, "route", EG_REASON_NO_ROUTE, "%s: %s", r->name, why_not(d, r));
 	}
@@ -329,7 +342,9 @@ static enum eg_reason decide(struct deciding *d)
 		return reason;
 	}
 	reason = judge_operation(d);
-	STEP(d, "operation", reason, "%s", f->operation ? f->operation->name : "unknown");
+	STEP(d, "operation", reason, "%s%s%s", f->operation ? f->operation->name : "unknown",
+	     refers_to_state(f) ? ", whose body refers to what the provider keeps: needs " : "",
+	     refers_to_state(f) ? eg_operation_for_state(f->operation)->name : "");
 	if (reason != EG_REASON_OK)
 		return reason;
 	if (f->operation->json_body && !f->body_read) {

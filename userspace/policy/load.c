@@ -156,6 +156,19 @@ static int read_all(struct loading *l)
 	return r ? r : l->out_of_memory ? -ENOMEM : 0;
 }
 
+/* In the order of the files, which is the order in which somebody will mend them. */
+static int by_place(const void *a, const void *b)
+{
+	const struct eg_policy_error *x = a, *y = b;
+	int r = strcmp(x->file, y->file);
+
+	if (r)
+		return r;
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return (x->column > y->column) - (x->column < y->column);
+}
+
 int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_policy_set **out,
 		   struct eg_policy_errors *errors)
 {
@@ -174,6 +187,8 @@ int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_p
 				  "there is no policy file; expected at least one *.json");
 	if (!r)
 		r = read_all(&l);
+	if (errors->count)
+		qsort(errors->item, errors->count, sizeof(*errors->item), by_place);
 	if (l.reports_left_out && errors->count) {
 		struct eg_policy_error *last = &errors->item[errors->count - 1];
 

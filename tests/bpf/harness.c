@@ -134,14 +134,23 @@ static void keep_maps(struct bpf_object *object)
 	}
 }
 
-#define LOAD(skel)                          \
-	struct skel *skel = skel##__open(); \
-	if (!skel)                          \
-		fatal(#skel);               \
-	share_maps(skel->obj);              \
-	if (bpf_object__load(skel->obj))    \
-		fatal(#skel);               \
-	keep_maps(skel->obj)
+static struct egress_tc *egress_tc;
+static struct reply_tc *reply_tc;
+static struct dns_tc *dns_tc;
+static struct guard_tc *guard_tc;
+static struct listener_lookup *listener_lookup;
+static struct classify_xdp *classify_xdp;
+
+#define LOAD(skel)                      \
+	do {                            \
+		skel = skel##__open();  \
+		if (!skel)              \
+			fatal(#skel);   \
+		share_maps(skel->obj);  \
+		if (skel##__load(skel)) \
+			fatal(#skel);   \
+		keep_maps(skel->obj);   \
+	} while (0)
 
 static int on_event(void *context, void *data, size_t size)
 {
@@ -207,6 +216,18 @@ void world_load(void)
 		      map_fd("config"), 0);
 	if (config == MAP_FAILED)
 		fatal("mmap of config");
+}
+
+void world_unload(void)
+{
+	listener_clear();
+	ring_buffer__free(ring);
+	egress_tc__destroy(egress_tc);
+	reply_tc__destroy(reply_tc);
+	dns_tc__destroy(dns_tc);
+	guard_tc__destroy(guard_tc);
+	listener_lookup__destroy(listener_lookup);
+	classify_xdp__destroy(classify_xdp);
 }
 
 struct eg_config *world_config(void)

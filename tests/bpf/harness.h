@@ -61,7 +61,8 @@ int summary(void);
 const char *verdict_text(enum verdict v);
 
 /* The world. */
-void world_load(void);		      /* once: namespace, links, programs */
+void world_load(void); /* once: namespace, links, programs */
+void world_unload(void);
 void world_reset(void);		      /* before each case */
 struct eg_config *world_config(void); /* mapped: stores take effect at once */
 uint64_t now_ns(void);

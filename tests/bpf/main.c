@@ -32,5 +32,6 @@ int main(int argc, char **argv)
 		ran++;
 	}
 	check(ran > 0, "suite", "no suite named %s", argc > 1 ? argv[1] : "");
+	world_unload();
 	return summary();
 }

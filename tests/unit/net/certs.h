@@ -58,6 +58,27 @@ __attribute__((unused)) static void unmake(struct made *m)
 	*m = (struct made){NULL, NULL};
 }
 
+/* An intermediate as ours are, of any life; ends in seconds from now. */
+__attribute__((unused)) static struct made make_intermediate(const struct made *by,
+							     const char *permitted, long until)
+{
+	struct made m = {X509_new(), EVP_EC_gen("P-256")};
+	X509_NAME *name = X509_get_subject_name(m.cert);
+
+	X509_set_version(m.cert, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(m.cert), 77);
+	X509_gmtime_adj(X509_getm_notBefore(m.cert), -7200);
+	X509_gmtime_adj(X509_getm_notAfter(m.cert), until);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"i", -1, -1, 0);
+	X509_set_issuer_name(m.cert, X509_get_subject_name(by->cert));
+	X509_set_pubkey(m.cert, m.key);
+	made_extend(m.cert, by->cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+	made_extend(m.cert, by->cert, NID_name_constraints, permitted);
+	made_extend(m.cert, by->cert, NID_subject_key_identifier, "hash");
+	assert_true(X509_sign(m.cert, by->key, EVP_sha256()) > 0);
+	return m;
+}
+
 static inline void append_bio(struct eg_buf *out, BIO *b)
 {
 	char *p;

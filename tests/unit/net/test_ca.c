@@ -368,6 +368,78 @@ static void intermediate_ends_with_the_root(void **state)
 	eg_buf_fini(&k);
 }
 
+/* An intermediate near its end, with constraints given or not critical. */
+static struct eg_signer *signer_until(long until, const char *permitted, struct eg_error *e)
+{
+	struct made ca = make_cert("root", NULL, NULL, -7200, 86400);
+	struct made m = make_intermediate(&ca, permitted, until);
+	struct eg_buf c, k;
+	struct eg_signer *s;
+
+	eg_buf_init(&c, 65536);
+	eg_buf_init_secret(&k, 65536);
+	cert_pem(&c, m.cert);
+	key_pem(&k, m.key);
+	s = eg_signer_create(eg_buf_str(&c), eg_buf_str(&k), e);
+	if (s)
+		assert_int_equal(eg_signer_set_names(s, names, 2), 0);
+	eg_buf_fini(&c);
+	eg_buf_fini(&k);
+	unmake(&m);
+	unmake(&ca);
+	return s;
+}
+
+static void an_intermediate_near_its_end(void **state)
+{
+	static const char permitted[] = "critical,permitted;DNS:api.openai.com";
+	const unsigned char *p;
+	struct eg_error e = {""};
+	struct eg_buf spki, der;
+	EVP_PKEY *k = p256(&spki);
+	struct eg_signer *s;
+	int days, seconds;
+	X509 *x;
+
+	eg_buf_init(&der, 65536);
+	s = signer_until(-10, permitted, &e);
+	assert_non_null(s);
+	assert_false(eg_signer_permits(s, EG_STR("api.openai.com")));
+	assert_int_equal(eg_signer_sign(s, EG_STR("api.openai.com"), eg_buf_str(&spki), &der, &e),
+			 -EKEYEXPIRED);
+	assert_int_equal(der.length, 0);
+	eg_signer_destroy(s);
+	s = signer_until(600, permitted, &e); /* its leaves end with it */
+	assert_int_equal(eg_signer_sign(s, EG_STR("api.openai.com"), eg_buf_str(&spki), &der, &e),
+			 0);
+	p = (const unsigned char *)eg_buf_data(&der);
+	x = d2i_X509(NULL, &p, (long)der.length);
+	assert_int_equal(ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)), 1);
+	assert_int_equal(days, 0);
+	assert_true(seconds <= 600);
+	X509_free(x);
+	eg_signer_destroy(s);
+	EVP_PKEY_free(k);
+	eg_buf_fini(&der);
+	eg_buf_fini(&spki);
+}
+
+static void constraints_must_bind(void **state)
+{
+	static const char *const bad[] = {
+		"permitted;DNS:api.openai.com", /* not critical: a client may ignore it */
+		"critical,excluded;DNS:evil.example", /* permits all the rest */
+		"critical,permitted;email:example.com",
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
+		struct eg_error e = {""};
+
+		assert_null(signer_until(3600, bad[i], &e));
+		assert_non_null(strstr(e.text, "no critical name constraints"));
+	}
+}
+
 static int make_all(void **state)
 {
 	struct eg_error e = {""};
@@ -401,6 +473,8 @@ int main(void)
 		cmocka_unit_test(only_p256_keys_are_signed),
 		cmocka_unit_test(names_come_first),
 		cmocka_unit_test(a_stolen_key_signs_nothing_else),
+		cmocka_unit_test(an_intermediate_near_its_end),
+		cmocka_unit_test(constraints_must_bind),
 	};
 
 	return cmocka_run_group_tests(tests, make_all, free_all);

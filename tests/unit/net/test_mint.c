@@ -333,6 +333,90 @@ static void another_socket_after_the_first_broke(void **state)
 	signer_stop(&s);
 }
 
+/* A gateway in the wrong hands sends what it likes: refused, and the signer goes on. */
+static void requests_that_are_junk(void **state)
+{
+	struct wait a = WAIT;
+	unsigned char message[EG_MINT_MESSAGE_MAX] = {0};
+	struct eg_mint_request *q = (void *)message;
+	struct eg_mint_reply r;
+	static const struct {
+		uint16_t name, key;
+		size_t n;
+		int error;
+	} rows[] = {
+		{0, 0, 3, -EPROTO},	       /* shorter than a head */
+		{16, 91, 20, -EPROTO},	       /* shorter than it says */
+		{16, 91, 500, -EPROTO},	       /* longer */
+		{300, 91, 8 + 391, -EPROTO},   /* a name past the limit */
+		{16, 200, 8 + 216, -EPROTO},   /* a key past the limit */
+		{0, 0, 8, -EINVAL},	       /* nothing */
+		{16, 91, 8 + 107, -EINVAL},    /* zeros */
+		{0, 0, 60000, -EPROTO},
+	};
+	struct signer s;
+	struct worker w;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(signer_ca(&s, &cert, &key, NULL), 0);
+	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
+	signer_client(&s, pair[1]);
+	signer_client(&s, w.kept);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		memset(message, 0, sizeof(message));
+		q->id = (uint32_t)i + 1;
+		q->name_bytes = rows[i].name;
+		q->key_bytes = rows[i].key;
+		assert_int_equal(send(pair[0], message, rows[i].n, 0), rows[i].n);
+		assert_int_equal(recv(pair[0], &r, sizeof(r), 0), sizeof(r));
+		if (r.error != rows[i].error)
+			fail_msg("row %zu: %d; expected %d", i, r.error, rows[i].error);
+		assert_int_equal(r.leaf_bytes + r.chain_bytes, 0);
+	}
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	run_until_called(&w, &a);
+	assert_non_null(a.leaf);
+	eg_leaf_unref(a.leaf);
+	close(pair[0]);
+	close(pair[1]);
+	worker_stop(&w);
+	signer_stop(&s);
+}
+
+/* An intermediate that has ended: no leaf, in time, with a reason. */
+static void an_ended_intermediate(void **state)
+{
+	struct made ca = make_cert("root", NULL, NULL, -7200, 86400);
+	struct made m = make_intermediate(&ca, "critical,permitted;DNS:api.openai.com", -5);
+	struct wait a = WAIT;
+	struct eg_buf c, k;
+	struct signer s;
+	struct worker w;
+
+	eg_buf_init(&c, 65536);
+	eg_buf_init_secret(&k, 65536);
+	cert_pem(&c, m.cert);
+	key_pem(&k, m.key);
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(signer_ca(&s, &c, &k, NULL), 0);
+	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
+	signer_client(&s, w.kept);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	run_until_called(&w, &a);
+	assert_null(a.leaf);
+	assert_int_equal(a.reason, EG_REASON_INTERNAL);
+	eg_buf_fini(&c);
+	eg_buf_fini(&k);
+	unmake(&m);
+	unmake(&ca);
+	worker_stop(&w);
+	signer_stop(&s);
+}
+
 /* Answers that a signer would never give: refused or ignored, never a crash or a leaf. */
 static void answers_that_are_junk(void **state)
 {
@@ -509,6 +593,8 @@ int main(void)
 		cmocka_unit_test(a_lost_request_is_asked_again),
 		cmocka_unit_test(another_socket_after_the_first_broke),
 		cmocka_unit_test(answers_that_are_junk),
+		cmocka_unit_test(requests_that_are_junk),
+		cmocka_unit_test(an_ended_intermediate),
 		cmocka_unit_test(a_new_intermediate_and_new_names),
 		cmocka_unit_test(control_refuses_what_is_bad),
 		cmocka_unit_test(the_signer_ends_with_its_sockets),

@@ -41,6 +41,12 @@ for E_MODE in netns mark; do
 	sdk_run podB OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|2 MB'
 	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming'
 
+	# The gateway's own address: plain HTTP, no certificate, the base URL by the SDKs' own variables.
+	export OPENAI_BASE_URL=http://169.254.77.1/v1 ANTHROPIC_BASE_URL=http://169.254.77.1
+	sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB|embeddings|bad request'
+	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming|tool use|bad request'
+	unset OPENAI_BASE_URL ANTHROPIC_BASE_URL
+
 	at_least "$E_MODE: requests arrived" "$(mock_requests)" 10
 	is "$E_MODE: each OpenAI request carried the real key" \
 		"$(mock_requests ".host == \"api.openai.com\" and .credentials.authorization != \"Bearer $key\"")" 0

@@ -333,3 +333,28 @@ bool source_path(const struct place *at, const char *text)
 		}
 	return true;
 }
+
+const char **source_strings(const struct place *at, json_t *array, size_t *count,
+			    bool (*valid)(const struct place *at, const char *text))
+{
+	size_t n = json_array_size(array), used = 0;
+	const char **out = n ? source_alloc(at->l, n, sizeof(*out)) : NULL;
+
+	for (size_t i = 0; i < n && out; i++) {
+		struct place p = place_index(at, i);
+		const char *text = json_string_value(json_array_get(array, i));
+		bool twice = false;
+
+		if (!text || !*text || (valid && !valid(&p, text)))
+			continue;
+		for (size_t k = 0; k < used && !twice; k++)
+			twice = !strcmp(out[k], text);
+		if (twice)
+			source_error(&p, "\"%.80s\" is in the list twice", text);
+		else
+			out[used] = source_dup(at->l, text);
+		used += !twice && out[used];
+	}
+	*count = used;
+	return out;
+}

@@ -203,7 +203,7 @@ static int add_rule(struct build *b, const struct rule *key, struct eg_str text)
 	uint64_t hash = rule_hash(key->policy, key->name, key->operation, key->kind,
 				  fnv(FNV_BASE, text.p, text.n));
 	size_t i = hash & x->rule_mask;
-	struct rule *r, **tail;
+	struct rule *r, *first;
 
 	if (b->counting) {
 		b->rules++;
@@ -216,11 +216,11 @@ static int add_rule(struct build *b, const struct rule *key, struct eg_str text)
 		    eg_str_eq(r->text, text))
 			break;
 	}
-	tail = &x->rules[i];
-	if (*tail && key->kind != RULE_GLOB)
+	first = x->rules[i];
+	if (first && key->kind != RULE_GLOB)
 		return 0; /* routes come in order: the first one is there */
-	while (*tail)
-		tail = &(*tail)->next;
+	if (first && ++first->count > EG_POLICY_MAX_GLOBS)
+		return -EMLINK;
 	r = eg_arena_alloc(&b->set->memory, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
@@ -228,7 +228,14 @@ static int add_rule(struct build *b, const struct rule *key, struct eg_str text)
 	r->hash = hash;
 	r->text = text;
 	r->next = NULL;
-	*tail = r;
+	r->last = r;
+	r->count = 1;
+	if (first) {
+		first->last->next = r;
+		first->last = r;
+	} else {
+		x->rules[i] = r;
+	}
 	return 0;
 }
 

@@ -49,7 +49,7 @@ const struct eg_key_object eg_key_credential =
 		    "service_account", "metadata", "profile"));
 
 static const struct eg_key pods_keys[] = {
-	{.name = "namespaces", .type = EG_KEY_ARRAY, .min = 1, .max = 1024, .max_length = 63},
+	{.name = "namespaces", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 63},
 	{.name = "labels", .type = EG_KEY_MAP, .min = 1, .max = 32, .max_length = 63},
 	{.name = "serviceAccounts", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 253},
 };
@@ -69,7 +69,7 @@ const struct eg_key_object eg_key_regions =
 
 static const struct eg_key match_keys[] = {
 	{.name = "hosts", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 255},
-	{.name = "models", .type = EG_KEY_ARRAY, .min = 1, .max = 1024, .max_length = 256},
+	{.name = "models", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 256},
 	{.name = "operations", .type = EG_KEY_ARRAY, .min = 1, .max = 64, .max_length = 64},
 };
 const struct eg_key_object eg_key_match =

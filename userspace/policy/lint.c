@@ -28,32 +28,107 @@ static bool place_of_policy(struct loading *l, size_t policy, struct where *w)
 }
 
 /* ---- ties ---- */
-/* Pairs of a rank are compared one by one; a huge set is not worth minutes for a warning. */
-#define TIE_PAIRS_MAX 2000000u
+/* A set that is huge is not worth minutes for a warning: the work is bounded, and said to be. */
+#define LINT_WORK_MAX 20000000u
+
+static size_t overlap_work(const struct selector *a, const struct selector *b)
+{
+	return (a->namespace_count + 1) * (b->namespace_count + 1) +
+	       (a->service_account_count + 1) * (b->service_account_count + 1) +
+	       (a->label_count + 1) * (b->label_count + 1);
+}
+
+static void too_large(struct loading *l)
+{
+	struct where w;
+
+	if (place_of_policy(l, 0, &w))
+		source_warning(&w.list, "too many policies and routes to look for all ties and "
+					"unreachable routes");
+}
+
+/* A policy under each of its namespaces (once under "" when it names none). */
+struct under {
+	const char *name;
+	unsigned int rank;
+	uint32_t place; /* in set->order */
+};
+
+static int by_rank_and_namespace(const void *a, const void *b)
+{
+	const struct under *x = a, *y = b;
+	int r;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	r = strcmp(x->name, y->name);
+	return r ? r : (x->place > y->place) - (x->place < y->place);
+}
+
+/* Two policies that share several namespaces are reported at the first one of the one that wins. */
+static bool first_shared(const struct selector *a, const struct selector *b, const char *name)
+{
+	for (size_t i = 0; i < a->namespace_count; i++)
+		for (size_t k = 0; k < b->namespace_count; k++)
+			if (!strcmp(a->namespaces[i], b->namespaces[k]))
+				return !strcmp(a->namespaces[i], name);
+	return true;
+}
+
+static void lint_tie(struct loading *l, uint32_t wins, uint32_t loses, const char *name)
+{
+	const struct eg_policy_set *s = l->set;
+	const struct selector *a = &s->selectors[wins], *b = &s->selectors[loses];
+	struct where w;
+
+	if (eg_selectors_overlap(a, b) && first_shared(a, b, name) && place_of_policy(l, loses, &w))
+		source_warning(
+			&w.at,
+			"policy \"%s\" can select the same pods as \"%s\" and is as specific; "
+			"\"%s\" wins by name",
+			s->policies[loses].name, s->policies[wins].name, s->policies[wins].name);
+}
+
+static size_t list_namespaces(const struct eg_policy_set *s, struct under *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->policy_count; i++) {
+		const struct selector *x = &s->selectors[s->order[i]];
+
+		for (size_t k = 0; k < EG_MAX(x->namespace_count, (size_t)1); k++, n++)
+			if (out)
+				out[n] = (struct under){x->namespace_count ? x->namespaces[k] : "",
+							eg_selector_rank(x), (uint32_t)i};
+	}
+	return n;
+}
 
 static void lint_ties(struct loading *l)
 {
 	const struct eg_policy_set *s = l->set;
-	size_t pairs = 0;
+	size_t n = list_namespaces(s, NULL), work = 0;
+	struct under *list = calloc(n + 1, sizeof(*list));
 
-	for (size_t i = 0; i < s->policy_count; i++) {
-		const struct selector *a = &s->selectors[s->order[i]];
-
-		for (size_t k = i + 1; k < s->policy_count; k++) {
-			const struct selector *b = &s->selectors[s->order[k]];
-			struct where w;
-
-			if (eg_selector_rank(a) != eg_selector_rank(b) || pairs++ > TIE_PAIRS_MAX)
-				break;
-			if (eg_selectors_overlap(a, b) && place_of_policy(l, s->order[k], &w))
-				source_warning(&w.at,
-					       "policy \"%s\" can select the same pods as \"%s\" "
-					       "and is as specific; \"%s\" wins by name",
-					       s->policies[s->order[k]].name,
-					       s->policies[s->order[i]].name,
-					       s->policies[s->order[i]].name);
-		}
+	if (!list) {
+		l->out_of_memory = true;
+		return;
 	}
+	list_namespaces(s, list);
+	if (n)
+		qsort(list, n, sizeof(*list), by_rank_and_namespace);
+	for (size_t i = 0; i < n && work <= LINT_WORK_MAX; i++)
+		for (size_t k = i + 1; k < n && work <= LINT_WORK_MAX; k++) {
+			uint32_t a = s->order[list[i].place], b = s->order[list[k].place];
+
+			if (list[i].rank != list[k].rank || strcmp(list[i].name, list[k].name))
+				break;
+			work += overlap_work(&s->selectors[a], &s->selectors[b]);
+			lint_tie(l, a, b, list[i].name);
+		}
+	if (work > LINT_WORK_MAX)
+		too_large(l);
+	free(list);
 }
 
 /* ---- unused ---- */
@@ -165,6 +240,12 @@ static void lint_reach(const struct place *at, const struct eg_policy *p, uint32
 		       r->name);
 }
 
+/* Look-ups that lint_reach() may take, each of up to a hundred lengths of text. */
+static size_t reach_work(const struct eg_route *r)
+{
+	return (r->host_count + 2) * (r->model_count + 1) * (r->operation_count + 1) * 100;
+}
+
 static bool region_possible(const struct eg_policy *p, const struct eg_provider *provider)
 {
 	static const struct eg_region us = {"US"};
@@ -250,6 +331,7 @@ static void lint_owner(const struct place *at, const struct selector *selector,
 static void lint_routes(struct loading *l)
 {
 	const struct eg_policy_set *s = l->set;
+	size_t work = 0;
 
 	for (size_t i = 0; i < s->policy_count; i++) {
 		const struct eg_policy *p = &s->policies[i];
@@ -267,12 +349,16 @@ static void lint_routes(struct loading *l)
 		for (size_t k = 0; k < p->route_count; k++) {
 			struct place at = place_index(&routes, k);
 
-			lint_reach(&at, p, (uint32_t)k);
+			work += reach_work(&p->routes[k]);
+			if (work <= LINT_WORK_MAX)
+				lint_reach(&at, p, (uint32_t)k);
 			lint_targets(&at, p, &p->routes[k]);
 			lint_state(&at, &s->selectors[i], &p->routes[k]);
 			lint_owner(&at, &s->selectors[i], &p->routes[k]);
 		}
 	}
+	if (work > LINT_WORK_MAX)
+		too_large(l);
 }
 
 void policy_lint(struct loading *l)

@@ -147,6 +147,14 @@ static int read_all(struct loading *l)
 				  EG_POLICY_MAX_RULES);
 		return -EINVAL;
 	}
+	if (r == -EMLINK) {
+		source_file_error(
+			l, EG_STR(""), 0, 0,
+			"more than %u model globs of one policy and host differ only after "
+			"their first wildcard; expected fewer",
+			EG_POLICY_MAX_GLOBS);
+		return -EINVAL;
+	}
 	if (!r)
 		r = eg_select_build(l->set);
 	if (!r)

@@ -2,7 +2,6 @@
 /* Policies, their routes, and what they are filled up with from the defaults. */
 #include "policy/source.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -58,32 +57,6 @@ static struct defaults read_defaults(struct loading *l)
 		d.fail_open = is(v, "fail", "open");
 	}
 	return d;
-}
-
-/* Strings of an array that `valid` (may be NULL) accepts, copied; duplicates are errors. */
-static const char **read_strings(const struct place *at, json_t *array, size_t *count,
-				 bool (*valid)(const struct place *at, const char *text))
-{
-	size_t n = json_array_size(array), used = 0;
-	const char **out = n ? source_alloc(at->l, n, sizeof(*out)) : NULL;
-
-	for (size_t i = 0; i < n && out; i++) {
-		struct place p = place_index(at, i);
-		const char *text = json_string_value(json_array_get(array, i));
-		bool twice = false;
-
-		if (!text || !*text || (valid && !valid(&p, text)))
-			continue;
-		for (size_t k = 0; k < used && !twice; k++)
-			twice = !strcmp(out[k], text);
-		if (twice)
-			source_error(&p, "\"%.80s\" is in the list twice", text);
-		else
-			out[used] = source_dup(at->l, text);
-		used += !twice && out[used];
-	}
-	*count = used;
-	return out;
 }
 
 static bool host_pattern(const struct place *at, const char *text)
@@ -171,10 +144,10 @@ static void read_pods(const struct place *at, json_t *v, struct selector *s)
 	struct eg_label *list = source_alloc(at->l, json_object_size(map), sizeof(*list));
 	const char *key;
 
-	s->namespaces = read_strings(&namespaces, source_array(v, "namespaces"),
-				     &s->namespace_count, namespace_name);
-	s->service_accounts = read_strings(&accounts, source_array(v, "serviceAccounts"),
-					   &s->service_account_count, service_account);
+	s->namespaces = source_strings(&namespaces, source_array(v, "namespaces"),
+				       &s->namespace_count, namespace_name);
+	s->service_accounts = source_strings(&accounts, source_array(v, "serviceAccounts"),
+					     &s->service_account_count, service_account);
 	json_object_foreach(map, key, value)
 	{
 		struct place p = place_key(&labels, key);
@@ -277,10 +250,10 @@ static void read_route(const struct place *at, json_t *v, const struct eg_timeou
 
 	if (name && source_name(&name_at, name))
 		r->name = source_dup(at->l, name);
-	r->hosts = (const char *const *)read_strings(&hosts_at, source_array(match, "hosts"),
-						     &r->host_count, host_pattern);
-	r->models = (const char *const *)read_strings(&models_at, source_array(match, "models"),
-						      &r->model_count, model_glob);
+	r->hosts = (const char *const *)source_strings(&hosts_at, source_array(match, "hosts"),
+						       &r->host_count, host_pattern);
+	r->models = (const char *const *)source_strings(&models_at, source_array(match, "models"),
+							&r->model_count, model_glob);
 	read_operations(&operations_at, source_array(match, "operations"), r);
 	read_targets(&targets_at, source_array(v, "targets"), r);
 	r->timeouts = read_timeouts(source_object(v, "timeouts"), *timeouts);
@@ -291,6 +264,41 @@ static void read_route(const struct place *at, json_t *v, const struct eg_timeou
 			     "connect_ms %llu is more than total_ms %llu; expected at most that",
 			     (unsigned long long)r->timeouts.connect_ms,
 			     (unsigned long long)r->timeouts.total_ms);
+}
+
+static int by_route_name(const void *a, const void *b)
+{
+	const struct eg_route *x = *(const struct eg_route *const *)a;
+	const struct eg_route *y = *(const struct eg_route *const *)b;
+	int r = strcmp(x->name ? x->name : "", y->name ? y->name : "");
+
+	return r ? r : (x > y) - (x < y);
+}
+
+/* `at` is the array; broken elements were left out, so that an index may be too small by as many.
+ */
+static void check_route_names(const struct place *at, const struct eg_route *routes, size_t count)
+{
+	const struct eg_route **sorted = calloc(count + 1, sizeof(const struct eg_route *));
+
+	if (!sorted)
+		at->l->out_of_memory = true;
+	for (size_t i = 0; sorted && i < count; i++)
+		sorted[i] = &routes[i];
+	if (sorted && count)
+		qsort(sorted, count, sizeof(const struct eg_route *), by_route_name);
+	for (size_t i = 1; sorted && i < count; i++) {
+		struct place element = place_index(at, (size_t)(sorted[i] - routes));
+		struct place name_at = place_key(&element, "name");
+
+		if (sorted[i]->name && sorted[i - 1]->name &&
+		    !strcmp(sorted[i]->name, sorted[i - 1]->name))
+			source_error(&name_at,
+				     "another route of this policy is named \"%s\"; names "
+				     "must be different",
+				     sorted[i]->name);
+	}
+	free(sorted);
 }
 
 static void read_routes(const struct place *at, json_t *array, struct eg_policy *p,
@@ -312,20 +320,11 @@ static void read_routes(const struct place *at, json_t *array, struct eg_policy 
 			continue;
 		out[p->route_count].index = at->l->set->route_count++;
 		read_route(&element, v, timeouts, &out[p->route_count]);
-		for (size_t k = 0; k < p->route_count; k++)
-			if (out[k].name && out[p->route_count].name &&
-			    !strcmp(out[k].name, out[p->route_count].name)) {
-				struct place name_at = place_key(&element, "name");
-
-				source_error(&name_at,
-					     "another route of this policy is named "
-					     "\"%s\"; names must be different",
-					     out[k].name);
-				break;
-			}
 		p->route_count++;
 	}
 	p->routes = out;
+	if (out)
+		check_route_names(at, out, p->route_count);
 }
 
 /* ---- policies ---- */
@@ -459,108 +458,4 @@ void read_policies(struct loading *l)
 	if (!l->out_of_memory)
 		check_names(l, names, l->set->policy_count);
 	free(names);
-}
-
-/* ---- destinations ---- */
-static bool cidr_text(const struct place *at, const char *text, char *out, size_t cap)
-{
-	unsigned char address[16] = {0}, check;
-	const char *slash = strchr(text, '/');
-	bool v6 = strchr(text, ':') != NULL;
-	unsigned int width = v6 ? 128 : 32, least = v6 ? 16 : 8;
-	char host[64], canonical[64];
-	uint64_t bits = width;
-
-	if (!slash || (size_t)(slash - text) >= sizeof(host) ||
-	    eg_str_u64(eg_str_from(slash + 1), &bits) || bits > width)
-		goto bad;
-	memcpy(host, text, (size_t)(slash - text));
-	host[slash - text] = '\0';
-	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, address) != 1)
-		goto bad;
-	if (bits < least) {
-		source_error(at,
-			     "%.60s governs too much; expected at least /%u (for every TLS "
-			     "connection of a pod use \"capture\": \"all_tls\")",
-			     text, least);
-		return false;
-	}
-	for (size_t i = 0; i < width / 8; i++) {
-		check = (unsigned char)(bits >= (i + 1) * 8 ? 0
-					: bits <= i * 8	    ? 0xff
-							    : 0xff >> (bits - i * 8));
-		if (address[i] & check) {
-			source_error(at,
-				     "%.60s has bits set after its prefix; expected the "
-				     "network's own address",
-				     text);
-			return false;
-		}
-	}
-	if ((!v6 && (address[0] == 127 || address[0] == 0 || address[0] >= 224)) ||
-	    (v6 && (address[0] == 0xff || (address[0] == 0xfe && (address[1] & 0xc0) == 0x80) ||
-		    !memcmp(address, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 15)))) {
-		source_error(at,
-			     "%.60s is loopback, link-local or multicast; expected a network "
-			     "that pods reach over their link",
-			     text);
-		return false;
-	}
-	inet_ntop(v6 ? AF_INET6 : AF_INET, address, canonical, sizeof(canonical));
-	snprintf(out, cap, "%s/%u", canonical, (unsigned int)bits);
-	return true;
-bad:
-	source_error(at,
-		     "\"%.60s\" is not a network; expected address/bits such as 203.0.113.0/24 or "
-		     "2001:db8::/32",
-		     text);
-	return false;
-}
-
-static void read_destination(const struct place *at, json_t *v)
-{
-	struct eg_policy_set *s = at->l->set;
-	const char *text = source_string(v, "cidr");
-	struct place cidr_at = place_key(at, "cidr");
-	char canonical[80];
-
-	if (!text || !cidr_text(&cidr_at, text, canonical, sizeof(canonical)))
-		return;
-	for (size_t i = 0; i < s->cidr_count; i++)
-		if (!strcmp(s->cidrs[i], canonical)) {
-			source_error(&cidr_at, "%s is a destination already", canonical);
-			return;
-		}
-	s->cidrs[s->cidr_count] = source_dup(at->l, canonical);
-	s->cidr_count += s->cidrs[s->cidr_count] != NULL;
-}
-
-void read_destinations(struct loading *l)
-{
-	size_t count = 0, at_index;
-
-	for (size_t i = 0; i < l->document_count; i++)
-		count += json_array_size(source_array(l->documents[i].root, "destinations"));
-	if (count > EG_POLICY_MAX_CIDRS) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu destinations; expected at most %u",
-				  count, EG_POLICY_MAX_CIDRS);
-		return;
-	}
-	l->set->cidrs = source_alloc(l, count, sizeof(*l->set->cidrs));
-	for (size_t i = 0; i < l->document_count && l->set->cidrs; i++) {
-		struct place root = {.l = l, .document = &l->documents[i]};
-		struct place list = place_key(&root, "destinations");
-		json_t *v;
-
-		json_array_foreach(source_array(l->documents[i].root, "destinations"), at_index, v)
-		{
-			struct place at = place_index(&list, at_index),
-				     hosts = place_key(&at, "hosts");
-			size_t hosts_count;
-
-			read_destination(&at, v);
-			(void)read_strings(&hosts, source_array(v, "hosts"), &hosts_count,
-					   host_pattern);
-		}
-	}
 }

@@ -33,6 +33,8 @@ struct rule {
 	struct eg_str text;
 	uint32_t route;	    /* the first route of the policy with this key */
 	struct rule *next;  /* GLOB: further ones with this key, by route */
+	struct rule *last;  /* in the first of them, while the index is built */
+	uint32_t count;	    /* likewise: how many there are */
 	struct eg_str glob; /* GLOB */
 };
 
@@ -83,7 +85,8 @@ struct eg_policy_set {
 };
 
 /* ---- index.c ---- */
-/* Fills set->index from policies and names. 0, -ENOMEM, -E2BIG (more rules than the limit). */
+/* Fills set->index from policies and names. 0, -ENOMEM, -E2BIG (more rules than the limit), -EMLINK
+ * (more than EG_POLICY_MAX_GLOBS globs that only differ after their first wildcard). */
 int eg_index_build(struct eg_policy_set *set) EG_MUST;
 /* Id of a watched name by its text ("api.openai.com", "*.example.com"); 0: none. */
 uint32_t eg_index_name(const struct eg_policy_set *s, struct eg_str text);

@@ -79,6 +79,11 @@ bool source_host(const struct place *at, const char *text, bool wildcard);
 /* A path below the credentials directory. */
 bool source_path(const struct place *at, const char *text);
 
+/* Strings of an array that `valid` (may be NULL) accepts, copied into the set's arena; one that is
+ * there twice is an error. NULL: none, or out of memory. */
+const char **source_strings(const struct place *at, json_t *array, size_t *count,
+			    bool (*valid)(const struct place *at, const char *text));
+
 /* A copy in the set's arena; NULL sets l->out_of_memory. */
 const char *source_dup(struct loading *l, const char *text);
 void *source_alloc(struct loading *l, size_t count, size_t size);

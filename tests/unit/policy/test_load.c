@@ -167,6 +167,9 @@ static const struct bad bads[] = {
 	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[]},\n"
 	 "{\"name\":\"p\",\"pods\":{},\"routes\":[]}]}",
 	 "$.policies[1].name", "names must be different", 2, 9},
+	{POLICY("\"routes\":[{\"name\":\"r\",\"match\":{},\"targets\":[{\"provider\":\"eu\"}]},"
+		"{\"name\":\"r\",\"match\":{},\"targets\":[{\"provider\":\"eu\"}]}]"),
+	 "$.policies[0].routes[1].name", "another route of this policy is named", 2, 0},
 	/* routes */
 	{POLICY("\"routes\":[{}]"), "$.policies[0].routes[0]", "has no \"name\"", 2, 0},
 	{ROUTE("\"targets\":[{\"provider\":\"eu\"}]"), "$.policies[0].routes[0]",
@@ -428,6 +431,11 @@ static void warnings(void **state)
 		{"{" BASE
 		 ",\"policies\":[{\"name\":\"a\",\"pods\":{\"namespaces\":[\"n\"]},\"routes\":[]},"
 		 "{\"name\":\"b\",\"pods\":{\"namespaces\":[\"n\",\"m\"]},\"routes\":[]}]}",
+		 "\"a\" wins by name", 1},
+		/* Once, though they share two namespaces. */
+		{"{" BASE ",\"policies\":[{\"name\":\"a\",\"pods\":{\"namespaces\":[\"n\",\"m\"]},"
+		 "\"routes\":[]},{\"name\":\"b\",\"pods\":{\"namespaces\":[\"m\",\"n\"]},"
+		 "\"routes\":[]}]}",
 		 "\"a\" wins by name", 1},
 		{"{" BASE ",\"policies\":[{\"name\":\"a\",\"pods\":{\"labels\":{\"x\":\"1\"}},"
 		 "\"routes\":[]},"

@@ -220,7 +220,8 @@ static void documented_operations_exist(void **state)
 		char *close = strchr(at + 1, '`');
 
 		assert_non_null(close);
-		known += eg_operation_by_name((struct eg_str){at + 1, (size_t)(close - at - 1)}) != NULL;
+		known += eg_operation_by_name((struct eg_str){at + 1, (size_t)(close - at - 1)}) !=
+			 NULL;
 		at = close + 1;
 	}
 	/* 15 of inference, 3 to read, 16 stateful, 4 never; some are named twice. */

@@ -124,7 +124,8 @@ static bool hello(struct connection *c)
 
 static bool request(struct connection *c)
 {
-	static char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+	static char answer[] =
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
 	struct iovec v = {answer, sizeof(answer) - 1};
 	enum eg_io r = eg_stream_read(c->stream, &c->in, 8192);
 	size_t n;
@@ -229,8 +230,7 @@ static void prepare_pem(char **argv)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct eg_watch w = {.fd = -1, .ready = on_accept};
 	socklen_t n = sizeof(at);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

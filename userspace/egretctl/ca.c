@@ -335,29 +335,59 @@ static int read_days(const char *text, const char *option, unsigned int *out)
 static int read_options(int argc, char **argv, struct options *o, bool *help)
 {
 	static const struct option known[] = {
-		{"dir", required_argument, NULL, 'd'},	  {"names", required_argument, NULL, 'n'},
-		{"policy-dir", required_argument, NULL, 'p'}, {"days", required_argument, NULL, 'D'},
-		{"root-days", required_argument, NULL, 'R'},  {"force", no_argument, NULL, 'f'},
-		{"common-name", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
-		{"system", required_argument, NULL, 's'},    {"out", required_argument, NULL, 'o'},
-		{"help", no_argument, NULL, 'h'},	      {NULL, 0, NULL, 0},
+		{"dir", required_argument, NULL, 'd'},
+		{"names", required_argument, NULL, 'n'},
+		{"policy-dir", required_argument, NULL, 'p'},
+		{"days", required_argument, NULL, 'D'},
+		{"root-days", required_argument, NULL, 'R'},
+		{"force", no_argument, NULL, 'f'},
+		{"common-name", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},
+		{"system", required_argument, NULL, 's'},
+		{"out", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int c, r = 0;
 
 	while (!r && (c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (c) {
-		case 'd': o->dir = optarg; break;
-		case 'n': o->names = optarg; break;
-		case 'p': o->policy = optarg; break;
-		case 'D': r = read_days(optarg, "days", &o->days); break;
-		case 'R': r = read_days(optarg, "root-days", &o->root_days); break;
-		case 'f': o->force = true; break;
-		case 'c': o->common_name = optarg; break;
-		case 'j': o->json = true; break;
-		case 's': o->system = optarg; break;
-		case 'o': o->out = optarg; break;
-		case 'h': *help = true; break;
-		default: r = eg_usage_error("ca", "wrong arguments"); break;
+		case 'd':
+			o->dir = optarg;
+			break;
+		case 'n':
+			o->names = optarg;
+			break;
+		case 'p':
+			o->policy = optarg;
+			break;
+		case 'D':
+			r = read_days(optarg, "days", &o->days);
+			break;
+		case 'R':
+			r = read_days(optarg, "root-days", &o->root_days);
+			break;
+		case 'f':
+			o->force = true;
+			break;
+		case 'c':
+			o->common_name = optarg;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 's':
+			o->system = optarg;
+			break;
+		case 'o':
+			o->out = optarg;
+			break;
+		case 'h':
+			*help = true;
+			break;
+		default:
+			r = eg_usage_error("ca", "wrong arguments");
+			break;
 		}
 	}
 	return r;

@@ -75,13 +75,13 @@ static json_t *constraints_of(X509 *x, bool *ip_excluded)
 
 		if (g->type == GEN_DNS)
 			(void)json_array_append_new(
-				list, json_stringn((const char *)ASN1_STRING_get0_data(
-							   g->d.dNSName),
-						   (size_t)ASN1_STRING_length(g->d.dNSName)));
+				list,
+				json_stringn((const char *)ASN1_STRING_get0_data(g->d.dNSName),
+					     (size_t)ASN1_STRING_length(g->d.dNSName)));
 	}
 	for (int i = 0; nc && i < sk_GENERAL_SUBTREE_num(nc->excludedSubtrees); i++)
-		excluded += sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base->type ==
-			    GEN_IPADD;
+		excluded +=
+			sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base->type == GEN_IPADD;
 	*ip_excluded = excluded == 2;
 	NAME_CONSTRAINTS_free(nc);
 	return list;
@@ -156,9 +156,8 @@ static void print_one(const char *what, const json_t *o)
 	       (long long)json_integer_value(json_object_get(o, "days_left")));
 	printf("  sha256     %s\n", json_string_value(json_object_get(o, "sha256")));
 	printf("  key        %s\n", json_string_value(json_object_get(o, "key")));
-	json_array_foreach(names, i, name)
-		printf("  %s%s and below\n", i ? "           " : "permits    ",
-		       json_string_value(name));
+	json_array_foreach(names, i, name) printf(
+		"  %s%s and below\n", i ? "           " : "permits    ", json_string_value(name));
 }
 
 int ca_show(const char *dir, bool json)

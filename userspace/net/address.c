@@ -41,10 +41,10 @@ int eg_address_parse(struct eg_str text, struct eg_address *out)
 /* RFC 6890's registry, as far as nothing on the Internet can be there. */
 static bool v4_never_dialled(uint32_t ip)
 {
-	return ip >> 24 == 0 || ip >> 24 == 127 ||   /* this network, loopback */
-	       ip >> 16 == 0xa9fe ||		      /* 169.254/16: link-local, cloud metadata */
+	return ip >> 24 == 0 || ip >> 24 == 127 ||     /* this network, loopback */
+	       ip >> 16 == 0xa9fe ||		       /* 169.254/16: link-local, cloud metadata */
 	       ip >> 28 == 0xe || ip == 0xffffffffu || /* multicast, broadcast */
-	       ip >> 28 == 0xf;			      /* 240/4: reserved */
+	       ip >> 28 == 0xf;			       /* 240/4: reserved */
 }
 
 bool eg_address_never_dialled(const struct eg_address *a)
@@ -62,8 +62,8 @@ bool eg_address_never_dialled(const struct eg_address *a)
 		return v4_never_dialled(w3);
 	if (w0 >> 16 == 0x2002) /* 6to4: RFC 3056 */
 		return v4_never_dialled(w0 << 16 | w1 >> 16);
-	return w0 >> 22 == 0xfe80u >> 6 ||  /* fe80::/10 link-local */
-	       w0 >> 22 == 0xfec0u >> 6 ||  /* fec0::/10 site-local, withdrawn: RFC 3879 */
-	       w0 >> 24 == 0xff ||	    /* multicast */
+	return w0 >> 22 == 0xfe80u >> 6 || /* fe80::/10 link-local */
+	       w0 >> 22 == 0xfec0u >> 6 || /* fec0::/10 site-local, withdrawn: RFC 3879 */
+	       w0 >> 24 == 0xff ||	   /* multicast */
 	       (w0 == 0xfd000ec2u && !w1 && !w2 && w3 == 0x254); /* EC2 metadata */
 }

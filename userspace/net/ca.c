@@ -56,8 +56,7 @@ bool eg_ca_name_valid(struct eg_str name, bool wildcard)
 			dots++;
 		}
 	}
-	return dots >= least &&
-	       !number((struct eg_str){name.p + start, name.n - start});
+	return dots >= least && !number((struct eg_str){name.p + start, name.n - start});
 }
 
 /* What OpenSSL says, after our own words; empties its queue. */
@@ -191,8 +190,7 @@ static int read_root(struct eg_str cert_pem, struct eg_str key_pem, struct root 
 		return openssl_error(e, -EINVAL, "root key: expected PEM without a passphrase");
 	if (X509_check_private_key(out->cert, out->key) != 1)
 		return openssl_error(e, -EINVAL, "root key: does not belong to the certificate");
-	if (!(X509_get_extension_flags(out->cert) & EXFLAG_CA) ||
-	    X509_get_pathlen(out->cert) == 0)
+	if (!(X509_get_extension_flags(out->cert) & EXFLAG_CA) || X509_get_pathlen(out->cert) == 0)
 		return eg_error_set(e, -EINVAL,
 				    "root certificate: not a CA that may have an intermediate "
 				    "(expected CA:TRUE, pathlen 1 or none)");

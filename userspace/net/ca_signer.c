@@ -96,8 +96,7 @@ static int read_cert(struct eg_signer *s, struct eg_error *e)
 	if (!(X509_get_extension_flags(s->cert) & EXFLAG_CA))
 		return eg_error_set(e, -EINVAL, "intermediate certificate: is not a CA");
 	if (!EVP_PKEY_is_a(s->key, "EC") || EVP_PKEY_get_bits(s->key) != 256)
-		return eg_error_set(e, -EINVAL,
-				    "intermediate key: expected ECDSA with P-256");
+		return eg_error_set(e, -EINVAL, "intermediate key: expected ECDSA with P-256");
 	if (X509_check_private_key(s->cert, s->key) != 1)
 		return eg_error_set(e, -EINVAL,
 				    "intermediate key: does not belong to the certificate");
@@ -136,8 +135,7 @@ struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem
 	} else if (!(s->cert = PEM_read_bio_X509(c, NULL, NULL, NULL))) {
 		r = eg_error_set(e, -EINVAL, "intermediate certificate: expected PEM");
 	} else if (!(s->key = PEM_read_bio_PrivateKey(k, NULL, NULL, NULL))) {
-		r = eg_error_set(e, -EINVAL,
-				 "intermediate key: expected PEM without a passphrase");
+		r = eg_error_set(e, -EINVAL, "intermediate key: expected PEM without a passphrase");
 	} else {
 		r = read_cert(s, e);
 	}
@@ -279,21 +277,21 @@ static void seal(struct der *d, size_t from, unsigned char tag)
 	d->p[from + head - 1] = (unsigned char)n;
 }
 
-#define SEQUENCE	0x30
-#define INTEGER		0x02
-#define BIT_STRING	0x03
-#define OCTET_STRING	0x04
-#define UTC_TIME	0x17
-#define GENERALIZED	0x18
-#define SAN_DNS		0x82
-#define TBS_EXTENSIONS	0xa3
+#define SEQUENCE       0x30
+#define INTEGER	       0x02
+#define BIT_STRING     0x03
+#define OCTET_STRING   0x04
+#define UTC_TIME       0x17
+#define GENERALIZED    0x18
+#define SAN_DNS	       0x82
+#define TBS_EXTENSIONS 0xa3
 static const unsigned char version3[] = {0xa0, 0x03, INTEGER, 0x01, 0x02};
 static const unsigned char ecdsa_sha256[] = {SEQUENCE, 0x0a, 0x06, 0x08, 0x2a, 0x86,
 					     0x48,     0xce, 0x3d, 0x04, 0x03, 0x02};
 static const unsigned char empty_subject[] = {SEQUENCE, 0x00};
 static const unsigned char id_san_critical[] = {0x06, 0x03, 0x55, 0x1d, 0x11, 0x01, 0x01, 0xff};
 /* keyUsage, critical: digitalSignature */
-static const unsigned char key_usage[] = {SEQUENCE, 0x0e, 0x06, 0x03, 0x55,	    0x1d, 0x0f, 0x01,
+static const unsigned char key_usage[] = {SEQUENCE, 0x0e, 0x06, 0x03, 0x55,	  0x1d, 0x0f, 0x01,
 					  0x01,	    0xff, 0x04, 0x04, BIT_STRING, 0x02, 0x07, 0x80};
 /* extKeyUsage: serverAuth */
 static const unsigned char server_auth[] = {SEQUENCE, 0x13, 0x06, 0x03, 0x55, 0x1d, 0x25,

@@ -17,15 +17,15 @@
 #include "net/mint_wire.h"
 #include "net/tls_impl.h"
 
-#define BUCKETS		 1024u
-#define LEAVES_MAX	 4096u
-#define ASK_AGAIN_MS	 1000u
-#define IDLE_MS		 3600000u
-#define GIVE_UP_MS	 10000u
-#define KEY_SECONDS	 86400
-#define LEAST_SECONDS	 60	    /* a leaf that ends sooner is not shown to a client */
-#define RENEW_SECONDS	 (5 * 3600) /* before the end: in the background */
-#define RENEW_FAILED_SECONDS 60	    /* before the background tries again */
+#define BUCKETS		     1024u
+#define LEAVES_MAX	     4096u
+#define ASK_AGAIN_MS	     1000u
+#define IDLE_MS		     3600000u
+#define GIVE_UP_MS	     10000u
+#define KEY_SECONDS	     86400
+#define LEAST_SECONDS	     60		/* a leaf that ends sooner is not shown to a client */
+#define RENEW_SECONDS	     (5 * 3600) /* before the end: in the background */
+#define RENEW_FAILED_SECONDS 60		/* before the background tries again */
 
 struct entry {
 	struct eg_list bucket;
@@ -123,7 +123,7 @@ static struct entry *find(struct eg_mint *m, const char *name)
 {
 	struct eg_list *head = bucket_of(m, name), *i;
 
-	eg_list_for_each(i, head) {
+	eg_list_for_each (i, head) {
 		struct entry *e = eg_container_of(i, struct entry, bucket);
 
 		if (!strcmp(e->name, name))
@@ -157,7 +157,7 @@ static bool make_room(struct eg_mint *m)
 
 	if (m->count < LEAVES_MAX)
 		return true;
-	eg_list_for_each(i, &m->used) {
+	eg_list_for_each (i, &m->used) {
 		struct entry *e = eg_container_of(i, struct entry, used);
 
 		if (eg_list_empty(&e->waits)) {
@@ -274,7 +274,7 @@ static void on_timer(struct eg_timer *t)
 	/* Telling the waiting may change the list: it is walked anew after each. */
 	while (again) {
 		again = false;
-		eg_list_for_each(i, &m->asked) {
+		eg_list_for_each (i, &m->asked) {
 			struct entry *e = eg_container_of(i, struct entry, asked);
 
 			if (now >= e->give_up_ms) {
@@ -362,7 +362,7 @@ static void on_reply(struct eg_mint *m, const unsigned char *p, size_t n)
 	if (n < sizeof(r))
 		return;
 	memcpy(&r, p, sizeof(r));
-	eg_list_for_each(i, &m->asked)
+	eg_list_for_each (i, &m->asked)
 		if (eg_container_of(i, struct entry, asked)->id == r.id)
 			e = eg_container_of(i, struct entry, asked);
 	if (!e)
@@ -428,7 +428,7 @@ int eg_mint_signer(struct eg_mint *m, int signer_fd)
 		return r;
 	}
 	m->fd = fd;
-	eg_list_for_each(i, &m->asked)
+	eg_list_for_each (i, &m->asked)
 		send_request(m, eg_container_of(i, struct entry, asked));
 	return 0;
 }

@@ -39,9 +39,9 @@ void eg_mint_cancel(struct eg_mint *m, struct eg_mint_wait *w);
 int eg_mint_signer(struct eg_mint *m, int signer_fd) EG_MUST;
 
 /* The signer process: answers on every descriptor until all are closed (`control_fd` is taken).
- * Never returns on error without a reason logged. The control descriptor brings the CA, the governed
- * names and the workers' sockets; see mint_wire.h. The caller made the process non-dumpable and
- * closed what it doesn't need. Returns an exit code. */
+ * Never returns on error without a reason logged. The control descriptor brings the CA, the
+ * governed names and the workers' sockets; see mint_wire.h. The caller made the process
+ * non-dumpable and closed what it doesn't need. Returns an exit code. */
 int eg_mint_serve(int control_fd);
 
 #endif

@@ -176,8 +176,8 @@ static void answer_control(struct serve *s, const struct eg_mint_control *c, int
 	else if (c->type == EG_MINT_CLIENT && fds[0] >= 0)
 		reply.error = add_client(s, &fds[0], &e);
 	else
-		reply.error = eg_error_set(&e, -EPROTO, "control message %u with too few descriptors",
-					   c->type);
+		reply.error = eg_error_set(&e, -EPROTO,
+					   "control message %u with too few descriptors", c->type);
 	if (reply.error)
 		eg_warn("signer: %s", e.text);
 	eg_str_copy(reply.text, sizeof(reply.text), eg_str_from(e.text));

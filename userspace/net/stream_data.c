@@ -76,7 +76,8 @@ bool eg_stream_truncated(const struct eg_stream *s)
 	return s->truncated;
 }
 
-/* Sends straight from the caller's memory; what the kernel doesn't take, up to the mark, is kept. */
+/* Sends straight from the caller's memory; what the kernel doesn't take, up to the mark, is kept.
+ */
 static enum eg_io write_large(struct eg_stream *s, const char *p, size_t n, size_t *taken)
 {
 	ssize_t sent;

@@ -31,7 +31,7 @@ struct eg_stream {
 	size_t read_size;  /* asked of recv(); follows the traffic */
 	size_t shown;	   /* bytes of `in` that peek() has shown: not news */
 
-	SSL *ssl; /* NULL: plain */
+	SSL *ssl;		   /* NULL: plain */
 	struct tls_origin *origin; /* client side: whose session this is; owned */
 
 	enum eg_stream_stage stage;
@@ -51,7 +51,7 @@ struct eg_stream {
 	bool owes_write; /* write or flush said AGAIN: WRITE follows, wanted or not */
 	bool flushing;	 /* flush said AGAIN: WRITE only when all is in the kernel */
 	bool fin_wanted, fin_sent;
-	bool closed; /* destroy() was called: no callback, freed at the end of the tick */
+	bool closed;	      /* destroy() was called: no callback, freed at the end of the tick */
 	unsigned int pending; /* CONNECTED or FAILED not delivered yet */
 	struct eg_stream_failure failure;
 };

@@ -41,10 +41,10 @@ bool eg_stream_reusable(struct eg_stream *s)
 	ssize_t n;
 
 	if (s->closed || s->stage != EG_STAGE_OPEN || s->broken || s->fin_wanted || s->reported ||
-	    s->hung_up || s->raw_end != EG_IO_AGAIN || s->plain_end != EG_IO_AGAIN ||
-	    s->out.length)
+	    s->hung_up || s->raw_end != EG_IO_AGAIN || s->plain_end != EG_IO_AGAIN || s->out.length)
 		return false;
-	/* TLS 1.3 sends tickets unasked (RFC 8446 section 4.6.1): they must be read, not counted. */
+	/* TLS 1.3 sends tickets unasked (RFC 8446 section 4.6.1): they must be read, not counted.
+	 */
 	if (s->ssl)
 		return stream_tls_quiet(s);
 	if (s->in.length)

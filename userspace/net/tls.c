@@ -47,13 +47,12 @@ int tls_ctx_setup(SSL_CTX *ctx, struct eg_error *e)
 	const char *tls13 =
 		aes ? "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 		    : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
-	const char *tls12 =
-		aes ? "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-		      "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
-		      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
-		    : "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
-		      "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-		      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+	const char *tls12 = aes ? "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+				  "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+				  "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+				: "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+				  "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+				  "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 	char text[120];
 
 	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) ||
@@ -73,13 +72,13 @@ int tls_ctx_setup(SSL_CTX *ctx, struct eg_error *e)
 struct eg_leaf {
 	atomic_uint refs;
 	X509 *cert;
-	STACK_OF(X509) *chain;
+	STACK_OF(X509) * chain;
 	EVP_PKEY *key;
 	int64_t renew_at;
 	char name[256];
 };
 
-struct eg_leaf *tls_leaf_create(const char *name, X509 *cert, STACK_OF(X509) *chain, EVP_PKEY *key,
+struct eg_leaf *tls_leaf_create(const char *name, X509 *cert, STACK_OF(X509) * chain, EVP_PKEY *key,
 				int64_t renew_at)
 {
 	struct eg_leaf *l = calloc(1, sizeof(*l));
@@ -130,7 +129,7 @@ int tls_leaf_use(SSL *ssl, struct eg_leaf *l)
 	return SSL_use_cert_and_key(ssl, l->cert, l->key, l->chain, 1) == 1 ? 0 : -EINVAL;
 }
 
-static STACK_OF(X509) *read_chain(BIO *b)
+static STACK_OF(X509) * read_chain(BIO *b)
 {
 	STACK_OF(X509) *chain = sk_X509_new_null();
 	X509 *x;

@@ -40,7 +40,7 @@ static struct session *find(struct eg_tls_client *t, const struct tls_origin *o)
 {
 	struct eg_list *head = bucket_of(t, o), *i;
 
-	eg_list_for_each(i, head) {
+	eg_list_for_each (i, head) {
 		struct session *s = eg_container_of(i, struct session, bucket);
 
 		if (s->origin.port == o->port && !strcmp(s->origin.host, o->host))
@@ -125,8 +125,7 @@ struct eg_tls_client *eg_tls_client_create(struct eg_trust *trust, struct eg_err
 	SSL_CTX_set1_cert_store(t->ctx, tls_trust_store(trust));
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_app_data(t->ctx, t);
-	SSL_CTX_set_session_cache_mode(t->ctx,
-				       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(t->ctx, on_session);
 	return t;
 }

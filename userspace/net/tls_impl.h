@@ -12,7 +12,7 @@
  * A leaf from parsed objects: takes one reference each of `cert` and `key`, and the stack `chain`
  * with its references (NULL: none), also on failure. NULL: out of memory.
  */
-struct eg_leaf *tls_leaf_create(const char *name, X509 *cert, STACK_OF(X509) *chain, EVP_PKEY *key,
+struct eg_leaf *tls_leaf_create(const char *name, X509 *cert, STACK_OF(X509) * chain, EVP_PKEY *key,
 				int64_t renew_at) EG_MUST;
 /* Sets certificate, chain and key on `ssl`: 0 or -EINVAL. */
 int tls_leaf_use(SSL *ssl, struct eg_leaf *l) EG_MUST;
@@ -37,9 +37,10 @@ struct tls_origin {
  */
 SSL *tls_client_ssl(struct eg_tls_client *t, struct tls_origin *o, int *error) EG_MUST;
 /*
- * The handshake is done: is it with whom we meant? Asked again because OpenSSL 3.0 ignores a failure
- * to copy the expected name into the verification (ssl_verify_cert_chain(): out of memory means no
- * name is checked), and because a resumed session is not verified. True on the server's side.
+ * The handshake is done: is it with whom we meant? Asked again because OpenSSL 3.0 ignores a
+ * failure to copy the expected name into the verification (ssl_verify_cert_chain(): out of memory
+ * means no name is checked), and because a resumed session is not verified. True on the server's
+ * side.
  */
 bool tls_client_accepts(SSL *ssl) EG_MUST;
 /* The handshake is done: keeps a ticket that was renewed. Harmless on the server's side. */

@@ -14,7 +14,8 @@ struct made {
 	EVP_PKEY *key;
 };
 
-__attribute__((unused)) static void made_extend(X509 *cert, X509 *issuer, int nid, const char *value)
+__attribute__((unused)) static void made_extend(X509 *cert, X509 *issuer, int nid,
+						const char *value)
 {
 	X509V3_CTX ctx;
 	X509_EXTENSION *x;

@@ -48,8 +48,7 @@ struct pair {
 
 __attribute__((unused)) static int listen_on_loopback(struct eg_endpoint *at)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof(in);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -101,13 +100,13 @@ __attribute__((unused)) static void pair_close(struct pair *p)
 	memset(p, 0, sizeof(*p));
 }
 
-#define turn_until(p, condition)                                                        \
-	do {                                                                            \
-		for (int turns_ = 0; !(condition); turns_++) {                          \
-			if (turns_ > 2000)                                              \
-				fail_msg("never became true: %s", #condition);          \
-			assert_int_equal(eg_loop_turn((p)->loop, 5), 0);                \
-		}                                                                       \
+#define turn_until(p, condition)                                               \
+	do {                                                                   \
+		for (int turns_ = 0; !(condition); turns_++) {                 \
+			if (turns_ > 2000)                                     \
+				fail_msg("never became true: %s", #condition); \
+			assert_int_equal(eg_loop_turn((p)->loop, 5), 0);       \
+		}                                                              \
 	} while (0)
 
 #endif

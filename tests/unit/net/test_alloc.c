@@ -114,8 +114,8 @@ static bool make_settings(void)
 	struct eg_trust *t = eg_trust_create(eg_buf_str(&root_cert), &e);
 	struct eg_tls_client *c = t ? eg_tls_client_create(t, &e) : NULL;
 	struct eg_tls_server *s = c ? eg_tls_server_create(&e) : NULL;
-	struct eg_leaf *l = s ? eg_leaf_create_pem("x", eg_buf_str(&pem), eg_buf_str(&key), &e)
-			      : NULL;
+	struct eg_leaf *l =
+		s ? eg_leaf_create_pem("x", eg_buf_str(&pem), eg_buf_str(&key), &e) : NULL;
 	bool ok = l != NULL;
 
 	assert_true(ok || e.text[0]);
@@ -279,7 +279,7 @@ static int make_all(void **state)
 	unmake(&other);
 	/* What OpenSSL loads once is loaded. */
 	return leaf && server && client && converse_well() && make_settings() && sign_one() ? 0
-											   : -1;
+											    : -1;
 }
 
 static int free_all(void **state)
@@ -301,8 +301,10 @@ static int free_all(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(authority),	cmocka_unit_test(signing),
-		cmocka_unit_test(settings),	cmocka_unit_test(conversation),
+		cmocka_unit_test(authority),
+		cmocka_unit_test(signing),
+		cmocka_unit_test(settings),
+		cmocka_unit_test(conversation),
 		cmocka_unit_test(wrong_name_is_never_trusted),
 		cmocka_unit_test(expired_is_never_trusted),
 		cmocka_unit_test(stranger_is_never_trusted),

@@ -46,7 +46,8 @@ static struct eg_signer *signer_for(const char *const *list, size_t n)
 	return s;
 }
 
-/* OpenSSL's verdict on leaf <- intermediate <- root; with a name also strictly RFC 5280, and for it. */
+/* OpenSSL's verdict on leaf <- intermediate <- root; with a name also strictly RFC 5280, and for
+ * it. */
 static int verdict(X509 *leaf, const char *name)
 {
 	X509 *root = parse(&root_cert), *middle = parse(&cert);
@@ -108,9 +109,8 @@ static void leaf_is_what_it_must_be(void **state)
 	assert_non_null(X509_get0_authority_key_id(x));
 	assert_int_equal(ASN1_INTEGER_get(X509_get_serialNumber(x)) == 0, 0);
 	assert_int_equal(ASN1_STRING_length(X509_get_serialNumber(x)), 16);
-	assert_int_equal(ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(x),
-					X509_get0_notAfter(x)),
-			 1);
+	assert_int_equal(
+		ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(x), X509_get0_notAfter(x)), 1);
 	assert_true(days * 86400 + seconds <= 86400);
 	assert_true(days * 86400 + seconds > 23 * 3600);
 	assert_true(X509_cmp_current_time(X509_get0_notBefore(x)) < 0);
@@ -119,9 +119,9 @@ static void leaf_is_what_it_must_be(void **state)
 	X509_free(x);
 	/* Another of the same name has another serial, and is below the wildcard all the same. */
 	eg_buf_clear(&der);
-	assert_int_equal(eg_signer_sign(s, EG_STR("acme-se.openai.azure.com"), eg_buf_str(&spki),
-					&der, &e),
-			 0);
+	assert_int_equal(
+		eg_signer_sign(s, EG_STR("acme-se.openai.azure.com"), eg_buf_str(&spki), &der, &e),
+		0);
 	p = (const unsigned char *)eg_buf_data(&der);
 	x = d2i_X509(NULL, &p, (long)der.length);
 	assert_int_equal(verdict(x, "acme-se.openai.azure.com"), X509_V_OK);
@@ -253,7 +253,8 @@ static void a_stolen_key_signs_nothing_else(void **state)
 
 	BIO_free(b);
 	m = make_cert("x", "DNS:api.openai.com", &by, -60, 600);
-	assert_int_equal(verdict(m.cert, NULL), X509_V_OK); /* so that the refusals mean something */
+	assert_int_equal(verdict(m.cert, NULL),
+			 X509_V_OK); /* so that the refusals mean something */
 	unmake(&m);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rogue); i++) {
 		int r;
@@ -326,9 +327,9 @@ static void bad_orders_for_tiers(void **state)
 						   30, &c, &k, &e),
 			 -EINVAL);
 	assert_non_null(strstr(e.text, "not a CA that may have an intermediate"));
-	assert_int_equal(eg_ca_create_intermediate(EG_STR("junk"), EG_STR("junk"), names, 2, 30, &c,
-						   &k, &e),
-			 -EINVAL);
+	assert_int_equal(
+		eg_ca_create_intermediate(EG_STR("junk"), EG_STR("junk"), names, 2, 30, &c, &k, &e),
+		-EINVAL);
 	assert_int_equal(c.length + k.length, 0);
 	/* The signer takes only an intermediate with constraints, and its own key. */
 	assert_null(eg_signer_create(eg_buf_str(&root_cert), eg_buf_str(&root_key), &e));
@@ -427,7 +428,7 @@ static void an_intermediate_near_its_end(void **state)
 static void constraints_must_bind(void **state)
 {
 	static const char *const bad[] = {
-		"permitted;DNS:api.openai.com", /* not critical: a client may ignore it */
+		"permitted;DNS:api.openai.com",	      /* not critical: a client may ignore it */
 		"critical,excluded;DNS:evil.example", /* permits all the rest */
 		"critical,permitted;email:example.com",
 	};

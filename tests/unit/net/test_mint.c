@@ -130,9 +130,9 @@ static void on_done(struct eg_mint_wait *w, struct eg_leaf *leaf, enum eg_reason
 	t->calls++;
 }
 
-#define WAIT                                            \
-	{                                               \
-		.wait = {.done = on_done }, .calls = 0 \
+#define WAIT                                          \
+	{                                             \
+		.wait = {.done = on_done}, .calls = 0 \
 	}
 
 static void run_until_called(struct worker *w, struct wait *t)
@@ -345,13 +345,13 @@ static void requests_that_are_junk(void **state)
 		size_t n;
 		int error;
 	} rows[] = {
-		{0, 0, 3, -EPROTO},	       /* shorter than a head */
-		{16, 91, 20, -EPROTO},	       /* shorter than it says */
-		{16, 91, 500, -EPROTO},	       /* longer */
-		{300, 91, 8 + 391, -EPROTO},   /* a name past the limit */
-		{16, 200, 8 + 216, -EPROTO},   /* a key past the limit */
-		{0, 0, 8, -EINVAL},	       /* nothing */
-		{16, 91, 8 + 107, -EINVAL},    /* zeros */
+		{0, 0, 3, -EPROTO},	     /* shorter than a head */
+		{16, 91, 20, -EPROTO},	     /* shorter than it says */
+		{16, 91, 500, -EPROTO},	     /* longer */
+		{300, 91, 8 + 391, -EPROTO}, /* a name past the limit */
+		{16, 200, 8 + 216, -EPROTO}, /* a key past the limit */
+		{0, 0, 8, -EINVAL},	     /* nothing */
+		{16, 91, 8 + 107, -EINVAL},  /* zeros */
 		{0, 0, 60000, -EPROTO},
 	};
 	struct signer s;

@@ -198,7 +198,8 @@ static void megabytes_with_back_pressure(void **state)
 		if (eg_stream_read(t.p.b.stream, &got, 40000) != EG_IO_DONE)
 			continue;
 		for (size_t i = 0; i < got.length; i++)
-			if ((unsigned char)eg_buf_data(&got)[i] != block[(received + i) % (1 << 20)])
+			if ((unsigned char)eg_buf_data(&got)[i] !=
+			    block[(received + i) % (1 << 20)])
 				fail_msg("byte %zu is not what was sent", received + i);
 		received += got.length;
 		eg_buf_clear(&got);

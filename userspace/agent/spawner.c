@@ -33,7 +33,7 @@ int eg_exec_role(const char *const *argv)
 		if (value && asprintf(&environment[n], "%s=%s", passed[i], value) > 0)
 			n++;
 	}
-	for (size_t i = 0; argv[i] && i < EG_ARRAY_SIZE(arguments) - 1; i++)
+	for (size_t i = 0; i < EG_ARRAY_SIZE(arguments) - 1 && argv[i]; i++)
 		arguments[i] = strdup(argv[i]);
 	execve("/proc/self/exe", arguments, environment);
 	return -errno;

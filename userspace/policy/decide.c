@@ -305,7 +305,7 @@ static void trace_routes(struct deciding *d, uint32_t chosen)
 		const struct eg_route *r = &p->routes[i];
 
 		if (i > chosen) {
-			STEP(d, "route", EG_REASON_OK, "%zu later ones are not asked",
+			STEP(d, "route", EG_REASON_OK, "later ones are not asked (%zu)",
 			     p->route_count - i);
 			break;
 		}

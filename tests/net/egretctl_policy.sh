@@ -1,0 +1,159 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# egretctl check and explain, as a person calls them. Needs no root and no agent.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/check.sh
+ctl=${EGRET_BUILD:-build}/egretctl
+[ -x "$ctl" ] || skip_all "$ctl is not built (make)"
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+
+run() { out=$("$ctl" "$@" 2>"$dir/stderr"); code=$?; err=$(cat "$dir/stderr"); }
+
+# ---- the command itself ----
+run --help
+is "egretctl --help succeeds" $code 0
+has "it lists check" "$out" "check "
+has "it lists explain" "$out" "explain "
+run
+is "no command is a usage error" $code 2
+run nonsense
+is "an unknown command is a usage error" $code 2
+has "it is named" "$err" "'nonsense' is not a command"
+for c in check explain; do
+	run $c --help
+	is "$c --help succeeds" $code 0
+	has "$c --help says its exit codes" "$out" "Exit codes"
+	run $c --nonsense
+	is "$c --nonsense is a usage error" $code 2
+done
+
+# ---- check ----
+for f in policies/examples/*.json; do
+	run check "$f"
+	is "$f is valid" $code 0
+	has "and without a warning" "$out" "valid: 0 errors, 0 warnings"
+done
+mkdir "$dir/p"
+cat >"$dir/p/10-broken.json" <<'EOF'
+{
+  "version": "egret/v1",
+  "providers": { "a": { "kind": "bedrock", "endpoint": "https://x.example.org" } },
+  "policies": [ { "name": "p", "pods": {}, "limits": [], "routes": [] } ]
+}
+EOF
+echo '{"version": "egret/v1", "providers": {"a": {"kind": "openai", "endpoint": "https://y.example.org"}}' >"$dir/p/20-cut.json"
+echo 'not json' >"$dir/p/.hidden.json"
+echo 'not json' >"$dir/p/notes.txt"
+run check "$dir/p"
+is "a broken set: exit 1" $code 1
+has "kind, with file, line, column and path" "$out" \
+	'10-broken.json:3:33: $.providers.a.kind: kind "bedrock" is not supported by this version; supported: openai, anthropic'
+has "what is for later, likewise" "$out" '10-broken.json:4:44: $.policies[0].limits: "limits" is not supported'
+has "JSON that is cut, in the other file" "$out" '20-cut.json:2:0: $: not valid JSON'
+has "and the sum" "$out" "not valid: 3 errors, 0 warnings"
+hasnt "hidden files and others are not read" "$out" "hidden"
+run check --json "$dir/p"
+is "--json: the same exit" $code 1
+is "--json: parses, and has the three" "$(printf %s "$out" | python3 -c 'import json,sys; d = json.load(sys.stdin)
+print(d["valid"], d["errors"], d["version"], sorted(f["line"] for f in d["findings"] if f["severity"] == "error")[1:])')" \
+	"False 3 None [3, 4]"
+run check "$dir/none"
+is "a directory that is not there: exit 2" $code 2
+has "it is named" "$err" "$dir/none: No such file"
+mkdir "$dir/empty"
+run check "$dir/empty"
+is "an empty directory is no policy" $code 1
+has "and that is said" "$out" "there is no policy file"
+run check - <policies/examples/eu-only.json
+is "standard input" $code 0
+
+# ---- credentials and CA ----
+mkdir -p "$dir/c/openai-eu" "$dir/c/mistral-eu"
+secret=sk-planted-4f9a8b7c6d5e
+echo $secret >"$dir/c/openai-eu/key"
+printf '%s\r\nX: y' $secret >"$dir/c/mistral-eu/key"
+run check policies/examples/eu-only.json --credentials-dir "$dir/c"
+is "a credential that no header may have: exit 1" $code 1
+has "it is named" "$out" 'credential "mistral-eu": mistral-eu/key: has a space, a line break'
+hasnt "no secret is printed" "$out$err" "planted"
+rm "$dir/c/mistral-eu/key"
+run check policies/examples/eu-only.json --credentials-dir "$dir/c"
+has "a missing file" "$out" 'credential "mistral-eu": mistral-eu/key: No such file'
+echo $secret >"$dir/c/mistral-eu/key"
+run check policies/examples/eu-only.json --credentials-dir "$dir/c"
+is "all there: exit 0" $code 0
+run check policies/examples/eu-only.json --credentials-dir "$dir/nowhere"
+is "no such directory: exit 2" $code 2
+if "$ctl" ca --help >/dev/null 2>&1 && command -v openssl >/dev/null; then
+	mkdir "$dir/ca"
+	cat >"$dir/openssl.cnf" <<'EOF'
+[req]
+distinguished_name = dn
+x509_extensions = v3
+prompt = no
+[dn]
+CN = test
+[v3]
+basicConstraints = critical, CA:true
+nameConstraints = critical, permitted;DNS:api.anthropic.com, permitted;DNS:example.org
+EOF
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$dir/key" \
+		-out "$dir/ca/intermediate.crt" -days 1 -config "$dir/openssl.cnf" 2>/dev/null
+	run check policies/examples/failover.json --ca-dir "$dir/ca"
+	is "names outside the CA are warnings" $code 0
+	has "and named" "$out" "does not permit host api.openai.com"
+	hasnt "what it permits is not" "$out" "does not permit host api.anthropic.com"
+else
+	skip "names outside the CA" "egretctl ca or openssl is missing"
+fi
+
+# ---- explain ----
+E=(explain --policy-dir policies/examples/eu-only.json)
+S=(--namespace shop --labels app=assistant)
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+is "an allowed request: exit 0" $code 0
+has "with its route" "$out" "Allowed by route small"
+has "first target" "$out" "https://eu.api.openai.com:443/v1/chat/completions (openai-eu)"
+has "the next one" "$out" "then https://api.eu.mistral.ai:443/v1/chat/completions (mistral-eu)"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-5
+is "another model: exit 1" $code 1
+has "with its reason" "$out" "reason: model_denied"
+has "and why each route was not it" "$out" "small: it names other models"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/realtime/client_secrets
+has "minting" "$out" "reason: credential_minting"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/../files
+has "a path that moves" "$out" "reason: path_unsafe"
+run "${E[@]}" "${S[@]}" --host www.example.org --path /
+is "a host that nothing governs: untouched" $code 0
+has "said" "$out" "Untouched: www.example.org is not governed"
+run "${E[@]}" --namespace other --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+is "a pod that no policy selects: untouched" $code 0
+has "said" "$out" "no policy selects this pod"
+run "${E[@]}" "${S[@]}" --gateway --path /v1/chat/completions --model qwen3
+has "the gateway address" "$out" "Allowed by route open-weights"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions
+is "undecided without a body: exit 1" $code 1
+has "and what is needed" "$out" "give --model or --body"
+echo '{"model": "gpt-4o-mini", "model": "gpt-5"}' >"$dir/body"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body "$dir/body"
+has "a duplicate key" "$out" "reason: bad_body"
+echo '{"model": "gpt-4o-mini", "messages": []}' >"$dir/body"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body "$dir/body" --json
+is "--json parses and says the same" "$(printf %s "$out" | python3 -c 'import json,sys; d = json.load(sys.stdin)
+print(d["allowed"], d["reason"], d["status"], [s["step"] for s in d["steps"]])')" \
+	"True ok 200 ['pod', 'policy', 'operation', 'model', 'route', 'route', 'target', 'target']"
+mkdir "$dir/pods"
+echo '{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "assistant"}, "ips": ["10.1.0.2"], "netns": "/run/netns/a"}' >"$dir/pods/a.json"
+run "${E[@]}" --pods-dir "$dir/pods" --pod shop/a --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+is "a pod of --pods-dir" $code 0
+run "${E[@]}" --pods-dir "$dir/pods" --pod shop/b --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+is "a pod that is not there: exit 2" $code 2
+run explain --policy-dir "$dir/p" "${S[@]}" --host api.openai.com --path /
+is "a broken policy: exit 2" $code 2
+has "and where" "$err" "is not valid"
+run "${E[@]}" "${S[@]}" --path /
+is "neither host nor gateway: exit 2" $code 2
+
+checks_done

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Request bodies: streamed ones with back-pressure, held ones within budgets. */
+#include "pod.h"
+
+static const char policy[] =
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER("p1") "},"
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
+	"\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
+	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], \"otherwise\": \"deny\"}]}";
+
+#define UPLOAD "POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS \
+	       "Content-Type: multipart/form-data; boundary=x\r\n"
+
+struct world {
+	struct plane plane;
+	struct pod pod;
+	struct inbox up;
+};
+
+static struct world *begin(void)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	plane_up(&w->plane, policy);
+	pod_open(&w->pod, &w->plane, "api.openai.com");
+	return w;
+}
+
+static void finish(struct world *w)
+{
+	pod_close(&w->pod);
+	if (w->up.text)
+		inbox_fini(&w->up);
+	plane_down(&w->plane);
+	free(w);
+}
+
+/* Bytes go on as they come, before the body is whole. */
+static void test_streamed_with_length(void **state)
+{
+	struct world *w = begin();
+
+	pod_send(&w->pod, UPLOAD "Content-Length: 10\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "\r\n\r\nfirst");
+	assert_true(inbox_has(&w->up, "content-length: 10\r\n"));
+	assert_true(inbox_has(&w->up, "Content-Type: multipart/form-data; boundary=x\r\n"));
+	pod_send(&w->pod, "later");
+	inbox_await(&w->plane, &w->up, "\r\n\r\nfirstlater");
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	(void)state;
+}
+
+static void test_streamed_chunked(void **state)
+{
+	struct world *w = begin();
+
+	pod_send(&w->pod, UPLOAD "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "100 Continue");
+	pod_send(&w->pod, "5;x=1\r\nfirst\r\n");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "5\r\nfirst");
+	assert_true(inbox_has(&w->up, "transfer-encoding: chunked\r\n"));
+	pod_send(&w->pod, "0\r\nX-Api-Key: smuggled in a trailer\r\n\r\n");
+	inbox_await(&w->plane, &w->up, "\r\n0\r\n\r\n");
+	assert_false(inbox_has(&w->up, "smuggled"));
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	(void)state;
+}
+
+/* A target that can't be reached costs nothing: not a byte had left. One that fails later does. */
+static void test_streamed_failover(void **state)
+{
+	struct world *w = begin();
+
+	close(w->plane.provider[0]);
+	w->plane.provider[0] = dup(0);
+	pod_send(&w->pod, UPLOAD "Content-Length: 10\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[1]));
+	inbox_await(&w->plane, &w->up, "first");
+	pod_send(&w->pod, "later");
+	inbox_await(&w->plane, &w->up, "firstlater");
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	w = begin();
+	pod_send(&w->pod, UPLOAD "Content-Length: 10\r\n\r\nfirstlater");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "firstlater");
+	plane_send(&w->plane, w->up.fd, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+	inbox_await(&w->plane, &w->pod.in, "busy");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	(void)state;
+}
+
+/* A provider that does not read holds the client back. */
+static void test_streamed_back_pressure(void **state)
+{
+	struct world *w = begin();
+	static char block[65536];
+	size_t sent = 0, stalls = 0;
+
+	pod_send(&w->pod, UPLOAD "Content-Length: 33000000\r\n\r\n");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	while (stalls < 200) {
+		ssize_t n = send(w->pod.in.fd, block, sizeof(block), MSG_NOSIGNAL);
+
+		if (n > 0) {
+			sent += (size_t)n;
+			stalls = 0;
+		} else {
+			stalls++;
+		}
+		plane_turns(&w->plane, 1);
+		assert_true(w->plane.engine.held_bytes <= 256u << 10);
+	}
+	assert_true(sent < 32u << 20);
+	inbox_await_bytes(&w->plane, &w->up, sent);
+	finish(w);
+	(void)state;
+}
+
+/* An upload that stops is ended, and so is what the provider got of it. */
+static void test_streamed_client_gone(void **state)
+{
+	struct world *w = begin();
+
+	pod_send(&w->pod, UPLOAD "Content-Length: 10\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "first");
+	close_reset(w->pod.in.fd);
+	w->pod.in.fd = dup(0);
+	inbox_await_end(&w->plane, &w->up);
+	assert_true(plane_recorded(&w->plane, "client_closed"));
+	finish(w);
+	(void)state;
+}
+
+/* Answered before the upload was whole: the answer arrives, in order. */
+static void test_early_answer(void **state)
+{
+	struct world *w = begin();
+
+	pod_send(&w->pod, UPLOAD "Content-Length: 33000000\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "first");
+	plane_send(&w->plane, w->up.fd, "HTTP/1.1 413 Large\r\nContent-Length: 5\r\n\r\nlarge");
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 413 "));
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_true(inbox_has(&w->pod.in, "\r\n\r\nlarge"));
+	assert_false(w->pod.in.reset);
+	finish(w);
+	(void)state;
+}
+
+/* A hundred slow uploads of one pod fill its budget, and no other pod's. */
+static void test_budget_of_one_pod(void **state)
+{
+	enum { COUNT = 100 };
+	struct world *w = begin();
+	struct pod *slow = calloc(COUNT, sizeof(*slow));
+	static char part[60000];
+	size_t refused = 0;
+
+	memset(part, ' ', sizeof(part));
+	w->plane.engine.limits.pod_bytes = 1 << 20;
+	for (int i = 0; i < COUNT; i++) {
+		pod_open(&slow[i], &w->plane, "api.openai.com");
+		eg_account_release(&w->plane.engine, slow[i].peer.account);
+		slow[i].peer.account = eg_account_acquire(&w->plane.engine, 2);
+		pod_send(&slow[i], "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+				   "Content-Length: 1000000\r\n\r\n");
+		plane_send_n(&w->plane, slow[i].in.fd, part, sizeof(part));
+		plane_turns(&w->plane, 3);
+		assert_true(w->plane.engine.held_bytes <= (1 << 20) + 65536);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		inbox_poll(&slow[i].in);
+		if (!inbox_has(&slow[i].in, "HTTP/1.1 503 "))
+			continue;
+		assert_true(inbox_has(&slow[i].in, "x-egret-reason: pod_budget\r\n"));
+		assert_false(inbox_has(&slow[i].in, "x-should-retry"));
+		refused++;
+	}
+	assert_true(refused > COUNT / 2);
+	assert_true(refused < COUNT);
+	pod_send(&w->pod, ASK);
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, BODY);
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
+	for (int i = 0; i < COUNT; i++)
+		pod_close(&slow[i]);
+	assert_int_equal(w->plane.engine.held_bytes, 0);
+	free(slow);
+	finish(w);
+	(void)state;
+}
+
+static void test_worker_budget(void **state)
+{
+	struct world *w = begin();
+
+	w->plane.engine.limits.worker_bytes = 10;
+	pod_send(&w->pod, ASK);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 503 ");
+	assert_true(inbox_has(&w->pod.in, "overloaded"));
+	finish(w);
+	(void)state;
+}
+
+/* A refused body that is small is read to its end: the connection goes on. */
+static void test_discard(void **state)
+{
+	struct world *w = begin();
+
+	pod_send(&w->pod, "POST /v1/realtime/client_secrets HTTP/1.1\r\n" HEADERS JSON
+			  "Content-Length: 10\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "credential_minting");
+	inbox_forget(&w->pod.in);
+	pod_send(&w->pod, "0123456789GET /nothing HTTP/1.1\r\n" HEADERS "\r\n");
+	inbox_await(&w->plane, &w->pod.in, "unknown_operation");
+	finish(w);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_streamed_with_length),
+		cmocka_unit_test(test_streamed_chunked),
+		cmocka_unit_test(test_streamed_failover),
+		cmocka_unit_test(test_streamed_back_pressure),
+		cmocka_unit_test(test_streamed_client_gone),
+		cmocka_unit_test(test_early_answer),
+		cmocka_unit_test(test_budget_of_one_pod),
+		cmocka_unit_test(test_worker_budget),
+		cmocka_unit_test(test_discard),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

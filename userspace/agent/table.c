@@ -109,11 +109,31 @@ static bool is_refused(const struct eg_pod_list *list, const char *file)
 	return false;
 }
 
-static bool has_uid(const struct eg_table *t, const char *uid)
+static bool same_text(const char *a, const char *b)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (!strcmp(t->pods[i].pod.identity.uid, uid))
+	return a && b && !strcmp(a, b);
+}
+
+static bool share_address(const struct eg_bundle_pod *a, const struct eg_bundle_pod *b)
+{
+	for (uint32_t i = 0; i < a->address_count; i++)
+		for (uint32_t k = 0; k < b->address_count; k++)
+			if (!memcmp(&a->address[i], &b->address[k], sizeof(a->address[i])))
+				return true;
+	return false;
+}
+
+/* A file that can be used says who has this uid, link or address now. */
+static bool superseded(const struct eg_table *t, const struct eg_table_pod *old)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const struct eg_table_pod *p = &t->pods[i];
+
+		if (!strcmp(p->pod.identity.uid, old->pod.identity.uid) ||
+		    same_text(p->interface, old->interface) || same_text(p->netns, old->netns) ||
+		    share_address(&p->pod, &old->pod))
 			return true;
+	}
 	return false;
 }
 
@@ -130,7 +150,7 @@ static int keep_former(struct eg_table *t, struct eg_datapath *d, const struct e
 					     .file = old->file};
 		int r;
 
-		if (!is_refused(list, old->file) || has_uid(t, old->pod.identity.uid))
+		if (!is_refused(list, old->file) || superseded(t, old))
 			continue;
 		memcpy(entry.addresses, old->pod.address, sizeof(entry.addresses));
 		r = add_entry(t, d, &entry, former);

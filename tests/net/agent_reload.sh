@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# 100 policy reloads under load, every second one broken; keys that change; pods that come, change and go.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./agent_lib.sh
+RELOADS=${RELOADS:-100} CONNECTIONS=${CONNECTIONS:-8}
+agent_prepare egreload
+egret_up
+is "at first all is well" "$(ask podA)" 200
+
+GOOD=$E_DIR/policy/10-all.json
+cp "$GOOD" "$T_RUN/good.json"
+good() { # N: another text with the same meaning, so that its version tells it
+	jq --arg n "$1" '.policies[0].routes[0].name = "chat-" + $n' "$T_RUN/good.json"
+}
+broken() { # N: each would let everything through, or nothing, if it were obeyed
+	case $(($1 % 5)) in
+	0) good "$1" | head -c 700 ;;                                                  # cut
+	1) good "$1" | jq '.policies[0].routez = [] | .policies[0].otherwise = "pass"' ;; # unknown key
+	2) good "$1" | jq '.policies[0].routes[0].targets[0].provider = "nobody"' ;;      # dangling
+	3) good "$1" | sed 's/"otherwise"/"otherwise": "pass", "otherwise"/' ;;           # duplicate
+	4) good "$1" | jq '.policies += [.policies[0]]' ;;                                # the same name twice
+	esac
+}
+place() { mv "$T_RUN/next.json" "$GOOD"; }
+generation() { ctl status --json | jq .policy.generation; }
+said() { grep -c "$1" "$T_RUN/egretd.log"; }
+more_than() { [ "$(said "$1")" -gt "$2" ]; }
+reload_all() {
+	local n what before
+	for n in $(seq "$RELOADS"); do
+		if [ $((n % 2)) = 1 ]; then good "$n"; what="is in force"; else broken "$n"; what="is refused whole"; fi > "$T_RUN/next.json"
+		before=$(said "$what")
+		place
+		await 20 more_than "$what" "$before" || { echo "reload $n: egretd did not say '$what'"; return 1; }
+	done
+}
+ctl status --json | jq -r .policy.version > "$T_RUN/versions"
+mock_forget
+until [ -e "$T_RUN/enough" ]; do load 300 "$CONNECTIONS"; done > "$T_RUN/load" &
+LOADER=$!
+await 20 test -s "$T_RUN/provider.jsonl"
+check "each of $RELOADS reloads was taken or refused as it deserved" reload_all
+touch "$T_RUN/enough"
+wait $LOADER
+sed -n 's/.*generation [0-9]*: policy \([0-9a-f]*\) is in force.*/\1/p' "$T_RUN/egretd.log" >> "$T_RUN/versions"
+R=$(jq -sc '{requests: map(.requests) | add, failed: map(.failed) | add, connections_made: map(.connections_made) | add,
+	errors: map(.errors) | add, runs: length}' "$T_RUN/load")
+echo "     $R"
+at_least "there was load" "$(jq .requests <<<"$R")" 200
+is "no request failed" "$(jq .failed <<<"$R")" 0
+is "no open connection was reset" "$(jq .connections_made <<<"$R")" $(($(jq .runs <<<"$R") * CONNECTIONS))
+is "none was decided by a broken set" "$(jq -r .policy_version "$E_DIR/access.jsonl" | sort -u | grep -vxFf "$T_RUN/versions" | wc -l)" 0
+at_least "many sets decided" "$(jq -r .policy_version "$E_DIR/access.jsonl" | sort -u | wc -l)" 10
+is "the gateway is still the first one" "$(metric egret_gateway_restarts_total)" 0
+is "the broken ones are counted" "$(metric egret_policy_rejected_total)" $((RELOADS / 2))
+is "what lies there now is refused, and said so" "$(metric egret_policy_valid) $(ctl status --json | jq .policy.valid)" "0 false"
+has "each kind of error is said with file and JSON path" "$(log)" '10-all.json'
+has "status shows it to a person" "$(ctl status)" "is REFUSED"
+good 1 > "$T_RUN/next.json"; place
+await 10 sh -c "'$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq -e .policy.valid"
+is "a good set again" "$(ctl status --json | jq .policy.valid)" true
+
+# --- the way Kubernetes swaps a ConfigMap: ..data
+mkdir -p "$E_DIR/policy/..one" "$E_DIR/policy/..two"
+good volume-one > "$E_DIR/policy/..one/10-all.json"
+good volume-two > "$E_DIR/policy/..two/10-all.json"
+ln -s ..one "$E_DIR/policy/..data"
+ln -sf ..data/10-all.json "$T_RUN/next.json"; place
+route() { ask podA >/dev/null; egret_last .route; }
+await 10 sh -c "grep -q . /dev/null; '$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq -e .policy.valid"
+await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .policy.generation) -gt $(generation) ]" || true
+is "a volume is read" "$(route)" chat-volume-one
+BEFORE=$(generation)
+ln -s ..two "$E_DIR/policy/..data_tmp"; mv -T "$E_DIR/policy/..data_tmp" "$E_DIR/policy/..data"
+await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .policy.generation) -gt $BEFORE ]"
+is "its swap is noticed" "$(route)" chat-volume-two
+
+# --- a key changes under load
+mock_forget
+load 3000 "$CONNECTIONS" > "$T_RUN/load" &
+LOADER=$!
+await 20 sh -c "[ \$(wc -l < '$T_RUN/provider.jsonl') -gt 200 ]"
+OLD=$OPENAI OPENAI=$(world_key openai api.openai.com)
+wait $LOADER
+R=$(cat "$T_RUN/load"); echo "     $R"
+is "a key changes: no request fails" "$(jq .failed <<<"$R")" 0
+is "each request had one of the two" "$(mock_requests ".credentials.authorization != \"Bearer $OPENAI\" and .credentials.authorization != \"Bearer $OLD\"")" 0
+ask podA >/dev/null
+is "the new one is used without a restart" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+is "by the same gateway" "$(metric egret_gateway_restarts_total)" 0
+
+# --- pods
+is "an unknown pod's traffic to a provider is stopped" "$(ask podB --max-time 3)" 000
+pod_register "$E_DIR/pods" podB shop '{}' other-sa
+await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\") | .state == \"governed\"'"
+is "registered, it is governed at once" "$(ask podB)" 200
+is "with its own identity" "$(egret_last '.pod.name + " " + .pod.service_account')" "podB other-sa"
+echo '{"namespace": "shop", "nam' > "$E_DIR/pods/shop-podB.json"
+await 10 grep -q 'shop-podB.json' "$T_RUN/egretd.log"
+await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .pods.refused) = 1 ]"
+is "a broken file is refused, and leaves the pod as it was" "$(ctl status --json | jq .pods.refused) $(ask podB)" "1 200"
+pod_register "$E_DIR/pods" podB elsewhere '{}'
+await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\") | .state == \"ungoverned\"'"
+is "moved to where no policy is: untouched" "$(ask podB)" 401
+rm "$E_DIR/pods/elsewhere-podB.json" "$E_DIR/pods/shop-podB.json"
+await 10 sh -c "! '$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\")'"
+is "its file removed: stopped by the guard again" "$(ask podB --max-time 3)" 000
+pod_add podC
+pod_register "$E_DIR/pods" podC shop '{}'
+await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podC\") | .links | length == 1'"
+is "a pod made while Egret runs is governed" "$(ask podC)" 200
+
+# --- nothing to serve at the start
+stop
+rm -rf "$E_DIR/policy"/* "$E_DIR/policy"/..*[a-z]; echo '{' > "$GOOD"
+node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run" >/dev/null 2>&1
+mock_forget
+egret_start --fail open
+await 15 grep -q "everything governed is denied" "$T_RUN/egretd.log"
+has "a broken policy at the start: said" "$(log)" "there is no earlier one, so everything governed is denied"
+check_not "it is not ready" ctl status
+is "readyz says so" "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9909/readyz)" 503
+good late > "$T_RUN/next.json"; place
+check "a good one arrives: ready" egret_await_ready
+is "and served" "$(ask podA)" 200
+checks_done

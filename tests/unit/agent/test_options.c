@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: what is taken, and the sentence for what is not. */
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "agent/options.h"
+
+#define NEEDED "--resolver", "10.0.0.10", "--uplink", "eth0"
+#define PARSE(o, e, ...)                                                       \
+	parse(o, e, (const char *[]){"egretd", __VA_ARGS__, NULL})
+
+static int parse(struct eg_options *o, struct eg_error *e, const char **argv)
+{
+	int argc = 0;
+
+	while (argv[argc])
+		argc++;
+	*e = (struct eg_error){""};
+	return eg_options_parse(o, argc, (char **)(uintptr_t)argv, e);
+}
+
+static void test_defaults(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, NEEDED), 0);
+	assert_string_equal(o.policy_dir, "/etc/egret/policies");
+	assert_string_equal(o.run_dir, "/run/egret");
+	assert_string_equal(o.pin_dir, EG_PIN_DIR);
+	assert_string_equal(o.agent_namespace, "/run/netns/egret");
+	assert_int_equal(o.fail, EG_FAIL_CLOSED);
+	assert_int_equal(o.unknown_pods, 0);
+	assert_int_equal(o.mode, EG_MODE_NETNS);
+	assert_int_equal(o.metrics_port, 9909);
+	assert_true(o.gateway4_set && o.gateway6_set);
+	assert_true(o.workers >= 1 && o.workers <= EG_MAX_WORKERS);
+	assert_int_not_equal(o.gateway_uid, o.signer_uid);
+	assert_null(o.link_prefix);
+	eg_options_fini(&o);
+}
+
+static void test_lists(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, "--uplink", "eth0,eth1", "--uplink=wlan0", "--resolver",
+			       "10.0.0.10,[fd00::a]:53", "--forbid", "10.0.0.0/8,fd00::/64", "--forbid",
+			       "192.168.0.1", "--xdp", "eth0=native+uplink,eth1=off", "--gateway6", "none",
+			       "--metrics", "[::1]:9000", "--pin-dir", "/sys/fs/bpf/other"),
+			 0);
+	assert_int_equal(o.uplink_count, 3);
+	assert_string_equal(o.uplinks[1], "eth1");
+	assert_string_equal(o.uplinks[2], "wlan0");
+	assert_int_equal(o.resolver_count, 2);
+	assert_string_equal(o.resolver, "10.0.0.10,[fd00::a]:53");
+	assert_int_equal(o.forbid_count, 3);
+	assert_int_equal(o.forbid[2].prefix_bits, 32);
+	assert_true(o.forbid[0].excluded);
+	assert_int_equal(o.xdp_count, 2);
+	assert_string_equal(o.xdp[0].name, "eth0");
+	assert_true(o.xdp[0].uplink && o.xdp[0].mode == EG_XDP_NATIVE);
+	assert_true(!o.xdp[1].uplink && o.xdp[1].mode == EG_XDP_OFF);
+	assert_false(o.gateway6_set);
+	assert_int_equal(o.metrics.ss_family, AF_INET6);
+	/* another pin directory: another namespace, always the same */
+	assert_string_not_equal(o.agent_namespace, "/run/netns/egret");
+	eg_options_fini(&o);
+}
+
+static void test_refused(void **state)
+{
+	static const char *const rows[][3] = {
+		{"--mode", "tproxy", "--mode: 'tproxy'; expected netns or mark"},
+		{"--fail", "maybe", "--fail: 'maybe'"},
+		{"--unknown-pods", "drop", "hold, allow or deny"},
+		{"--workers", "0", "a number from 1 to 16"},
+		{"--workers", "17", "a number from 1 to 16"},
+		{"--workers", "2x", "a number from 1 to 16"},
+		{"--metrics", "0.0.0.0:9909", "a loopback address"},
+		{"--metrics", "127.0.0.1", "ADDRESS:PORT"},
+		{"--metrics", "127.0.0.1:0", "a number from 1"},
+		{"--metrics", "192.0.2.1:80", "a loopback address"},
+		{"--gateway4", "fd00::1", "an IPv4 address"},
+		{"--gateway6", "10.0.0.1", "an IPv6 address"},
+		{"--resolver", "dns.example", "an IP address"},
+		{"--forbid", "10.0.0.0/40", "a range"},
+		{"--xdp", "eth0", "IF=auto"},
+		{"--xdp", "eth0=fast", "auto, native, generic or off"},
+		{"--uplink", "a-very-long-interface-name", "the name of an interface"},
+		{"--user-gateway", "0", "a number from 1"},
+		{"--user-gateway", "64778", "the same uid"},
+		{"--agent-namespace", "../x", "a name without a slash"},
+		{"--log-level", "loud", "debug, info, warn or error"},
+		{"--no-such", "x", "'--no-such' is not an option"},
+		{"--drain", "-1", "a number from 0"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct eg_options o;
+		struct eg_error e;
+
+		assert_int_equal(PARSE(&o, &e, NEEDED, rows[i][0], rows[i][1]), -EINVAL);
+		if (!strstr(e.text, rows[i][2]))
+			fail_msg("%s %s: \"%s\" does not say \"%s\"", rows[i][0], rows[i][1], e.text,
+				 rows[i][2]);
+		eg_options_fini(&o);
+	}
+}
+
+static void test_missing(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, "--uplink", "eth0"), -EINVAL);
+	assert_non_null(strstr(e.text, "--resolver is missing"));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, "--resolver", "10.0.0.10"), -EINVAL);
+	assert_non_null(strstr(e.text, "--uplink is missing"));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "extra"), -EINVAL);
+	assert_non_null(strstr(e.text, "'extra'"));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--fail"), -EINVAL);
+	eg_options_fini(&o);
+	/* an uninstall needs neither */
+	assert_int_equal(PARSE(&o, &e, "--uninstall"), 0);
+	assert_true(o.uninstall);
+	eg_options_fini(&o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_missing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

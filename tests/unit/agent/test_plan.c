@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verdicts, flags and ranges out of policy. */
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "agent/plan.h"
+
+static const struct eg_verdict *verdict(const struct eg_verdict_rule *rules, size_t n,
+					uint8_t protocol, uint16_t port)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rules[i].key.protocol == protocol && rules[i].key.port_be == htons(port))
+			return &rules[i].verdict;
+	fail_msg("no rule for protocol %u port %u", protocol, port);
+	return &rules[0].verdict;
+}
+
+static void test_enforce(void **state)
+{
+	struct eg_policy p = {.mode = EG_MODE_ENFORCE};
+	struct eg_verdict_rule r[EG_PLAN_RULES];
+	size_t n = eg_plan_verdicts(&p, 7, r);
+
+	assert_int_equal(verdict(r, n, IPPROTO_TCP, 443)->action, EG_ACTION_REDIRECT);
+	assert_int_equal(verdict(r, n, IPPROTO_TCP, 80)->action, EG_ACTION_REDIRECT);
+	assert_int_equal(verdict(r, n, IPPROTO_TCP, 0)->action, EG_ACTION_DROP);
+	assert_int_equal(verdict(r, n, IPPROTO_TCP, 0)->reason, EG_REASON_PORT_DENIED);
+	assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->action, EG_ACTION_DROP);
+	assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->reason, EG_REASON_QUIC_REFUSED);
+	assert_int_equal(verdict(r, n, 0, 0)->action, EG_ACTION_DROP);
+	assert_int_equal(verdict(r, n, 0, 0)->reason, EG_REASON_PROTOCOL_DENIED);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(r[i].key.policy_id, 7);
+		assert_int_equal(r[i].key.name_id, 0);
+		assert_int_equal(r[i].key.pad, 0); /* part of the hash */
+	}
+}
+
+static void test_shadow_changes_nothing(void **state)
+{
+	static const enum eg_policy_mode modes[] = {EG_MODE_SHADOW_SNI, EG_MODE_SHADOW_FULL};
+
+	for (size_t m = 0; m < EG_ARRAY_SIZE(modes); m++) {
+		struct eg_policy p = {.mode = modes[m], .strict = true};
+		struct eg_verdict_rule r[EG_PLAN_RULES];
+		size_t n = eg_plan_verdicts(&p, 1, r);
+
+		for (size_t i = 0; i < n; i++)
+			assert_int_not_equal(r[i].verdict.action, EG_ACTION_DROP);
+		assert_int_equal(verdict(r, n, IPPROTO_TCP, 443)->action, EG_ACTION_REDIRECT);
+		assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->action, EG_ACTION_PASS);
+		assert_int_equal(eg_plan_flags(&p) & EG_POD_STRICT, 0);
+	}
+}
+
+static void test_flags(void **state)
+{
+	struct eg_policy p = {.mode = EG_MODE_ENFORCE};
+
+	assert_int_equal(eg_plan_flags(NULL), 0);
+	assert_int_equal(eg_plan_flags(&p), 0);
+	p.fail_open = true;
+	assert_int_equal(eg_plan_flags(&p), EG_POD_FAIL_OPEN);
+	p.fail_open = false;
+	p.strict = p.capture_all_tls = true;
+	assert_int_equal(eg_plan_flags(&p), EG_POD_STRICT | EG_POD_CAPTURE_ALL_TLS);
+}
+
+static void test_cidr(void **state)
+{
+	static const struct {
+		const char *text, *address;
+		int bits;
+	} good[] = {
+		{"10.0.0.0/8", "10.0.0.0", 8},	  {"10.1.2.3/8", "10.0.0.0", 8},
+		{"10.1.2.3", "10.1.2.3", 32},	  {"0.0.0.0/0", "0.0.0.0", 0},
+		{"255.255.255.255/31", "255.255.255.254", 31},
+		{"fd00:1::5/64", "fd00:1::", 64}, {"fd00::1", "fd00::1", 128},
+		{"::/0", "::", 0},		  {"2001:db8:ff::/33", "2001:db8::", 33},
+	};
+	static const char *const bad[] = {"",	       "/8",	     "10.0.0.0/33", "10.0.0.0/",
+					  "10.0.0.0/x", "10.0.0/8",  "fd00::/129",  "name/8",
+					  "10.0.0.0/-1", "10.0.0.0/8/8"};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(good); i++) {
+		struct eg_cidr c;
+		struct eg_address want;
+
+		assert_int_equal(eg_plan_cidr(eg_str_from(good[i].text), true, &c), 0);
+		assert_int_equal(eg_address_from_text(good[i].address, &want), 0);
+		/* "::" is not the mapped 0.0.0.0 */
+		assert_memory_equal(&c.address, &want, sizeof(want));
+		assert_int_equal(c.prefix_bits, good[i].bits);
+		assert_true(c.excluded);
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(bad); i++) {
+		struct eg_cidr c;
+
+		if (eg_plan_cidr(eg_str_from(bad[i]), false, &c) != -EINVAL)
+			fail_msg("'%s' was taken as a range", bad[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_enforce),
+		cmocka_unit_test(test_shadow_changes_nothing),
+		cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_cidr),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

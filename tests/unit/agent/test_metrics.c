@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's figures in Prometheus text: each family once, described, each sample well formed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "agent/gateway_impl.h"
+
+static void test_text(void **state)
+{
+	struct eg_wire_stats s = {.policy_generation = 7, .gateway_restarts = 2, .policy_loaded_ms = 1500,
+				  .policy_version = "abc"};
+	struct eg_buf b;
+	char *text, *line, *save, family[128] = "", seen[4096] = "";
+	size_t samples = 0;
+
+	s.packets[EG_HOOK_EGRESS][EG_REASON_REDIRECT] = 5;
+	s.packets[EG_HOOK_GUARD][EG_REASON_GUARD_NO_STAMP] = 1;
+	eg_buf_init(&b, 1 << 20);
+	assert_int_equal(eg_metrics_supervisor(&b, &s), 0);
+	assert_int_equal(eg_buf_append(&b, "", 1), 0);
+	text = eg_buf_data(&b);
+	assert_non_null(strstr(text, "egret_gateway_restarts_total 2\n"));
+	assert_non_null(strstr(text, "{hook=\"egress\",reason=\"redirect\"} 5\n"));
+	assert_non_null(strstr(text, "{hook=\"guard\",reason=\"guard_no_stamp\"} 1\n"));
+	assert_non_null(strstr(text, "egret_policy_loaded_timestamp_seconds 1.500\n"));
+	assert_non_null(strstr(text, "policy=\"abc\"} 1\n"));
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char name[128], rest[256];
+
+		if (sscanf(line, "# HELP %127s %255[^\n]", name, rest) == 2) {
+			char mark[140];
+
+			snprintf(mark, sizeof(mark), " %s ", name);
+			assert_null(strstr(seen, mark)); /* each family once */
+			strncat(seen, mark, sizeof(seen) - strlen(seen) - 1);
+			strcpy(family, name);
+		} else if (sscanf(line, "# TYPE %127s %255s", name, rest) == 2) {
+			assert_string_equal(name, family);
+		} else {
+			assert_int_equal(strncmp(line, family, strlen(family)), 0);
+			samples++;
+		}
+	}
+	assert_true(samples > 15);
+	eg_buf_fini(&b);
+}
+
+static void test_no_room(void **state)
+{
+	struct eg_wire_stats s = {.policy_generation = 1};
+	struct eg_buf b;
+
+	eg_buf_init(&b, 100);
+	assert_int_equal(eg_metrics_supervisor(&b, &s), -ENOBUFS);
+	eg_buf_fini(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_no_room),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operator's directories: read whole, in one generation, and watched. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/sources.h"
+#include "agent/watch.h"
+
+static char dir[64];
+
+static int set_up(void **state)
+{
+	strcpy(dir, "/tmp/eg-sources-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+static const char *in(const char *name)
+{
+	static char path[2][128];
+	static int turn;
+
+	turn ^= 1;
+	snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
+	return path[turn];
+}
+
+static void put(const char *name, const char *text)
+{
+	FILE *f = fopen(in(name), "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	fclose(f);
+}
+
+static void test_reads_json_in_order(void **state)
+{
+	struct eg_source s;
+	struct eg_error e;
+
+	put("20-b.json", "B");
+	put("10-a.json", "A");
+	put(".hidden.json", "x");
+	put("notes.txt", "x");
+	put(".json", "x");
+	assert_int_equal(eg_source_read(dir, &s, &e), 0);
+	assert_int_equal(s.count, 2);
+	assert_true(eg_str_eq(s.files[0].name, EG_STR("10-a.json")));
+	assert_true(eg_str_eq(s.files[1].text, EG_STR("B")));
+	eg_source_fini(&s);
+}
+
+static void test_volume(void **state)
+{
+	struct eg_source one, two;
+	struct eg_error e;
+
+	assert_int_equal(mkdir(in("..1"), 0755) | mkdir(in("..2"), 0755), 0);
+	put("..1/p.json", "one");
+	put("..2/p.json", "two");
+	assert_int_equal(symlink("..1", in("..data")), 0);
+	assert_int_equal(symlink("..data/p.json", in("p.json")), 0);
+	assert_int_equal(eg_source_read(dir, &one, &e), 0);
+	assert_int_equal(one.count, 1);
+	assert_true(eg_str_eq(one.files[0].text, EG_STR("one")));
+	assert_int_equal(symlink("..2", in("..tmp")), 0);
+	assert_int_equal(rename(in("..tmp"), in("..data")), 0);
+	assert_int_equal(eg_source_read(dir, &two, &e), 0);
+	assert_true(eg_str_eq(two.files[0].text, EG_STR("two")));
+	assert_false(eg_source_equal(&one, &two));
+	assert_true(eg_source_equal(&one, &one));
+	eg_source_fini(&one);
+	eg_source_fini(&two);
+}
+
+static void test_trouble_is_named(void **state)
+{
+	struct eg_source s;
+	struct eg_error e;
+
+	assert_int_equal(eg_source_read(in("absent"), &s, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "absent"));
+	assert_int_equal(mkdir(in("dir.json"), 0755), 0);
+	assert_int_equal(eg_source_read(dir, &s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "dir.json: not a regular file"));
+	assert_int_equal(rmdir(in("dir.json")), 0);
+	assert_int_equal(mkfifo(in("pipe.json"), 0600), 0); /* must not block */
+	assert_int_equal(eg_source_read(dir, &s, &e), -EINVAL);
+	assert_int_equal(unlink(in("pipe.json")), 0);
+	assert_int_equal(truncate(in("big.json"), 0) && errno != ENOENT, 0);
+	put("big.json", "x");
+	assert_int_equal(truncate(in("big.json"), (off_t)EG_SOURCE_FILE_BYTES + 1), 0);
+	assert_int_equal(eg_source_read(dir, &s, &e), -EFBIG);
+	assert_non_null(strstr(e.text, "big.json"));
+	/* nothing there is no error: the policy room judges an empty set */
+	assert_int_equal(unlink(in("big.json")), 0);
+	assert_int_equal(eg_source_read(dir, &s, &e), 0);
+	assert_int_equal(s.count, 0);
+	eg_source_fini(&s);
+}
+
+static void test_never_leaves_the_directory(void **state)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct eg_error e;
+	char *bytes;
+	size_t n;
+
+	assert_int_equal(symlink("/etc/passwd", in("out")), 0);
+	assert_true(eg_file_read(fd, "out", 1 << 20, &bytes, &n, &e) < 0);
+	assert_true(eg_file_read(fd, "../../etc/passwd", 1 << 20, &bytes, &n, &e) < 0);
+	assert_true(eg_file_read(fd, "/etc/passwd", 1 << 20, &bytes, &n, &e) < 0);
+	put("ca.pem", "pem");
+	assert_int_equal(eg_file_read(fd, "ca.pem", 1 << 20, &bytes, &n, &e), 0);
+	assert_int_equal(n, 3);
+	assert_string_equal(bytes, "pem");
+	free(bytes);
+	close(fd);
+}
+
+static void test_marks(void **state)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct eg_file_mark before, after, absent;
+
+	eg_file_mark(fd, "key", &absent);
+	assert_int_equal(absent.inode, 0);
+	put("key", "one");
+	eg_file_mark(fd, "key", &before);
+	assert_false(eg_file_mark_equal(&absent, &before));
+	eg_file_mark(fd, "key", &after);
+	assert_true(eg_file_mark_equal(&before, &after));
+	put("new", "two"); /* of the same size, and renamed over it */
+	assert_int_equal(rename(in("new"), in("key")), 0);
+	eg_file_mark(fd, "key", &after);
+	assert_false(eg_file_mark_equal(&before, &after));
+	eg_file_mark(fd, "key", &before);
+	assert_int_equal(chmod(in("key"), 0644 ^ (after.mode & 0777)), 0);
+	eg_file_mark(fd, "key", &after);
+	assert_false(eg_file_mark_equal(&before, &after));
+	close(fd);
+}
+
+static int changes;
+
+static void count_change(struct eg_dir_watch *w)
+{
+	changes++;
+}
+
+static void turn_until(struct eg_loop *l, int want)
+{
+	for (int i = 0; i < 200 && changes < want; i++)
+		assert_int_equal(eg_loop_turn(l, 20), 0);
+	assert_int_equal(changes, want);
+}
+
+static void test_watch(void **state)
+{
+	struct eg_loop *l = eg_loop_create();
+	struct eg_dir_watch w;
+	struct eg_error e;
+
+	changes = 0;
+	assert_int_equal(eg_dir_watch_open(&w, l, 30, count_change, &e), 0);
+	assert_true(eg_dir_watch_add(&w, in("absent")) < 0);
+	assert_int_equal(eg_dir_watch_add(&w, dir), 0);
+	for (int i = 0; i < 10; i++)
+		put("burst.json", "x"); /* many events, one call */
+	turn_until(l, 1);
+	assert_int_equal(rename(in("burst.json"), in("other.json")), 0);
+	turn_until(l, 2);
+	assert_int_equal(unlink(in("other.json")), 0);
+	turn_until(l, 3);
+	assert_int_equal(symlink("x", in("..data")), 0);
+	turn_until(l, 4);
+	eg_dir_watch_close(&w);
+	eg_dir_watch_close(&w); /* harmless */
+	eg_loop_destroy(l);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_reads_json_in_order),
+		TEST(test_volume),
+		TEST(test_trouble_is_named),
+		TEST(test_never_leaves_the_directory),
+		TEST(test_marks),
+		TEST(test_watch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,7 +10,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <linux/if_link.h>
 #include <netinet/in.h>
 #include <net/if.h>
@@ -32,6 +34,7 @@
 
 #include "classify_xdp.skel.h"
 
+#define EG_ARRAY(a) (sizeof(a) / sizeof((a)[0]))
 #define TCX_INGRESS ((enum bpf_attach_type)46) /* linux/bpf.h of 6.6 and later */
 #define TCX_EGRESS  ((enum bpf_attach_type)47)
 #define AGENT_LINK  POD_OTHER
@@ -556,6 +559,78 @@ static void test_xdp_live(int listener)
 	close(link);
 }
 
+/* One raw frame out of the pod, as an skb of `linear` contiguous bytes and the rest in fragments.
+ */
+static void send_raw(const struct frame *f, uint16_t linear)
+{
+	static uint8_t packet[sizeof(struct virtio_net_hdr) + PACKET_MAX];
+	struct virtio_net_hdr *h = (struct virtio_net_hdr *)packet;
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
+	size_t length = frame_build(f, packet + sizeof(*h));
+	int one = 1, fd;
+
+	memset(h, 0, sizeof(*h));
+	h->hdr_len = linear;
+	enter(pod_ns);
+	to.sll_ifindex = (int)if_nametoindex("eth0");
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x0800));
+	must(fd >= 0 && !setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)),
+	     "AF_PACKET");
+	must(sendto(fd, packet, sizeof(*h) + length, 0, (struct sockaddr *)&to, sizeof(to)) > 0,
+	     "sendto");
+	close(fd);
+	enter(node_ns);
+}
+
+static void set_mtu(int mtu)
+{
+	shell("ip link set egb%d mtu %d", POD, mtu);
+	enter(pod_ns);
+	shell("ip link set eth0 mtu %d", mtu);
+	enter(node_ns);
+}
+
+/*
+ * Headers in page fragments: on a link with jumbo frames a raw socket decides how much of an skb is
+ * contiguous. They must be pulled in and read, not guessed at.
+ */
+static void test_fragmented_skb(int listener)
+{
+	static uint8_t payload[6000];
+	static const uint16_t linear[] = {14, 20, 33, 34, 40, 53, 54, 60, 74};
+	struct frame four = {.source = POD4,
+			     .destination = PROVIDER4,
+			     .tcp_flags = ACK,
+			     .payload = payload,
+			     .payload_length = sizeof(payload),
+			     .partial = true};
+	struct frame six = four;
+	size_t i;
+
+	set_mtu(9000);
+	six.source = POD6;
+	six.destination = PROVIDER6;
+	for (i = 0; i < EG_ARRAY(linear); i++) {
+		set_agent(listener);
+		send_raw(&four, linear[i]);
+		check(counted(EG_REASON_REDIRECT, EG_HOOK_EGRESS), "headers in fragments",
+		      "v4, %u linear", linear[i]);
+		check(count_all() == 1, "headers in fragments", "v4, %u linear: other counts",
+		      linear[i]);
+		set_agent(listener);
+		send_raw(&six, linear[i]);
+		check(counted(EG_REASON_REDIRECT, EG_HOOK_EGRESS), "headers in fragments",
+		      "v6, %u linear", linear[i]);
+		set_agent(listener);
+		four.dport = 22;
+		send_raw(&four, linear[i]);
+		check(counted(EG_REASON_PORT_DENIED, EG_HOOK_EGRESS), "headers in fragments",
+		      "port 22, %u linear", linear[i]);
+		four.dport = 443;
+	}
+	set_mtu(1500);
+}
+
 void test_live(void)
 {
 	int egress, listener, provider;
@@ -570,6 +645,7 @@ void test_live(void)
 	attach(progs.lookup, agent_ns, BPF_SK_LOOKUP);
 	egress = attach(progs.egress, POD, TCX_INGRESS);
 	test_redirect(listener, provider);
+	test_fragmented_skb(listener);
 	test_stamp(listener, provider, &egress);
 	test_host(listener, provider);
 	test_bare_uplink(listener);

@@ -42,10 +42,13 @@ lint-cppcheck:
 		--suppress=memleak --suppress=nullPointerRedundantCheck --suppress=readdirCalled --suppress=invalidFunctionArg --suppress=resourceLeak --suppress=ctuuninitvar --suppress=uninitStructMember --suppress=unmatchedSuppression -D_GNU_SOURCE -D__linux__ -UEG_MUST \
 		-DEG_VERSION='"0"' -Iinclude -Iuserspace $(LINT_USER_C)
 
+# The output is kept apart by file and shown whole: several run at once.
 lint-tidy: $(SKELS)
 	@echo "  TIDY    $(words $(TIDY_FILES)) files"
-	$(Q)printf '%s\n' $(TIDY_FILES) | xargs -P $(LINT_JOBS) -n 1 sh -c 'clang-tidy --quiet "$$1" -- \
-		-std=gnu11 $(subst ",\",$(CPPFLAGS)) >"$(O)/tidy.$$$$" 2>/dev/null; r=$$?; cat "$(O)/tidy.$$$$"; rm -f "$(O)/tidy.$$$$"; exit $$r' sh
+	@mkdir -p $(O)/tidy
+	$(Q)printf '%s\n' $(TIDY_FILES) | xargs -P $(LINT_JOBS) -I FILE sh -c 'log=$(O)/tidy/$$(echo FILE | tr / _).log; \
+		clang-tidy --quiet FILE -- -std=gnu11 -DEG_VERSION=\"0\" $(filter-out -DEG_VERSION=%,$(CPPFLAGS)) >$$log 2>/dev/null \
+		|| { cat $$log; exit 1; }'
 
 lint-text:
 	$(Q)! git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.mk' '*.sh' Makefile | xargs grep -nE '[ 	]+$$' /dev/null

@@ -98,7 +98,7 @@ int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 		    eg_die_with_parent(parent))
 			_exit(126);
 		close_range(EG_CONTROL_FD + 1, ~0u, 0);
-		r = eg_exec_role(argv);
+		(void)!eg_exec_role(argv); /* came back: it failed */
 		_exit(127);
 	}
 	eg_fd_close(&ends[1]);

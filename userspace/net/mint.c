@@ -226,10 +226,9 @@ static int ask(struct eg_mint *m, struct entry *e)
 	return 0;
 }
 
-/* Moves all of `from` to the empty `to`. */
+/* Moves all of `from` to the end of `to`. */
 static void take_waits(struct eg_list *from, struct eg_list *to)
 {
-	eg_list_init(to);
 	while (!eg_list_empty(from)) {
 		struct eg_list *i = from->next;
 
@@ -249,44 +248,38 @@ static void tell(struct eg_list *waits, struct eg_leaf *leaf, enum eg_reason rea
 	}
 }
 
-/* The request came to nothing: a leaf that is there serves on, as long as it lasts. */
-static void refuse(struct eg_mint *m, struct entry *e, enum eg_reason reason)
+/*
+ * The request came to nothing: who waits for it goes to `waits`, to be told when the entry is done
+ * with. A leaf that is there serves on, as long as it lasts.
+ */
+static void refuse(struct eg_mint *m, struct entry *e, struct eg_list *waits)
 {
-	struct eg_list waits;
-
 	close_request(e);
-	take_waits(&e->waits, &waits);
+	take_waits(&e->waits, waits);
 	e->renew_at = (int64_t)time(NULL) + RENEW_FAILED_SECONDS;
 	if (!e->leaf)
 		forget(m, e);
-	tell(&waits, NULL, reason);
 }
 
 static void on_timer(struct eg_timer *t)
 {
 	struct eg_mint *m = eg_container_of(t, struct eg_mint, timer);
 	uint64_t now = eg_loop_now_ms(m->loop);
-	struct eg_list failed, *i;
-	bool again = true;
+	struct eg_list waits, *i, *next;
 
-	take_waits(&m->failed, &failed);
-	tell(&failed, NULL, EG_REASON_INTERNAL);
-	/* Telling the waiting may change the list: it is walked anew after each. */
-	while (again) {
-		again = false;
-		eg_list_for_each (i, &m->asked) {
-			struct entry *e = eg_container_of(i, struct entry, asked);
+	eg_list_init(&waits);
+	take_waits(&m->failed, &waits);
+	eg_list_for_each_safe (i, next, &m->asked) {
+		struct entry *e = eg_container_of(i, struct entry, asked);
 
-			if (now >= e->give_up_ms) {
-				warn_sometimes(m, e->name, "the signer gave no answer");
-				refuse(m, e, EG_REASON_INTERNAL);
-				again = true;
-				break;
-			}
-			if (now - e->sent_ms >= ASK_AGAIN_MS)
-				send_request(m, e);
+		if (now >= e->give_up_ms) {
+			warn_sometimes(m, e->name, "the signer gave no answer");
+			refuse(m, e, &waits);
+		} else if (now - e->sent_ms >= ASK_AGAIN_MS) {
+			send_request(m, e);
 		}
 	}
+	tell(&waits, NULL, EG_REASON_INTERNAL);
 	if (!eg_list_empty(&m->failed))
 		wake_in(m, 0);
 	else
@@ -362,6 +355,7 @@ static void on_reply(struct eg_mint *m, const unsigned char *p, size_t n)
 	if (n < sizeof(r))
 		return;
 	memcpy(&r, p, sizeof(r));
+	eg_list_init(&waits);
 	eg_list_for_each (i, &m->asked)
 		if (eg_container_of(i, struct entry, asked)->id == r.id)
 			e = eg_container_of(i, struct entry, asked);
@@ -373,14 +367,16 @@ static void on_reply(struct eg_mint *m, const unsigned char *p, size_t n)
 		bool name = r.error == -EPERM || r.error == -EINVAL;
 
 		warn_sometimes(m, e->name, strerror(-r.error));
-		refuse(m, e, name ? EG_REASON_CA_NAME : EG_REASON_INTERNAL);
+		refuse(m, e, &waits);
+		tell(&waits, NULL, name ? EG_REASON_CA_NAME : EG_REASON_INTERNAL);
 		return;
 	}
 	if (n != sizeof(r) + r.leaf_bytes + r.chain_bytes ||
 	    take_chain(m, p + sizeof(r) + r.leaf_bytes, r.chain_bytes) ||
 	    take_leaf(m, e, p + sizeof(r), r.leaf_bytes)) {
 		warn_sometimes(m, e->name, "the signer's answer is unreadable");
-		refuse(m, e, EG_REASON_INTERNAL);
+		refuse(m, e, &waits);
+		tell(&waits, NULL, EG_REASON_INTERNAL);
 		return;
 	}
 	close_request(e);
@@ -485,17 +481,21 @@ struct eg_mint *eg_mint_create(struct eg_loop *l, int signer_fd, struct eg_str c
 
 void eg_mint_destroy(struct eg_mint *m)
 {
+	struct eg_list waits, *i, *next;
+
 	if (!m)
 		return;
-	while (!eg_list_empty(&m->used)) {
-		struct entry *e = eg_container_of(m->used.next, struct entry, used);
+	eg_list_init(&waits);
+	take_waits(&m->failed, &waits);
+	eg_list_for_each_safe (i, next, &m->used) {
+		struct entry *e = eg_container_of(i, struct entry, used);
 
-		while (!eg_list_empty(&e->waits))
-			eg_list_remove(e->waits.next);
+		take_waits(&e->waits, &waits);
 		forget(m, e);
 	}
-	while (!eg_list_empty(&m->failed))
-		eg_list_remove(m->failed.next);
+	/* Each is left in no list, so that its owner may still cancel it. */
+	eg_list_for_each_safe (i, next, &waits)
+		eg_list_remove(i);
 	eg_timer_cancel(m->loop, &m->timer);
 	eg_watch_remove(m->loop, &m->watch);
 	eg_fd_close(&m->fd);

@@ -187,8 +187,6 @@ static void answer_control(struct serve *s, const struct eg_mint_control *c, int
 
 static void on_control(struct serve *s)
 {
-	EG_CLEANUP_FD int first = -1;
-	EG_CLEANUP_FD int second = -1;
 	struct eg_mint_control c;
 	union {
 		struct cmsghdr align;
@@ -215,8 +213,8 @@ static void on_control(struct serve *s)
 		answer_control(s, &c, fds);
 	else
 		eg_warn("signer: a control message of %zd bytes; expected %zu", n, sizeof(c));
-	first = fds[0]; /* closed here; -1 when it was kept */
-	second = fds[1];
+	eg_fd_close(&fds[0]); /* -1 when it was kept */
+	eg_fd_close(&fds[1]);
 }
 
 /* ---- requests ---- */

@@ -132,10 +132,12 @@ struct eg_tls_client *eg_tls_client_create(struct eg_trust *trust, struct eg_err
 
 void eg_tls_client_destroy(struct eg_tls_client *t)
 {
+	struct eg_list *i, *next;
+
 	if (!t)
 		return;
-	while (!eg_list_empty(&t->used))
-		forget(t, eg_container_of(t->used.next, struct session, used));
+	eg_list_for_each_safe (i, next, &t->used)
+		forget(t, eg_container_of(i, struct session, used));
 	SSL_CTX_set_app_data(t->ctx, NULL); /* connections may outlive us */
 	SSL_CTX_free(t->ctx);
 	eg_trust_unref(t->trust);

@@ -106,9 +106,11 @@ static void deny(struct connection *c, enum eg_reason reason, const char *detail
 static void relay_over(void *ctx, bool failed)
 {
 	struct connection *c = ctx;
+	/* After one side's end a reset is how many clients close: nothing worth a word. */
+	bool cut = failed && !c->relay->way[0].eof && !c->relay->way[1].eof;
 
 	count(c, EG_COUNT_PASS_THROUGH_BYTES, c->relay->way[0].bytes + c->relay->way[1].bytes);
-	record(c, c->pass_reason, failed ? "ended by a reset, an error or the idle limit" : NULL);
+	record(c, c->pass_reason, cut ? "ended by a reset, an error or the idle limit" : NULL);
 	close_connection(c, failed, c->pass_reason);
 }
 
@@ -283,9 +285,9 @@ static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_
 		v = eg_policy_name(eg_snapshot_policies(c->worker->engine.snapshot), p,
 				   eg_str_from(h->sni));
 	bad = judge_hello(parsed, h, v);
-	if (p->mode == EG_MODE_SHADOW_SNI || (p->mode == EG_MODE_SHADOW_FULL && bad)) {
-		if (p->mode == EG_MODE_SHADOW_SNI || bad != EG_REASON_OK)
-			shadow_name(c, bad, v);
+	if (p->mode == EG_MODE_SHADOW_SNI ||
+	    (p->mode == EG_MODE_SHADOW_FULL && bad != EG_REASON_OK)) {
+		shadow_name(c, bad, v);
 		return;
 	}
 	if (bad != EG_REASON_OK)

@@ -152,6 +152,8 @@ static void ready(struct relay *r, int i, uint32_t events)
 	/* A reset after all was read shows nowhere else. */
 	if ((events & EPOLLERR) &&
 	    (!getsockopt(r->fd[i], SOL_SOCKET, SO_ERROR, &error, &n) && error)) {
+		/* Linux tcp_reset(): EPIPE says that a FIN had come before the reset. */
+		r->way[i].eof |= error == EPIPE;
 		end(r, true);
 		return;
 	}

@@ -187,9 +187,9 @@ static void test_split_hello(void **state)
 }
 
 /* A governed name is terminated: the worker asks the signer for a leaf, by name. */
-static void test_governed_name_is_minted(void **state)
+static void expect_minted(const char *policy)
 {
-	struct world *w = begin(enforce, NULL, 100);
+	struct world *w = begin(policy, NULL, 100);
 	unsigned char bytes[4096];
 	size_t n = hello("api.openai.com", bytes, sizeof(bytes));
 	char message[4096];
@@ -204,6 +204,12 @@ static void test_governed_name_is_minted(void **state)
 	assert_true(got > 0);
 	assert_non_null(memmem(message, (size_t)got, "api.openai.com", 14));
 	finish(w);
+}
+
+static void test_governed_name_is_minted(void **state)
+{
+	expect_minted(enforce);
+	expect_minted(POLICY("\"mode\": \"shadow\", \"shadow\": \"full\"", "deny"));
 	(void)state;
 }
 

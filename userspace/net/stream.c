@@ -148,7 +148,13 @@ void stream_settle(struct eg_stream *s)
 	if (s->connecting) {
 		events = EPOLLOUT;
 	} else {
-		if (s->stage == EG_STAGE_HANDSHAKE ? !s->failed : s->want_read && !s->reported)
+		bool in =
+			s->stage == EG_STAGE_HANDSHAKE ? !s->failed : s->want_read && !s->reported;
+
+		if (in)
+			s->muted = false;
+		/* Interest goes off and on with each request: epoll is told when it matters. */
+		if (in || (!s->muted && s->watch.events & EPOLLIN))
 			events |= EPOLLIN;
 		if (s->blocked && s->out.length && !s->broken)
 			events |= EPOLLOUT;
@@ -263,6 +269,7 @@ static void ready(struct eg_watch *w, uint32_t got)
 	}
 	if (got & EPOLLIN || ended)
 		s->drained = false;
+	s->muted = got & EPOLLIN; /* unless it is wanted: see stream_settle() */
 	if (s->stage == EG_STAGE_HANDSHAKE && !s->failed) {
 		stream_tls_handshake(s);
 		stream_settle(s);

@@ -48,6 +48,7 @@ struct eg_stream {
 	bool told;	/* a failure without interest was announced */
 	bool truncated; /* TLS ended without close_notify */
 	bool want_read, want_write;
+	bool muted;	 /* bytes came that nobody wants: epoll is told to be quiet */
 	bool owes_write; /* write or flush said AGAIN: WRITE follows, wanted or not */
 	bool flushing;	 /* flush said AGAIN: WRITE only when all is in the kernel */
 	bool fin_wanted, fin_sent;

@@ -310,6 +310,49 @@ static void both_closed_is_told_on_demand(void **state)
 	pair_close(&p);
 }
 
+static bool fired;
+
+static void on_timer(struct eg_timer *t)
+{
+	fired = true;
+}
+
+/* Interest that goes off: what comes meanwhile is not told, doesn't spin, and is told when it is
+ * on. */
+static void what_is_not_wanted_waits(void **state)
+{
+	struct eg_timer timer;
+	struct eg_buf got;
+	int turns;
+	struct pair p;
+
+	ends_of(&p);
+	eg_buf_init(&got, 64);
+	for (int round = 0; round < 3; round++) {
+		eg_stream_want(p.a.stream, true, false);
+		eg_stream_want(p.a.stream, false, false);
+		assert_int_equal(write(p.fd[1], "later", 5), 5);
+		p.a.events = 0;
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(eg_loop_turn(p.loop, 1), 0);
+		assert_int_equal(p.a.events, 0);
+		/* Quiet: the loop sleeps until its timer instead of turning. */
+		fired = false;
+		eg_timer_init(&timer, on_timer);
+		assert_int_equal(eg_timer_set(p.loop, &timer, 30), 0);
+		for (turns = 0; !fired; turns++)
+			assert_int_equal(eg_loop_turn(p.loop, -1), 0);
+		assert_true(turns < 10);
+		eg_stream_want(p.a.stream, true, false);
+		turn_until(&p, p.a.events & EG_STREAM_READ);
+		assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_DONE);
+		assert_int_equal(got.length, 5);
+		eg_buf_clear(&got);
+	}
+	eg_buf_fini(&got);
+	pair_close(&p);
+}
+
 static void detach_gives_what_was_peeked(void **state)
 {
 	struct eg_str seen;
@@ -420,6 +463,7 @@ int main(void)
 		cmocka_unit_test(peek_tells_the_end),
 		cmocka_unit_test(peek_tells_bytes_before_their_end),
 		cmocka_unit_test(both_closed_is_told_on_demand),
+		cmocka_unit_test(what_is_not_wanted_waits),
 		cmocka_unit_test(detach_gives_what_was_peeked),
 		cmocka_unit_test(reusable_only_when_quiet),
 		cmocka_unit_test(connect_refused_and_done),

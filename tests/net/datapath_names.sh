@@ -17,7 +17,7 @@ for a in $DNS6 $LEARN6; do inet ip addr replace $a/128 dev lo nodad; done
 inet ip addr add 198.18.0.1/16 dev lo
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
 ENTRIES=("api.openai.com=$LEARN4,$LEARN6" "eu.anthropic.com=$SHARED4" cdn.example.net=203.0.113.23
-	"openai.example.org=cname:api.openai.com,$CNAME4" big.example.com=pad:1000
+	"openai.example.org=cname:api.openai.com,$CNAME4" huge.anthropic.com=pad:3000
 	"victim.anthropic.com=$EXCLUDED4" meta.anthropic.com=169.254.169.254 "pod.anthropic.com=$(pod_ip podB)"
 	short.anthropic.com=203.0.113.24 many.anthropic.com=198.18.1.0..600)
 spawn dns inet python3 datapath_dns.py serve $DNS "${ENTRIES[@]}"
@@ -30,13 +30,13 @@ learned() { bpftool -j map dump pinned "$DP_PINS/learned" | jq '[.[] | select(.f
 ifindex_of() { node ip -j link show dev "$1" | jq '.[0].ifindex'; }
 
 run_mode() { # NAME OPTION...
-	local name=$1 A B i; shift
+	local name=$1 A i; shift
 	dp_names "$name"
 	dp_start -r $DNS -r $DNS6 -L 1 "$@"
 	dp open >/dev/null || fail "$name: open" "$DP_ANSWER"
 	dp_policy >/dev/null; dp_pod podA governed >/dev/null; dp_pod podB governed >/dev/null
 	dp attach >/dev/null; dp prune >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
-	A="agent ::ffff:$(pod_ip podA)" B="agent ::ffff:$(pod_ip podB)"
+	A="agent ::ffff:$(pod_ip podA)"
 
 	is "$name: not known yet: untouched" "$(ask podA $LEARN4 443 x)" "provider 192.0.2.10 $LEARN4 443 x"
 	is "$name: looked up, then captured" "$(lookup podA ask $DNS api.openai.com)" "$A ::ffff:$LEARN4 443"
@@ -65,7 +65,10 @@ run_mode() { # NAME OPTION...
 	is "$name: and no more" "$([ "$(learned podB)" -le 256 ] && echo yes)" yes
 	is "$name: another pod still learns" "$(lookup podA ask $DNS eu.anthropic.com)" "$A ::ffff:$SHARED4 443"
 
-	raw=$(dp events | grep -o 'dns_raw=[0-9]*')
+	is "$name: every answer so far was read" "$(dp events | grep -o 'dns_raw=[0-9]*')" "dns_raw=0"
+	lookup podA query $DNS huge.anthropic.com >/dev/null
+	sleep 0.3
+	isnt "$name: one in fragments goes up" "$(dp events | grep -o 'dns_raw=[0-9]*')" "dns_raw=0"
 	dp learn "$(pod_link podA)" api.openai.com 60000 203.0.113.24 127.0.0.1 $EXCLUDED4 "$(pod_ip podB)" >/dev/null
 	is "$name: what the agent read itself is learned" "$(ask podA 203.0.113.24 443 x)" "$A ::ffff:203.0.113.24 443 x"
 	is "$name: but not what must not be" "$(ask podA $EXCLUDED4 443 x)" "provider 192.0.2.10 $EXCLUDED4 443 x"

@@ -140,6 +140,7 @@ static int probe_tcx(void)
 	return supported ? 0 : -ENOSYS;
 }
 
+/* 0 for a descriptor, which is closed; -errno stays. */
 static int closed(int fd)
 {
 	if (fd < 0)
@@ -164,7 +165,9 @@ static int probe_btf(void)
 		.strings = "\0int",
 	};
 
-	return closed(bpf_btf_load(&raw, offsetof(__typeof__(raw), strings) + 5, NULL) < 0 ? -errno : 0);
+	int fd = bpf_btf_load(&raw, offsetof(__typeof__(raw), strings) + 5, NULL);
+
+	return closed(fd < 0 ? -errno : fd);
 }
 
 static int probe_cgroup(void)

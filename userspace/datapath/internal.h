@@ -107,6 +107,7 @@ struct eg_datapath {
 	struct bpf_object *object[EG_PROGRAM_COUNT];
 	int program[EG_PROGRAM_COUNT]; /* borrowed from object; -1 */
 	int map[EG_MAP_COUNT];	       /* owned; -1 */
+	bool made[EG_MAP_COUNT];       /* not there before this open() */
 	struct eg_config *config;      /* mapped */
 
 	struct nl_sock *netlink;       /* node's namespace */

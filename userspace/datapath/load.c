@@ -161,6 +161,8 @@ static int adopt_maps(struct eg_datapath *d, struct eg_error *error)
 		if (r)
 			return r;
 	}
+	for (int i = 0; i < EG_MAP_COUNT; i++)
+		d->made[i] = d->map[i] < 0;
 	d->adopted = d->map[EG_MAP_CONFIG] >= 0;
 	return 0;
 }
@@ -211,6 +213,7 @@ static void keep_map_fds(struct eg_datapath *d, struct bpf_object *object)
 static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_error *error)
 {
 	const struct eg_program_shape *p = &eg_program_table[id];
+	LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = p->name);
 	struct bpf_program *program;
 	struct bpf_object *object;
 	size_t bytes;
@@ -219,7 +222,7 @@ static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_erro
 
 	last_words[0] = 0;
 	elf = p->elf(&bytes);
-	object = bpf_object__open_mem(elf, bytes, NULL);
+	object = bpf_object__open_mem(elf, bytes, &o);
 	if (!object)
 		return eg_error_set(error, -errno, "cannot read the program %s of this build: %s",
 				    p->name, strerror(errno));
@@ -238,6 +241,12 @@ static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_erro
 				 strerror(-r), p->without);
 		bpf_object__close(object);
 		return 0;
+	}
+	if (r == -EPERM) {
+		eg_error_set(error, r,
+			     "this process may not load programs: it needs CAP_BPF and CAP_NET_ADMIN; run "
+			     "as root, or add BPF and NET_ADMIN to the container's capabilities");
+		goto fail;
 	}
 	if (r) {
 		eg_error_set(error, r, "the kernel refuses the program %s: %s%s%s", p->name,
@@ -404,6 +413,8 @@ void eg_load_undo(struct eg_datapath *d)
 	if (d->adopted)
 		return;
 	for (int i = 0; i < EG_MAP_COUNT; i++) {
+		if (!d->made[i])
+			continue;
 		snprintf(path, sizeof(path), "%s/%s", d->pin_dir, eg_map_table[i].name);
 		unlink(path);
 	}

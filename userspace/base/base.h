@@ -56,7 +56,8 @@ struct eg_str eg_str_trim(struct eg_str s);
 /* Decimal digits only, no sign, no white space. 0 or -EINVAL (empty, other characters) or -ERANGE.
  */
 int eg_str_u64(struct eg_str s, uint64_t *out) EG_MUST;
-/* Glob with `*` (any run, also empty) and `?` (one byte); all else literal. Linear time. */
+/* Glob with `*` (any run, also empty) and `?` (one byte); all else literal. At most
+ * pattern.n * s.n steps. */
 bool eg_glob(struct eg_str pattern, struct eg_str s);
 /* Copies with NUL, cut to cap - 1; returns the length copied. */
 size_t eg_str_copy(char *out, size_t cap, struct eg_str s);

@@ -145,5 +145,7 @@ await 10 grep -q slow-first-byte "$T_RUN/provider.jsonl"
 stop
 wait $SLOW
 is "SIGTERM: the request in flight is answered" "$(cat "$T_RUN/slow")" 200
+hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
+hasnt "no undefined behaviour" "$(log)" "runtime error"
 E_PID=
 checks_done

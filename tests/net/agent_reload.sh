@@ -125,4 +125,6 @@ is "readyz says so" "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.
 good late > "$T_RUN/next.json"; place
 check "a good one arrives: ready" egret_await_ready
 is "and served" "$(ask podA)" 200
+hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
+hasnt "no undefined behaviour" "$(log)" "runtime error"
 checks_done

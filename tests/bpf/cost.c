@@ -10,7 +10,7 @@ static void cost(const char *name, int prog, uint32_t ifindex, uint32_t ingress,
 		 const struct frame *f)
 {
 	uint8_t frame[PACKET_MAX];
-	struct __sk_buff in = { .ifindex = ifindex, .ingress_ifindex = ingress };
+	struct __sk_buff in = {.ifindex = ifindex, .ingress_ifindex = ingress};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
 		    .data_size_in = (uint32_t)frame_build(f, frame), .ctx_in = &in,
 		    .ctx_size_in = sizeof(in), .repeat = 200000);
@@ -25,7 +25,7 @@ static void cost(const char *name, int prog, uint32_t ifindex, uint32_t ingress,
 
 void test_cost(void)
 {
-	struct frame ack = { .source = POD4, .destination = PROVIDER4, .tcp_flags = ACK };
+	struct frame ack = {.source = POD4, .destination = PROVIDER4, .tcp_flags = ACK};
 	struct frame f = ack;
 
 	world_reset();
@@ -34,10 +34,10 @@ void test_cost(void)
 	f.destination = ELSEWHERE4;
 	run_frame(progs.egress, POD, &f);
 	cost("egress: packet of a flow that passes", progs.egress, POD, 0, &f);
-	f = (struct frame){ .source = POD6, .destination = ELSEWHERE6, .tcp_flags = ACK };
+	f = (struct frame){.source = POD6, .destination = ELSEWHERE6, .tcp_flags = ACK};
 	run_frame(progs.egress, POD, &f);
 	cost("egress: the same, IPv6", progs.egress, POD, 0, &f);
-	f = (struct frame){ .source = POD4, .destination = PROVIDER4 };
+	f = (struct frame){.source = POD4, .destination = PROVIDER4};
 	cost("egress: SYN, redirected", progs.egress, POD, 0, &f);
 	f.destination = ELSEWHERE4;
 	cost("egress: SYN, passes", progs.egress, POD, 0, &f);
@@ -46,10 +46,10 @@ void test_cost(void)
 	cost("egress: UDP elsewhere", progs.egress, POD, 0, &f);
 	f.source = "10.0.0.3";
 	cost("egress: ungoverned pod", progs.egress, POD_UNGOVERNED, 0, &f);
-	f = (struct frame){ .source = PROVIDER4, .destination = POD4, .tcp_flags = ACK };
+	f = (struct frame){.source = PROVIDER4, .destination = POD4, .tcp_flags = ACK};
 	cost("reply", progs.reply, UPLINK, 0, &f);
 	cost("dns: not DNS", progs.dns, POD, 0, &f);
-	f = (struct frame){ .source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK };
+	f = (struct frame){.source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK};
 	cost("guard: forwarded 443 elsewhere, no stamp", progs.guard, UPLINK, POD, &f);
 	cost("guard: node process", progs.guard, UPLINK, 0, &f);
 }

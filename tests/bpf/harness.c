@@ -140,6 +140,8 @@ static struct dns_tc *dns_tc;
 static struct guard_tc *guard_tc;
 static struct listener_lookup *listener_lookup;
 static struct classify_xdp *classify_xdp;
+static struct dns_tc *dns_raw;
+static struct egress_tc *egress_plain;
 
 #define LOAD(skel)                      \
 	do {                            \
@@ -202,6 +204,19 @@ void world_load(void)
 	LOAD(guard_tc);
 	LOAD(listener_lookup);
 	LOAD(classify_xdp);
+	/* The same programs with their features off, as on a node that turned them off. */
+	dns_raw = dns_tc__open();
+	egress_plain = egress_tc__open();
+	if (!dns_raw || !egress_plain)
+		fatal("open");
+	dns_raw->rodata->in_kernel_names = 0;
+	egress_plain->rodata->sni_backstop = 0;
+	share_maps(dns_raw->obj);
+	share_maps(egress_plain->obj);
+	if (dns_tc__load(dns_raw) || egress_tc__load(egress_plain))
+		fatal("load with features off");
+	progs.dns_raw = bpf_program__fd(dns_raw->progs.dns_tc);
+	progs.egress_plain = bpf_program__fd(egress_plain->progs.egress_tc);
 	progs.egress = bpf_program__fd(egress_tc->progs.egress_tc);
 	progs.reply = bpf_program__fd(reply_tc->progs.reply_tc);
 	progs.dns = bpf_program__fd(dns_tc->progs.dns_tc);
@@ -228,6 +243,8 @@ void world_unload(void)
 	guard_tc__destroy(guard_tc);
 	listener_lookup__destroy(listener_lookup);
 	classify_xdp__destroy(classify_xdp);
+	dns_tc__destroy(dns_raw);
+	egress_tc__destroy(egress_plain);
 }
 
 struct eg_config *world_config(void)

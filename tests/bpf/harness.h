@@ -50,7 +50,7 @@ enum link {
 
 struct progs {
 	int egress, reply, dns, guard, lookup, xdp, guard_xdp;
-	struct bpf_map *dns_rodata;
+	int dns_raw, egress_plain; /* in_kernel_names off, sni_backstop off */
 };
 extern struct progs progs;
 

@@ -109,8 +109,8 @@ static void watch(void)
 struct delivery {
 	uint32_t ifindex;
 	const char *pod, *resolver;
-	bool tcp, no_query;
-	uint32_t tcp_length; /* claimed, when not the right one */
+	bool tcp, no_query, raw; /* raw: the program that reads no names */
+	uint32_t tcp_length;	 /* claimed, when not the right one */
 	uint16_t fragment;
 	uint32_t cut; /* bytes left off the end of the frame's message */
 };
@@ -151,7 +151,7 @@ static void deliver(const struct message *m, const struct delivery *how)
 		memcpy(payload, m->bytes, size);
 	}
 	answer.payload_length = size - how->cut;
-	v = run_tc(progs.dns, frame, frame_build(&answer, frame), &r);
+	v = run_tc(how->raw ? progs.dns_raw : progs.dns, frame, frame_build(&answer, frame), &r);
 	check(v == NEXT, "dns", "the answer itself must pass: %s", verdict_text(v));
 }
 
@@ -643,6 +643,26 @@ static void test_quota(void)
 	check(is_learned(POD_OTHER, "198.18.1.50", NULL), "dns quota", "another pod has its own");
 }
 
+/* Without in-kernel names every answer that is believed goes to user space, beyond any rate. */
+static void test_raw(void)
+{
+	struct message m;
+	struct eg_event e;
+	int i;
+
+	watch();
+	simple(&m, "www.example", "192.0.2.10");
+	for (i = 0; i < 200; i++)
+		deliver(&m, &(struct delivery){.raw = true});
+	check(events_drain(EG_EVENT_DNS_RAW, &e) == 200, "dns raw", "every answer");
+	check(e.data_length == m.length && e.ifindex == POD && e.pod_id == 1, "dns raw", "event");
+	check(quota_used(POD) == 0, "dns raw", "the kernel learns nothing");
+	deliver(&m, &(struct delivery){.raw = true, .no_query = true, .pod = "10.0.0.9"});
+	m.bytes[2] = 0x01;
+	deliver(&m, &(struct delivery){.raw = true});
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 0, "dns raw", "no query, nobody asked");
+}
+
 /* Learned before the pod has it: the next SYN is captured. */
 static void test_race(void)
 {
@@ -669,4 +689,5 @@ void test_dns(void)
 	test_refused();
 	test_quota();
 	test_race();
+	test_raw();
 }

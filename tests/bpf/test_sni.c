@@ -218,6 +218,20 @@ static void test_who(void)
 	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
 	      "quota used up");
 	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_EGRESS) == 1, "sni", "quota counted");
+	/* turned off */
+	watch();
+	{
+		struct frame f = {.source = POD4,
+				  .destination = ELSEWHERE4,
+				  .tcp_flags = ACK,
+				  .payload = h.bytes,
+				  .payload_length = h.length};
+
+		check(run_frame(progs.egress_plain, POD, &f) == NEXT &&
+			      !is_learned(POD, ELSEWHERE4, NULL),
+		      "sni", "turned off");
+		check(run_frame(progs.egress, POD, &f) == RESET, "sni", "and on");
+	}
 	/* redirected flows are the agent's to read */
 	watch();
 

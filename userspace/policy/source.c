@@ -268,7 +268,8 @@ static void parse(struct loading *l, struct document *d)
 		return;
 	}
 	d->root = json_loadb(d->text.p ? d->text.p : "", d->text.n, JSON_REJECT_DUPLICATES, &e);
-	if (!d->root && json_error_code(&e) == json_error_out_of_memory)
+	/* jansson says some failures of malloc with no text at all. */
+	if (!d->root && (json_error_code(&e) == json_error_out_of_memory || !*e.text))
 		l->out_of_memory = true;
 	else if (!d->root)
 		source_file_error(l, d->name, e.line, e.column, "not valid JSON: %s", e.text);
@@ -335,7 +336,7 @@ const char *source_dup(struct loading *l, const char *text)
 
 	if (!copy)
 		l->out_of_memory = true;
-	return copy;
+	return copy ? copy : "";
 }
 
 void *source_alloc(struct loading *l, size_t count, size_t size)

@@ -84,7 +84,8 @@ bool source_path(const struct place *at, const char *text);
 const char **source_strings(const struct place *at, json_t *array, size_t *count,
 			    bool (*valid)(const struct place *at, const char *text));
 
-/* A copy in the set's arena; NULL sets l->out_of_memory. */
+/* In the set's arena. Out of memory sets l->out_of_memory, which refuses the set in the end: the
+ * copy is then "" (so that readers need not look), the allocation NULL. */
 const char *source_dup(struct loading *l, const char *text);
 void *source_alloc(struct loading *l, size_t count, size_t size);
 

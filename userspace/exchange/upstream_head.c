@@ -89,12 +89,13 @@ static int write_request_line(struct eg_exchange *x, struct eg_buf *out)
 static int write_host(struct eg_exchange *x, struct eg_buf *out)
 {
 	const struct eg_provider *p = x->provider;
+	const char *host = p ? p->host : x->host;
+	uint16_t port = p ? p->port : x->peer->destination.port;
+	bool tls = p ? p->tls : x->peer->server_name != NULL;
 
-	if (!p)
-		return eg_buf_printf(out, "host: %s\r\n", x->host);
-	if (p->port == (p->tls ? 443 : 80))
-		return eg_buf_printf(out, "host: %s\r\n", p->host);
-	return eg_buf_printf(out, "host: %s:%u\r\n", p->host, p->port);
+	if (port == (tls ? 443 : 80))
+		return eg_buf_printf(out, "host: %s\r\n", host);
+	return eg_buf_printf(out, "host: %s:%u\r\n", host, port);
 }
 
 static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)

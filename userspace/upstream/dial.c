@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The way to a new connection: resolve, connect to one address after the other, TLS. The whole way
- * has one time limit. A refused certificate ends it at once: another address of the same name
- * would not make it better, and hiding it would.
+ * has one time limit; each address gets an even share of what is left of it, so that one that
+ * answers nothing (IPv6 that leads nowhere) does not use it up. A refused certificate ends it at
+ * once: another address of the same name would not make it better, and hiding it would.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,7 @@ struct dial {
 	struct eg_timer timer;
 	struct eg_defer step; /* never call back from inside acquire */
 	struct eg_defer bury;
-	uint64_t began_ms;
+	uint64_t began_ms, deadline_ms;
 	enum eg_reason reason; /* of the last failure */
 	char text[200];
 };
@@ -100,12 +101,23 @@ static void succeed(struct dial *d)
 
 static void next_address(struct dial *d);
 
+/* The timer was armed before, so that re-arming needs no memory. */
+static void limit(struct dial *d, size_t shares)
+{
+	uint64_t now = eg_loop_now_ms(d->u->o.loop);
+	uint64_t left = d->deadline_ms > now ? d->deadline_ms - now : 0;
+
+	if (eg_timer_set(d->u->o.loop, &d->timer, left / shares))
+		eg_warn("a dial to %s has no time limit: out of memory", d->origin->host);
+}
+
 static void on_connected(struct dial *d)
 {
 	struct upstream_tls *tls = d->origin->tls;
 
 	if (d->state == DIAL_CONNECT && tls) {
 		set_state(d, DIAL_HANDSHAKE);
+		limit(d, 1);
 		if (eg_stream_tls_connect(d->stream, tls->client, d->origin->host, d->origin->port))
 			fail(d, EG_REASON_UPSTREAM_TLS, "TLS could not be begun");
 		return;
@@ -167,6 +179,7 @@ static void next_address(struct dial *d)
 		d->stream = eg_stream_connect(d->u->o.loop, &to, &handler, d);
 		if (d->stream) {
 			set_state(d, DIAL_CONNECT);
+			limit(d, d->addresses.count - d->at + 1);
 			return;
 		}
 		d->reason = EG_REASON_UPSTREAM_CONNECT;
@@ -205,6 +218,14 @@ static void on_timeout(struct eg_timer *t)
 	struct dial *d = eg_container_of(t, struct dial, timer);
 	enum eg_reason reason = EG_REASON_UPSTREAM_CONNECT;
 
+	if (d->state == DIAL_CONNECT && d->at < d->addresses.count) {
+		d->reason = reason;
+		snprintf(d->text, sizeof(d->text), "timed out");
+		eg_stream_destroy(d->stream);
+		d->stream = NULL;
+		next_address(d);
+		return;
+	}
 	if (d->state == DIAL_RESOLVE)
 		reason = EG_REASON_UPSTREAM_DNS;
 	else if (d->state == DIAL_HANDSHAKE)
@@ -245,6 +266,7 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	d->wait = w;
 	d->state = DIAL_RESOLVE;
 	d->began_ms = eg_loop_now_ms(u->o.loop);
+	d->deadline_ms = d->began_ms + connect_ms;
 	d->reason = EG_REASON_UPSTREAM_CONNECT;
 	d->resolve.done = on_resolved;
 	d->step.run = take_step;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A supervisor and a gateway in one, driven by lines on standard input, so that the datapath is
- * tested with nothing else of Egret. Captured connections are answered with "agent PEER LOCAL\n" and
- * then echoed. Each command is answered by "ok ..." or "error: SENTENCE". Commands: see table.
+ * tested with nothing else of Egret. Captured connections are answered with "agent PEER LOCAL\n"
+ * and then echoed. Each command is answered by "ok ..." or "error: SENTENCE". Commands: see table.
  */
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -125,7 +125,8 @@ static int do_verdict(int argc, char **argv)
 	for (uint8_t i = 0; i < 4; i++)
 		if (!strcmp(actions[i], argv[5]))
 			r->verdict.action = i;
-	r->verdict.reason = r->verdict.action == EG_ACTION_REDIRECT ? EG_REASON_REDIRECT : EG_REASON_DENY;
+	r->verdict.reason =
+		r->verdict.action == EG_ACTION_REDIRECT ? EG_REASON_REDIRECT : EG_REASON_DENY;
 	printf("ok\n");
 	return 0;
 }
@@ -157,7 +158,8 @@ static int do_prune(int argc, char **argv)
 /* pod IFNAME NAME STATE POLICY FLAGS ADDRESS... */
 static int do_pod(int argc, char **argv)
 {
-	static const char *const states[] = {"unknown", "held", "governed", "ungoverned", "foreign"};
+	static const char *const states[] = {"unknown", "held", "governed", "ungoverned",
+					     "foreign"};
 	uint32_t ifindex = if_nametoindex(argv[1]);
 	struct eg_pod pod = {.policy_id = (uint32_t)atoi(argv[4]), .flags = (uint8_t)atoi(argv[5])};
 
@@ -250,7 +252,8 @@ static int do_listen(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	for (size_t i = 0; !r && i < n; i++) {
-		struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1ULL << 32 | (uint32_t)fds[i]};
+		struct epoll_event e = {.events = EPOLLIN,
+					.data.u64 = 1ULL << 32 | (uint32_t)fds[i]};
 
 		epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &e);
 	}
@@ -299,7 +302,8 @@ static int do_notes(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	printf("ok adopted=%d notes=%s\n", eg_datapath_adopted(datapath), eg_datapath_notes(datapath));
+	printf("ok adopted=%d notes=%s\n", eg_datapath_adopted(datapath),
+	       eg_datapath_notes(datapath));
 	return 0;
 }
 
@@ -339,14 +343,17 @@ static const struct {
 	int arguments; /* at least */
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"open", 0, do_open},	    {"name", 1, do_name},	{"cidr", 2, do_cidr},
-	{"verdict", 5, do_verdict}, {"policy", 0, do_policy},	{"new-policy", 0, do_new_policy},
-	{"prune", 0, do_prune},	    {"pod", 5, do_pod},		{"remove", 1, do_remove},
-	{"find", 1, do_find},	    {"resolved", 3, do_resolved}, {"learn", 4, do_learn},
-	{"attach", 0, do_attach},   {"listen", 0, do_listen},	{"beat", 1, do_beat},
-	{"sweep", 0, do_sweep},	    {"stop", 0, do_stop},	{"close", 0, do_close},
-	{"notes", 0, do_notes},	    {"events", 0, do_events},	{"uninstall", 0, do_uninstall},
-	{"features", 0, do_features},
+	{"open", 0, do_open},		{"name", 1, do_name},
+	{"cidr", 2, do_cidr},		{"verdict", 5, do_verdict},
+	{"policy", 0, do_policy},	{"new-policy", 0, do_new_policy},
+	{"prune", 0, do_prune},		{"pod", 5, do_pod},
+	{"remove", 1, do_remove},	{"find", 1, do_find},
+	{"resolved", 3, do_resolved},	{"learn", 4, do_learn},
+	{"attach", 0, do_attach},	{"listen", 0, do_listen},
+	{"beat", 1, do_beat},		{"sweep", 0, do_sweep},
+	{"stop", 0, do_stop},		{"close", 0, do_close},
+	{"notes", 0, do_notes},		{"events", 0, do_events},
+	{"uninstall", 0, do_uninstall}, {"features", 0, do_features},
 };
 
 static void run_line(char *line)
@@ -444,51 +451,88 @@ static void parse_options(int argc, char **argv)
 {
 	int c;
 
-	options.calls = (struct eg_datapath_calls){
-		.event = on_event, .link = on_link, .notice = on_notice};
+	options.calls =
+		(struct eg_datapath_calls){.event = on_event, .link = on_link, .notice = on_notice};
 	options.uplinks = (const char *const *)uplinks;
 	options.xdp = xdp;
 	options.resolvers = resolvers;
 	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:r:cU:L:DC")) != -1) {
 		switch (c) {
-		case 'p': options.pin_dir = optarg; break;
-		case 'm': options.mode = strcmp(optarg, "mark") ? EG_MODE_NETNS : EG_MODE_MARK; break;
-		case 'w': options.worker_count = (unsigned int)atoi(optarg); break;
-		case 'n': options.namespace_path = optarg; break;
-		case 'h': options.host_link = optarg; break;
-		case 'a': options.agent_link = optarg; break;
-		case 'g': options.gateway4_be = address(optarg).word_be[3]; break;
+		case 'p':
+			options.pin_dir = optarg;
+			break;
+		case 'm':
+			options.mode = strcmp(optarg, "mark") ? EG_MODE_NETNS : EG_MODE_MARK;
+			break;
+		case 'w':
+			options.worker_count = (unsigned int)atoi(optarg);
+			break;
+		case 'n':
+			options.namespace_path = optarg;
+			break;
+		case 'h':
+			options.host_link = optarg;
+			break;
+		case 'a':
+			options.agent_link = optarg;
+			break;
+		case 'g':
+			options.gateway4_be = address(optarg).word_be[3];
+			break;
 		case 'G': {
 			struct eg_address a = address(optarg);
 
 			memcpy(options.gateway6_be, &a, sizeof(a));
 			break;
 		}
-		case 'f': options.fail_policy = strcmp(optarg, "open") ? EG_FAIL_CLOSED : EG_FAIL_OPEN; break;
-		case 'l': options.link_prefix = optarg; break;
-		case 'u': uplinks[options.uplink_count++] = optarg; break;
-		case 'd': options.down_grace_ms = (unsigned int)atoi(optarg); break;
-		case 'H': options.hold_grace_ms = (unsigned int)atoi(optarg); break;
-		case 'L': options.learned_grace_ms = (unsigned int)atoi(optarg); break;
-		case 'r': resolvers[options.resolver_count++] = address(optarg); break;
-		case 'c': options.force_clsact = true; break;
-		case 'U': options.unknown_pods = (unsigned int)atoi(optarg); break;
+		case 'f':
+			options.fail_policy =
+				strcmp(optarg, "open") ? EG_FAIL_CLOSED : EG_FAIL_OPEN;
+			break;
+		case 'l':
+			options.link_prefix = optarg;
+			break;
+		case 'u':
+			uplinks[options.uplink_count++] = optarg;
+			break;
+		case 'd':
+			options.down_grace_ms = (unsigned int)atoi(optarg);
+			break;
+		case 'H':
+			options.hold_grace_ms = (unsigned int)atoi(optarg);
+			break;
+		case 'L':
+			options.learned_grace_ms = (unsigned int)atoi(optarg);
+			break;
+		case 'r':
+			resolvers[options.resolver_count++] = address(optarg);
+			break;
+		case 'c':
+			options.force_clsact = true;
+			break;
+		case 'U':
+			options.unknown_pods = (unsigned int)atoi(optarg);
+			break;
 		case 'C':
 			if (eg_cgroup_id(0, &options.agent_cgroup, &err))
 				fprintf(stderr, "cgroup: %s\n", err.text);
 			break;
-		case 'D': options.guard_host_deny = true; break;
+		case 'D':
+			options.guard_host_deny = true;
+			break;
 		case 'x': {
 			char *colon = strchr(optarg, ':');
 
 			*colon = 0;
 			xdp[options.xdp_count++] = (struct eg_xdp_link){
 				.name = optarg,
-				.mode = strcmp(colon + 1, "generic") ? EG_XDP_NATIVE : EG_XDP_GENERIC,
+				.mode = strcmp(colon + 1, "generic") ? EG_XDP_NATIVE
+								     : EG_XDP_GENERIC,
 			};
 			break;
 		}
-		default: exit(2);
+		default:
+			exit(2);
 		}
 	}
 }
@@ -518,9 +562,15 @@ int main(int argc, char **argv)
 			int fd = (int)(uint32_t)got[i].data.u64;
 
 			switch (got[i].data.u64 >> 32) {
-			case 0: read_commands(); break;
-			case 1: accept_one(fd); break;
-			case 2: echo(fd); break;
+			case 0:
+				read_commands();
+				break;
+			case 1:
+				accept_one(fd);
+				break;
+			case 2:
+				echo(fd);
+				break;
 			default:
 				if (datapath && eg_datapath_events(datapath, &err))
 					fprintf(stderr, "events: %s\n", err.text);

@@ -42,7 +42,8 @@ bool eg_address_never_pod(const struct eg_address *a)
 	uint32_t first = ntohl(a->word_be[0]), last = ntohl(a->word_be[3]);
 
 	if (eg_address_is4(a))
-		return !(last >> 24) || last >> 24 == 127 || last >> 16 == 0xa9fe || last >> 28 >= 14;
+		return !(last >> 24) || last >> 24 == 127 || last >> 16 == 0xa9fe ||
+		       last >> 28 >= 14;
 	return (!first && !a->word_be[1] && !a->word_be[2]) || first >> 24 == 0xff ||
 	       (first & 0xffc00000) == 0xfe800000;
 }

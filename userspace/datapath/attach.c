@@ -22,11 +22,11 @@
 #include "datapath/internal.h"
 
 /* linux/bpf.h since 6.6; Debian 12's is of 6.1. */
-#define TCX_INGRESS    46
-#define TCX_EGRESS     47
-#define FLAG_BEFORE    (1U << 3)
-#define FLAG_AFTER     (1U << 4)
-#define FLAG_LINK      (1U << 13)
+#define TCX_INGRESS 46
+#define TCX_EGRESS  47
+#define FLAG_BEFORE (1U << 3)
+#define FLAG_AFTER  (1U << 4)
+#define FLAG_LINK   (1U << 13)
 
 #define FILTER_PRIORITY 1
 #define FILTER_HANDLE	0x45670000u
@@ -69,8 +69,8 @@ bool eg_tcx_supported(int program_fd)
 
 int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex)
 {
-	/* As struct bpf_link_info: type, id, prog_id, then a union aligned to 8, whose first word is
-	 * the ifindex for XDP and TCX, and the inode of the namespace for sk_lookup. */
+	/* As struct bpf_link_info: type, id, prog_id, then a union aligned to 8, whose first word
+	 * is the ifindex for XDP and TCX, and the inode of the namespace for sk_lookup. */
 	struct {
 		uint32_t type, id, program_id, pad;
 		uint32_t first;
@@ -162,7 +162,8 @@ static int attach_clsact(struct eg_datapath *d, enum eg_program_id id, uint32_t 
 		snprintf(path, sizeof(path), "%s/links/qdisc-%u", d->pin_dir, ifindex);
 		unlink(path);
 		if (bpf_obj_pin(d->program[id], path))
-			return eg_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
+			return eg_error_set(error, -errno, "cannot pin %s: %s", path,
+					    strerror(errno));
 	}
 	/* The record comes before the deed, so that whatever is attached can be found. */
 	pin_path(path, sizeof(path), d->pin_dir, id, ifindex, true);
@@ -243,7 +244,8 @@ static void detach_link(const char *path)
 static int pin_link(int fd, const char *path, struct eg_error *error)
 {
 	if (bpf_obj_pin(fd, path))
-		return eg_error_set(error, -errno, "cannot pin the link %s: %s", path, strerror(errno));
+		return eg_error_set(error, -errno, "cannot pin the link %s: %s", path,
+				    strerror(errno));
 	return 0;
 }
 
@@ -283,9 +285,11 @@ static int attach_xdp(struct eg_datapath *d, enum eg_program_id id, uint32_t ifi
 	}
 	if (fd < 0 && mode != EG_XDP_AUTO) {
 		if (mode == EG_XDP_NATIVE)
-			eg_datapath_note(d,
-					 "XDP: link %u takes no native program (%s): generic instead, "
-					 "which saves less", ifindex, strerror(errno));
+			eg_datapath_note(
+				d,
+				"XDP: link %u takes no native program (%s): generic instead, "
+				"which saves less",
+				ifindex, strerror(errno));
 		o.flags = XDP_FLAGS_SKB_MODE;
 		fd = bpf_link_create(d->program[id], (int)ifindex, BPF_XDP, &o);
 	}
@@ -344,11 +348,12 @@ void eg_detach(const char *pin_dir, enum eg_program_id id, uint32_t ifindex)
 {
 	char path[300];
 
-	/* Nobody holds a link but its pin; but the kernel lets go of an unpinned one later, from a work
-	 * queue, and whoever asked for this expects it done. */
+	/* Nobody holds a link but its pin; but the kernel lets go of an unpinned one later, from a
+	 * work queue, and whoever asked for this expects it done. */
 	pin_path(path, sizeof(path), pin_dir, id, ifindex, false);
 	detach_link(path);
-	if (eg_program_table[id].kind == EG_KIND_INGRESS || eg_program_table[id].kind == EG_KIND_EGRESS)
+	if (eg_program_table[id].kind == EG_KIND_INGRESS ||
+	    eg_program_table[id].kind == EG_KIND_EGRESS)
 		detach_clsact(pin_dir, id, ifindex);
 }
 

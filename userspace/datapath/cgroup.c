@@ -72,8 +72,9 @@ int eg_cgroup_id(pid_t pid, uint64_t *id, struct eg_error *error)
 	if (r)
 		return eg_error_set(error, r, "there is no cgroup v2 on this node");
 	if (!strcmp(path, "/"))
-		return eg_error_set(error, -ENOENT,
-				    "the process is in the root of cgroup v2, as every other one may be");
+		return eg_error_set(
+			error, -ENOENT,
+			"the process is in the root of cgroup v2, as every other one may be");
 	snprintf(whole, sizeof(whole), "%s%s", mount, path);
 	if (name_to_handle_at(AT_FDCWD, whole, &h.handle, &mount_id, 0))
 		return eg_error_set(error, -errno, "cannot look at the cgroup %s: %s", whole,

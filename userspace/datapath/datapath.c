@@ -83,25 +83,31 @@ static int check_options(const struct eg_datapath_options *o, struct eg_error *e
 	const char *const names[] = {o->host_link, o->agent_link};
 
 	if (o->mode != EG_MODE_NETNS && o->mode != EG_MODE_MARK)
-		return eg_error_set(error, -EINVAL, "mode %d: expected netns or mark", (int)o->mode);
+		return eg_error_set(error, -EINVAL, "mode %d: expected netns or mark",
+				    (int)o->mode);
 	if (o->worker_count > EG_MAX_WORKERS)
 		return eg_error_set(error, -EINVAL, "%u workers: at most %d are possible",
 				    o->worker_count, EG_MAX_WORKERS);
 	if (o->unknown_pods > 2)
 		return eg_error_set(error, -EINVAL, "unknown pods: expected hold, allow or deny");
 	if (o->mode == EG_MODE_MARK && (!o->mark || (o->mark & ~o->mark_mask)))
-		return eg_error_set(error, -EINVAL, "mark 0x%x: expected one that is not 0 and within "
-				    "its mask 0x%x", o->mark, o->mark_mask);
-	if (o->guard_host_deny && !o->agent_cgroup)
 		return eg_error_set(error, -EINVAL,
-				    "guard_host: deny needs to tell the agent from other processes of the "
-				    "node by its cgroup v2, and this process is in none of its own: run "
-				    "it in a cgroup v2 (systemd and Kubernetes do), or use guard_host: "
-				    "allow");
+				    "mark 0x%x: expected one that is not 0 and within "
+				    "its mask 0x%x",
+				    o->mark, o->mark_mask);
+	if (o->guard_host_deny && !o->agent_cgroup)
+		return eg_error_set(
+			error, -EINVAL,
+			"guard_host: deny needs to tell the agent from other processes of the "
+			"node by its cgroup v2, and this process is in none of its own: run "
+			"it in a cgroup v2 (systemd and Kubernetes do), or use guard_host: "
+			"allow");
 	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++)
 		if (!names[i][0] || strlen(names[i]) > 15 || strchr(names[i], '/'))
-			return eg_error_set(error, -EINVAL, "link name \"%s\": expected 1 to 15 "
-					    "characters without /", names[i]);
+			return eg_error_set(error, -EINVAL,
+					    "link name \"%s\": expected 1 to 15 "
+					    "characters without /",
+					    names[i]);
 	return 0;
 }
 
@@ -202,7 +208,8 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 	d->netlink = eg_netlink_open();
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!d->netlink || d->epoll < 0)
-		return eg_error_set(error, -errno, "cannot open netlink or epoll: %s", strerror(errno));
+		return eg_error_set(error, -errno, "cannot open netlink or epoll: %s",
+				    strerror(errno));
 	r = eg_load_pin_dir(d, error);
 	if (!r)
 		r = eg_load_all(d, error);
@@ -268,14 +275,16 @@ static void check_filters(struct eg_datapath *d)
 		uint32_t lost = 0;
 
 		for (unsigned int p = 0; p < EG_PROGRAM_COUNT; p++)
-			if (l->attached & 1U << p && !eg_attach_holds(d, (enum eg_program_id)p, l->ifindex))
+			if (l->attached & 1U << p &&
+			    !eg_attach_holds(d, (enum eg_program_id)p, l->ifindex))
 				lost |= 1U << p;
 		if (!lost)
 			continue;
 		l->attached &= ~lost;
 		if (!eg_links_attach(d, l, &error))
-			eg_datapath_notice(d, "link %s had lost Egret's programs; they are attached again",
-					   l->name);
+			eg_datapath_notice(
+				d, "link %s had lost Egret's programs; they are attached again",
+				l->name);
 		else
 			eg_datapath_notice(d, "link %s has lost Egret's programs: %s", l->name,
 					   error.text);

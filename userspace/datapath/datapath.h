@@ -5,9 +5,8 @@
  *
  * The order at start:
  *	eg_features_probe()            features.h: refuse, or say what is missing
- *	eg_datapath_open()             maps, programs, namespace; nothing is attached to a pod's link yet
- *	eg_datapath_set_policy()
- *	eg_datapath_set_pod() ...      each attaches to its link
+ *	eg_datapath_open()             maps, programs, namespace; nothing is attached to a pod's
+ *link yet eg_datapath_set_policy() eg_datapath_set_pod() ...      each attaches to its link
  *	eg_datapath_attach()           uplinks, and links that match link_prefix
  *	eg_datapath_prune()            removes what the policy no longer has
  *	eg_datapath_listeners()        agent_ifindex, then the slots
@@ -57,27 +56,29 @@ struct eg_datapath_calls {
 	 */
 	void (*event)(void *context, const struct eg_event *e);
 	/*
-	 * A link appeared (present) or went. Everything of a link that went is removed already. A link
-	 * that matched link_prefix is attached, in state EG_POD_UNKNOWN, before this is called.
+	 * A link appeared (present) or went. Everything of a link that went is removed already. A
+	 * link that matched link_prefix is attached, in state EG_POD_UNKNOWN, before this is
+	 * called.
 	 */
 	void (*link)(void *context, uint32_t ifindex, const char *name, bool present);
-	/* Something an operator should know that is not an error of a call (lost position, re-attached). */
+	/* Something an operator should know that is not an error of a call (lost position,
+	 * re-attached). */
 	void (*notice)(void *context, const char *sentence);
 	void *context;
 };
 
 /* All strings are copied. Zero means the default that is named. */
 struct eg_datapath_options {
-	const char *pin_dir;	     /* EG_PIN_DIR; must lie on a bpffs */
-	enum eg_redirect_mode mode;  /* EG_MODE_NETNS */
-	unsigned int worker_count;   /* 1; at most EG_MAX_WORKERS */
-	__be32 gateway4_be;	     /* 0: no gateway address (DESIGN default 169.254.77.1) */
-	__be32 gateway6_be[4];	     /* all 0: none */
+	const char *pin_dir;	    /* EG_PIN_DIR; must lie on a bpffs */
+	enum eg_redirect_mode mode; /* EG_MODE_NETNS */
+	unsigned int worker_count;  /* 1; at most EG_MAX_WORKERS */
+	__be32 gateway4_be;	    /* 0: no gateway address (DESIGN default 169.254.77.1) */
+	__be32 gateway6_be[4];	    /* all 0: none */
 	enum eg_fail_policy fail_policy;
-	unsigned int unknown_pods;   /* as eg_config.unknown_pods: 0 hold, 1 allow, 2 deny */
-	bool guard_host_deny;	     /* refused with a sentence when agent_cgroup is 0 */
-	uint64_t agent_cgroup;	     /* cgroup v2 id, eg_cgroup_id(); 0: none */
-	bool disabled;		     /* programs are attached and pass everything (observe) */
+	unsigned int unknown_pods;     /* as eg_config.unknown_pods: 0 hold, 1 allow, 2 deny */
+	bool guard_host_deny;	       /* refused with a sentence when agent_cgroup is 0 */
+	uint64_t agent_cgroup;	       /* cgroup v2 id, eg_cgroup_id(); 0: none */
+	bool disabled;		       /* programs are attached and pass everything (observe) */
 	unsigned int heartbeat_max_ms; /* 1000 */
 	unsigned int down_grace_ms;    /* 10000: then a reset instead of a drop */
 	unsigned int hold_grace_ms;    /* 10000 */
@@ -111,15 +112,16 @@ int eg_datapath_open(const struct eg_datapath_options *options, struct eg_datapa
 void eg_datapath_close(struct eg_datapath *d);
 /* True when open() found an earlier start's maps. */
 bool eg_datapath_adopted(const struct eg_datapath *d);
-/* Sentences of what is missing or was done in the second-best way; separated by newlines; "" none. */
+/* Sentences of what is missing or was done in the second-best way; separated by newlines; "" none.
+ */
 const char *eg_datapath_notes(const struct eg_datapath *d);
 
 /*
- * worker_count listening sockets, one for each worker: dual-stack, transparent, cubic, non-blocking,
- * close-on-exec, made in the agent's namespace. accept() gives connections whose getsockname() is
- * the destination that the pod wanted and getpeername() the pod (IPv4 as ::ffff:a.b.c.d). Owned by
- * d; pass copies to the gateway (SCM_RIGHTS). They survive the gateway: connections wait in their
- * backlog. Fills the slots of `listeners`. Callable once.
+ * worker_count listening sockets, one for each worker: dual-stack, transparent, cubic,
+ * non-blocking, close-on-exec, made in the agent's namespace. accept() gives connections whose
+ * getsockname() is the destination that the pod wanted and getpeername() the pod (IPv4 as
+ * ::ffff:a.b.c.d). Owned by d; pass copies to the gateway (SCM_RIGHTS). They survive the gateway:
+ * connections wait in their backlog. Fills the slots of `listeners`. Callable once.
  */
 int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 			  struct eg_error *error) EG_MUST;
@@ -141,8 +143,8 @@ uint32_t eg_datapath_new_policy_id(struct eg_datapath *d);
 struct eg_cidr {
 	struct eg_address address; /* IPv4 mapped */
 	uint8_t prefix_bits;	   /* of the family: 0..32 for a mapped address, else 0..128 */
-	bool excluded;		   /* node, service, pod...: not governed by a shorter prefix or a name */
-	uint32_t name_id;	   /* 0: any */
+	bool excluded;	  /* node, service, pod...: not governed by a shorter prefix or a name */
+	uint32_t name_id; /* 0: any */
 };
 
 struct eg_verdict_rule {
@@ -157,9 +159,9 @@ struct eg_datapath_policy {
 	const struct eg_cidr *cidrs;
 	size_t cidr_count;
 	/*
-	 * A governed destination without a verdict for (policy, its name) falls back to (policy, 0);
-	 * without that too it is dropped. Providers share addresses, so one address stands under one
-	 * of several names: give every policy a rule with name_id 0.
+	 * A governed destination without a verdict for (policy, its name) falls back to (policy,
+	 * 0); without that too it is dropped. Providers share addresses, so one address stands
+	 * under one of several names: give every policy a rule with name_id 0.
 	 */
 	const struct eg_verdict_rule *verdicts;
 	size_t verdict_count;
@@ -168,7 +170,8 @@ struct eg_datapath_policy {
 /*
  * Adds and replaces names, CIDRs and verdicts; removes nothing, so that at no moment something
  * governed is not. Then eg_datapath_set_pod() moves each pod to its new policy_id, and
- * eg_datapath_prune() removes what this policy does not have. Flows keep their decision. On an error
+ * eg_datapath_prune() removes what this policy does not have. Flows keep their decision. On an
+ * error
  * (-E2BIG: a map is full) the maps hold the old policy and part of the new; call it again with the
  * last good one.
  */
@@ -200,8 +203,8 @@ int eg_datapath_pod_addresses(struct eg_datapath *d, uint32_t ifindex, struct eg
 
 /*
  * What the agent resolved itself for a watched name: governed for every pod, and by the guard.
- * Loopback, link-local, multicast and excluded addresses are left out, *refused (may be NULL) counts
- * them. Addresses not renewed go when ttl_ms and learned_grace_ms are over.
+ * Loopback, link-local, multicast and excluded addresses are left out, *refused (may be NULL)
+ * counts them. Addresses not renewed go when ttl_ms and learned_grace_ms are over.
  */
 int eg_datapath_set_resolved(struct eg_datapath *d, uint32_t name_id,
 			     const struct eg_address *addresses, size_t count, uint64_t ttl_ms,
@@ -225,9 +228,11 @@ int eg_datapath_events(struct eg_datapath *d, struct eg_error *error) EG_MUST;
  */
 int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 
-/* Removes every trace under pin_dir and what was made for it: programs, links, filters and qdiscs of
- * ours, namespace, veth pair, rules, routes. Idempotent. Options as given to open (names matter). */
-int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_error *error) EG_MUST;
+/* Removes every trace under pin_dir and what was made for it: programs, links, filters and qdiscs
+ * of ours, namespace, veth pair, rules, routes. Idempotent. Options as given to open (names
+ * matter). */
+int eg_datapath_uninstall(const struct eg_datapath_options *options,
+			  struct eg_error *error) EG_MUST;
 
 /* ---- addresses ---- */
 /* "10.1.2.3" or "fd00::1" to the mapped form. 0 or -EINVAL. */
@@ -239,7 +244,8 @@ struct eg_address eg_address_from4(__be32 address_be);
 bool eg_address_is4(const struct eg_address *a);
 /* Unspecified, loopback, link-local, multicast: never a pod's address. */
 bool eg_address_never_pod(const struct eg_address *a);
-/* The cgroup v2 id of a process (0: this one) for agent_cgroup. -ENOENT: no cgroup v2 that tells. */
+/* The cgroup v2 id of a process (0: this one) for agent_cgroup. -ENOENT: no cgroup v2 that tells.
+ */
 int eg_cgroup_id(pid_t pid, uint64_t *id, struct eg_error *error) EG_MUST;
 
 #endif

@@ -21,36 +21,48 @@ static const struct {
 	const char *label;
 	const char *cost; /* what is missing, what that costs, what to do */
 } table[EG_FEATURE_COUNT] = {
-	[EG_FEATURE_BPFFS] = {"bpffs",
-			      "no bpffs where the pins go: run `mount -t bpf bpf /sys/fs/bpf` on the "
-			      "node, or mount the node's /sys/fs/bpf into the container"},
-	[EG_FEATURE_CAP_BPF] = {"cap_bpf", "CAP_BPF is missing: no program can be loaded; run as root, or "
-					   "add BPF to the container's capabilities"},
-	[EG_FEATURE_CAP_NET_ADMIN] = {"cap_net_admin",
-				      "CAP_NET_ADMIN is missing: nothing can be attached to a link; run "
-				      "as root, or add NET_ADMIN to the container's capabilities"},
-	[EG_FEATURE_CAP_SYS_ADMIN] = {"cap_sys_admin",
-				      "CAP_SYS_ADMIN is missing at start: the agent's network namespace "
-				      "cannot be made; add SYS_ADMIN (it is dropped after the start), or "
-				      "use mark mode"},
-	[EG_FEATURE_PROGRAMS] = {"tc_programs", "the kernel loads no TC program: it needs CONFIG_BPF_SYSCALL "
-						"and CONFIG_NET_CLS_BPF"},
-	[EG_FEATURE_BTF] = {"btf", "the kernel takes no BTF (4.18, CONFIG_BPF_SYSCALL): the maps cannot be "
-				   "made with names"},
-	[EG_FEATURE_RINGBUF] = {"ringbuf", "no BPF ring buffer (Linux 5.8): the programs do not load"},
-	[EG_FEATURE_SK_LOOKUP] = {"sk_lookup", "no sk_lookup programs (Linux 5.9): captured connections cannot "
-					       "be given to the agent"},
-	[EG_FEATURE_REDIRECT_PEER] = {"redirect_peer",
-				      "no bpf_redirect_peer (Linux 5.10): netns mode is not possible; use "
-				      "mark mode, which costs the node's other traffic more"},
-	[EG_FEATURE_BPF_LOOP] = {"bpf_loop",
-				 "no bpf_loop (Linux 5.17): DNS answers are read by the agent and not in "
-				 "the kernel, so a pod may connect before the address is known; the guard "
-				 "on the uplinks covers that"},
-	[EG_FEATURE_TCX] = {"tcx", "no TCX (Linux 6.6): clsact filters are used, which anybody can delete with "
-				   "their qdisc; they are checked and put back"},
-	[EG_FEATURE_CGROUP2] = {"cgroup2", "this process is in no cgroup v2 of its own: guard_host: deny is not "
-					   "possible"},
+	[EG_FEATURE_BPFFS] =
+		{"bpffs", "no bpffs where the pins go: run `mount -t bpf bpf /sys/fs/bpf` on the "
+			  "node, or mount the node's /sys/fs/bpf into the container"},
+	[EG_FEATURE_CAP_BPF] = {"cap_bpf",
+				"CAP_BPF is missing: no program can be loaded; run as root, or "
+				"add BPF to the container's capabilities"},
+	[EG_FEATURE_CAP_NET_ADMIN] =
+		{"cap_net_admin",
+		 "CAP_NET_ADMIN is missing: nothing can be attached to a link; run "
+		 "as root, or add NET_ADMIN to the container's capabilities"},
+	[EG_FEATURE_CAP_SYS_ADMIN] =
+		{"cap_sys_admin",
+		 "CAP_SYS_ADMIN is missing at start: the agent's network namespace "
+		 "cannot be made; add SYS_ADMIN (it is dropped after the start), or "
+		 "use mark mode"},
+	[EG_FEATURE_PROGRAMS] = {"tc_programs",
+				 "the kernel loads no TC program: it needs CONFIG_BPF_SYSCALL "
+				 "and CONFIG_NET_CLS_BPF"},
+	[EG_FEATURE_BTF] =
+		{"btf", "the kernel takes no BTF (4.18, CONFIG_BPF_SYSCALL): the maps cannot be "
+			"made with names"},
+	[EG_FEATURE_RINGBUF] = {"ringbuf",
+				"no BPF ring buffer (Linux 5.8): the programs do not load"},
+	[EG_FEATURE_SK_LOOKUP] = {"sk_lookup",
+				  "no sk_lookup programs (Linux 5.9): captured connections cannot "
+				  "be given to the agent"},
+	[EG_FEATURE_REDIRECT_PEER] =
+		{"redirect_peer",
+		 "no bpf_redirect_peer (Linux 5.10): netns mode is not possible; use "
+		 "mark mode, which costs the node's other traffic more"},
+	[EG_FEATURE_BPF_LOOP] =
+		{"bpf_loop",
+		 "no bpf_loop (Linux 5.17): DNS answers are read by the agent and not in "
+		 "the kernel, so a pod may connect before the address is known; the guard "
+		 "on the uplinks covers that"},
+	[EG_FEATURE_TCX] =
+		{"tcx",
+		 "no TCX (Linux 6.6): clsact filters are used, which anybody can delete with "
+		 "their qdisc; they are checked and put back"},
+	[EG_FEATURE_CGROUP2] =
+		{"cgroup2", "this process is in no cgroup v2 of its own: guard_host: deny is not "
+			    "possible"},
 };
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
@@ -105,8 +117,8 @@ static int load_trivial(enum bpf_prog_type type, enum bpf_attach_type attach)
 }
 
 /*
- * A call of the helper with arguments the verifier refuses: it says "invalid func" or "unknown func"
- * when it does not have the helper, and something else when it has.
+ * A call of the helper with arguments the verifier refuses: it says "invalid func" or "unknown
+ * func" when it does not have the helper, and something else when it has.
  */
 static int probe_helper(int function)
 {
@@ -158,8 +170,12 @@ static int probe_btf(void)
 		uint32_t integer;
 		char strings[5];
 	} raw = {
-		.h = {.magic = BTF_MAGIC, .version = BTF_VERSION, .hdr_len = sizeof(raw.h),
-		      .type_len = sizeof(raw.t) + 4, .str_off = sizeof(raw.t) + 4, .str_len = 5},
+		.h = {.magic = BTF_MAGIC,
+		      .version = BTF_VERSION,
+		      .hdr_len = sizeof(raw.h),
+		      .type_len = sizeof(raw.t) + 4,
+		      .str_off = sizeof(raw.t) + 4,
+		      .str_len = 5},
 		.t = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = 4},
 		.integer = 32,
 		.strings = "\0int",

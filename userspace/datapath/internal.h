@@ -55,8 +55,8 @@ struct eg_program_shape {
 	const char *name; /* of the program, its file and its pin */
 	enum eg_hook_kind kind;
 	bool required;
-	uint8_t order;	     /* handle of the clsact filter; smaller ones run first */
-	const char *without; /* what is lost when it does not load */
+	uint8_t order;			   /* handle of the clsact filter; smaller ones run first */
+	const char *without;		   /* what is lost when it does not load */
 	const void *(*elf)(size_t *bytes); /* NULL: not in this build */
 };
 extern const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT];
@@ -71,8 +71,8 @@ enum eg_link_role {
 
 struct eg_link {
 	uint32_t ifindex;
-	uint8_t roles;		/* enum eg_link_role: wanted */
-	uint32_t attached;	/* bit per enum eg_program_id: attached by this process */
+	uint8_t roles;	   /* enum eg_link_role: wanted */
+	uint32_t attached; /* bit per enum eg_program_id: attached by this process */
 	enum eg_xdp_mode xdp;
 	bool xdp_uplink;
 	char name[16];

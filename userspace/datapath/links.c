@@ -67,8 +67,8 @@ int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *e
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
 		if (d->program[i] < 0)
 			todo &= ~(1U << i);
-	/* Of clsact filters the newest runs first: the last in order is attached first, and all of a
-	 * link again when one is. */
+	/* Of clsact filters the newest runs first: the last in order is attached first, and all of
+	 * a link again when one is. */
 	if (!d->tcx && todo & (1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_SNI_TC))
 		todo |= wanted(l) & (1U << EG_PROGRAM_EGRESS_TC) &
 			(d->program[EG_PROGRAM_EGRESS_TC] < 0 ? 0 : ~0U);
@@ -265,8 +265,7 @@ int eg_links_open(struct eg_datapath *d, struct eg_error *error)
 		return eg_error_set(error, -ENOMEM, "out of memory");
 	nl_socket_disable_seq_check(d->link_watch);
 	nl_socket_modify_cb(d->link_watch, NL_CB_VALID, NL_CB_CUSTOM, on_link, d);
-	if (nl_connect(d->link_watch, NETLINK_ROUTE) ||
-	    nl_socket_set_nonblocking(d->link_watch) ||
+	if (nl_connect(d->link_watch, NETLINK_ROUTE) || nl_socket_set_nonblocking(d->link_watch) ||
 	    nl_socket_set_buffer_size(d->link_watch, 1 << 20, 0) ||
 	    nl_socket_add_membership(d->link_watch, RTNLGRP_LINK) ||
 	    epoll_ctl(d->epoll, EPOLL_CTL_ADD, nl_socket_get_fd(d->link_watch), &e))

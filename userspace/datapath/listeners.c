@@ -17,8 +17,9 @@
 static int one_listener(struct eg_datapath *d, int *out, struct eg_error *error)
 {
 	/*
-	 * Bound to ::ffff:127.0.0.1, so that nothing reaches it but what listener_lookup gives it, which
-	 * does not look at the address: in mark mode this socket is in the node's own namespace.
+	 * Bound to ::ffff:127.0.0.1, so that nothing reaches it but what listener_lookup gives it,
+	 * which does not look at the address: in mark mode this socket is in the node's own
+	 * namespace.
 	 */
 	struct sockaddr_in6 at = {
 		.sin6_family = AF_INET6,
@@ -28,19 +29,23 @@ static int one_listener(struct eg_datapath *d, int *out, struct eg_error *error)
 	int zero = 0, one = 1;
 
 	if (fd < 0)
-		return eg_error_set(error, -errno,
-				    "cannot make an IPv6 socket: %s (the kernel needs IPv6 compiled in, "
-				    "also for pods that have IPv4 alone)", strerror(errno));
+		return eg_error_set(
+			error, -errno,
+			"cannot make an IPv6 socket: %s (the kernel needs IPv6 compiled in, "
+			"also for pods that have IPv4 alone)",
+			strerror(errno));
 	if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &one, sizeof(one)) ||
 	    setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one)))
-		return eg_error_set(error, -errno,
-				    "cannot make a listener transparent: %s (CAP_NET_ADMIN is needed)",
-				    strerror(errno));
+		return eg_error_set(
+			error, -errno,
+			"cannot make a listener transparent: %s (CAP_NET_ADMIN is needed)",
+			strerror(errno));
 	/* A default of bbr gave 0.6 of cubic's throughput over a veth. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5))
-		eg_datapath_note(d, "the kernel has no cubic (%s): connections of pods use its default",
-				 strerror(errno));
+		eg_datapath_note(
+			d, "the kernel has no cubic (%s): connections of pods use its default",
+			strerror(errno));
 	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, BACKLOG))
 		return eg_error_set(error, -errno, "cannot listen: %s", strerror(errno));
 	*out = eg_fd_take(&fd);
@@ -70,7 +75,8 @@ static int fill_slots(struct eg_datapath *d, struct eg_error *error)
 			continue;
 		}
 		if (bpf_map_update_elem(d->map[EG_MAP_LISTENERS], &i, &fd, BPF_ANY))
-			return eg_error_set(error, -errno, "cannot put a listener into its slot: %s",
+			return eg_error_set(error, -errno,
+					    "cannot put a listener into its slot: %s",
 					    strerror(errno));
 	}
 	return 0;
@@ -83,9 +89,8 @@ int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 
 	if (d->listener_count)
 		return eg_error_set(error, -EALREADY, "the listeners are made already");
-	r = d->o.mode == EG_MODE_NETNS
-		    ? eg_namespace_call(d->agent_netns, make_all, d, error)
-		    : make_all(d, error);
+	r = d->o.mode == EG_MODE_NETNS ? eg_namespace_call(d->agent_netns, make_all, d, error)
+				       : make_all(d, error);
 	if (r)
 		return r;
 	/* maps.h: agent_ifindex, listeners, heartbeat. */

@@ -48,8 +48,10 @@ static int make_path(const char *path, struct eg_error *error)
 	size_t n = strlen(path);
 
 	if (n >= sizeof(part))
-		return eg_error_set(error, -ENAMETOOLONG, "the pin directory %s has a name longer "
-				    "than %zu bytes", path, sizeof(part) - 1);
+		return eg_error_set(error, -ENAMETOOLONG,
+				    "the pin directory %s has a name longer "
+				    "than %zu bytes",
+				    path, sizeof(part) - 1);
 	for (size_t i = 1; i <= n; i++) {
 		if (path[i] != '/' && path[i] != 0)
 			continue;
@@ -77,13 +79,15 @@ static int refuse_other_versions(const char *pin_dir, struct eg_error *error)
 	if (!dir)
 		return 0;
 	while (!r && (e = readdir(dir))) {
-		if (e->d_name[0] != 'v' || !e->d_name[1] || strspn(e->d_name + 1, "0123456789") !=
-		    strlen(e->d_name + 1) || !strcmp(e->d_name, slash + 1))
+		if (e->d_name[0] != 'v' || !e->d_name[1] ||
+		    strspn(e->d_name + 1, "0123456789") != strlen(e->d_name + 1) ||
+		    !strcmp(e->d_name, slash + 1))
 			continue;
-		r = eg_error_set(error, -EEXIST,
-				 "%s/%s holds the pins of another version of Egret; remove them with "
-				 "that version's `egretd --uninstall`, then start this one",
-				 parent, e->d_name);
+		r = eg_error_set(
+			error, -EEXIST,
+			"%s/%s holds the pins of another version of Egret; remove them with "
+			"that version's `egretd --uninstall`, then start this one",
+			parent, e->d_name);
 	}
 	closedir(dir);
 	return r;
@@ -103,10 +107,12 @@ int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error)
 	if (r)
 		return r;
 	if (statfs(d->pin_dir, &fs) || fs.f_type != BPF_FS_MAGIC)
-		return eg_error_set(error, -ENOTSUP,
-				    "the pin directory %s is not on a bpffs; run `mount -t bpf bpf "
-				    "/sys/fs/bpf` on the node, or mount the node's /sys/fs/bpf into the "
-				    "container with HostToContainer propagation", d->pin_dir);
+		return eg_error_set(
+			error, -ENOTSUP,
+			"the pin directory %s is not on a bpffs; run `mount -t bpf bpf "
+			"/sys/fs/bpf` on the node, or mount the node's /sys/fs/bpf into the "
+			"container with HostToContainer propagation",
+			d->pin_dir);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(below); i++) {
 		snprintf(path, sizeof(path), "%s%s", d->pin_dir, below[i]);
 		r = make_dir(path, error);
@@ -115,7 +121,8 @@ int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error)
 	}
 	d->lock = open(d->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->lock < 0)
-		return eg_error_set(error, -errno, "cannot open %s: %s", d->pin_dir, strerror(errno));
+		return eg_error_set(error, -errno, "cannot open %s: %s", d->pin_dir,
+				    strerror(errno));
 	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
 		eg_fd_close(&d->lock); /* not ours: nothing below it may be undone */
 		return eg_error_set(error, -EBUSY, "another egretd uses the pin directory %s",
@@ -134,12 +141,13 @@ int eg_load_check_shape(int fd, const struct eg_map_shape *shape, const char *pa
 		return eg_error_set(error, -EEXIST, "%s is pinned and is not a map", path);
 	if (info.type != shape->type || info.key_size != shape->key_bytes ||
 	    info.value_size != shape->value_bytes)
-		return eg_error_set(error, -EEXIST,
-				    "the pinned map %s has another layout (type %u, key %u, value %u "
-				    "bytes; expected type %u, key %u, value %u): it is of another build "
-				    "of Egret; run `egretd --uninstall` and start again",
-				    path, info.type, info.key_size, info.value_size, shape->type,
-				    shape->key_bytes, shape->value_bytes);
+		return eg_error_set(
+			error, -EEXIST,
+			"the pinned map %s has another layout (type %u, key %u, value %u "
+			"bytes; expected type %u, key %u, value %u): it is of another build "
+			"of Egret; run `egretd --uninstall` and start again",
+			path, info.type, info.key_size, info.value_size, shape->type,
+			shape->key_bytes, shape->value_bytes);
 	return 0;
 }
 
@@ -153,8 +161,8 @@ static int adopt_maps(struct eg_datapath *d, struct eg_error *error)
 		snprintf(path, sizeof(path), "%s/%s", d->pin_dir, eg_map_table[i].name);
 		d->map[i] = bpf_obj_get(path);
 		if (d->map[i] < 0 && errno != ENOENT)
-			return eg_error_set(error, -errno, "cannot open the pinned map %s: %s", path,
-					    strerror(errno));
+			return eg_error_set(error, -errno, "cannot open the pinned map %s: %s",
+					    path, strerror(errno));
 		if (d->map[i] < 0)
 			continue;
 		r = eg_load_check_shape(d->map[i], &eg_map_table[i], path, error);
@@ -173,7 +181,8 @@ static int share_maps(struct eg_datapath *d, struct bpf_object *object, const ch
 {
 	struct bpf_map *m;
 
-	bpf_object__for_each_map(m, object) {
+	bpf_object__for_each_map(m, object)
+	{
 		char path[300];
 		int i, r;
 
@@ -185,16 +194,18 @@ static int share_maps(struct eg_datapath *d, struct bpf_object *object, const ch
 		if (bpf_map__type(m) != eg_map_table[i].type ||
 		    bpf_map__key_size(m) != eg_map_table[i].key_bytes ||
 		    bpf_map__value_size(m) != eg_map_table[i].value_bytes)
-			return eg_error_set(error, -EINVAL,
-					    "this build is inconsistent: the map %s of the program %s "
-					    "has another layout than user space expects",
-					    bpf_map__name(m), program);
+			return eg_error_set(
+				error, -EINVAL,
+				"this build is inconsistent: the map %s of the program %s "
+				"has another layout than user space expects",
+				bpf_map__name(m), program);
 		snprintf(path, sizeof(path), "%s/%s", d->pin_dir, eg_map_table[i].name);
 		r = bpf_map__set_pin_path(m, path);
 		if (!r && d->map[i] >= 0)
 			r = bpf_map__reuse_fd(m, d->map[i]);
 		if (r)
-			return eg_error_set(error, r, "cannot share the map %s: %s", path, strerror(-r));
+			return eg_error_set(error, r, "cannot share the map %s: %s", path,
+					    strerror(-r));
 	}
 	return 0;
 }
@@ -203,10 +214,11 @@ static void keep_map_fds(struct eg_datapath *d, struct bpf_object *object)
 {
 	struct bpf_map *m;
 
-	bpf_object__for_each_map(m, object)
-		for (int i = 0; i < EG_MAP_COUNT; i++)
-			if (d->map[i] < 0 && !strcmp(bpf_map__name(m), eg_map_table[i].name))
-				d->map[i] = fcntl(bpf_map__fd(m), F_DUPFD_CLOEXEC, 3);
+	bpf_object__for_each_map(
+		m, object) for (int i = 0; i < EG_MAP_COUNT;
+				i++) if (d->map[i] < 0 &&
+					 !strcmp(bpf_map__name(m), eg_map_table[i].name))
+		d->map[i] = fcntl(bpf_map__fd(m), F_DUPFD_CLOEXEC, 3);
 }
 
 /* 0 also for an optional one that does not load, which is noted. */
@@ -244,7 +256,8 @@ static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_erro
 	}
 	if (r == -EPERM) {
 		eg_error_set(error, r,
-			     "this process may not load programs: it needs CAP_BPF and CAP_NET_ADMIN; run "
+			     "this process may not load programs: it needs CAP_BPF and "
+			     "CAP_NET_ADMIN; run "
 			     "as root, or add BPF and NET_ADMIN to the container's capabilities");
 		goto fail;
 	}
@@ -297,9 +310,11 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 			continue;
 		if (!p->elf) {
 			if (p->required || i == EG_PROGRAM_GUARD_TC)
-				return eg_error_set(error, -ENOSYS, "this build has no program %s: %s",
-						    p->name, p->without);
-			eg_datapath_note(d, "this build has no program %s: %s", p->name, p->without);
+				return eg_error_set(error, -ENOSYS,
+						    "this build has no program %s: %s", p->name,
+						    p->without);
+			eg_datapath_note(d, "this build has no program %s: %s", p->name,
+					 p->without);
 			continue;
 		}
 		r = load_one(d, i, error);
@@ -308,7 +323,8 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 	}
 	for (int i = 0; i < EG_MAP_COUNT; i++)
 		if (d->map[i] < 0)
-			return eg_error_set(error, -ENOENT, "no program of this build has the map %s",
+			return eg_error_set(error, -ENOENT,
+					    "no program of this build has the map %s",
 					    eg_map_table[i].name);
 	config = mmap(NULL, sizeof(struct eg_config), PROT_READ | PROT_WRITE, MAP_SHARED,
 		      d->map[EG_MAP_CONFIG], 0);
@@ -317,10 +333,11 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 				    strerror(errno));
 	d->config = config;
 	if (d->adopted && d->config->abi_version && d->config->abi_version != EG_ABI_VERSION)
-		return eg_error_set(error, -EEXIST,
-				    "%s holds version %u of the map layout, this is version %u; run "
-				    "`egretd --uninstall` and start again",
-				    d->pin_dir, d->config->abi_version, EG_ABI_VERSION);
+		return eg_error_set(
+			error, -EEXIST,
+			"%s holds version %u of the map layout, this is version %u; run "
+			"`egretd --uninstall` and start again",
+			d->pin_dir, d->config->abi_version, EG_ABI_VERSION);
 	d->tcx = !d->o.force_clsact && eg_tcx_supported(d->program[EG_PROGRAM_EGRESS_TC]);
 	return 0;
 }
@@ -419,7 +436,8 @@ void eg_load_undo(struct eg_datapath *d)
 		unlink(path);
 	}
 	for (int i = 0; i < EG_PROGRAM_COUNT; i++) {
-		snprintf(path, sizeof(path), "%s/programs/%s", d->pin_dir, eg_program_table[i].name);
+		snprintf(path, sizeof(path), "%s/programs/%s", d->pin_dir,
+			 eg_program_table[i].name);
 		unlink(path);
 	}
 }

@@ -206,7 +206,8 @@ static int set_resolvers(struct eg_datapath *d)
 	int r;
 
 	for (size_t i = 0; i < d->o.resolver_count; i++)
-		if (bpf_map_update_elem(d->map[EG_MAP_RESOLVERS], &d->o.resolvers[i], &one, BPF_ANY))
+		if (bpf_map_update_elem(d->map[EG_MAP_RESOLVERS], &d->o.resolvers[i], &one,
+					BPF_ANY))
 			return -errno;
 	r = walk_keys(d->map[EG_MAP_RESOLVERS], sizeof(struct eg_address), &w);
 	keys = w.keys;
@@ -299,7 +300,9 @@ int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error)
 	/* Last: with it the programs begin to judge. */
 	if (!r)
 		__atomic_store_n(&d->config->enabled, !d->o.disabled, __ATOMIC_RELEASE);
-	return r ? eg_error_set(error, r, "cannot fill the maps in %s: %s", d->pin_dir, strerror(-r)) : 0;
+	return r ? eg_error_set(error, r, "cannot fill the maps in %s: %s", d->pin_dir,
+				strerror(-r))
+		 : 0;
 }
 
 void eg_mapsync_close(struct eg_datapath *d)
@@ -382,9 +385,10 @@ static int set_cidrs(struct eg_datapath *d, const struct eg_datapath_policy *p,
 		int r;
 
 		if (c->prefix_bits > (four ? 32 : 128))
-			return eg_error_set(error, -EINVAL, "%s/%u: the prefix has more bits than the "
-					    "address", eg_address_format(&c->address, text),
-					    c->prefix_bits);
+			return eg_error_set(error, -EINVAL,
+					    "%s/%u: the prefix has more bits than the "
+					    "address",
+					    eg_address_format(&c->address, text), c->prefix_bits);
 		eg_address_mask(&place.address, place.bits);
 		r = eg_places_add(d, &place);
 		if (r)
@@ -409,7 +413,8 @@ static int set_names(struct eg_datapath *d, const struct eg_datapath_policy *p,
 					    p->names[i]);
 		key.hash = n->hash;
 		if (bpf_map_update_elem(d->map[EG_MAP_WATCHED_NAMES], &key, &n->name, BPF_ANY))
-			return eg_error_set(error, -errno, "cannot watch the name %s: %s", n->name.text,
+			return eg_error_set(error, -errno, "cannot watch the name %s: %s",
+					    n->name.text,
 					    errno == E2BIG ? "the map is full" : strerror(errno));
 		n->stale = false;
 		n->watched = true;
@@ -468,9 +473,10 @@ static int learned_remove_if(struct eg_datapath *d,
 		    !f(context, &k[i], &value) ||
 		    bpf_map_delete_elem(d->map[EG_MAP_LEARNED], &k[i]))
 			continue;
-		/* The kernel may count at this moment; one too many or too few does no harm, and the
-		 * quota's purpose is the order of magnitude. */
-		if (!bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count) && count) {
+		/* The kernel may count at this moment; one too many or too few does no harm, and
+		 * the quota's purpose is the order of magnitude. */
+		if (!bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count) &&
+		    count) {
 			count--;
 			bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count,
 					    BPF_EXIST);
@@ -531,7 +537,8 @@ int eg_datapath_set_resolved(struct eg_datapath *d, uint32_t name_id,
 				  .expires_ns = until},
 		};
 
-		if (eg_address_never_governed(&addresses[i]) || eg_places_excluded(d, &addresses[i]))
+		if (eg_address_never_governed(&addresses[i]) ||
+		    eg_places_excluded(d, &addresses[i]))
 			out++;
 		else
 			r = eg_places_add(d, &p);
@@ -564,22 +571,23 @@ int eg_datapath_learn(struct eg_datapath *d, uint32_t ifindex, uint32_t name_id,
 		struct eg_learned_key key = {.ifindex = ifindex, .address = addresses[i]};
 		struct eg_learned old;
 
-		if (eg_address_never_governed(&addresses[i]) || eg_places_excluded(d, &addresses[i]) ||
-		    is_pod_address(d, &addresses[i]))
+		if (eg_address_never_governed(&addresses[i]) ||
+		    eg_places_excluded(d, &addresses[i]) || is_pod_address(d, &addresses[i]))
 			continue;
 		if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED], &key, &old)) {
 			if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex, &had))
 				had = 0;
 			if (had >= EG_LEARN_QUOTA)
 				return eg_error_set(error, -EDQUOT,
-						    "link %u has taught %u addresses already", ifindex,
-						    had);
+						    "link %u has taught %u addresses already",
+						    ifindex, had);
 			had++;
 			bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex, &had, BPF_ANY);
 		}
 		if (bpf_map_update_elem(d->map[EG_MAP_LEARNED], &key, &value, BPF_ANY))
-			return eg_error_set(error, -errno, "cannot store what link %u was taught: %s",
-					    ifindex, strerror(errno));
+			return eg_error_set(error, -errno,
+					    "cannot store what link %u was taught: %s", ifindex,
+					    strerror(errno));
 	}
 	return 0;
 }

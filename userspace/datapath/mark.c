@@ -62,8 +62,11 @@ int eg_mark_open(struct eg_datapath *d, struct eg_error *error)
 				    d->o.mark, strerror(-r));
 	r = open_family(d, AF_INET6);
 	if (r)
-		eg_datapath_note(d, "IPv6 connections of pods are not captured: the node takes no IPv6 "
-				 "rules (%s)", strerror(-r));
+		eg_datapath_note(
+			d,
+			"IPv6 connections of pods are not captured: the node takes no IPv6 "
+			"rules (%s)",
+			strerror(-r));
 	return 0;
 }
 
@@ -91,7 +94,7 @@ int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error)
 			first = r;
 	}
 	eg_netlink_close(s);
-	return first ? eg_error_set(error, first, "cannot remove the rules of mark 0x%x: %s", o->mark,
-				    strerror(-first))
+	return first ? eg_error_set(error, first, "cannot remove the rules of mark 0x%x: %s",
+				    o->mark, strerror(-first))
 		     : 0;
 }

@@ -42,11 +42,12 @@ static void *call_thread(void *argument)
 	struct call *c = argument;
 
 	if (c->netns_fd < 0 ? unshare(CLONE_NEWNET) : setns(c->netns_fd, CLONE_NEWNET))
-		c->result = eg_error_set(&c->error, -errno, "cannot %s a network namespace: %s%s",
-					 c->netns_fd < 0 ? "make" : "enter", strerror(errno),
-					 errno == EPERM ? " (netns mode needs CAP_SYS_ADMIN at start; "
-							  "mark mode does not)"
-							: "");
+		c->result =
+			eg_error_set(&c->error, -errno, "cannot %s a network namespace: %s%s",
+				     c->netns_fd < 0 ? "make" : "enter", strerror(errno),
+				     errno == EPERM ? " (netns mode needs CAP_SYS_ADMIN at start; "
+						      "mark mode does not)"
+						    : "");
 	else
 		c->result = c->f(c->context, &c->error);
 	return NULL;
@@ -121,10 +122,11 @@ static int make_namespace(struct eg_datapath *d, struct eg_error *error)
 	if (r)
 		return r;
 	if (m.mount_error)
-		eg_datapath_note(d,
-				 "the agent's namespace could not be mounted at %s (%s): it ends with "
-				 "this process, and the next start makes another", d->namespace_path,
-				 strerror(-m.mount_error));
+		eg_datapath_note(
+			d,
+			"the agent's namespace could not be mounted at %s (%s): it ends with "
+			"this process, and the next start makes another",
+			d->namespace_path, strerror(-m.mount_error));
 	d->agent_netns = m.fd;
 	return 0;
 }
@@ -139,16 +141,19 @@ static int open_namespace(struct eg_datapath *d, struct eg_error *error)
 				    strerror(errno));
 	if (fd < 0 || !is_namespace(fd)) {
 		if (fd >= 0 && (fstat(fd, &theirs) || theirs.st_size))
-			return eg_error_set(error, -EEXIST, "%s is not a network namespace; remove it, "
-					    "or name another", d->namespace_path);
+			return eg_error_set(error, -EEXIST,
+					    "%s is not a network namespace; remove it, "
+					    "or name another",
+					    d->namespace_path);
 		return make_namespace(d, error);
 	}
 	if (fstat(fd, &theirs) || stat("/proc/self/ns/net", &ours))
 		return eg_error_set(error, -errno, "stat of a namespace: %s", strerror(errno));
 	if (theirs.st_ino == ours.st_ino)
-		return eg_error_set(error, -EINVAL,
-				    "%s is the node's own network namespace, the agent needs another",
-				    d->namespace_path);
+		return eg_error_set(
+			error, -EINVAL,
+			"%s is the node's own network namespace, the agent needs another",
+			d->namespace_path);
 	d->agent_netns = eg_fd_take(&fd);
 	return 0;
 }
@@ -199,7 +204,8 @@ static int enter(void *context, struct eg_error *error)
 		{"ipv4/tcp_congestion_control", "cubic", NULL},
 		{"ipv4/icmp_echo_ignore_all", "1", NULL},
 		{"ipv6/conf/all/disable_ipv6", "0", "IPv6 connections of pods are not captured"},
-		{"ipv6/conf/default/disable_ipv6", "0", "IPv6 connections of pods are not captured"},
+		{"ipv6/conf/default/disable_ipv6", "0",
+		 "IPv6 connections of pods are not captured"},
 		{"ipv6/conf/all/forwarding", "0", NULL},
 		{"ipv6/conf/default/accept_ra", "0", NULL},
 		{"ipv6/conf/default/accept_dad", "0", NULL},
@@ -209,14 +215,16 @@ static int enter(void *context, struct eg_error *error)
 
 	in->netlink = eg_netlink_open();
 	if (!in->netlink)
-		return eg_error_set(error, -errno, "cannot open netlink in the agent's namespace: %s",
+		return eg_error_set(error, -errno,
+				    "cannot open netlink in the agent's namespace: %s",
 				    strerror(errno));
 	for (size_t i = 0; i < EG_ARRAY_SIZE(sysctl); i++) {
 		int r = write_sysctl(sysctl[i].name, sysctl[i].value);
 
 		if (r && sysctl[i].cost)
-			eg_datapath_note(in->d, "cannot set net/%s to %s in the agent's namespace (%s): %s",
-					 sysctl[i].name, sysctl[i].value, strerror(-r), sysctl[i].cost);
+			eg_datapath_note(
+				in->d, "cannot set net/%s to %s in the agent's namespace (%s): %s",
+				sysctl[i].name, sysctl[i].value, strerror(-r), sysctl[i].cost);
 	}
 	return 0;
 }
@@ -225,7 +233,8 @@ static int enter(void *context, struct eg_error *error)
  * Routes of one family. Order matters: once every address is local, the kernel refuses 169.254.77.2
  * as a gateway (it would be a local one).
  */
-static int set_routes(struct nl_sock *s, int family, uint32_t ifindex, uint32_t lo, const char *name)
+static int set_routes(struct nl_sock *s, int family, uint32_t ifindex, uint32_t lo,
+		      const char *name)
 {
 	struct eg_netlink_route back = {
 		.family = family,
@@ -235,8 +244,8 @@ static int set_routes(struct nl_sock *s, int family, uint32_t ifindex, uint32_t 
 		.gateway = family == AF_INET ? (const void *)back4 : back6,
 	};
 	/*
-	 * In the table "local", and not in one of our own: IPv4 answers a connection that nobody has
-	 * with a reset only from an address that it finds in that table (__ip_dev_find()).
+	 * In the table "local", and not in one of our own: IPv4 answers a connection that nobody
+	 * has with a reset only from an address that it finds in that table (__ip_dev_find()).
 	 */
 	struct eg_netlink_route here = {
 		.family = family,
@@ -250,8 +259,8 @@ static int set_routes(struct nl_sock *s, int family, uint32_t ifindex, uint32_t 
 		.table = RT_TABLE_LOCAL,
 		.iif = name,
 	};
-	/* Without this one only what comes in over the veth looks into "local": what we send does not,
-	 * or else every answer would come back to us. */
+	/* Without this one only what comes in over the veth looks into "local": what we send does
+	 * not, or else every answer would come back to us. */
 	struct eg_netlink_rule everybody = {.family = family, .table = RT_TABLE_LOCAL};
 	int r;
 
@@ -290,11 +299,14 @@ static int set_up_inside(struct eg_datapath *d, struct eg_error *error)
 	if (!r)
 		r = set_routes(s, AF_INET, end.ifindex, lo.ifindex, d->agent_link);
 	if (r)
-		return eg_error_set(error, r, "cannot set up the agent's namespace: %s", strerror(-r));
+		return eg_error_set(error, r, "cannot set up the agent's namespace: %s",
+				    strerror(-r));
 	r = set_routes(s, AF_INET6, end.ifindex, lo.ifindex, d->agent_link);
 	if (r)
-		eg_datapath_note(d, "IPv6 connections of pods are not captured: the agent's namespace "
-				 "takes no IPv6 routes (%s)", strerror(-r));
+		eg_datapath_note(d,
+				 "IPv6 connections of pods are not captured: the agent's namespace "
+				 "takes no IPv6 routes (%s)",
+				 strerror(-r));
 	return 0;
 }
 
@@ -312,16 +324,19 @@ static int find_pair(struct eg_datapath *d, struct eg_error *error)
 				    strerror(-r));
 	r = eg_netlink_nsid(d->netlink, d->agent_netns, &nsid);
 	if (strcmp(l.kind, "veth") || r || nsid < 0 || l.peer_nsid != nsid)
-		return eg_error_set(error, -EEXIST,
-				    "there is a link named %s that does not lead to %s; remove it, or give "
-				    "Egret's another name", d->host_link, d->namespace_path);
+		return eg_error_set(
+			error, -EEXIST,
+			"there is a link named %s that does not lead to %s; remove it, or give "
+			"Egret's another name",
+			d->host_link, d->namespace_path);
 	/* The host end goes up last: what is down was left half made. */
 	if (l.flags & IFF_UP) {
 		d->agent_ifindex = l.ifindex;
 		return 1;
 	}
 	r = eg_netlink_delete_link(d->netlink, l.ifindex);
-	return r ? eg_error_set(error, r, "cannot remove the link %s: %s", d->host_link, strerror(-r))
+	return r ? eg_error_set(error, r, "cannot remove the link %s: %s", d->host_link,
+				strerror(-r))
 		 : 0;
 }
 
@@ -342,7 +357,8 @@ static int make_pair(struct eg_datapath *d, struct eg_error *error)
 	if (r)
 		return r;
 	r = eg_netlink_link_up(d->netlink, l.ifindex);
-	return r ? eg_error_set(error, r, "cannot set the link %s up: %s", d->host_link, strerror(-r))
+	return r ? eg_error_set(error, r, "cannot set the link %s up: %s", d->host_link,
+				strerror(-r))
 		 : 0;
 }
 
@@ -380,7 +396,8 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
 		r = eg_netlink_delete_link(s, l.ifindex);
 	eg_netlink_close(s);
 	if (r)
-		return eg_error_set(error, r, "cannot remove the link %s: %s", host_link, strerror(-r));
+		return eg_error_set(error, r, "cannot remove the link %s: %s", host_link,
+				    strerror(-r));
 	if (fd >= 0 && is_namespace(fd) && umount2(path, MNT_DETACH) && errno != EINVAL)
 		return eg_error_set(error, -errno, "cannot unmount %s: %s", path, strerror(errno));
 	if (fd >= 0 && unlink(path) && errno != ENOENT)

@@ -146,7 +146,8 @@ int eg_netlink_add_veth(struct nl_sock *s, const char *name, const uint8_t mac[E
 	CLEANUP_MESSAGE struct nl_msg *m =
 		message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof(head));
 
-	if (!m || nla_put_string(m, IFLA_IFNAME, name) || nla_put(m, IFLA_ADDRESS, EG_MAC_BYTES, mac))
+	if (!m || nla_put_string(m, IFLA_IFNAME, name) ||
+	    nla_put(m, IFLA_ADDRESS, EG_MAC_BYTES, mac))
 		return -ENOMEM;
 	info = nla_nest_start(m, IFLA_LINKINFO);
 	if (!info || nla_put_string(m, IFLA_INFO_KIND, "veth"))
@@ -229,7 +230,8 @@ static int one_link(struct answer *a, const struct nlmsghdr *h)
 }
 
 int eg_netlink_each_link(struct nl_sock *s,
-			 bool (*each)(void *context, const struct eg_netlink_link *l), void *context)
+			 bool (*each)(void *context, const struct eg_netlink_link *l),
+			 void *context)
 {
 	struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
 	struct answer a = {.each = one_link, .each_link = each, .context = context};
@@ -313,7 +315,8 @@ static int rule(struct nl_sock *s, const struct eg_netlink_rule *r, uint16_t typ
 	struct answer a = {0};
 	CLEANUP_MESSAGE struct nl_msg *m = message(type, flags, &head, sizeof(head));
 
-	if (!m || nla_put_u32(m, FRA_PRIORITY, r->preference) || nla_put_u32(m, FRA_TABLE, r->table) ||
+	if (!m || nla_put_u32(m, FRA_PRIORITY, r->preference) ||
+	    nla_put_u32(m, FRA_TABLE, r->table) ||
 	    (r->iif && nla_put_string(m, FRA_IIFNAME, r->iif)) ||
 	    (r->mask &&
 	     (nla_put_u32(m, FRA_FWMARK, r->mark) || nla_put_u32(m, FRA_FWMASK, r->mask))))

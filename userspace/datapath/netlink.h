@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The few rtnetlink requests that the datapath makes (rtnetlink(7)), each answered by an ack before
- * it returns. A socket acts in the network namespace that it was opened in, whichever thread uses it.
- * Private to this room.
+ * it returns. A socket acts in the network namespace that it was opened in, whichever thread uses
+ * it. Private to this room.
  */
 #ifndef EGRET_DATAPATH_NETLINK_H
 #define EGRET_DATAPATH_NETLINK_H
@@ -21,7 +21,8 @@ void eg_netlink_close(struct nl_sock *s);
 
 /* A pair: `name` here, `peer` in the namespace netns_fd. 0, -EEXIST, -errno. */
 int eg_netlink_add_veth(struct nl_sock *s, const char *name, const uint8_t mac[EG_MAC_BYTES],
-			const char *peer, const uint8_t peer_mac[EG_MAC_BYTES], int netns_fd) EG_MUST;
+			const char *peer, const uint8_t peer_mac[EG_MAC_BYTES],
+			int netns_fd) EG_MUST;
 int eg_netlink_delete_link(struct nl_sock *s, uint32_t ifindex) EG_MUST;
 int eg_netlink_link_up(struct nl_sock *s, uint32_t ifindex) EG_MUST;
 
@@ -41,10 +42,12 @@ int eg_netlink_each_link(struct nl_sock *s,
 			 bool (*each)(void *context, const struct eg_netlink_link *l),
 			 void *context) EG_MUST;
 /* 0 or -ENODEV. By name, in the socket's namespace. */
-int eg_netlink_link_by_name(struct nl_sock *s, const char *name, struct eg_netlink_link *out) EG_MUST;
+int eg_netlink_link_by_name(struct nl_sock *s, const char *name,
+			    struct eg_netlink_link *out) EG_MUST;
 
 /* 0 or -ENODEV. */
-int eg_netlink_link_by_index(struct nl_sock *s, uint32_t ifindex, struct eg_netlink_link *out) EG_MUST;
+int eg_netlink_link_by_index(struct nl_sock *s, uint32_t ifindex,
+			     struct eg_netlink_link *out) EG_MUST;
 
 struct eg_netlink_route {
 	int family;
@@ -61,7 +64,7 @@ struct eg_netlink_rule {
 	int family;
 	uint32_t preference;
 	uint32_t table;
-	const char *iif; /* NULL: any */
+	const char *iif;     /* NULL: any */
 	uint32_t mark, mask; /* mask 0: any */
 };
 /* -EEXIST when it is there already. */
@@ -79,7 +82,8 @@ struct eg_netlink_address {
 	uint8_t scope;
 	uint8_t bytes[16];
 };
-/* Addresses on the link `ifindex` of the namespace numbered nsid (IFA_TARGET_NETNSID, Linux 4.20). */
+/* Addresses on the link `ifindex` of the namespace numbered nsid (IFA_TARGET_NETNSID, Linux 4.20).
+ */
 int eg_netlink_each_address(struct nl_sock *s, int32_t nsid, uint32_t ifindex,
 			    bool (*each)(void *context, const struct eg_netlink_address *a),
 			    void *context) EG_MUST;

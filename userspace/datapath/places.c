@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Destinations: the table that destinations4 and destinations6 are made from. Several claims may
- * stand on one prefix (a CIDR of the policy, two names that resolve to one address); the map has one
- * value for a prefix, the first claim in order. Sorted by prefix, then by rank.
+ * stand on one prefix (a CIDR of the policy, two names that resolve to one address); the map has
+ * one value for a prefix, the first claim in order. Sorted by prefix, then by rank.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -128,8 +128,8 @@ int eg_places_add(struct eg_datapath *d, const struct eg_place *p)
 	return write_prefix(d, p);
 }
 
-int eg_places_remove_if(struct eg_datapath *d,
-			bool (*f)(void *context, const struct eg_place *p), void *context)
+int eg_places_remove_if(struct eg_datapath *d, bool (*f)(void *context, const struct eg_place *p),
+			void *context)
 {
 	int first = 0;
 
@@ -142,7 +142,8 @@ int eg_places_remove_if(struct eg_datapath *d,
 			continue;
 		}
 		d->place_count--;
-		memmove(&d->places[i], &d->places[i + 1], (d->place_count - i) * sizeof(*d->places));
+		memmove(&d->places[i], &d->places[i + 1],
+			(d->place_count - i) * sizeof(*d->places));
 		r = write_prefix(d, &gone);
 		if (r && !first)
 			first = r;
@@ -181,7 +182,8 @@ bool eg_places_excluded(const struct eg_datapath *d, const struct eg_address *a)
 	for (size_t i = 0; i < d->place_count; i++) {
 		const struct eg_place *p = &d->places[i];
 
-		if (p->value.origin == EG_DESTINATION_RESOLVED || !eg_address_in(a, &p->address, p->bits))
+		if (p->value.origin == EG_DESTINATION_RESOLVED ||
+		    !eg_address_in(a, &p->address, p->bits))
 			continue;
 		if (!best || p->bits > best->bits ||
 		    (p->bits == best->bits && rank(p->value.origin) < rank(best->value.origin)))
@@ -195,7 +197,8 @@ bool eg_address_never_governed(const struct eg_address *a)
 	uint32_t first = ntohl(a->word_be[0]), last = ntohl(a->word_be[3]);
 
 	if (eg_address_is4(a))
-		return !(last >> 24) || last >> 24 == 127 || last >> 16 == 0xa9fe || last >> 28 >= 14;
+		return !(last >> 24) || last >> 24 == 127 || last >> 16 == 0xa9fe ||
+		       last >> 28 >= 14;
 	if (!a->word_be[0] && !a->word_be[1] && (!a->word_be[2] || a->word_be[2] == htonl(0xffff)))
 		return true; /* unspecified, loopback, IPv4-compatible */
 	return first >> 24 == 0xff || (first & 0xff800000) == 0xfe800000 || first >> 16 == 0x2002;

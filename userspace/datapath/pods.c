@@ -38,20 +38,24 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 	bool had = !bpf_map_lookup_elem(d->map[EG_MAP_PODS], &ifindex, &old);
 
 	if (fresh.address_count > EG_POD_ADDRESSES)
-		return eg_error_set(error, -EINVAL, "pod %.*s has %u addresses, at most %d are possible",
+		return eg_error_set(error, -EINVAL,
+				    "pod %.*s has %u addresses, at most %d are possible",
 				    EG_POD_NAME, fresh.name, fresh.address_count, EG_POD_ADDRESSES);
 	fresh.name[EG_POD_NAME - 1] = 0;
 	if (!fresh.since_ns)
 		fresh.since_ns = had && old.state == fresh.state ? old.since_ns : eg_now_ns();
 	/* A pod that is no longer governed: its connections that are with the agent stay there. */
 	if (had && is_untouched(&fresh) &&
-	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) && old.pod_id == fresh.pod_id)
+	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) &&
+	    old.pod_id == fresh.pod_id)
 		fresh.flags |= EG_POD_FOLLOW_FLOWS;
 	/* The way back first: an answer must find it as soon as a SYN is redirected. */
 	for (unsigned int i = 0; i < fresh.address_count; i++)
-		if (bpf_map_update_elem(d->map[EG_MAP_POD_LINKS], &fresh.address[i], &ifindex, BPF_ANY))
-			return eg_error_set(error, -errno, "cannot store the way back to pod %s: %s",
-					    fresh.name, strerror(errno));
+		if (bpf_map_update_elem(d->map[EG_MAP_POD_LINKS], &fresh.address[i], &ifindex,
+					BPF_ANY))
+			return eg_error_set(error, -errno,
+					    "cannot store the way back to pod %s: %s", fresh.name,
+					    strerror(errno));
 	if (bpf_map_update_elem(d->map[EG_MAP_PODS], &ifindex, &fresh, BPF_ANY))
 		return eg_error_set(error, -errno, "cannot store pod %s: %s", fresh.name,
 				    errno == E2BIG ? "the map is full" : strerror(errno));
@@ -175,7 +179,8 @@ int eg_datapath_find_links(struct eg_datapath *d, const char *netns_path, uint32
 	if (r)
 		return eg_error_set(error, r, "cannot list the links: %s", strerror(-r));
 	if (!f.count)
-		return eg_error_set(error, -ENOENT, "no link of this namespace leads to %s", netns_path);
+		return eg_error_set(error, -ENOENT, "no link of this namespace leads to %s",
+				    netns_path);
 	*count = f.count;
 	return 0;
 }
@@ -217,12 +222,12 @@ int eg_datapath_pod_addresses(struct eg_datapath *d, uint32_t ifindex, struct eg
 	if (r)
 		return eg_error_set(error, r, "there is no link %u: %s", ifindex, strerror(-r));
 	if (l.peer_nsid < 0 || !l.peer_ifindex)
-		return eg_error_set(error, -EOPNOTSUPP, "link %s does not lead to another namespace",
-				    l.name);
+		return eg_error_set(error, -EOPNOTSUPP,
+				    "link %s does not lead to another namespace", l.name);
 	r = eg_netlink_each_address(d->netlink, l.peer_nsid, l.peer_ifindex, gather_address, &g);
 	if (r)
-		return eg_error_set(error, r, "cannot list the addresses behind link %s: %s", l.name,
-				    strerror(-r));
+		return eg_error_set(error, r, "cannot list the addresses behind link %s: %s",
+				    l.name, strerror(-r));
 	*count = g.count;
 	return 0;
 }

@@ -13,9 +13,9 @@
 #include "base/arena.h"
 #include "datapath/datapath.h"
 
-#define FILE_BYTES 65536
-#define FILES	   4096
-#define LABELS	   128
+#define FILE_BYTES  65536
+#define FILES	    4096
+#define LABELS	    128
 #define VALUE_BYTES 253
 
 struct eg_pods_dir {
@@ -114,14 +114,15 @@ static const char *get_string(struct place *p, const json_t *j, const char *path
 	size_t n;
 
 	if (!json_is_string(j)) {
-		eg_error_set(p->error, -EINVAL, "%s: %s: expected a string, found %s", p->file, path,
-			     type_name(j));
+		eg_error_set(p->error, -EINVAL, "%s: %s: expected a string, found %s", p->file,
+			     path, type_name(j));
 		return NULL;
 	}
 	n = json_string_length(j);
 	if (n > VALUE_BYTES || (!n && !may_be_empty) || strlen(json_string_value(j)) != n) {
-		eg_error_set(p->error, -EINVAL, "%s: %s: expected %s%d bytes without NUL, found %zu",
-			     p->file, path, may_be_empty ? "at most " : "1 to ", VALUE_BYTES, n);
+		eg_error_set(p->error, -EINVAL,
+			     "%s: %s: expected %s%d bytes without NUL, found %zu", p->file, path,
+			     may_be_empty ? "at most " : "1 to ", VALUE_BYTES, n);
 		return NULL;
 	}
 	copy = eg_arena_dup(p->memory, (struct eg_str){json_string_value(j), n});
@@ -139,15 +140,20 @@ static int get_labels(struct place *p, json_t *j, struct eg_identity *out)
 	size_t n = 0;
 
 	if (!json_is_object(j))
-		return eg_error_set(p->error, -EINVAL, "%s: $.labels: expected an object of strings, "
-				    "found %s", p->file, type_name(j));
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $.labels: expected an object of strings, "
+				    "found %s",
+				    p->file, type_name(j));
 	if (json_object_size(j) > LABELS)
-		return eg_error_set(p->error, -EINVAL, "%s: $.labels: %zu labels, at most %d are "
-				    "possible", p->file, json_object_size(j), LABELS);
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $.labels: %zu labels, at most %d are "
+				    "possible",
+				    p->file, json_object_size(j), LABELS);
 	labels = eg_arena_zalloc(p->memory, (json_object_size(j) + 1) * sizeof(*labels));
 	if (!labels)
 		return eg_error_set(p->error, -ENOMEM, "%s: out of memory", p->file);
-	json_object_foreach(j, key, value) {
+	json_object_foreach(j, key, value)
+	{
 		snprintf(path, sizeof(path), "$.labels[\"%.200s\"]", key);
 		labels[n].key = eg_arena_dup(p->memory, eg_str_from(key));
 		labels[n].value = get_string(p, value, path, true);
@@ -166,26 +172,33 @@ static int get_addresses(struct place *p, json_t *j, struct eg_pod_entry *out)
 	json_t *value;
 
 	if (!json_is_array(j))
-		return eg_error_set(p->error, -EINVAL, "%s: $.ips: expected an array of addresses, "
-				    "found %s", p->file, type_name(j));
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $.ips: expected an array of addresses, "
+				    "found %s",
+				    p->file, type_name(j));
 	if (json_array_size(j) > EG_POD_ADDRESSES)
-		return eg_error_set(p->error, -EINVAL, "%s: $.ips: %zu addresses, at most %d are "
-				    "possible", p->file, json_array_size(j), EG_POD_ADDRESSES);
-	json_array_foreach(j, i, value) {
+		return eg_error_set(p->error, -EINVAL,
+				    "%s: $.ips: %zu addresses, at most %d are "
+				    "possible",
+				    p->file, json_array_size(j), EG_POD_ADDRESSES);
+	json_array_foreach(j, i, value)
+	{
 		struct eg_address a;
 
 		if (!json_is_string(value) || eg_address_from_text(json_string_value(value), &a) ||
 		    eg_address_never_pod(&a))
-			return eg_error_set(p->error, -EINVAL,
-					    "%s: $.ips[%zu]: expected an IPv4 or IPv6 address that a pod "
-					    "can have, found %s%.60s", p->file, i,
-					    json_is_string(value) ? "" : type_name(value),
-					    json_is_string(value) ? json_string_value(value) : "");
+			return eg_error_set(
+				p->error, -EINVAL,
+				"%s: $.ips[%zu]: expected an IPv4 or IPv6 address that a pod "
+				"can have, found %s%.60s",
+				p->file, i, json_is_string(value) ? "" : type_name(value),
+				json_is_string(value) ? json_string_value(value) : "");
 		for (size_t k = 0; k < out->address_count; k++)
 			if (!memcmp(&out->addresses[k], &a, sizeof(a)))
-				return eg_error_set(p->error, -EINVAL,
-						    "%s: $.ips[%zu]: the address is in the list twice",
-						    p->file, i);
+				return eg_error_set(
+					p->error, -EINVAL,
+					"%s: $.ips[%zu]: the address is in the list twice", p->file,
+					i);
 		out->addresses[out->address_count++] = a;
 	}
 	return 0;
@@ -216,7 +229,8 @@ static int get_key(struct place *p, const char *key, json_t *value, struct eg_po
 	if (!into)
 		return eg_error_set(p->error, -EINVAL,
 				    "%s: %s: unknown key; expected namespace, name, uid, labels, "
-				    "serviceAccount, ips, netns or interface", p->file, path);
+				    "serviceAccount, ips, netns or interface",
+				    p->file, path);
 	*into = get_string(p, value, path, into == &out->identity.service_account);
 	return *into ? 0 : -EINVAL;
 }
@@ -228,9 +242,10 @@ static int get_pod(struct place *p, json_t *root, struct eg_pod_entry *out)
 	int r;
 
 	if (!json_is_object(root))
-		return eg_error_set(p->error, -EINVAL, "%s: $: expected an object, found %s", p->file,
-				    type_name(root));
-	json_object_foreach(root, key, value) {
+		return eg_error_set(p->error, -EINVAL, "%s: $: expected an object, found %s",
+				    p->file, type_name(root));
+	json_object_foreach(root, key, value)
+	{
 		r = get_key(p, key, value, out);
 		if (r)
 			return r;
@@ -245,12 +260,14 @@ static int get_pod(struct place *p, json_t *root, struct eg_pod_entry *out)
 				    "%s: $: expected either netns or interface, found %s", p->file,
 				    out->netns ? "both" : "neither");
 	if (out->netns && out->netns[0] != '/')
-		return eg_error_set(p->error, -EINVAL, "%s: $.netns: expected an absolute path, found %s",
-				    p->file, out->netns);
-	if (out->interface && (strlen(out->interface) > 15 || strchr(out->interface, '/')))
 		return eg_error_set(p->error, -EINVAL,
-				    "%s: $.interface: expected a link's name of 1 to 15 bytes, found %s",
-				    p->file, out->interface);
+				    "%s: $.netns: expected an absolute path, found %s", p->file,
+				    out->netns);
+	if (out->interface && (strlen(out->interface) > 15 || strchr(out->interface, '/')))
+		return eg_error_set(
+			p->error, -EINVAL,
+			"%s: $.interface: expected a link's name of 1 to 15 bytes, found %s",
+			p->file, out->interface);
 	if (!out->identity.service_account)
 		out->identity.service_account = "";
 	return 0;
@@ -266,8 +283,8 @@ int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_ar
 	int r;
 
 	if (!root)
-		return eg_error_set(error, -EINVAL, "%s: line %d, column %d: %s", file, e.line, e.column,
-				    e.text);
+		return eg_error_set(error, -EINVAL, "%s: line %d, column %d: %s", file, e.line,
+				    e.column, e.text);
 	r = get_pod(&p, root, &pod);
 	json_decref(root);
 	if (r)
@@ -300,7 +317,8 @@ static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *m
 		return eg_error_set(error, -EINVAL, "%s: expected a regular file", name);
 	while (n <= FILE_BYTES && (got = read(fd, text + n, FILE_BYTES + 1 - n)) != 0) {
 		if (got < 0)
-			return eg_error_set(error, -errno, "%s: cannot read: %s", name, strerror(errno));
+			return eg_error_set(error, -errno, "%s: cannot read: %s", name,
+					    strerror(errno));
 		n += (size_t)got;
 	}
 	if (n > FILE_BYTES)
@@ -308,7 +326,8 @@ static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *m
 	return eg_pods_parse(name, text, n, memory, out, error);
 }
 
-static bool shares_address(const struct eg_pod_entry *a, const struct eg_pod_entry *b, size_t *index)
+static bool shares_address(const struct eg_pod_entry *a, const struct eg_pod_entry *b,
+			   size_t *index)
 {
 	for (size_t i = 0; i < a->address_count; i++)
 		for (size_t k = 0; k < b->address_count; k++)
@@ -333,14 +352,14 @@ int eg_pods_check_twin(const struct eg_pod_entry *p, const struct eg_pod_entry *
 		return eg_error_set(error, -EEXIST, "%s: $.uid: %s has the same uid %s", p->file,
 				    other->file, p->identity.uid);
 	if (same(p->interface, other->interface))
-		return eg_error_set(error, -EEXIST, "%s: $.interface: %s has the same link %s", p->file,
-				    other->file, p->interface);
+		return eg_error_set(error, -EEXIST, "%s: $.interface: %s has the same link %s",
+				    p->file, other->file, p->interface);
 	if (same(p->netns, other->netns))
-		return eg_error_set(error, -EEXIST, "%s: $.netns: %s has the same namespace %s", p->file,
-				    other->file, p->netns);
+		return eg_error_set(error, -EEXIST, "%s: $.netns: %s has the same namespace %s",
+				    p->file, other->file, p->netns);
 	if (shares_address(p, other, &i))
-		return eg_error_set(error, -EEXIST, "%s: $.ips[%zu]: %s has the same address", p->file, i,
-				    other->file);
+		return eg_error_set(error, -EEXIST, "%s: $.ips[%zu]: %s has the same address",
+				    p->file, i, other->file);
 	return 0;
 }
 
@@ -359,7 +378,8 @@ static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
 
 		if (r == -ENOENT)
 			continue; /* gone between the listing and now */
-		/* Of two that claim one thing the first by name has it: it does not depend on time. */
+		/* Of two that claim one thing the first by name has it: it does not depend on time.
+		 */
 		for (size_t k = 0; !r && k < list->count; k++)
 			r = eg_pods_check_twin(pod, &list->pods[k], error);
 		if (r)
@@ -377,7 +397,8 @@ int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_e
 	struct stat st;
 	int count, r;
 
-	/* A directory that was removed still opens, and is empty: that must not remove every pod. */
+	/* A directory that was removed still opens, and is empty: that must not remove every pod.
+	 */
 	if (fstat(d->dir, &st) || !st.st_nlink)
 		return eg_error_set(error, -ENOENT, "the pods directory %s was removed", d->path);
 	count = scandir(d->path, &names, is_json, alphasort);
@@ -390,8 +411,10 @@ int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_e
 	if (list.memory)
 		eg_arena_init(list.memory, 0);
 	if (count > FILES)
-		r = eg_error_set(error, -E2BIG, "the pods directory %s has %d files, at most %d are "
-				 "possible", d->path, count, FILES);
+		r = eg_error_set(error, -E2BIG,
+				 "the pods directory %s has %d files, at most %d are "
+				 "possible",
+				 d->path, count, FILES);
 	else if (!list.memory || !list.pods || !list.errors)
 		r = eg_error_set(error, -ENOMEM, "out of memory");
 	else

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * --pods-dir: a directory of *.json, one pod a file, for laptops, tests and plain VMs:
- *	{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "x"}, "serviceAccount": "sa",
- *	 "ips": ["10.1.0.2"], "netns": "/run/netns/a"}          or "interface": "veth0"
- * Strict: an unknown or duplicate key, a wrong type, a uid or address or link that another file has,
- * is an error that names file, JSON path and what was expected. A bad file never hides the others.
- * One thread.
+ *	{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "x"}, "serviceAccount":
+ *"sa", "ips": ["10.1.0.2"], "netns": "/run/netns/a"}          or "interface": "veth0" Strict: an
+ *unknown or duplicate key, a wrong type, a uid or address or link that another file has, is an
+ *error that names file, JSON path and what was expected. A bad file never hides the others. One
+ *thread.
  */
 #ifndef EGRET_DATAPATH_PODS_DIR_H
 #define EGRET_DATAPATH_PODS_DIR_H
@@ -21,7 +21,7 @@ struct eg_pod_entry {
 	struct eg_identity identity; /* strings owned by the list */
 	struct eg_address addresses[EG_POD_ADDRESSES];
 	size_t address_count; /* 0: ask eg_datapath_pod_addresses() */
-	const char *netns;     /* exactly one of netns and interface is not NULL */
+	const char *netns;    /* exactly one of netns and interface is not NULL */
 	const char *interface;
 	const char *file; /* name within the directory */
 };
@@ -44,7 +44,8 @@ int eg_pods_dir_fd(const struct eg_pods_dir *d);
 /* Empties the watch; true when something was in it. */
 bool eg_pods_dir_changed(struct eg_pods_dir *d);
 /* The whole directory as it is now. A file that is refused is in errors. The caller frees *out. */
-int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_error *error) EG_MUST;
+int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out,
+		     struct eg_error *error) EG_MUST;
 void eg_pod_list_fini(struct eg_pod_list *list);
 /* One file's text; strings go into memory. 0, or -EINVAL and a sentence that begins with `file`. */
 int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_arena *memory,

@@ -30,12 +30,13 @@ int eg_pins_open(const char *pin_dir, struct eg_pins **out, struct eg_error *err
 		return eg_error_set(error, -ENOMEM, "out of memory");
 	}
 	if (access(p->pin_dir, X_OK | R_OK)) {
-		int r = eg_error_set(error, -errno,
-				     errno == ENOENT
-					     ? "there is no %s: egretd was not started on this node, or its "
-					       "bpffs is not mounted here"
-					     : "cannot read %s: it is root's",
-				     p->pin_dir);
+		int r = eg_error_set(
+			error, -errno,
+			errno == ENOENT
+				? "there is no %s: egretd was not started on this node, or its "
+				  "bpffs is not mounted here"
+				: "cannot read %s: it is root's",
+			p->pin_dir);
 
 		eg_pins_close(p);
 		return r;
@@ -65,8 +66,8 @@ static int map_of(struct eg_pins *p, enum eg_map_id id, struct eg_error *error)
 	snprintf(path, sizeof(path), "%s/%s", p->pin_dir, eg_map_table[id].name);
 	p->map[id] = bpf_obj_get(path);
 	if (p->map[id] < 0)
-		return eg_error_set(error, -errno, "cannot open the map %s: %s%s", path, strerror(errno),
-				    errno == EPERM ? " (CAP_BPF is needed)" : "");
+		return eg_error_set(error, -errno, "cannot open the map %s: %s%s", path,
+				    strerror(errno), errno == EPERM ? " (CAP_BPF is needed)" : "");
 	r = eg_load_check_shape(p->map[id], &eg_map_table[id], path, error);
 	if (r) {
 		eg_fd_close(&p->map[id]);
@@ -80,8 +81,8 @@ static int map_of(struct eg_pins *p, enum eg_map_id id, struct eg_error *error)
  * a walk ends after as many steps as the map can hold.
  */
 static int each_entry(struct eg_pins *p, enum eg_map_id id, void *key, void *next, void *value,
-		      bool (*each)(void *context, const void *key, const void *value), void *context,
-		      struct eg_error *error)
+		      bool (*each)(void *context, const void *key, const void *value),
+		      void *context, struct eg_error *error)
 {
 	struct bpf_map_info info = {0};
 	uint32_t n = sizeof(info);
@@ -313,10 +314,13 @@ int eg_pins_config(struct eg_pins *p, struct eg_config *out, struct eg_error *er
 	if (map < 0)
 		return map;
 	if (bpf_map_lookup_elem(map, &zero, out))
-		return eg_error_set(error, -errno, "cannot read the map config: %s", strerror(errno));
+		return eg_error_set(error, -errno, "cannot read the map config: %s",
+				    strerror(errno));
 	if (out->abi_version != EG_ABI_VERSION)
-		return eg_error_set(error, -EEXIST, "%s holds version %u of the map layout, this is "
-				    "version %u", p->pin_dir, out->abi_version, EG_ABI_VERSION);
+		return eg_error_set(error, -EEXIST,
+				    "%s holds version %u of the map layout, this is "
+				    "version %u",
+				    p->pin_dir, out->abi_version, EG_ABI_VERSION);
 	return 0;
 }
 

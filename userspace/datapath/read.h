@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The pinned maps read from outside, for egretctl: needs only the pin directory and CAP_BPF. Objects
- * are found by pin, never by id. What changes while it is read may be seen or not, once or twice.
+ * The pinned maps read from outside, for egretctl: needs only the pin directory and CAP_BPF.
+ * Objects are found by pin, never by id. What changes while it is read may be seen or not, once or
+ * twice.
  */
 #ifndef EGRET_DATAPATH_READ_H
 #define EGRET_DATAPATH_READ_H

@@ -56,8 +56,8 @@ const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 
 /* order: egress_tc must judge before sni_tc sees a packet, and both before anyone else. */
 const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
-	[EG_PROGRAM_EGRESS_TC] = {"egress_tc", EG_KIND_INGRESS, true, 1,
-				  "nothing can be captured", egress_tc__elf_bytes},
+	[EG_PROGRAM_EGRESS_TC] = {"egress_tc", EG_KIND_INGRESS, true, 1, "nothing can be captured",
+				  egress_tc__elf_bytes},
 	[EG_PROGRAM_REPLY_TC] = {"reply_tc", EG_KIND_INGRESS, true, 1,
 				 "the agent's answers cannot reach the pods", reply_tc__elf_bytes},
 	[EG_PROGRAM_DNS_TC] = {"dns_tc", EG_KIND_EGRESS, false, 1,
@@ -70,9 +70,10 @@ const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
 				 "the uplinks cannot be guarded", guard_tc__elf_bytes},
 	[EG_PROGRAM_CLASSIFY_XDP] = {"classify_xdp", EG_KIND_XDP, false, 1,
 				     "nothing is classified at XDP", classify_xdp__elf_bytes},
-	[EG_PROGRAM_GUARD_XDP] = {"guard_xdp", EG_KIND_XDP, false, 1,
-				  "claims of the gateway's address from outside are not dropped at XDP",
-				  guard_xdp__elf_bytes},
+	[EG_PROGRAM_GUARD_XDP] =
+		{"guard_xdp", EG_KIND_XDP, false, 1,
+		 "claims of the gateway's address from outside are not dropped at XDP",
+		 guard_xdp__elf_bytes},
 	[EG_PROGRAM_LISTENER_LOOKUP] = {"listener_lookup", EG_KIND_NETNS, true, 1,
 					"connections cannot be given to the workers",
 					listener_lookup__elf_bytes},

@@ -52,7 +52,8 @@ static int remove_dir(const char *path, bool (*is_ours)(const char *name), struc
 			continue;
 		snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
 		if (unlink(file) && errno != ENOENT && !r)
-			r = eg_error_set(error, -errno, "cannot remove %s: %s", file, strerror(errno));
+			r = eg_error_set(error, -errno, "cannot remove %s: %s", file,
+					 strerror(errno));
 	}
 	closedir(dir);
 	if (!r && rmdir(path) && errno != ENOENT)
@@ -92,11 +93,11 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 
 	if (statfs(pin_dir, &fs))
 		return errno == ENOENT ? 0
-				       : eg_error_set(error, -errno, "cannot look at %s: %s", pin_dir,
-						      strerror(errno));
+				       : eg_error_set(error, -errno, "cannot look at %s: %s",
+						      pin_dir, strerror(errno));
 	if (fs.f_type != BPF_FS_MAGIC_NUMBER)
-		return eg_error_set(error, -EINVAL, "%s is not on a bpffs: nothing is removed there",
-				    pin_dir);
+		return eg_error_set(error, -EINVAL,
+				    "%s is not on a bpffs: nothing is removed there", pin_dir);
 	r = detach_all(pin_dir, error);
 	snprintf(path, sizeof(path), "%s/links", pin_dir);
 	if (!r)
@@ -109,7 +110,8 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	/* /sys/fs/bpf/egret itself, when nothing else is in it. */
 	if (!r && !strcmp(pin_dir, EG_PIN_DIR) && rmdir(EG_PIN_ROOT) && errno != ENOENT &&
 	    errno != ENOTEMPTY)
-		r = eg_error_set(error, -errno, "cannot remove %s: %s", EG_PIN_ROOT, strerror(errno));
+		r = eg_error_set(error, -errno, "cannot remove %s: %s", EG_PIN_ROOT,
+				 strerror(errno));
 	return r;
 }
 
@@ -123,9 +125,11 @@ int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_e
 	eg_options_defaults(&o);
 	lock = open(o.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB))
-		return eg_error_set(error, -EBUSY, "another egretd uses the pin directory %s; stop it first",
+		return eg_error_set(error, -EBUSY,
+				    "another egretd uses the pin directory %s; stop it first",
 				    o.pin_dir);
-	/* Programs first, then where they lead to. Both modes: an earlier start may have had the other. */
+	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
+	 * other. */
 	result = remove_pins(o.pin_dir, error);
 	r = eg_namespace_remove(o.namespace_path, o.host_link, &first);
 	if (r && !result) {

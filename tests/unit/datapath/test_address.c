@@ -20,8 +20,9 @@ static struct eg_address parse(const char *text)
 
 static void text_round_trips(void **state)
 {
-	static const char *const rows[] = {"1.2.3.4", "255.255.255.255", "0.0.0.0", "::", "::1",
-					   "2001:db8::1", "64:ff9b::102:304", "::1.2.3.4"};
+	static const char *const rows[] = {
+		"1.2.3.4", "255.255.255.255", "0.0.0.0",	  "::",
+		"::1",	   "2001:db8::1",     "64:ff9b::102:304", "::1.2.3.4"};
 	char text[EG_ADDRESS_TEXT];
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
@@ -43,8 +44,9 @@ static void one_form_for_mapped(void **state)
 
 static void refuses_what_is_no_address(void **state)
 {
-	static const char *const rows[] = {"", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", " 1.2.3.4",
-					   "1.2.3.4/32", "2001:db8::1%eth0", "::g", "localhost"};
+	static const char *const rows[] = {
+		"",	    "1.2.3",	  "1.2.3.4.5",	      "01.2.3.4", "1.2.3.256",
+		" 1.2.3.4", "1.2.3.4/32", "2001:db8::1%eth0", "::g",	  "localhost"};
 	struct eg_address a = {{1, 2, 3, 4}}, before = a;
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
@@ -61,11 +63,16 @@ static void prefixes(void **state)
 		unsigned int bits;
 		bool in;
 	} rows[] = {
-		{"10.1.2.3", "10.0.0.0", 96 + 8, true},	    {"11.1.2.3", "10.0.0.0", 96 + 8, false},
-		{"10.1.2.3", "10.1.2.3", 128, true},	    {"10.1.2.2", "10.1.2.3", 128, false},
-		{"10.1.2.2", "10.1.2.3", 127, true},	    {"1.2.3.4", "0.0.0.0", 96, true},
-		{"2001:db8::1", "0.0.0.0", 96, false},	    {"2001:db8::1", "::", 0, true},
-		{"2001:db8:8000::1", "2001:db8::", 33, false}, {"2001:db8:7000::1", "2001:db8::", 33, true},
+		{"10.1.2.3", "10.0.0.0", 96 + 8, true},
+		{"11.1.2.3", "10.0.0.0", 96 + 8, false},
+		{"10.1.2.3", "10.1.2.3", 128, true},
+		{"10.1.2.2", "10.1.2.3", 128, false},
+		{"10.1.2.2", "10.1.2.3", 127, true},
+		{"1.2.3.4", "0.0.0.0", 96, true},
+		{"2001:db8::1", "0.0.0.0", 96, false},
+		{"2001:db8::1", "::", 0, true},
+		{"2001:db8:8000::1", "2001:db8::", 33, false},
+		{"2001:db8:7000::1", "2001:db8::", 33, true},
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
@@ -82,9 +89,12 @@ static void masks(void **state)
 		const char *address, *want;
 		unsigned int bits;
 	} rows[] = {
-		{"10.1.2.3", "10.1.2.3", 128},	 {"10.1.2.3", "10.1.2.0", 96 + 24},
-		{"10.1.255.3", "10.1.254.0", 96 + 23}, {"10.1.2.3", "0.0.0.0", 96},
-		{"2001:db8:ffff::1", "2001:db8:8000::", 33}, {"2001:db8::1", "::", 0},
+		{"10.1.2.3", "10.1.2.3", 128},
+		{"10.1.2.3", "10.1.2.0", 96 + 24},
+		{"10.1.255.3", "10.1.254.0", 96 + 23},
+		{"10.1.2.3", "0.0.0.0", 96},
+		{"2001:db8:ffff::1", "2001:db8:8000::", 33},
+		{"2001:db8::1", "::", 0},
 		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", 64},
 	};
 
@@ -98,13 +108,14 @@ static void masks(void **state)
 
 static void what_names_never_govern(void **state)
 {
-	static const char *const never[] = {"0.1.2.3", "127.0.0.1", "127.255.255.255", "169.254.169.254",
-					    "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1",
-					    "::1.2.3.4", "fe80::1", "febf::1", "fec0::1", "ff02::1",
-					    "2002:102:304::1"};
-	static const char *const may[] = {"1.1.1.1", "10.0.0.1", "126.255.255.255", "128.0.0.1",
-					  "169.253.1.1", "223.255.255.255", "2001:db8::1", "fd00::1",
-					  "64:ff9b::102:304"};
+	static const char *const never[] = {"0.1.2.3",	       "127.0.0.1", "127.255.255.255",
+					    "169.254.169.254", "224.0.0.1", "240.0.0.1",
+					    "255.255.255.255", "::",	    "::1",
+					    "::1.2.3.4",       "fe80::1",   "febf::1",
+					    "fec0::1",	       "ff02::1",   "2002:102:304::1"};
+	static const char *const may[] = {"1.1.1.1",	 "10.0.0.1",	"126.255.255.255",
+					  "128.0.0.1",	 "169.253.1.1", "223.255.255.255",
+					  "2001:db8::1", "fd00::1",	"64:ff9b::102:304"};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(never); i++) {
 		struct eg_address a = parse(never[i]);
@@ -122,9 +133,19 @@ static void what_names_never_govern(void **state)
 
 static void names_of_pins(void **state)
 {
-	static const char *const bad[] = {"", "-", "egress_tc", "egress_tc-", "egress_tc-x", "egress_tc-1x",
-					  "egress_tc--1", "egress_tc-99999999999", "egress-1", "other-1",
-					  "egress_tc-1-tcx", "egress_tc2-1", "-1"};
+	static const char *const bad[] = {"",
+					  "-",
+					  "egress_tc",
+					  "egress_tc-",
+					  "egress_tc-x",
+					  "egress_tc-1x",
+					  "egress_tc--1",
+					  "egress_tc-99999999999",
+					  "egress-1",
+					  "other-1",
+					  "egress_tc-1-tcx",
+					  "egress_tc2-1",
+					  "-1"};
 	struct eg_pin_name p;
 
 	assert_true(eg_pin_name_parse("egress_tc-17", &p));
@@ -157,10 +178,14 @@ static void tables_are_whole(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_round_trips),	     cmocka_unit_test(one_form_for_mapped),
-		cmocka_unit_test(refuses_what_is_no_address), cmocka_unit_test(prefixes),
-		cmocka_unit_test(masks),		     cmocka_unit_test(what_names_never_govern),
-		cmocka_unit_test(names_of_pins),	     cmocka_unit_test(tables_are_whole),
+		cmocka_unit_test(text_round_trips),
+		cmocka_unit_test(one_form_for_mapped),
+		cmocka_unit_test(refuses_what_is_no_address),
+		cmocka_unit_test(prefixes),
+		cmocka_unit_test(masks),
+		cmocka_unit_test(what_names_never_govern),
+		cmocka_unit_test(names_of_pins),
+		cmocka_unit_test(tables_are_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,22 +76,29 @@ static void refuses(void **state)
 		{"{\"namespace\":\"n\",\"name\":\"a\"}", "$.uid: missing"},
 		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\"}",
 		 "$: expected either netns or interface, found neither"},
-		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\",\"netns\":\"/n\",\"interface\":\"v\"}",
+		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\",\"netns\":\"/"
+		 "n\",\"interface\":\"v\"}",
 		 "found both"},
 		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\",\"netns\":\"n\"}",
 		 "$.netns: expected an absolute path"},
-		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\",\"interface\":\"0123456789abcdef\"}",
+		{"{\"namespace\":\"n\",\"name\":\"a\",\"uid\":\"u\",\"interface\":"
+		 "\"0123456789abcdef\"}",
 		 "$.interface: expected a link's name"},
 		{"{\"labels\":[]}", "$.labels: expected an object of strings, found an array"},
-		{"{\"labels\":{\"app\":1}}", "$.labels[\"app\"]: expected a string, found a number"},
+		{"{\"labels\":{\"app\":1}}",
+		 "$.labels[\"app\"]: expected a string, found a number"},
 		{"{\"ips\":\"10.0.0.1\"}", "$.ips: expected an array of addresses, found a string"},
-		{"{\"ips\":[\"10.0.0.1\",\"10.0.0.256\"]}", "$.ips[1]: expected an IPv4 or IPv6 address"},
+		{"{\"ips\":[\"10.0.0.1\",\"10.0.0.256\"]}",
+		 "$.ips[1]: expected an IPv4 or IPv6 address"},
 		{"{\"ips\":[\"127.0.0.1\"]}", "$.ips[0]: expected an IPv4 or IPv6 address"},
 		{"{\"ips\":[\"fe80::1\"]}", "$.ips[0]"},
 		{"{\"ips\":[null]}", "found null"},
-		{"{\"ips\":[\"10.0.0.1\",\"::ffff:10.0.0.1\"]}", "$.ips[1]: the address is in the list twice"},
-		{"{\"ips\":[\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\",\"10.0.0.4\",\"10.0.0.5\",\"10.0.0.6\","
-		 "\"10.0.0.7\",\"10.0.0.8\",\"10.0.0.9\"]}", "$.ips: 9 addresses, at most 8"},
+		{"{\"ips\":[\"10.0.0.1\",\"::ffff:10.0.0.1\"]}",
+		 "$.ips[1]: the address is in the list twice"},
+		{"{\"ips\":[\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\",\"10.0.0.4\",\"10.0.0.5\",\"10."
+		 "0.0.6\","
+		 "\"10.0.0.7\",\"10.0.0.8\",\"10.0.0.9\"]}",
+		 "$.ips: 9 addresses, at most 8"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -141,8 +148,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = {"a.json", "b.json", "c.json", "d.json", "pipe.json", ".x.json",
-					    "readme.txt"};
+	static const char *const names[] = {"a.json",	 "b.json",  "c.json",	 "d.json",
+					    "pipe.json", ".x.json", "readme.txt"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		drop(names[i]);
@@ -193,7 +200,8 @@ static void two_that_claim_the_same(void **state)
 	assert_int_equal(l.count, 1);
 	assert_int_equal(l.error_count, 3);
 	assert_non_null(strstr(l.errors[0].text, "b.json: $.uid: a.json has the same uid"));
-	assert_non_null(strstr(l.errors[1].text, "c.json: $.interface: a.json has the same link va"));
+	assert_non_null(
+		strstr(l.errors[1].text, "c.json: $.interface: a.json has the same link va"));
 	assert_non_null(strstr(l.errors[2].text, "d.json: $.ips[0]: a.json has the same address"));
 	eg_pod_list_fini(&l);
 	eg_pods_dir_close(d);
@@ -262,12 +270,15 @@ int main(void)
 		cmocka_unit_test(accepts_everything),
 		cmocka_unit_test(service_account_may_be_absent),
 		cmocka_unit_test(refuses),
-		cmocka_unit_test_setup_teardown(a_bad_file_hides_no_other, make_folder, remove_folder),
-		cmocka_unit_test_setup_teardown(two_that_claim_the_same, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(a_bad_file_hides_no_other, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(two_that_claim_the_same, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(changes_are_seen, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(a_directory_that_went_is_an_error, make_folder,
 						remove_folder),
-		cmocka_unit_test_setup_teardown(a_large_file_is_refused, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(a_large_file_is_refused, make_folder,
+						remove_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

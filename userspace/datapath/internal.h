@@ -196,11 +196,29 @@ void eg_links_drop(struct eg_datapath *d, struct eg_link *l);
 int eg_events_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 void eg_events_close(struct eg_datapath *d);
 
-/* mapsync.c */
+/* adopt.c */
 int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 void eg_mapsync_close(struct eg_datapath *d);
+/* The keys of a map, one after the other; the caller frees them, also after an error. */
+struct eg_walk {
+	void *keys;
+	size_t count, room;
+};
+int eg_walk_keys(int map, size_t key_bytes, struct eg_walk *w) EG_MUST;
+
+/* mapsync.c */
+struct eg_known_name *eg_name_by_id(struct eg_datapath *d, uint32_t id);
+/* Appended and zero; NULL: out of memory. */
+struct eg_known_name *eg_name_new(struct eg_datapath *d);
+
+/* learned.c */
+int eg_learned_remove_if(struct eg_datapath *d,
+			 bool (*f)(void *context, const struct eg_learned_key *k,
+				   const struct eg_learned *l),
+			 void *context) EG_MUST;
 int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex);
+
 /* places.c: destinations. */
 /* Adds or renews. 0, -ENOMEM, -ENOSPC: the map is full. */
 int eg_places_add(struct eg_datapath *d, const struct eg_place *p) EG_MUST;

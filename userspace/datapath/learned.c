@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses of names: resolved by the agent for every pod, learned for one; and their end. */
+#include <bpf/bpf.h>
+#include <stdlib.h>
+
+#include "datapath/internal.h"
+
+#define RESOLVED_GRACE(d) ((uint64_t)(d)->o.learned_grace_ms * 1000000u)
+
+/* Removes from `learned` what f says, and makes learned_count right again. */
+int eg_learned_remove_if(struct eg_datapath *d,
+			 bool (*f)(void *context, const struct eg_learned_key *k,
+				   const struct eg_learned *l),
+			 void *context)
+{
+	EG_CLEANUP_FREE void *keys = NULL;
+	struct eg_walk w = {0};
+	int r = eg_walk_keys(d->map[EG_MAP_LEARNED], sizeof(struct eg_learned_key), &w);
+	const struct eg_learned_key *k = w.keys;
+
+	keys = w.keys;
+	for (size_t i = 0; !r && i < w.count; i++) {
+		struct eg_learned value;
+		uint32_t count;
+
+		if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED], &k[i], &value) ||
+		    !f(context, &k[i], &value) ||
+		    bpf_map_delete_elem(d->map[EG_MAP_LEARNED], &k[i]))
+			continue;
+		/* The kernel may count at this moment; one too many or too few does no harm, and
+		 * the quota's purpose is the order of magnitude. */
+		if (!bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count) &&
+		    count) {
+			count--;
+			bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count,
+					    BPF_EXIST);
+		}
+	}
+	return r;
+}
+
+/* ---- addresses of names ---- */
+
+int eg_datapath_set_resolved(struct eg_datapath *d, uint32_t name_id,
+			     const struct eg_address *addresses, size_t count, uint64_t ttl_ms,
+			     size_t *refused, struct eg_error *error)
+{
+	uint64_t until = eg_now_ns() + EG_MIN(ttl_ms, 86400000u) * 1000000u + RESOLVED_GRACE(d);
+	size_t out = 0;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < count; i++) {
+		struct eg_place p = {
+			.address = addresses[i],
+			.bits = 128,
+			.value = {.name_id = name_id,
+				  .origin = EG_DESTINATION_RESOLVED,
+				  .expires_ns = until},
+		};
+
+		if (eg_address_never_governed(&addresses[i]) ||
+		    eg_places_excluded(d, &addresses[i]))
+			out++;
+		else
+			r = eg_places_add(d, &p);
+	}
+	if (refused)
+		*refused = out;
+	return r ? eg_error_set(error, r, "cannot store an address of a name: %s",
+				r == -ENOSPC ? "the map is full" : strerror(-r))
+		 : 0;
+}
+
+static bool is_pod_address(struct eg_datapath *d, const struct eg_address *a)
+{
+	uint32_t ifindex;
+
+	return !bpf_map_lookup_elem(d->map[EG_MAP_POD_LINKS], a, &ifindex);
+}
+
+int eg_datapath_learn(struct eg_datapath *d, uint32_t ifindex, uint32_t name_id,
+		      const struct eg_address *addresses, size_t count, uint64_t ttl_ms,
+		      struct eg_error *error)
+{
+	struct eg_learned value = {.name_id = name_id, .from = EG_LEARNED_EVENT};
+	uint32_t had = 0;
+
+	if (!eg_name_by_id(d, name_id))
+		return eg_error_set(error, -EINVAL, "no watched name has the number %u", name_id);
+	value.expires_ns = eg_now_ns() + EG_MIN(ttl_ms, 86400000u) * 1000000u + RESOLVED_GRACE(d);
+	for (size_t i = 0; i < count; i++) {
+		struct eg_learned_key key = {.ifindex = ifindex, .address = addresses[i]};
+		struct eg_learned old;
+
+		if (eg_address_never_governed(&addresses[i]) ||
+		    eg_places_excluded(d, &addresses[i]) || is_pod_address(d, &addresses[i]))
+			continue;
+		if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED], &key, &old)) {
+			if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex, &had))
+				had = 0;
+			if (had >= EG_LEARN_QUOTA)
+				return eg_error_set(error, -EDQUOT,
+						    "link %u has taught %u addresses already",
+						    ifindex, had);
+			had++;
+			bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex, &had, BPF_ANY);
+		}
+		if (bpf_map_update_elem(d->map[EG_MAP_LEARNED], &key, &value, BPF_ANY))
+			return eg_error_set(error, -errno,
+					    "cannot store what link %u was taught: %s", ifindex,
+					    strerror(errno));
+	}
+	return 0;
+}
+
+/* ---- what expires ---- */
+
+static bool place_expired(void *context, const struct eg_place *p)
+{
+	return p->value.origin == EG_DESTINATION_RESOLVED && p->value.expires_ns &&
+	       p->value.expires_ns < *(const uint64_t *)context;
+}
+
+static bool learned_expired(void *context, const struct eg_learned_key *k,
+			    const struct eg_learned *l)
+{
+	(void)k;
+	return l->expires_ns && l->expires_ns < *(const uint64_t *)context;
+}
+
+int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error)
+{
+	uint64_t now = eg_now_ns();
+	int r = eg_places_remove_if(d, place_expired, &now);
+
+	if (!r)
+		r = eg_learned_remove_if(d, learned_expired, &now);
+	return r ? eg_error_set(error, r, "cannot remove expired addresses: %s", strerror(-r)) : 0;
+}
+
+static bool learned_of_link(void *context, const struct eg_learned_key *k,
+			    const struct eg_learned *l)
+{
+	(void)l;
+	return k->ifindex == *(const uint32_t *)context;
+}
+
+static void forget_flows(struct eg_datapath *d, uint32_t ifindex)
+{
+	EG_CLEANUP_FREE void *keys = NULL;
+	struct eg_walk w = {0};
+	const struct eg_flow_key *k;
+
+	if (eg_walk_keys(d->map[EG_MAP_FLOWS], sizeof(*k), &w))
+		w.count = 0;
+	keys = w.keys;
+	k = w.keys;
+	for (size_t i = 0; i < w.count; i++)
+		if (k[i].ifindex == ifindex)
+			bpf_map_delete_elem(d->map[EG_MAP_FLOWS], &k[i]);
+}
+
+void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex)
+{
+	if (eg_learned_remove_if(d, learned_of_link, &ifindex))
+		return; /* the next sweep does it */
+	bpf_map_delete_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex);
+	bpf_map_delete_elem(d->map[EG_MAP_EVENT_RATE], &ifindex);
+	forget_flows(d, ifindex);
+}

@@ -21,6 +21,11 @@ size_t eg_json_token_length(struct eg_str s)
 	return EG_MIN(i + 1, s.n);
 }
 
+static bool ends_value(char c)
+{
+	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 size_t eg_json_value_length(struct eg_str s)
 {
 	size_t depth = 0, i = 0;
@@ -38,7 +43,7 @@ size_t eg_json_value_length(struct eg_str s)
 			depth++;
 		else if ((c == '}' || c == ']') && depth && !--depth)
 			return i + 1;
-		else if (!depth && memchr(",}] \t\r\n", c, 7))
+		else if (!depth && ends_value(c))
 			return i;
 		i++;
 	}

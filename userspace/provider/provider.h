@@ -40,13 +40,13 @@ struct eg_operation {
 	const char *gen_ai_operation; /* OpenTelemetry gen_ai.operation.name, or "" */
 	enum eg_dialect dialect;
 	enum eg_operation_class class;
-	bool json_body;	    /* the body is one JSON object (else multipart, empty, ...) */
-	bool model_in_body; /* the JSON body's "model" names the model */
-	bool model_in_path; /* e.g. GET /v1/models/{id} */
-	bool streams;	    /* "stream": true makes it SSE */
+	bool json_body;	     /* the body is one JSON object (else multipart, empty, ...) */
+	bool model_in_body;  /* the JSON body's "model" names the model */
+	bool model_in_path;  /* e.g. GET /v1/models/{id} */
+	bool streams;	     /* "stream": true makes it SSE */
 	bool may_hold_state; /* its body may refer to state kept by the provider: read it */
-	uint16_t id; /* equal for rows of one name ("models" of both dialects); 0: unknown;
-		      * below EG_OPERATION_IDS */
+	uint16_t id;	     /* equal for rows of one name ("models" of both dialects); 0: unknown;
+			      * below EG_OPERATION_IDS */
 };
 #define EG_OPERATION_IDS 64
 
@@ -127,22 +127,23 @@ struct eg_response_signal {
 };
 /* No provider's word makes a target rest for longer than this. */
 #define EG_RETRY_AFTER_MAX_MS 3600000u
-/* `body_prefix` is what is at hand of an error body (may be empty; identity encoding). `wall_ms` is for
- * HTTP dates. retry_after_ms is set only for FAILOVER and QUOTA: a 200 with Retry-After is normal
- * at Anthropic. */
+/* `body_prefix` is what is at hand of an error body (may be empty; identity encoding). `wall_ms` is
+ * for HTTP dates. retry_after_ms is set only for FAILOVER and QUOTA: a 200 with Retry-After is
+ * normal at Anthropic. */
 void eg_response_classify(enum eg_dialect d, const struct eg_h1_head *head,
 			  struct eg_str body_prefix, uint64_t wall_ms,
 			  struct eg_response_signal *out);
 
-/* What one event of a stream means for failover: until the first CONTENT nothing has to have reached
- * the client (DESIGN section 5). */
+/* What one event of a stream means for failover: until the first CONTENT nothing has to have
+ * reached the client (DESIGN section 5). */
 enum eg_event_class {
 	EG_EVENT_PREAMBLE, /* pings, message_start, role and empty deltas: may be held */
 	EG_EVENT_CONTENT,
 	EG_EVENT_ERROR, /* the provider failed: an error event inside a 200 */
-	EG_EVENT_END,	 /* [DONE], message_stop, response.completed */
+	EG_EVENT_END,	/* [DONE], message_stop, response.completed */
 };
-/* Of one event as eg_sse hands it out. `data` that is not JSON is CONTENT: never held, never lost. */
+/* Of one event as eg_sse hands it out. `data` that is not JSON is CONTENT: never held, never lost.
+ */
 enum eg_event_class eg_event_class_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
 
 /* ---- usage ---- */

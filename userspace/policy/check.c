@@ -301,6 +301,17 @@ bool source_host(const struct place *at, const char *text, bool wildcard)
 	return true;
 }
 
+bool source_pattern(const struct place *at, const char *text)
+{
+	if (!source_host(at, text, true))
+		return false;
+	/* No certificate is minted for one label, and what it means depends on a search list. */
+	if (!strchr(text, '.'))
+		source_error(at, "\"%.80s\" has one label; expected the full name that pods call",
+			     text);
+	return strchr(text, '.') != NULL;
+}
+
 bool source_path(const struct place *at, const char *text)
 {
 	const char *part = text;

@@ -5,11 +5,6 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-static bool host_pattern(const struct place *at, const char *text)
-{
-	return source_host(at, text, true);
-}
-
 static bool cidr_text(const struct place *at, const char *text, char *out, size_t cap)
 {
 	unsigned char address[16] = {0}, check;
@@ -108,7 +103,7 @@ void read_destinations(struct loading *l)
 
 			read_destination(&at, v);
 			(void)source_strings(&hosts, source_array(v, "hosts"), &hosts_count,
-					     host_pattern);
+					     source_pattern);
 		}
 	}
 }

@@ -59,11 +59,6 @@ static struct defaults read_defaults(struct loading *l)
 	return d;
 }
 
-static bool host_pattern(const struct place *at, const char *text)
-{
-	return source_host(at, text, true);
-}
-
 static bool model_glob(const struct place *at, const char *text)
 {
 	size_t wildcards = 0;
@@ -251,7 +246,7 @@ static void read_route(const struct place *at, json_t *v, const struct eg_timeou
 	if (name && source_name(&name_at, name))
 		r->name = source_dup(at->l, name);
 	r->hosts = (const char *const *)source_strings(&hosts_at, source_array(match, "hosts"),
-						       &r->host_count, host_pattern);
+						       &r->host_count, source_pattern);
 	r->models = (const char *const *)source_strings(&models_at, source_array(match, "models"),
 							&r->model_count, model_glob);
 	read_operations(&operations_at, source_array(match, "operations"), r);

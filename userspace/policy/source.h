@@ -76,6 +76,8 @@ bool source_bool(json_t *object, const char *key, bool fallback);
 bool source_name(const struct place *at, const char *text);
 /* A DNS name, lower case, or with `wildcard` "*." and one. */
 bool source_host(const struct place *at, const char *text, bool wildcard);
+/* A name that a route or destination governs: two labels at least, or "*." and such a name. */
+bool source_pattern(const struct place *at, const char *text);
 /* A path below the credentials directory. */
 bool source_path(const struct place *at, const char *text);
 

@@ -204,6 +204,8 @@ static const struct bad bads[] = {
 	 "is not a host name", 2, 0},
 	{MATCH("\"hosts\":[\"*\"]"), "$.policies[0].routes[0].match.hosts[0]", "is not a host name",
 	 2, 0},
+	{MATCH("\"hosts\":[\"vllm\"]"), "$.policies[0].routes[0].match.hosts[0]", "has one label",
+	 2, 0},
 	{MATCH("\"hosts\":[\"*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
 	 "whole top-level domain", 2, 0},
 	{MATCH("\"hosts\":[\"a.*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",

@@ -419,6 +419,60 @@ static void limits_hold(void **state)
 	free(text);
 }
 
+/* `routes` routes, each with `hosts` hosts and `models` models that begin with `model`. */
+static char *many_rules(int routes, int hosts, int models, const char *model)
+{
+	size_t size = 8u << 20, n;
+	char *text = malloc(size);
+
+	assert_non_null(text);
+	n = (size_t)snprintf(text, size,
+			     "{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},"
+			     "\"routes\":[");
+	for (int r = 0; r < routes; r++) {
+		n += (size_t)snprintf(text + n, size - n,
+				      "%s{\"name\":\"r%d\",\"targets\":"
+				      "[{\"provider\":\"eu\"}],\"match\":{\"hosts\":[",
+				      r ? "," : "", r);
+		for (int h = 0; h < hosts; h++)
+			n += (size_t)snprintf(text + n, size - n, "%s\"h%d.example.org\"",
+					      h ? "," : "", h);
+		n += (size_t)snprintf(text + n, size - n, "],\"models\":[");
+		for (int m = 0; m < models; m++)
+			n += (size_t)snprintf(text + n, size - n, "%s\"%s%d-%d\"", m ? "," : "",
+					      model, r, m);
+		n += (size_t)snprintf(text + n, size - n, "]}}");
+	}
+	snprintf(text + n, size - n, "]}]}");
+	return text;
+}
+
+static void products_are_bounded(void **state)
+{
+	static const struct {
+		int routes, hosts, models;
+		const char *model, *says;
+	} cases[] = {
+		{20, 256, 256, "m", "make more than 1000000 rules"},
+		{5, 1, 256, "a*", "more than 1024 model globs"},
+		{4, 1, 256, "a*", NULL},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		char *text = many_rules(cases[i].routes, cases[i].hosts, cases[i].models,
+					cases[i].model);
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+
+		assert_int_equal(load_text(text, &s, &e), cases[i].says ? -EINVAL : 0);
+		if (cases[i].says)
+			assert_int_equal(count_reports(&e, false, cases[i].says), 1);
+		eg_policy_set_unref(s);
+		eg_policy_errors_fini(&e);
+		free(text);
+	}
+}
+
 #define TWO_ROUTES(first, second)                                                         \
 	"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":["                \
 	"{\"name\":\"r1\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" first "}}," \
@@ -602,6 +656,7 @@ int main(void)
 		cmocka_unit_test(files_refer_to_each_other),
 		cmocka_unit_test(version_follows_the_bytes),
 		cmocka_unit_test(limits_hold),
+		cmocka_unit_test(products_are_bounded),
 		cmocka_unit_test(warnings),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(examples_are_valid),

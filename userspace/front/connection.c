@@ -127,11 +127,21 @@ static void begin_relay(struct connection *c)
 	}
 	eg_buf_init(&first, 2 * PEEK_MAX);
 	eg_buf_init(&none, 1);
-	onward_fd = eg_stream_detach(c->onward, &none);
-	c->onward = NULL;
 	pod_fd = eg_stream_detach(c->stream, &first);
+	if (pod_fd < 0) {
+		eg_buf_fini(&first);
+		deny(c, EG_REASON_OVERLOADED, NULL);
+		return;
+	}
 	c->stream = NULL;
-	eg_buf_fini(&none);
+	onward_fd = eg_stream_detach(c->onward, &none);
+	if (onward_fd < 0) {
+		eg_fd_close(&pod_fd);
+		eg_buf_fini(&first);
+		deny(c, EG_REASON_PASS_THROUGH_FAILED, NULL);
+		return;
+	}
+	c->onward = NULL;
 	set_state(c, CONNECTION_RELAY);
 	count(c, EG_COUNT_PASS_THROUGH, 1);
 	if (relay_begin(c->relay, c->worker->loop, pod_fd, onward_fd, &first, relay_over, c))

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/state.h"
+#include "upstream/pool.h"
 
 #define HEAD_CAP	(160u * 1024u) /* what a head of ours may have: the client's and ours */
 #define INTERIM_MAX	8u	       /* 1xx heads before the answer */
@@ -178,10 +179,10 @@ static void pump(struct eg_h1_call *c)
 		if (total)
 			r = eg_stream_write(c->conn->stream, v, n, &written);
 		if (r == EG_IO_FAIL) {
-			/* The provider may have answered before it closed: the read side tells. */
 			set_send(c, EG_H1_SEND_STOPPED);
 			c->writing = false;
 			want(c);
+			eg_loop_defer(c->conn->owner->o.loop, &c->write_failed);
 			return;
 		}
 		account(c, written);
@@ -384,6 +385,23 @@ static void read_some(struct eg_h1_call *c)
 	}
 }
 
+/* The provider may have answered before it closed: the read side tells. It tells nothing where it
+ * was our own memory that failed. */
+static void on_write_failed(struct eg_defer *d)
+{
+	struct eg_h1_call *c = eg_container_of(d, struct eg_h1_call, write_failed);
+	int error;
+
+	if (!c->conn || c->send != EG_H1_SEND_STOPPED)
+		return;
+	read_some(c);
+	if (!c->conn)
+		return;
+	error = eg_stream_failure(c->conn->stream)->error;
+	if (error == ENOMEM || error == ENOBUFS)
+		fail(c, EG_REASON_UPSTREAM_RESET, "out of memory while the request was written");
+}
+
 static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 {
 	struct eg_h1_call *c = ctx;
@@ -419,6 +437,7 @@ void eg_h1_call_begin(struct eg_h1_call *c, struct eg_upstream_conn *conn, bool 
 		      bool head_method)
 {
 	c->conn = conn;
+	c->write_failed.run = on_write_failed;
 	c->chunked_out = chunked;
 	c->head_method = head_method;
 	set_send(c, EG_H1_SEND_HEAD);

@@ -74,6 +74,7 @@ struct eg_h1_call {
 	struct eg_chunked chunked;
 	unsigned int interim; /* 1xx heads seen */
 	struct eg_h1_head *scratch; /* borrowed: where heads are parsed */
+	struct eg_defer write_failed;
 };
 
 /* The head buffer is empty and secret afterwards: the owner appends the whole head to it. */

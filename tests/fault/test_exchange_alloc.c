@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request through front, exchange and upstream when memory runs out at every place it can, and
+ * when reads and writes move few bytes. The client gets the whole answer, an error in dialect, or a
+ * reset: never part of an answer that ends in order. Nothing is left behind.
+ */
+#include "pod.h"
+
+#include "fault.h"
+
+#define STREAM                                                                             \
+	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" \
+	"6\r\ndata: \r\n4\r\n{}\n\n\r\n0\r\n\r\n"
+#define BUSY "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
+
+static const char policy[] =
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER("p1") "},"
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
+	"\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
+	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], \"otherwise\": \"deny\"}]}";
+
+/* Both ends without an allocation of their own: what fails is ours to fail. */
+struct drive {
+	struct plane plane;
+	struct pod pod;
+	int provider[2]; /* -1: not called */
+	char asked[2][4096], got[4096];
+	size_t asked_n[2], got_n;
+	bool end, reset, answered[2];
+};
+
+static void provider_turn(struct drive *d, int i, const char *answer)
+{
+	ssize_t n;
+
+	if (d->provider[i] < 0)
+		d->provider[i] = accept4(d->plane.provider[i], NULL, NULL, SOCK_NONBLOCK);
+	if (d->provider[i] < 0)
+		return;
+	n = __real_recv(d->provider[i], d->asked[i] + d->asked_n[i],
+			sizeof(d->asked[i]) - d->asked_n[i] - 1, 0);
+	if (n > 0)
+		d->asked_n[i] += (size_t)n;
+	if (n == 0) { /* given up, perhaps to come again */
+		close(d->provider[i]);
+		d->provider[i] = -1;
+		d->asked_n[i] = 0;
+		memset(d->asked[i], 0, sizeof(d->asked[i]));
+		d->answered[i] = false;
+		return;
+	}
+	if (!d->answered[i] && strstr(d->asked[i], BODY)) {
+		d->answered[i] = true;
+		(void)!__real_send(d->provider[i], answer, strlen(answer), MSG_NOSIGNAL);
+	}
+}
+
+static void client_turn(struct drive *d)
+{
+	ssize_t n = __real_recv(d->pod.in.fd, d->got + d->got_n, sizeof(d->got) - d->got_n - 1,
+				MSG_DONTWAIT);
+
+	if (n > 0)
+		d->got_n += (size_t)n;
+	else if (n == 0)
+		d->end = true;
+	else if (errno == ECONNRESET)
+		d->reset = true;
+}
+
+static bool whole(const struct drive *d)
+{
+	return strstr(d->got, "\r\n0\r\n\r\n") || strstr(d->got, "\"error\"");
+}
+
+static void check(struct drive *d, bool tripped, bool trickled)
+{
+	if (!tripped)
+		assert_non_null(strstr(d->got, "HTTP/1.1 200 OK"));
+	if (!tripped && !trickled) /* else chunks may come between */
+		assert_non_null(strstr(d->got, "data: {}"));
+	/* In order only when whole; else it was a reset, and nothing was said or a part. */
+	if (!d->reset && !whole(d))
+		fail_msg("neither whole nor reset: \"%s\" (receive %d, answer %d, asked %zu %zu, answered %d)",
+			 d->got, d->pod.server.receive, d->pod.server.answer, d->asked_n[0],
+			 d->asked_n[1], d->answered[0]);
+	if (strstr(d->got, "HTTP/1.1 200") && !strstr(d->got, "\r\n0\r\n\r\n"))
+		assert_true(d->reset);
+}
+
+static bool run(unsigned long i, bool only_one, const char *first_answer, size_t step)
+{
+	struct drive *d = __real_calloc(1, sizeof(*d));
+	bool tripped;
+
+	plane_up(&d->plane, policy);
+	pod_open(&d->pod, &d->plane, "api.openai.com");
+	d->provider[0] = d->provider[1] = -1;
+	(void)!__real_send(d->pod.in.fd, ASK, strlen(ASK), MSG_NOSIGNAL);
+	if (only_one)
+		fault_arm_one(i);
+	else
+		fault_arm(i);
+	fault_trickle(step);
+	for (int turn = 0; turn < 3000 && !d->reset && !whole(d); turn++) {
+		(void)!eg_loop_turn(d->plane.loop, step || turn < 50 ? 0 : 1);
+		provider_turn(d, 0, first_answer);
+		provider_turn(d, 1, STREAM);
+		client_turn(d);
+		/* Memory that comes back: what gave up must not come back to life. */
+		if (turn == 200 && !step)
+			fault_at = 0;
+	}
+	fault_trickle(0);
+	tripped = fault_disarm();
+	check(d, tripped, step > 0);
+	pod_close(&d->pod);
+	for (int j = 0; j < 2; j++)
+		if (d->provider[j] >= 0)
+			close(d->provider[j]);
+	plane_down(&d->plane); /* asserts that nothing is in flight or charged */
+	free(d);
+	return tripped;
+}
+
+static void each(const char *first_answer)
+{
+	for (int only_one = 0; only_one < 2; only_one++) {
+		unsigned long i = 1;
+
+		while (run(i, only_one, first_answer, 0))
+			assert_true(++i < 5000);
+		assert_true(i > 10); /* or there was nothing to fail */
+	}
+}
+
+static void test_answered(void **state)
+{
+	each(STREAM);
+	(void)state;
+}
+
+static void test_failing_over(void **state)
+{
+	each(BUSY);
+	(void)state;
+}
+
+static void test_trickle(void **state)
+{
+	for (size_t step = 1; step < 12; step++) {
+		assert_false(run(0, false, STREAM, step));
+		assert_false(run(0, false, BUSY, step));
+	}
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answered),
+		cmocka_unit_test(test_failing_over),
+		cmocka_unit_test(test_trickle),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

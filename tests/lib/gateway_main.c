@@ -313,8 +313,10 @@ static void *worker_thread(void *arg)
 static struct eg_worker *make_worker(int i, int control, struct eg_str chain,
 				     struct eg_trust *trust, struct eg_telemetry *t)
 {
+	static struct eg_cooldowns cooldowns;
 	struct eg_worker_options o = {
 		.index = i,
+		.cooldowns = &cooldowns,
 		.chain_pem = chain,
 		.default_trust = trust,
 		.resolvers = opt.resolvers,

@@ -49,6 +49,7 @@ struct eg_gateway {
 	struct eg_trust *default_trust, *nobody; /* nobody: trusts no provider */
 	struct eg_gateway_worker workers[EG_MAX_WORKERS];
 	struct eg_cidr forbidden[EG_WIRE_CIDRS];
+	struct eg_cooldowns cooldowns; /* of all workers */
 	pthread_mutex_t lock;
 	struct eg_staged staged;
 	struct eg_snapshot *snapshot; /* in force; NULL: none yet */
@@ -70,8 +71,8 @@ void eg_stage_fini(struct eg_staged *s);
 struct eg_names *eg_names_create(struct eg_loop *l, const char *resolvers, struct eg_error *e) EG_MUST;
 void eg_names_follow(struct eg_names *n, struct eg_policy_set *set);
 /* A DNS answer on its way to a pod that the kernel could not read. */
-void eg_names_answer(struct eg_names *n, struct eg_policy_set *set, uint32_t ifindex,
-		     const unsigned char *message, size_t length);
+void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned char *message,
+		     size_t length);
 
 /* gateway_page.c: /metrics, /healthz, /readyz on loopback. */
 struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_error *e) EG_MUST;

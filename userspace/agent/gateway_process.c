@@ -106,6 +106,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	struct eg_error e = {""};
 	struct eg_worker_options o = {
 		.index = (int)index,
+		.cooldowns = &g->cooldowns,
 		.listener_fd = eg_fd_take(&w->listener),
 		.signer_fd = eg_fd_take(&w->signer),
 		.chain_pem = {g->chain, g->chain_bytes},
@@ -295,7 +296,7 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 		break;
 	case EG_WIRE_DNS:
 		if (g->snapshot && m->u.dns.length <= sizeof(m->u.dns.message))
-			eg_names_answer(g->names, eg_snapshot_policies(g->snapshot), m->number,
+			eg_names_answer(eg_snapshot_policies(g->snapshot), m->number,
 					m->u.dns.message, m->u.dns.length);
 		break;
 	case EG_WIRE_STATS:

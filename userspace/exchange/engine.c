@@ -19,7 +19,8 @@ const struct eg_limits eg_default_limits = {
 };
 
 int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream *upstream,
-		   struct eg_telemetry *telemetry, const struct eg_limits *limits, const char *tag)
+		   struct eg_telemetry *telemetry, const struct eg_limits *limits,
+		   struct eg_cooldowns *cooldowns, const char *tag)
 {
 	uint64_t random[2];
 
@@ -27,6 +28,7 @@ int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream
 		return -errno;
 	*e = (struct eg_engine){.loop = loop, .upstream = upstream, .telemetry = telemetry};
 	e->limits = *limits;
+	e->cooldowns = cooldowns;
 	e->tag = tag;
 	e->id_high = random[0];
 	e->id_low = random[1];
@@ -109,64 +111,19 @@ enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t
 
 /* ---- cooldowns ---- */
 
-static uint64_t mix(uint64_t h, const char *s)
-{
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-	return h;
-}
-
-/* By name and endpoint: a reload that points a provider elsewhere begins anew. */
-static uint64_t cooldown_key(const struct eg_provider *p)
-{
-	uint64_t h = mix(mix(0xcbf29ce484222325u, p->name) * 31, p->host) + p->port;
-
-	return h ? h : 1;
-}
-
-static size_t cooldown_at(uint64_t key)
-{
-	return (size_t)((key ^ key >> 29) % EG_COOLDOWNS);
-}
-
 uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p)
 {
-	uint64_t key = cooldown_key(p), now = eg_loop_now_ms(e->loop);
-
-	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS)
-		if (e->cooldowns[at].key == key)
-			return e->cooldowns[at].until_ms > now ? e->cooldowns[at].until_ms : 0;
-	return 0;
+	return eg_cooldowns_until(e->cooldowns, p, eg_loop_now_ms(e->loop));
 }
 
 void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t for_ms)
 {
-	uint64_t key = cooldown_key(p), now = eg_loop_now_ms(e->loop);
-	struct eg_cooldown *use = NULL;
-
-	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS) {
-		struct eg_cooldown *c = &e->cooldowns[at];
-
-		if (c->key == key) {
-			use = c;
-			break;
-		}
-		/* Free, or the one that ends first: forgetting a cooldown costs one request. */
-		if (!use || c->until_ms < use->until_ms)
-			use = c;
-	}
-	if (use->key != key)
-		*use = (struct eg_cooldown){.key = key};
-	use->until_ms = EG_MAX(use->until_ms, now + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS));
+	eg_cooldowns_set(e->cooldowns, p, eg_loop_now_ms(e->loop), for_ms);
 }
 
 void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p)
 {
-	uint64_t key = cooldown_key(p);
-
-	for (size_t i = 0, at = cooldown_at(key); i < 8; i++, at = (at + 1) % EG_COOLDOWNS)
-		if (e->cooldowns[at].key == key)
-			e->cooldowns[at].until_ms = 0;
+	eg_cooldowns_clear(e->cooldowns, p);
 }
 
 /* ---- ids ---- */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What all exchanges of one worker share: the current snapshot, the pool, budgets by pod, targets
- * in cooldown. Belongs to one loop and its thread; nothing in it needs a lock.
+ * in cooldown. Belongs to one loop and its thread, but for the cooldowns, which all workers share.
  */
 #ifndef EGRET_EXCHANGE_ENGINE_H
 #define EGRET_EXCHANGE_ENGINE_H
 
 #include "base/base.h"
+#include "exchange/cooldown.h"
 #include "exchange/limits.h"
 #include "exchange/snapshot.h"
 #include "loop/loop.h"
@@ -23,22 +24,13 @@ struct eg_account {
 	size_t held_bytes;
 };
 
-#define EG_COOLDOWN_DEFAULT_MS 2000u	/* after a failure that names no time */
-#define EG_COOLDOWN_MAX_MS     60000u	/* whatever Retry-After says */
-#define EG_COOLDOWN_QUOTA_MS   60000u	/* the account's quota is spent */
-#define EG_COOLDOWNS	       256u	/* providers remembered at once */
-
-struct eg_cooldown {
-	uint64_t key; /* of provider name and endpoint; 0: free */
-	uint64_t until_ms;
-};
-
 #define EG_ACCOUNT_BUCKETS 256u
 
 struct eg_engine {
 	struct eg_loop *loop;	       /* borrowed, as all pointers here but the snapshot */
 	struct eg_upstream *upstream;
 	struct eg_telemetry *telemetry;
+	struct eg_cooldowns *cooldowns; /* of all workers: thread-safe */
 	const char *tag;
 	struct eg_limits limits;
 	struct eg_snapshot *snapshot;  /* a reference; NULL: none was published yet */
@@ -46,15 +38,15 @@ struct eg_engine {
 	size_t held_bytes;
 	size_t active; /* exchanges */
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
-	struct eg_cooldown cooldowns[EG_COOLDOWNS];
 	uint64_t id_high, id_low; /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */
 };
 
-/* 0 or -errno (no random numbers). */
+/* `cooldowns`: one table for all engines of a process, zeroed at first. 0 or -errno (no random
+ * numbers). */
 int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream *upstream,
 		   struct eg_telemetry *telemetry, const struct eg_limits *limits,
-		   const char *tag) EG_MUST;
+		   struct eg_cooldowns *cooldowns, const char *tag) EG_MUST;
 /* No exchange and no account may be left. */
 void eg_engine_fini(struct eg_engine *e);
 /* New decisions use `s`; a reference is taken. */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange/cooldown.h"
+
+#define PROBES 8u
+
+static uint64_t mix(uint64_t h, const char *s)
+{
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	return h;
+}
+
+/* By name and endpoint: a reload that points a provider elsewhere begins anew. */
+static uint64_t key_of(const struct eg_provider *p)
+{
+	uint64_t h = mix(mix(0xcbf29ce484222325u, p->name) * 31, p->host) + p->port;
+
+	return h ? h : 1;
+}
+
+static size_t place_of(uint64_t key, size_t probe)
+{
+	return (size_t)((key ^ key >> 29) + probe) % EG_COOLDOWNS;
+}
+
+static uint64_t load(const atomic_uint_fast64_t *v)
+{
+	return atomic_load_explicit(v, memory_order_acquire);
+}
+
+/* Where the key stands, or EG_COOLDOWNS. */
+static size_t find(const struct eg_cooldowns *c, uint64_t key)
+{
+	for (size_t i = 0; i < PROBES; i++)
+		if (load(&c->place[place_of(key, i)].key) == key)
+			return place_of(key, i);
+	return EG_COOLDOWNS;
+}
+
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms)
+{
+	size_t at = find(c, key_of(p));
+	uint64_t until = at < EG_COOLDOWNS ? load(&c->place[at].until_ms) : 0;
+
+	return until > now_ms ? until : 0;
+}
+
+/* A place for a key that has none: free, or the one that ends first. */
+static size_t claim(struct eg_cooldowns *c, uint64_t key)
+{
+	size_t best = place_of(key, 0);
+	uint64_t old;
+
+	for (size_t i = 1; i < PROBES; i++) {
+		size_t at = place_of(key, i);
+
+		if (load(&c->place[at].until_ms) < load(&c->place[best].until_ms))
+			best = at;
+	}
+	/* The time goes first, so that the new key never stands beside the old one's. */
+	atomic_store_explicit(&c->place[best].until_ms, 0, memory_order_release);
+	old = load(&c->place[best].key);
+	if (!atomic_compare_exchange_strong(&c->place[best].key, &old, key) && old != key)
+		return EG_COOLDOWNS; /* another worker was faster */
+	return best;
+}
+
+void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
+		      uint64_t for_ms)
+{
+	uint64_t until = now_ms + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS), old;
+	uint64_t key = key_of(p);
+	size_t at = find(c, key);
+
+	if (at == EG_COOLDOWNS)
+		at = claim(c, key);
+	if (at == EG_COOLDOWNS)
+		return;
+	old = load(&c->place[at].until_ms);
+	while (old < until && !atomic_compare_exchange_weak(&c->place[at].until_ms, &old, until))
+		;
+}
+
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p)
+{
+	size_t at = find(c, key_of(p));
+
+	if (at < EG_COOLDOWNS && load(&c->place[at].until_ms))
+		atomic_store_explicit(&c->place[at].until_ms, 0, memory_order_release);
+}

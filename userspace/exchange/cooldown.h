@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Providers that failed and are left alone for a while. One table for all workers of a gateway, since
+ * a Retry-After is said to the whole account: thread-safe without a lock. What a race can cost is
+ * one cooldown forgotten, which costs one request.
+ */
+#ifndef EGRET_EXCHANGE_COOLDOWN_H
+#define EGRET_EXCHANGE_COOLDOWN_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "policy/policy.h"
+
+#define EG_COOLDOWN_DEFAULT_MS 2000u  /* after a failure that names no time */
+#define EG_COOLDOWN_MAX_MS     60000u /* whatever Retry-After says */
+#define EG_COOLDOWN_QUOTA_MS   60000u /* the account's quota is spent */
+#define EG_COOLDOWNS	       256u   /* providers remembered at once */
+
+/* Zeroed memory is an empty table. */
+struct eg_cooldowns {
+	struct {
+		atomic_uint_fast64_t key; /* of provider name and endpoint; 0: free */
+		atomic_uint_fast64_t until_ms;
+	} place[EG_COOLDOWNS];
+};
+
+/* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. */
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms);
+/* Cools it for at least that long (capped). */
+void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
+		      uint64_t for_ms);
+/* It answered well. No store when nothing is to be cleared: the usual case. */
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p);
+
+#endif

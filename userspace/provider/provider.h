@@ -153,6 +153,9 @@ struct eg_usage {
 	uint64_t output_tokens; /* with reasoning ones */
 	uint64_t cache_read_tokens, cache_write_tokens, reasoning_tokens;
 	char response_model[96]; /* "" when none */
+	/* Where Anthropic says that it ran ("us", "global", "not_available"); "" when it does not.
+	 * Evidence for afterwards: the request was judged before (eg_region_of_request). */
+	char inference_geo[16];
 };
 /* Watches a response body going by, in pieces, identity encoding; never changes it. */
 struct eg_usage_watch;

@@ -44,6 +44,13 @@ static void take2(struct eg_str object, const char *key, const char *key2, uint6
 		(void)eg_json_u64(v, out);
 }
 
+/* A string value, cut to cap - 1 bytes. */
+static void take_text(char *out, size_t cap, struct eg_str raw)
+{
+	if (raw.n > 2 && raw.p[0] == '"')
+		eg_str_copy(out, cap, (struct eg_str){raw.p + 1, raw.n - 2});
+}
+
 /* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached
  * and reasoning ones are inside these. */
 static void openai_usage(struct eg_usage *u, struct eg_str usage)
@@ -74,13 +81,14 @@ static void anthropic_usage(struct eg_usage *u, struct eg_str usage)
 	take(usage, "cache_read_input_tokens", &u->cache_read_tokens);
 	take(usage, "cache_creation_input_tokens", &u->cache_write_tokens);
 	take2(usage, "output_tokens_details", "thinking_tokens", &u->reasoning_tokens);
+	take_text(u->inference_geo, sizeof(u->inference_geo),
+		  eg_json_member_of(usage, "inference_geo"));
 }
 
 static void take_model(struct eg_usage *u, struct eg_str raw)
 {
-	if (!*u->response_model && raw.n > 2 && raw.p[0] == '"')
-		eg_str_copy(u->response_model, sizeof(u->response_model),
-			    (struct eg_str){raw.p + 1, raw.n - 2});
+	if (!*u->response_model)
+		take_text(u->response_model, sizeof(u->response_model), raw);
 }
 
 static void take_usage(struct eg_usage_watch *w, struct eg_str raw)

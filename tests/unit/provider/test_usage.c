@@ -188,6 +188,23 @@ static void counts(void **state)
 	}
 }
 
+/* Where it ran, as the answer says: in the message and in the first event of a stream. */
+static void evidence_of_place(void **state)
+{
+	static const char plain[] = "{\"usage\":{\"input_tokens\":1,\"inference_geo\":\"global\"}}";
+	static const char stream[] =
+		"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":"
+		"{\"inference_geo\":\"us\"}}}\n\nevent: message_delta\ndata: {\"type\":"
+		"\"message_delta\",\"usage\":{\"output_tokens\":3}}\n\n";
+
+	assert_string_equal(watch(A, false, EG_STR(plain), 1, 1).usage.inference_geo, "global");
+	assert_string_equal(watch(A, true, EG_STR(stream), 1, 1).usage.inference_geo, "us");
+	assert_string_equal(watch(A, false, EG_STR("{\"usage\":{\"inference_geo\":null}}"), 1, 1)
+				    .usage.inference_geo,
+			    "");
+	assert_string_equal(watch(O, false, EG_STR(plain), 1, 1).usage.inference_geo, "");
+}
+
 /* A huge value under one of our names is not kept, and does no harm. */
 static void hostile_sizes(void **state)
 {
@@ -376,9 +393,8 @@ static void recordings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(counts),
-		cmocka_unit_test(hostile_sizes),
-		cmocka_unit_test(event_classes),
+		cmocka_unit_test(counts),	 cmocka_unit_test(evidence_of_place),
+		cmocka_unit_test(hostile_sizes), cmocka_unit_test(event_classes),
 		cmocka_unit_test(recordings),
 	};
 

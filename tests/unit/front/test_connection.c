@@ -22,6 +22,7 @@ struct world {
 	uint16_t port;
 	struct inbox in;
 	struct eg_loop *first_loop;
+	struct eg_cooldowns cooldowns;
 };
 
 static struct eg_str chain(void)
@@ -62,6 +63,7 @@ static struct world *begin(const char *policy, const char *gateway, size_t pod_c
 	o.signer_fd = ends[1];
 	o.listener_fd = plane_listen(&w->port);
 	o.telemetry = w->plane.telemetry;
+	o.cooldowns = &w->cooldowns;
 	o.limits.pod_connections = pod_connections;
 	o.limits.handshake_ms = 60;
 	if (gateway) {

@@ -204,8 +204,11 @@ static int listen_at(struct eg_admin *a, struct eg_error *e)
 	if (a->listener < 0)
 		return eg_error_set(e, -errno, "control socket: %s", strerror(errno));
 	strcpy(address.sun_path, a->path);
-	/* Left by a process that died; another egretd that lives holds the pins, which was checked. */
-	(void)unlink(a->path);
+	if (connect(a->listener, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return eg_error_set(e, -EADDRINUSE,
+				    "another egretd answers at %s; give this one a --run-dir of its own",
+				    a->path);
+	(void)unlink(a->path); /* left by one that died */
 	before = umask(0177);
 	r = bind(a->listener, (const struct sockaddr *)&address, sizeof(address));
 	umask(before);

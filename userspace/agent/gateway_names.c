@@ -6,7 +6,6 @@
  */
 #include <ares.h>
 #include <arpa/nameser.h>
-#include <netdb.h>
 #include <stdlib.h>
 
 #include "agent/gateway_impl.h"
@@ -15,7 +14,7 @@
 #define AGAIN_MIN_S   5u
 #define AGAIN_MAX_S   60u
 #define AGAIN_FAILED_S 5u
-#define ANSWER_ADDRESSES EG_WIRE_ADDRESSES
+#define ANSWER_ADDRESSES 128u /* more than EG_EVENT_DATA bytes can hold */
 
 struct watched {
 	struct eg_names *names;
@@ -187,50 +186,105 @@ static const char *watched_by(struct eg_policy_set *set, const char *host)
 	return NULL;
 }
 
-/* The canonical name and every alias on the way to it. */
-static const char *watched_host(struct eg_policy_set *set, const struct hostent *h)
-{
-	const char *name = h && h->h_name ? watched_by(set, h->h_name) : NULL;
+/*
+ * The records of an answer, as far as they were handed up (RFC 1035 section 4.1). Unlike c-ares'
+ * readers this one keeps what came before the cut: an answer that is too long for the kernel is often
+ * too long for an event as well.
+ */
+struct reading {
+	struct eg_policy_set *set;
+	const unsigned char *message;
+	size_t length, at;
+	const char *watched; /* of the question, or the last alias that is watched */
+	struct eg_address address[ANSWER_ADDRESSES];
+	size_t count;
+	uint32_t ttl_s;
+};
 
-	for (char **a = h ? h->h_aliases : NULL; !name && a && *a; a++)
-		name = watched_by(set, *a);
-	return name;
+static unsigned int get16(const unsigned char *p)
+{
+	return (unsigned int)p[0] << 8 | p[1];
 }
 
-void eg_names_answer(struct eg_names *n, struct eg_policy_set *set, uint32_t ifindex,
-		     const unsigned char *message, size_t length)
+/* The name at r->at, moved past; *watched becomes the rule it falls under. */
+static bool read_name(struct reading *r, const char **watched)
 {
-	struct ares_addrttl four[ANSWER_ADDRESSES];
-	struct ares_addr6ttl six[ANSWER_ADDRESSES];
-	struct eg_address addresses[ANSWER_ADDRESSES];
-	int four_count = ANSWER_ADDRESSES, six_count = ANSWER_ADDRESSES;
-	struct hostent *host = NULL;
-	const char *name;
-	uint32_t ttl_s = UINT32_MAX;
+	char *name = NULL;
+	long used = 0;
 
-	(void)n;
-	if (length > EG_EVENT_DATA)
+	if (r->at >= r->length ||
+	    ares_expand_name(r->message + r->at, r->message, (int)r->length, &name, &used) !=
+		    ARES_SUCCESS)
+		return false;
+	*watched = watched_by(r->set, name);
+	ares_free_string(name);
+	r->at += (size_t)used;
+	return true;
+}
+
+static void read_address(struct reading *r, unsigned int type, unsigned int size)
+{
+	const unsigned char *data = r->message + r->at;
+	struct eg_address *a = &r->address[r->count];
+
+	if (r->count == ANSWER_ADDRESSES)
 		return;
-	if (ares_parse_a_reply(message, (int)length, &host, four, &four_count) == ARES_SUCCESS) {
-		for (int i = 0; i < four_count; i++) {
-			addresses[i] = (struct eg_address){.word_be = {0, 0, htonl(0xffff),
-								      four[i].ipaddr.s_addr}};
-			ttl_s = EG_MIN(ttl_s, (uint32_t)EG_MAX(four[i].ttl, 0));
-		}
-		name = watched_host(set, host);
-		if (name && four_count > 0)
-			tell(EG_WIRE_LEARNED, ifindex, name, addresses, (size_t)four_count, ttl_s);
-		ares_free_hostent(host);
+	if (type == ns_t_a && size == 4) {
+		*a = (struct eg_address){.word_be = {0, 0, htonl(0xffff), 0}};
+		memcpy(&a->word_be[3], data, 4);
+		r->count++;
+	} else if (type == ns_t_aaaa && size == 16) {
+		memcpy(a, data, 16);
+		r->count++;
+	}
+}
+
+/* False: the end, or what can't be read. */
+static bool read_record(struct reading *r)
+{
+	const char *owner = NULL, *target = NULL;
+	unsigned int type, size;
+	uint32_t ttl;
+	size_t after;
+
+	if (!read_name(r, &owner) || r->at + 10 > r->length)
+		return false;
+	type = get16(r->message + r->at);
+	ttl = get16(r->message + r->at + 4) << 16 | get16(r->message + r->at + 6);
+	size = get16(r->message + r->at + 8);
+	r->at += 10;
+	after = r->at + size;
+	if (after > r->length)
+		return false;
+	if (type == ns_t_cname) {
+		if (!read_name(r, &target))
+			return false;
+		r->watched = r->watched ? r->watched : target;
+	} else {
+		read_address(r, type, size);
+	}
+	/* RFC 2181 section 8: a TTL with its top bit set is 0. */
+	r->ttl_s = EG_MIN(r->ttl_s, ttl & 0x80000000u ? 0 : ttl);
+	r->at = after;
+	return true;
+}
+
+void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned char *message,
+		     size_t length)
+{
+	struct reading r = {.set = set, .message = message, .length = length, .ttl_s = UINT32_MAX};
+	unsigned int questions, answers;
+
+	if (length < 12 || length > EG_EVENT_DATA || !(message[2] & 0x80))
 		return;
-	}
-	if (ares_parse_aaaa_reply(message, (int)length, &host, six, &six_count) == ARES_SUCCESS) {
-		for (int i = 0; i < six_count; i++) {
-			memcpy(&addresses[i], &six[i].ip6addr, sizeof(addresses[i]));
-			ttl_s = EG_MIN(ttl_s, (uint32_t)EG_MAX(six[i].ttl, 0));
-		}
-		name = watched_host(set, host);
-		if (name && six_count > 0)
-			tell(EG_WIRE_LEARNED, ifindex, name, addresses, (size_t)six_count, ttl_s);
-		ares_free_hostent(host);
-	}
+	questions = get16(message + 4);
+	answers = get16(message + 6);
+	r.at = 12;
+	if (questions != 1 || !read_name(&r, &r.watched))
+		return;
+	r.at += 4; /* type and class */
+	for (unsigned int i = 0; i < answers && read_record(&r); i++)
+		;
+	for (size_t i = 0; r.watched && i < r.count; i += EG_WIRE_ADDRESSES)
+		tell(EG_WIRE_LEARNED, ifindex, r.watched, r.address + i, r.count - i, r.ttl_s);
 }

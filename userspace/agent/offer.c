@@ -18,6 +18,7 @@
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "credential/credential.h"
+#include "datapath/read.h"
 
 #define CA_FILE_BYTES ((size_t)1 << 20)
 #define NODE_ADDRESSES 128
@@ -205,6 +206,18 @@ static size_t node_addresses(struct eg_cidr *out, size_t room)
 	return n;
 }
 
+uint64_t eg_node_addresses_hash(void)
+{
+	struct eg_cidr all[NODE_ADDRESSES];
+	size_t n = node_addresses(all, NODE_ADDRESSES);
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < sizeof(all[i].address); k++)
+			h = (h ^ ((const unsigned char *)&all[i].address)[k]) * 1099511628211u;
+	return h;
+}
+
 static size_t all_cidrs(struct eg_supervisor *s, struct eg_policy_set *set, struct eg_cidr **out)
 {
 	size_t governed, n = 0;
@@ -306,26 +319,28 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 	}
 }
 
-/* Links that no pod has any more. With --link-prefix they are unknown again, not free. */
+/* A link that no pod has any more. With --link-prefix it is unknown again, not free. */
+static void drop_link(struct eg_supervisor *s, uint32_t link)
+{
+	struct eg_pod unknown = {.state = EG_POD_UNKNOWN};
+	char name[IF_NAMESIZE];
+	struct eg_error e = {""};
+
+	if (eg_datapath_remove_pod(s->datapath, link, &e))
+		eg_warn("link %u: %s", link, e.text);
+	if (s->o->link_prefix && if_indextoname(link, name) &&
+	    !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix)) &&
+	    eg_datapath_set_pod(s->datapath, link, &unknown, &e))
+		eg_warn("link %u: %s", link, e.text);
+}
+
 static void drop_pods(struct eg_supervisor *s, const struct eg_table *before,
 		      const struct eg_table *now)
 {
 	for (size_t i = 0; before && i < before->count; i++)
-		for (size_t k = 0; k < before->pods[i].link_count; k++) {
-			uint32_t link = before->pods[i].ifindex[k];
-			struct eg_pod unknown = {.state = EG_POD_UNKNOWN};
-			char name[IF_NAMESIZE];
-			struct eg_error e = {""};
-
-			if (eg_table_by_link(now, link))
-				continue;
-			if (eg_datapath_remove_pod(s->datapath, link, &e))
-				eg_warn("link %u: %s", link, e.text);
-			if (s->o->link_prefix && if_indextoname(link, name) &&
-			    !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix)) &&
-			    eg_datapath_set_pod(s->datapath, link, &unknown, &e))
-				eg_warn("link %u: %s", link, e.text);
-		}
+		for (size_t k = 0; k < before->pods[i].link_count; k++)
+			if (!eg_table_by_link(now, before->pods[i].ifindex[k]))
+				drop_link(s, before->pods[i].ifindex[k]);
 }
 
 void eg_offer_hold_new(struct eg_supervisor *s)
@@ -348,9 +363,46 @@ void eg_offer_hold_new(struct eg_supervisor *s)
 	}
 }
 
+struct former {
+	uint32_t ifindex[4096];
+	size_t count;
+	const struct eg_table *now;
+};
+
+static bool collect_former(void *context, uint32_t ifindex, const struct eg_pod *pod)
+{
+	struct former *f = context;
+
+	(void)pod;
+	if (f->count < EG_ARRAY_SIZE(f->ifindex) && !eg_table_by_link(f->now, ifindex))
+		f->ifindex[f->count++] = ifindex;
+	return true;
+}
+
+/* Pods that went while no egretd ran: an earlier one left them in the kernel's table. */
+static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
+{
+	struct former *f = calloc(1, sizeof(*f));
+	struct eg_pins *pins = NULL;
+	struct eg_error e = {""};
+	int r = f ? eg_pins_open(s->o->pin_dir, &pins, &e) : -ENOMEM;
+
+	if (!r) {
+		f->now = now;
+		r = eg_pins_pods(pins, collect_former, f, &e);
+		eg_pins_close(pins);
+	}
+	if (r)
+		eg_warn("pods of an earlier egretd may still be in the kernel's table: %s", e.text);
+	for (size_t i = 0; !r && i < f->count; i++)
+		drop_link(s, f->ifindex[i]);
+	free(f);
+}
+
 static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_error *e)
 {
-	bool same = g->policies == s->applied.policies;
+	uint64_t node = eg_node_addresses_hash();
+	bool same = g->policies == s->applied.policies && node == s->node_hash;
 	int r = 0;
 
 	if (same) {
@@ -362,8 +414,12 @@ static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_err
 	}
 	if (r)
 		return r;
+	s->node_hash = node;
 	set_pods(s, g);
-	drop_pods(s, s->applied.table, g->table);
+	if (s->applied.number)
+		drop_pods(s, s->applied.table, g->table);
+	else if (eg_datapath_adopted(s->datapath))
+		drop_former(s, g->table);
 	if (!same && eg_datapath_prune(s->datapath, e))
 		eg_warn("what the policy no longer has could not be removed: %s", e->text);
 	eg_generation_fini(&s->applied);

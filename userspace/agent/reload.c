@@ -308,6 +308,10 @@ void eg_reload_all(struct eg_supervisor *s)
 	eg_reload_credentials(s);
 	eg_signer_ca_changed(s);
 	read_pods(s, false);
+	if (s->applied.number && eg_node_addresses_hash() != s->node_hash) {
+		eg_info("the node's addresses have changed");
+		eg_offer(s);
+	}
 }
 
 int eg_reload_open(struct eg_supervisor *s, struct eg_error *e)

@@ -107,6 +107,7 @@ struct eg_supervisor {
 	/* offer.c: what is on its way, what holds */
 	uint32_t generation; /* the last number given */
 	bool dirty;	     /* the last offer is out of date */
+	uint64_t node_hash;  /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
 
 	uint64_t dns_events, dns_lost, addresses_refused;
@@ -166,6 +167,8 @@ void eg_offer_lost(struct eg_supervisor *s);
 void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses *a,
 			uint32_t ifindex);
 void eg_generation_fini(struct eg_generation *g);
+/* Changes when the node's own addresses do. */
+uint64_t eg_node_addresses_hash(void);
 /* Pods of the table that no generation governs yet are held. */
 void eg_offer_hold_new(struct eg_supervisor *s);
 

@@ -456,7 +456,7 @@ static void parse_options(int argc, char **argv)
 	options.uplinks = (const char *const *)uplinks;
 	options.xdp = xdp;
 	options.resolvers = resolvers;
-	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:r:cU:L:DC")) != -1) {
+	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:X:r:cU:L:DCN")) != -1) {
 		switch (c) {
 		case 'p':
 			options.pin_dir = optarg;
@@ -519,6 +519,16 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			options.guard_host_deny = true;
+			break;
+		case 'N':
+			options.no_kernel_names = true;
+			break;
+		case 'X':
+			xdp[options.xdp_count++] = (struct eg_xdp_link){
+				.name = optarg,
+				.mode = EG_XDP_NATIVE,
+				.uplink = true,
+			};
 			break;
 		case 'x': {
 			char *colon = strchr(optarg, ':');

@@ -83,6 +83,23 @@ for mode in generic native; do
 	hasnt "$mode: gone afterwards" "$(node ip link show dev veth-podA)" xdp
 done
 
+echo "# XDP on the uplink"
+dp_names xup
+begin -X eth0 -g $GATEWAY || fail "start" "$DP_ANSWER"
+check "attached" pin_there guard_xdp eth0
+inet ip addr add $GATEWAY/32 dev lo
+inet python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 0))
+s.sendto(b"x", (sys.argv[2], 9))' $GATEWAY $T_NODE_IP
+sleep 0.2
+at_least "who claims to be the gateway from outside is dropped" "$(bpftool -j map dump pinned "$DP_PINS/counters" | jq '[.[] | select(.formatted.key.reason == 20) | .formatted.values[].value.packets] | add // 0')" 1
+inet ip addr del $GATEWAY/32 dev lo
+dp_pod podA governed >/dev/null
+is "the rest passes" "$(ask podA $OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
+finish
+
 echo "# what is refused"
 dp_names refuse
 one() { printf '%s\n' "$@" | nsenter --net="/run/netns/$T_NODE" "$DP_DRIVER" "${DP_OPTIONS[@]}"; }

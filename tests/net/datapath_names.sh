@@ -80,6 +80,32 @@ run_mode() { # NAME OPTION...
 run_mode netns
 run_mode mark -m mark
 
+echo "# the SNI backstop"
+dp_names sni
+dp_start
+dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null; dp_pod podB governed >/dev/null
+dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+hello() { pod_user "$1" curl -sk -m 4 -o /dev/null --resolve "$2:443:$3" "https://$2/" 2>&1; echo $?; }
+is "not known: untouched" "$(ask podA $LEARN4 443 x | cut -d' ' -f1)" provider
+is "a ClientHello with a watched name is reset" "$(hello podA api.openai.com $LEARN4)" 35
+is "the address is learned: captured" "$(ask podA $LEARN4 443 x | cut -d' ' -f1)" agent
+is "another pod's is not" "$(ask podB $LEARN4 443 x | cut -d' ' -f1)" provider
+hello podB cdn.example.net 203.0.113.23 >/dev/null
+is "another name teaches nothing" "$(ask podB 203.0.113.23 443 x | cut -d' ' -f1)" provider
+hello podB api.openai.com $EXCLUDED4 >/dev/null
+is "an excluded address is not taught" "$(ask podB $EXCLUDED4 443 x | cut -d' ' -f1)" provider
+dp stop >/dev/null; dp_quit; dp_clean
+
+echo "# names read by the agent (as on kernels before 5.17)"
+dp_names raw
+dp_start -N
+dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null
+dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+is "an answer is not learned in the kernel" "$(lookup podA ask $DNS api.openai.com | cut -d' ' -f1)" provider
+sleep 0.3
+has "it went up whole" "$(dp events)" "dns_raw=1"
+dp stop >/dev/null; dp_quit; dp_clean
+
 # Expiry: a grace of a millisecond and a TTL of a second.
 echo "# expiry"
 dp_names expiry

@@ -25,8 +25,6 @@
 #define TCX_INGRESS 46
 #define TCX_EGRESS  47
 #define FLAG_BEFORE (1U << 3)
-#define FLAG_AFTER  (1U << 4)
-#define FLAG_LINK   (1U << 13)
 
 #define FILTER_PRIORITY 1
 #define FILTER_HANDLE	0x45670000u
@@ -43,14 +41,13 @@ struct tcx_create {
 	uint64_t rest[4];
 };
 
-static int tcx_create(int program_fd, uint32_t ifindex, uint32_t type, uint32_t flags, int relative)
+static int tcx_create(int program_fd, uint32_t ifindex, uint32_t type)
 {
 	struct tcx_create a = {
 		.program_fd = (uint32_t)program_fd,
 		.target_ifindex = ifindex,
 		.attach_type = type,
-		.flags = flags,
-		.relative_fd = (uint32_t)relative,
+		.flags = FLAG_BEFORE,
 	};
 	long fd = syscall(__NR_bpf, BPF_LINK_CREATE, &a, sizeof(a));
 
@@ -60,7 +57,7 @@ static int tcx_create(int program_fd, uint32_t ifindex, uint32_t type, uint32_t 
 bool eg_tcx_supported(int program_fd)
 {
 	/* No such device: a kernel that knows TCX says so, an older one does not know the type. */
-	int fd = tcx_create(program_fd, 0x7ffffff0, TCX_INGRESS, FLAG_BEFORE, 0);
+	int fd = tcx_create(program_fd, 0x7ffffff0, TCX_INGRESS);
 
 	if (fd >= 0)
 		close(fd);
@@ -254,18 +251,11 @@ static int attach_tcx(struct eg_datapath *d, enum eg_program_id id, uint32_t ifi
 {
 	const struct eg_program_shape *p = &eg_program_table[id];
 	uint32_t type = p->kind == EG_KIND_EGRESS ? TCX_EGRESS : TCX_INGRESS;
-	EG_CLEANUP_FD int first = -1;
 	EG_CLEANUP_FD int fd = -1;
 	char path[300];
 
-	/* sni_tc comes after egress_tc, and egress_tc before everybody. */
-	if (id == EG_PROGRAM_SNI_TC)
-		first = bpf_obj_get(pin_path(path, sizeof(path), d->pin_dir, EG_PROGRAM_EGRESS_TC,
-					     ifindex, false));
-	if (first >= 0)
-		fd = tcx_create(d->program[id], ifindex, type, FLAG_AFTER | FLAG_LINK, first);
-	else
-		fd = tcx_create(d->program[id], ifindex, type, FLAG_BEFORE, 0);
+	/* Before everybody: who comes first may end the chain. */
+	fd = tcx_create(d->program[id], ifindex, type);
 	if (fd < 0)
 		return eg_error_set(error, fd, "cannot attach %s to link %u by TCX: %s", p->name,
 				    ifindex, strerror(-fd));

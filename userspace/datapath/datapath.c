@@ -11,6 +11,8 @@
 
 #include "datapath/internal.h"
 
+#define TCX_SWEEP_NS 10000000000u
+
 void eg_datapath_note(struct eg_datapath *d, const char *format, ...)
 {
 	size_t n = strlen(d->notes);
@@ -294,7 +296,12 @@ static void check_filters(struct eg_datapath *d)
 int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error)
 {
 	int r = eg_mapsync_sweep(d, error);
+	uint64_t now = eg_now_ns();
 
-	check_filters(d);
+	/* Anyone can delete a clsact filter; a TCX link only goes by its pin. */
+	if (!d->tcx || now >= d->filter_sweep_ns) {
+		d->filter_sweep_ns = now + TCX_SWEEP_NS;
+		check_filters(d);
+	}
 	return r;
 }

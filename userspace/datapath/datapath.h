@@ -97,7 +97,8 @@ struct eg_datapath_options {
 	/* mark mode. Defaults 0x45670000, 0xffff0000, table 17767, rules 99 and 100. */
 	uint32_t mark, mark_mask;
 	uint32_t mark_table;
-	bool force_clsact; /* do not use TCX even where the kernel has it */
+	bool no_kernel_names; /* DNS answers go up as EG_EVENT_DNS_RAW, as on kernels before 5.17 */
+	bool force_clsact;    /* do not use TCX even where the kernel has it */
 	struct eg_datapath_calls calls;
 };
 

@@ -41,7 +41,6 @@ enum eg_program_id {
 	EG_PROGRAM_EGRESS_TC,
 	EG_PROGRAM_REPLY_TC,
 	EG_PROGRAM_DNS_TC,
-	EG_PROGRAM_SNI_TC,
 	EG_PROGRAM_GUARD_TC,
 	EG_PROGRAM_CLASSIFY_XDP,
 	EG_PROGRAM_GUARD_XDP,
@@ -55,9 +54,12 @@ struct eg_program_shape {
 	const char *name; /* of the program, its file and its pin */
 	enum eg_hook_kind kind;
 	bool required;
-	uint8_t order;			   /* handle of the clsact filter; smaller ones run first */
 	const char *without;		   /* what is lost when it does not load */
-	const void *(*elf)(size_t *bytes); /* NULL: not in this build */
+	const void *(*elf)(size_t *bytes); /* object that holds it, perhaps with others */
+	/* Takes out of the object's constants what older kernels refuse; NULL: nothing to take out.
+	 */
+	void (*lessen)(void *rodata);
+	const char *lessened; /* what that costs */
 };
 extern const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT];
 
@@ -126,6 +128,7 @@ struct eg_datapath {
 
 	struct eg_place *places;
 	size_t place_count, place_room;
+	uint64_t learned_sweep_ns, filter_sweep_ns; /* when the next one is due */
 	uint32_t next_name_id, next_pod_id, next_policy_id;
 	struct eg_known_name *names;
 	size_t name_count, name_room;

@@ -5,38 +5,60 @@
 
 #include "datapath/internal.h"
 
+#define LEARNED_SWEEP_NS  10000000000u
 #define RESOLVED_GRACE(d) ((uint64_t)(d)->o.learned_grace_ms * 1000000u)
 
-/* Removes from `learned` what f says, and makes learned_count right again. */
+#define BATCH 1024
+
+struct batch {
+	struct eg_learned_key key[BATCH];
+	struct eg_learned value[BATCH];
+};
+
+static void remove_one(struct eg_datapath *d, const struct eg_learned_key *k)
+{
+	uint32_t count;
+
+	if (bpf_map_delete_elem(d->map[EG_MAP_LEARNED], k))
+		return;
+	/* The kernel may count at this moment; one too many or too few does no harm, and the
+	 * quota's purpose is the order of magnitude. */
+	if (!bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &k->ifindex, &count) && count) {
+		count--;
+		bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &k->ifindex, &count, BPF_EXIST);
+	}
+}
+
+/*
+ * Removes from `learned` what f says, and makes learned_count right again. In batches: entry by
+ * entry a full map would hold the caller, whose heartbeat is due, for longer than it may.
+ */
 int eg_learned_remove_if(struct eg_datapath *d,
 			 bool (*f)(void *context, const struct eg_learned_key *k,
 				   const struct eg_learned *l),
 			 void *context)
 {
-	EG_CLEANUP_FREE void *keys = NULL;
-	struct eg_walk w = {0};
-	int r = eg_walk_keys(d->map[EG_MAP_LEARNED], sizeof(struct eg_learned_key), &w);
-	const struct eg_learned_key *k = w.keys;
+	EG_CLEANUP_FREE struct batch *b = malloc(sizeof(*b));
+	uint32_t token, *at = NULL;
+	int r;
 
-	keys = w.keys;
-	for (size_t i = 0; !r && i < w.count; i++) {
-		struct eg_learned value;
-		uint32_t count;
+	if (!b)
+		return -ENOMEM;
+	do {
+		uint32_t count = BATCH;
 
-		if (bpf_map_lookup_elem(d->map[EG_MAP_LEARNED], &k[i], &value) ||
-		    !f(context, &k[i], &value) ||
-		    bpf_map_delete_elem(d->map[EG_MAP_LEARNED], &k[i]))
-			continue;
-		/* The kernel may count at this moment; one too many or too few does no harm, and
-		 * the quota's purpose is the order of magnitude. */
-		if (!bpf_map_lookup_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count) &&
-		    count) {
-			count--;
-			bpf_map_update_elem(d->map[EG_MAP_LEARNED_COUNT], &k[i].ifindex, &count,
-					    BPF_EXIST);
-		}
-	}
-	return r;
+		r = bpf_map_lookup_batch(d->map[EG_MAP_LEARNED], at, &token, b->key, b->value,
+					 &count, NULL)
+			    ? -errno
+			    : 0;
+		if (r && r != -ENOENT) /* ENOENT: these were the last */
+			return r;
+		for (uint32_t i = 0; i < count; i++)
+			if (f(context, &b->key[i], &b->value[i]))
+				remove_one(d, &b->key[i]);
+		at = &token;
+	} while (!r);
+	return 0;
 }
 
 /* ---- addresses of names ---- */
@@ -133,8 +155,11 @@ int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error)
 	uint64_t now = eg_now_ns();
 	int r = eg_places_remove_if(d, place_expired, &now);
 
-	if (!r)
+	/* The programs look at expires_ns themselves; removing is housekeeping. */
+	if (!r && now >= d->learned_sweep_ns) {
+		d->learned_sweep_ns = now + LEARNED_SWEEP_NS;
 		r = eg_learned_remove_if(d, learned_expired, &now);
+	}
 	return r ? eg_error_set(error, r, "cannot remove expired addresses: %s", strerror(-r)) : 0;
 }
 
@@ -145,26 +170,14 @@ static bool learned_of_link(void *context, const struct eg_learned_key *k,
 	return k->ifindex == *(const uint32_t *)context;
 }
 
-static void forget_flows(struct eg_datapath *d, uint32_t ifindex)
-{
-	EG_CLEANUP_FREE void *keys = NULL;
-	struct eg_walk w = {0};
-	const struct eg_flow_key *k;
-
-	if (eg_walk_keys(d->map[EG_MAP_FLOWS], sizeof(*k), &w))
-		w.count = 0;
-	keys = w.keys;
-	k = w.keys;
-	for (size_t i = 0; i < w.count; i++)
-		if (k[i].ifindex == ifindex)
-			bpf_map_delete_elem(d->map[EG_MAP_FLOWS], &k[i]);
-}
-
+/*
+ * Its flows stay: they are keyed by the ifindex, which the kernel does not give again soon, the map
+ * drops the oldest by itself, and walking it would take long.
+ */
 void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex)
 {
 	if (eg_learned_remove_if(d, learned_of_link, &ifindex))
 		return; /* the next sweep does it */
 	bpf_map_delete_elem(d->map[EG_MAP_LEARNED_COUNT], &ifindex);
 	bpf_map_delete_elem(d->map[EG_MAP_EVENT_RATE], &ifindex);
-	forget_flows(d, ifindex);
 }

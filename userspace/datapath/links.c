@@ -49,8 +49,7 @@ static uint32_t wanted(const struct eg_link *l)
 	uint32_t programs = 0;
 
 	if (l->roles & EG_ROLE_POD)
-		programs |= 1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_SNI_TC |
-			    1U << EG_PROGRAM_DNS_TC;
+		programs |= 1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_DNS_TC;
 	if (l->roles & EG_ROLE_UPLINK)
 		programs |= 1U << EG_PROGRAM_GUARD_TC;
 	if (l->roles & EG_ROLE_AGENT)
@@ -67,14 +66,7 @@ int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *e
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
 		if (d->program[i] < 0)
 			todo &= ~(1U << i);
-	/* Of clsact filters the newest runs first: the last in order is attached first, and all of
-	 * a link again when one is. */
-	if (!d->tcx && todo & (1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_SNI_TC))
-		todo |= wanted(l) & (1U << EG_PROGRAM_EGRESS_TC) &
-			(d->program[EG_PROGRAM_EGRESS_TC] < 0 ? 0 : ~0U);
-	for (unsigned int n = 0; n < EG_PROGRAM_COUNT; n++) {
-		/* The table has egress_tc before sni_tc. */
-		unsigned int i = d->tcx ? n : EG_PROGRAM_COUNT - 1 - n;
+	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++) {
 		int r;
 
 		if (!(todo & 1U << i))

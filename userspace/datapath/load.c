@@ -221,57 +221,102 @@ static void keep_map_fds(struct eg_datapath *d, struct bpf_object *object)
 		d->map[i] = fcntl(bpf_map__fd(m), F_DUPFD_CLOEXEC, 3);
 }
 
-/* 0 also for an optional one that does not load, which is noted. */
-static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_error *error)
+/* Lets the program's constants be changed: libbpf hands out a view and takes a copy. */
+static int lessen(const struct eg_program_shape *p, struct bpf_object *object)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map(m, object)
+	{
+		EG_CLEANUP_FREE void *copy = NULL;
+		const void *now;
+		size_t bytes;
+
+		if (!eg_str_ends(eg_str_from(bpf_map__name(m)), EG_STR(".rodata")))
+			continue;
+		now = bpf_map__initial_value(m, &bytes);
+		copy = now ? malloc(bytes) : NULL;
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, now, bytes);
+		p->lessen(copy);
+		return bpf_map__set_initial_value(m, copy, bytes);
+	}
+	return -ENOENT;
+}
+
+/* Opens and loads; -errno of the kernel without a sentence, or with one when it is not the
+ * kernel's. */
+static int try_load(struct eg_datapath *d, enum eg_program_id id, bool lesser,
+		    struct eg_error *error)
 {
 	const struct eg_program_shape *p = &eg_program_table[id];
 	LIBBPF_OPTS(bpf_object_open_opts, o, .object_name = p->name);
-	struct bpf_program *program;
+	struct bpf_program *program, *other;
 	struct bpf_object *object;
 	size_t bytes;
-	const void *elf;
+	const void *elf = p->elf(&bytes);
 	int r;
 
 	last_words[0] = 0;
-	elf = p->elf(&bytes);
 	object = bpf_object__open_mem(elf, bytes, &o);
 	if (!object)
 		return eg_error_set(error, -errno, "cannot read the program %s of this build: %s",
 				    p->name, strerror(errno));
 	r = share_maps(d, object, p->name, error);
-	if (r)
-		goto fail;
 	program = bpf_object__find_program_by_name(object, p->name);
-	if (!program) {
-		r = eg_error_set(error, -ENOENT, "this build's %s.bpf.o has no program %s", p->name,
-				 p->name);
-		goto fail;
+	if (!r && !program)
+		r = eg_error_set(error, -ENOENT, "this build has no program %s", p->name);
+	bpf_object__for_each_program(other, object) if (other != program)
+		bpf_program__set_autoload(other, false);
+	if (!r && lesser) {
+		r = lessen(p, object);
+		if (r)
+			eg_error_set(error, r, "cannot change the constants of %s: %s", p->name,
+				     strerror(-r));
 	}
-	r = bpf_object__load(object);
-	if (r && !p->required) {
-		eg_datapath_note(d, "the program %s does not load here (%s): %s", p->name,
-				 strerror(-r), p->without);
-		bpf_object__close(object);
-		return 0;
-	}
-	if (r == -EPERM) {
-		eg_error_set(error, r,
-			     "this process may not load programs: it needs CAP_BPF and "
-			     "CAP_NET_ADMIN; run "
-			     "as root, or add BPF and NET_ADMIN to the container's capabilities");
-		goto fail;
+	if (!r) {
+		r = bpf_object__load(object);
+		if (r)
+			eg_error_set(error, r, "the kernel refuses the program %s: %s%s%s", p->name,
+				     strerror(-r), last_words[0] ? "; " : "", last_words);
 	}
 	if (r) {
-		eg_error_set(error, r, "the kernel refuses the program %s: %s%s%s", p->name,
-			     strerror(-r), last_words[0] ? "; " : "", last_words);
-		goto fail;
+		bpf_object__close(object);
+		return r;
 	}
 	keep_map_fds(d, object);
 	d->object[id] = object;
 	d->program[id] = bpf_program__fd(program);
 	return 0;
-fail:
-	bpf_object__close(object);
+}
+
+/* 0 also for an optional one that does not load, which is noted. */
+static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_error *error)
+{
+	const struct eg_program_shape *p = &eg_program_table[id];
+	bool lesser = id == EG_PROGRAM_DNS_TC && d->o.no_kernel_names;
+	int r = try_load(d, id, lesser, error);
+
+	if (r == -EPERM)
+		return eg_error_set(error, r,
+				    "this process may not load programs: it needs CAP_BPF and "
+				    "CAP_NET_ADMIN; run as root, or add BPF and NET_ADMIN to the "
+				    "container's capabilities");
+	if (r && p->lessen && !lesser) {
+		int lesser_result = try_load(d, id, true, error);
+
+		if (!lesser_result) {
+			eg_datapath_note(d, "the program %s loads only in part here (%s): %s",
+					 p->name, strerror(-r), p->lessened);
+			return 0;
+		}
+	}
+	if (r && !p->required) {
+		eg_datapath_note(d, "the program %s does not load here (%s): %s", p->name,
+				 strerror(-r), p->without);
+		return 0;
+	}
 	return r;
 }
 
@@ -287,7 +332,6 @@ static bool is_wanted(const struct eg_datapath *d, enum eg_program_id id)
 		return d->o.uplink_count > 0;
 	case EG_PROGRAM_EGRESS_TC:
 	case EG_PROGRAM_DNS_TC:
-	case EG_PROGRAM_SNI_TC:
 	case EG_PROGRAM_LISTENER_LOOKUP:
 	case EG_PROGRAM_COUNT:
 		break;
@@ -304,19 +348,8 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 	if (r)
 		return r;
 	for (enum eg_program_id i = 0; i < EG_PROGRAM_COUNT; i++) {
-		const struct eg_program_shape *p = &eg_program_table[i];
-
 		if (!is_wanted(d, i))
 			continue;
-		if (!p->elf) {
-			if (p->required || i == EG_PROGRAM_GUARD_TC)
-				return eg_error_set(error, -ENOSYS,
-						    "this build has no program %s: %s", p->name,
-						    p->without);
-			eg_datapath_note(d, "this build has no program %s: %s", p->name,
-					 p->without);
-			continue;
-		}
 		r = load_one(d, i, error);
 		if (r)
 			return r;

@@ -120,8 +120,7 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 	if (l && l->roles & EG_ROLE_POD) {
 		l->roles = (uint8_t)(l->roles & ~EG_ROLE_POD);
 		for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
-			if (i == EG_PROGRAM_EGRESS_TC || i == EG_PROGRAM_SNI_TC ||
-			    i == EG_PROGRAM_DNS_TC) {
+			if (i == EG_PROGRAM_EGRESS_TC || i == EG_PROGRAM_DNS_TC) {
 				eg_detach(d->pin_dir, (enum eg_program_id)i, ifindex);
 				l->attached &= ~(1U << i);
 			}

@@ -4,30 +4,12 @@
 
 #include "datapath/internal.h"
 
+#include "classify_xdp.skel.h"
 #include "dns_tc.skel.h"
 #include "egress_tc.skel.h"
+#include "guard_tc.skel.h"
 #include "listener_lookup.skel.h"
 #include "reply_tc.skel.h"
-#if __has_include("sni_tc.skel.h")
-#include "sni_tc.skel.h"
-#else
-#define sni_tc__elf_bytes NULL
-#endif
-#if __has_include("guard_tc.skel.h")
-#include "guard_tc.skel.h"
-#else
-#define guard_tc__elf_bytes NULL
-#endif
-#if __has_include("classify_xdp.skel.h")
-#include "classify_xdp.skel.h"
-#else
-#define classify_xdp__elf_bytes NULL
-#endif
-#if __has_include("guard_xdp.skel.h")
-#include "guard_xdp.skel.h"
-#else
-#define guard_xdp__elf_bytes NULL
-#endif
 
 const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 	[EG_MAP_PODS] = {"pods", BPF_MAP_TYPE_HASH, 4, sizeof(struct eg_pod)},
@@ -54,27 +36,76 @@ const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 	[EG_MAP_EVENT_RATE] = {"event_rate", BPF_MAP_TYPE_LRU_HASH, 4, 16},
 };
 
-/* order: egress_tc must judge before sni_tc sees a packet, and both before anyone else. */
+static void without_names(void *rodata)
+{
+	((struct dns_tc__rodata *)rodata)->in_kernel_names = 0;
+}
+
+static void without_sni(void *rodata)
+{
+	((struct egress_tc__rodata *)rodata)->sni_backstop = 0;
+}
+
 const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
-	[EG_PROGRAM_EGRESS_TC] = {"egress_tc", EG_KIND_INGRESS, true, 1, "nothing can be captured",
-				  egress_tc__elf_bytes},
-	[EG_PROGRAM_REPLY_TC] = {"reply_tc", EG_KIND_INGRESS, true, 1,
-				 "the agent's answers cannot reach the pods", reply_tc__elf_bytes},
-	[EG_PROGRAM_DNS_TC] = {"dns_tc", EG_KIND_EGRESS, false, 1,
-			       "names are known only as the agent resolves them itself",
-			       dns_tc__elf_bytes},
-	[EG_PROGRAM_SNI_TC] = {"sni_tc", EG_KIND_INGRESS, false, 2,
-			       "a watched name on an address that nobody resolved is not noticed",
-			       sni_tc__elf_bytes},
-	[EG_PROGRAM_GUARD_TC] = {"guard_tc", EG_KIND_EGRESS, true, 1,
-				 "the uplinks cannot be guarded", guard_tc__elf_bytes},
-	[EG_PROGRAM_CLASSIFY_XDP] = {"classify_xdp", EG_KIND_XDP, false, 1,
-				     "nothing is classified at XDP", classify_xdp__elf_bytes},
+	[EG_PROGRAM_EGRESS_TC] =
+		{
+			.name = "egress_tc",
+			.kind = EG_KIND_INGRESS,
+			.required = true,
+			.without = "nothing can be captured",
+			.elf = egress_tc__elf_bytes,
+			.lessen = without_sni,
+			.lessened =
+				"a watched name on an address that nobody resolved is not noticed",
+		},
+	[EG_PROGRAM_REPLY_TC] =
+		{
+			.name = "reply_tc",
+			.kind = EG_KIND_INGRESS,
+			.required = true,
+			.without = "the agent's answers cannot reach the pods",
+			.elf = reply_tc__elf_bytes,
+		},
+	[EG_PROGRAM_DNS_TC] =
+		{
+			.name = "dns_tc",
+			.kind = EG_KIND_EGRESS,
+			.without = "names are known only as the agent resolves them itself",
+			.elf = dns_tc__elf_bytes,
+			.lessen = without_names,
+			.lessened = "DNS answers are read by the agent, so a pod may connect "
+				    "before the address "
+				    "is known; the guard on the uplinks covers that",
+		},
+	[EG_PROGRAM_GUARD_TC] =
+		{
+			.name = "guard_tc",
+			.kind = EG_KIND_EGRESS,
+			.required = true,
+			.without = "the uplinks cannot be guarded",
+			.elf = guard_tc__elf_bytes,
+		},
+	[EG_PROGRAM_CLASSIFY_XDP] =
+		{
+			.name = "classify_xdp",
+			.kind = EG_KIND_XDP,
+			.without = "nothing is classified at XDP",
+			.elf = classify_xdp__elf_bytes,
+		},
 	[EG_PROGRAM_GUARD_XDP] =
-		{"guard_xdp", EG_KIND_XDP, false, 1,
-		 "claims of the gateway's address from outside are not dropped at XDP",
-		 guard_xdp__elf_bytes},
-	[EG_PROGRAM_LISTENER_LOOKUP] = {"listener_lookup", EG_KIND_NETNS, true, 1,
-					"connections cannot be given to the workers",
-					listener_lookup__elf_bytes},
+		{
+			.name = "guard_xdp",
+			.kind = EG_KIND_XDP,
+			.without = "claims of the gateway's address from outside are not dropped "
+				   "at XDP",
+			.elf = classify_xdp__elf_bytes,
+		},
+	[EG_PROGRAM_LISTENER_LOOKUP] =
+		{
+			.name = "listener_lookup",
+			.kind = EG_KIND_NETNS,
+			.required = true,
+			.without = "connections cannot be given to the workers",
+			.elf = listener_lookup__elf_bytes,
+		},
 };

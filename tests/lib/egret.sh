@@ -56,8 +56,17 @@ egret_up() {
 	fi
 }
 
+# A sanitizer's report in egretd's log is shown, so that tests/run counts it, whatever the test itself looked at.
+egret_show_reports() {
+	[ -e "$T_RUN/egretd.log" ] || return 0
+	grep -qE 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$T_RUN/egretd.log" || return 0
+	echo "egretd.log holds a sanitizer's report:" >&2
+	grep -nE -A 30 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$T_RUN/egretd.log" | head -n 60 >&2
+}
+
 # egret_start: like egret_up, without waiting.
 egret_start() {
+	egret_show_reports # of the run before, whose log goes now
 	spawn egretd node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
 		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
 		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \
@@ -88,6 +97,7 @@ egret_down() {
 		t_await_exit "$E_PID"
 		E_PID=
 	fi
+	egret_show_reports
 	if [ -d "$E_PIN" ] && [ -x "$EGRETD" ]; then
 		node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" > "$T_RUN/uninstall.log" 2>&1 ||
 			sed 's/^/egretd --uninstall: /' "$T_RUN/uninstall.log" >&2

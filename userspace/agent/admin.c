@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control socket: RUN_DIR/egretd.sock, mode 0600, and the peer's uid is asked of the kernel. One
- * line of JSON {"command": "status"} in, one line of JSON out, and it is closed.
+ * The control socket: RUN_DIR/egretd.sock, mode 0600, and the peer's uid is asked of the kernel.
+ * One line of JSON {"command": "status"} in, one line of JSON out, and it is closed.
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -205,9 +205,10 @@ static int listen_at(struct eg_admin *a, struct eg_error *e)
 		return eg_error_set(e, -errno, "control socket: %s", strerror(errno));
 	strcpy(address.sun_path, a->path);
 	if (connect(a->listener, (const struct sockaddr *)&address, sizeof(address)) == 0)
-		return eg_error_set(e, -EADDRINUSE,
-				    "another egretd answers at %s; give this one a --run-dir of its own",
-				    a->path);
+		return eg_error_set(
+			e, -EADDRINUSE,
+			"another egretd answers at %s; give this one a --run-dir of its own",
+			a->path);
 	(void)unlink(a->path); /* left by one that died */
 	before = umask(0177);
 	r = bind(a->listener, (const struct sockaddr *)&address, sizeof(address));

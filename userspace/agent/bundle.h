@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Policy files and pods as the supervisor hands them to the gateway: one flat run of bytes in sealed
- * memory. The writer has validated what it writes; the reader believes no length all the same.
+ * Policy files and pods as the supervisor hands them to the gateway: one flat run of bytes in
+ * sealed memory. The writer has validated what it writes; the reader believes no length all the
+ * same.
  */
 #ifndef EGRET_AGENT_BUNDLE_H
 #define EGRET_AGENT_BUNDLE_H

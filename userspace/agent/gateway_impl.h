@@ -68,7 +68,8 @@ void eg_stage_commit(struct eg_gateway *g, uint32_t generation);
 void eg_stage_fini(struct eg_staged *s);
 
 /* gateway_names.c: the watched names of the snapshot in force, resolved again and again. */
-struct eg_names *eg_names_create(struct eg_loop *l, const char *resolvers, struct eg_error *e) EG_MUST;
+struct eg_names *eg_names_create(struct eg_loop *l, const char *resolvers,
+				 struct eg_error *e) EG_MUST;
 void eg_names_follow(struct eg_names *n, struct eg_policy_set *set);
 /* A DNS answer on its way to a pod that the kernel could not read. */
 void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned char *message,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watched names to addresses: what the agent resolves itself (for every pod and the guard), and what
- * an answer holds that the kernel could not read (for that pod alone). Both go to the supervisor,
- * which writes them into the kernel's tables.
+ * Watched names to addresses: what the agent resolves itself (for every pod and the guard), and
+ * what an answer holds that the kernel could not read (for that pod alone). Both go to the
+ * supervisor, which writes them into the kernel's tables.
  */
 #include <ares.h>
 #include <arpa/nameser.h>
@@ -11,9 +11,9 @@
 #include "agent/gateway_impl.h"
 #include "base/log.h"
 
-#define AGAIN_MIN_S   5u
-#define AGAIN_MAX_S   60u
-#define AGAIN_FAILED_S 5u
+#define AGAIN_MIN_S	 5u
+#define AGAIN_MAX_S	 60u
+#define AGAIN_FAILED_S	 5u
 #define ANSWER_ADDRESSES 128u /* more than EG_EVENT_DATA bytes can hold */
 
 struct watched {
@@ -73,7 +73,8 @@ static void resolved(struct eg_resolve *q, const struct eg_addresses *a, const c
 	w->asking = false;
 	if (!a || !a->count) {
 		if (!w->failed)
-			eg_warn("watched name %s can't be resolved: %s", w->text, why ? why : "no address");
+			eg_warn("watched name %s can't be resolved: %s", w->text,
+				why ? why : "no address");
 		w->failed = true;
 		again(w, AGAIN_FAILED_S);
 		return;
@@ -188,8 +189,8 @@ static const char *watched_by(struct eg_policy_set *set, const char *host)
 
 /*
  * The records of an answer, as far as they were handed up (RFC 1035 section 4.1). Unlike c-ares'
- * readers this one keeps what came before the cut: an answer that is too long for the kernel is often
- * too long for an event as well.
+ * readers this one keeps what came before the cut: an answer that is too long for the kernel is
+ * often too long for an event as well.
  */
 struct reading {
 	struct eg_policy_set *set;
@@ -212,9 +213,8 @@ static bool read_name(struct reading *r, const char **watched)
 	char *name = NULL;
 	long used = 0;
 
-	if (r->at >= r->length ||
-	    ares_expand_name(r->message + r->at, r->message, (int)r->length, &name, &used) !=
-		    ARES_SUCCESS)
+	if (r->at >= r->length || ares_expand_name(r->message + r->at, r->message, (int)r->length,
+						   &name, &used) != ARES_SUCCESS)
 		return false;
 	*watched = watched_by(r->set, name);
 	ares_free_string(name);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /metrics, /healthz and /readyz on a loopback port, plain HTTP/1.1, one request a connection. There
- * is no secret on it and no authentication, so a web page must not be able to read it either: Host
- * must be the loopback's (a name that a browser was made to resolve to it is refused) and an Origin
- * is refused.
+ * /metrics, /healthz and /readyz on a loopback port, plain HTTP/1.1, one request a connection.
+ * There is no secret on it and no authentication, so a web page must not be able to read it either:
+ * Host must be the loopback's (a name that a browser was made to resolve to it is refused) and an
+ * Origin is refused.
  */
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -164,7 +164,8 @@ static void serve(struct visitor *v, const struct eg_h1_head *h)
 	bool head = eg_str_eq(h->method, EG_STR("HEAD"));
 
 	if (!loopback_host(h->host) || eg_h1_find(h, EG_STR("origin")))
-		say(v, 403, "Forbidden", "only for programs on this node: Host must be localhost\n");
+		say(v, 403, "Forbidden",
+		    "only for programs on this node: Host must be localhost\n");
 	else if (head || !eg_str_eq(h->method, EG_STR("GET")))
 		say(v, 405, "Method Not Allowed", head ? "" : "only GET\n");
 	else if (eg_str_eq(h->target, EG_STR("/metrics")))

@@ -20,11 +20,11 @@
 #include "base/log.h"
 #include "base/secret.h"
 
-#define PING_LOOK_MS	10u
-#define TICKET_MS	(3600u * 1000u)
-#define PEM_BYTES	((size_t)16 << 20)
-#define GATEWAY_NAME	"egret"
-#define POD_BYTES	((size_t)64 << 20)
+#define PING_LOOK_MS 10u
+#define TICKET_MS    (3600u * 1000u)
+#define PEM_BYTES    ((size_t)16 << 20)
+#define GATEWAY_NAME "egret"
+#define POD_BYTES    ((size_t)64 << 20)
 
 void eg_gateway_say(const struct eg_message *m)
 {
@@ -226,8 +226,9 @@ static void configure(struct eg_gateway *g, const struct eg_message *m, int fds[
 	if (g->config.flags & EG_CONFIG_METRICS)
 		g->metrics = eg_fd_take(&fds[next++]);
 	for (uint32_t i = 0; i < g->config.cidr_count; i++)
-		g->forbidden[i] = (struct eg_cidr){.address = g->config.forbidden[i].address,
-						   .prefix_bits = g->config.forbidden[i].prefix_bits};
+		g->forbidden[i] =
+			(struct eg_cidr){.address = g->config.forbidden[i].address,
+					 .prefix_bits = g->config.forbidden[i].prefix_bits};
 	g->configured = true;
 }
 
@@ -260,7 +261,8 @@ static void drain(struct eg_gateway *g, int64_t milliseconds)
 	if (!g->names)
 		_exit(0);
 	for (uint32_t i = 0; i < g->config.worker_count; i++)
-		eg_worker_drain(g->workers[i].worker, milliseconds > 0 ? (uint64_t)milliseconds : 0);
+		eg_worker_drain(g->workers[i].worker,
+				milliseconds > 0 ? (uint64_t)milliseconds : 0);
 }
 
 static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_FDS])
@@ -355,7 +357,8 @@ static void preload(void)
 	unsigned char byte;
 
 	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS |
-			 OPENSSL_INIT_LOAD_CONFIG, NULL);
+				 OPENSSL_INIT_LOAD_CONFIG,
+			 NULL);
 	(void)RAND_bytes(&byte, 1);
 	tzset();
 	localtime_r(&now, &tm);
@@ -399,6 +402,7 @@ int eg_gateway_main(int argc, char **argv)
 		pthread_join(g.workers[i].thread, NULL);
 		eg_telemetry_flush(g.workers[i].telemetry);
 	}
-	/* Not exit(): nothing is left that is worth the risk of running handlers under the filter. */
+	/* Not exit(): nothing is left that is worth the risk of running handlers under the filter.
+	 */
 	_exit(0);
 }

@@ -124,7 +124,8 @@ static int load_policy(struct eg_staged *s, struct eg_arena *a, struct eg_policy
 	struct eg_policy_errors errors = {.item = NULL};
 	struct eg_policy_file *files;
 	size_t count;
-	int r = eg_bundle_get_policy(a, (struct eg_str){s->policy, s->policy_bytes}, &files, &count);
+	int r = eg_bundle_get_policy(a, (struct eg_str){s->policy, s->policy_bytes}, &files,
+				     &count);
 
 	if (r) {
 		fail(s, "policy", r);
@@ -133,7 +134,8 @@ static int load_policy(struct eg_staged *s, struct eg_arena *a, struct eg_policy
 	r = eg_policy_load(files, count, set, &errors);
 	if (r)
 		/* The supervisor compiled the same bytes: this is a defect, and is said as one. */
-		snprintf(s->failure, sizeof(s->failure), "the gateway does not compile the policy: %.200s",
+		snprintf(s->failure, sizeof(s->failure),
+			 "the gateway does not compile the policy: %.200s",
 			 errors.count ? errors.item[0].text : strerror(-r));
 	eg_policy_errors_fini(&errors);
 	return r;
@@ -177,7 +179,8 @@ static struct eg_trust **load_trust(struct eg_staged *s, struct eg_arena *a,
 	return trust;
 }
 
-/* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request. */
+/* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request.
+ */
 static int load_credentials(struct eg_staged *s, struct eg_arena *a, struct eg_policy_set *set,
 			    struct eg_credential_set **out)
 {

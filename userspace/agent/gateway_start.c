@@ -47,8 +47,8 @@ static void fill_forbidden(struct eg_supervisor *s, struct eg_wire_config *to)
 		if (!i->ifa_addr)
 			continue;
 		if (i->ifa_addr->sa_family == AF_INET) {
-			a = eg_address_from4(
-				((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr);
+			a = eg_address_from4(((const struct sockaddr_in *)(const void *)i->ifa_addr)
+						     ->sin_addr.s_addr);
 			add_cidr(to, &a, 128);
 		} else if (i->ifa_addr->sa_family == AF_INET6) {
 			memcpy(&a,

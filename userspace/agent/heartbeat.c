@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Proof of life. The kernel is told "alive" only while the gateway answers (each worker's loop has
- * turned), or for a moment while it is being replaced; with nobody to tell it, the kernel applies the
- * fail policy by itself.
+ * turned), or for a moment while it is being replaced; with nobody to tell it, the kernel applies
+ * the fail policy by itself.
  */
 #include "agent/supervisor_impl.h"
 #include "base/log.h"

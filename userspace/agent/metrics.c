@@ -3,26 +3,26 @@
 #include "agent/gateway_impl.h"
 
 static const char *const hooks[EG_WIRE_HOOKS] = {
-	[EG_HOOK_EGRESS] = "egress", [EG_HOOK_DNS] = "dns",	  [EG_HOOK_SNI] = "sni",
-	[EG_HOOK_GUARD] = "guard",   [EG_HOOK_XDP] = "xdp",	  [EG_HOOK_REPLY] = "reply",
+	[EG_HOOK_EGRESS] = "egress", [EG_HOOK_DNS] = "dns", [EG_HOOK_SNI] = "sni",
+	[EG_HOOK_GUARD] = "guard",   [EG_HOOK_XDP] = "xdp", [EG_HOOK_REPLY] = "reply",
 	[EG_HOOK_LOOKUP] = "lookup",
 };
 
 static int put_packets(struct eg_buf *out, const struct eg_wire_stats *s)
 {
-	int r = eg_buf_printf(out,
-			      "# HELP egret_datapath_packets_total Packets judged in the kernel, by hook "
-			      "and outcome.\n# TYPE egret_datapath_packets_total counter\n");
+	int r = eg_buf_printf(
+		out, "# HELP egret_datapath_packets_total Packets judged in the kernel, by hook "
+		     "and outcome.\n# TYPE egret_datapath_packets_total counter\n");
 
 	for (unsigned int h = 0; h < EG_WIRE_HOOKS; h++)
 		for (unsigned int i = 0; !r && i < EG_WIRE_REASONS; i++)
 			if (s->packets[h][i])
-				r = eg_buf_printf(
-					out,
-					"egret_datapath_packets_total{hook=\"%s\",reason=\"%s\"} %llu\n",
-					hooks[h] ? hooks[h] : "other",
-					eg_reason_label((enum eg_reason)i),
-					(unsigned long long)s->packets[h][i]);
+				r = eg_buf_printf(out,
+						  "egret_datapath_packets_total{hook=\"%s\",reason="
+						  "\"%s\"} %llu\n",
+						  hooks[h] ? hooks[h] : "other",
+						  eg_reason_label((enum eg_reason)i),
+						  (unsigned long long)s->packets[h][i]);
 	return r;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Generations: policy, pods and credentials go to the gateway as one, and only when it has taken them
- * are the kernel's tables changed, so that nothing is redirected to a gateway that would not know
- * what to do with it. One offer at a time; what changes meanwhile is in the next one.
+ * Generations: policy, pods and credentials go to the gateway as one, and only when it has taken
+ * them are the kernel's tables changed, so that nothing is redirected to a gateway that would not
+ * know what to do with it. One offer at a time; what changes meanwhile is in the next one.
  */
 #include <fcntl.h>
 #include <ifaddrs.h>
@@ -20,7 +20,7 @@
 #include "credential/credential.h"
 #include "datapath/read.h"
 
-#define CA_FILE_BYTES ((size_t)1 << 20)
+#define CA_FILE_BYTES  ((size_t)1 << 20)
 #define NODE_ADDRESSES 128
 
 void eg_generation_fini(struct eg_generation *g)
@@ -87,12 +87,14 @@ static int send_credentials(struct eg_supervisor *s, int dir)
 	const struct eg_credential_spec *specs = eg_credentials(s->loaded->set, &count);
 
 	for (size_t i = 0; i < count; i++) {
-		struct eg_message m = {.type = EG_WIRE_CREDENTIAL, .number = (uint32_t)specs[i].index};
+		struct eg_message m = {.type = EG_WIRE_CREDENTIAL,
+				       .number = (uint32_t)specs[i].index};
 		EG_CLEANUP_FD int memory = -1;
 		struct eg_error e = {""};
 
 		if (eg_credential_seal(dir, &specs[i], &memory, &e)) {
-			eg_error("requests that need credential '%s' will be refused (no_credential): %s",
+			eg_error("requests that need credential '%s' will be refused "
+				 "(no_credential): %s",
 				 specs[i].name, e.text);
 			missing++;
 		} else if (memory >= 0 && !eg_gateway_send(s, &m, &memory, 1)) {
@@ -270,7 +272,8 @@ static int set_policy(struct eg_supervisor *s, struct eg_generation *g, struct e
 	plan.cidr_count = all_cidrs(s, g->policies, &cidrs);
 	if (r || !verdicts || !cidrs) {
 		r = eg_error_set(e, r ? r : -ENOMEM, "%s",
-				 r == -EINVAL ? "a watched name is not a DNS name" : "out of memory");
+				 r == -EINVAL ? "a watched name is not a DNS name"
+					      : "out of memory");
 	} else {
 		for (size_t i = 0; i < policies; i++)
 			rules += eg_plan_verdicts(&p[i], g->policy_ids[i], verdicts + rules);

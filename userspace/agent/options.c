@@ -84,26 +84,31 @@ const char *eg_options_usage(void)
 	return "Usage: egretd [OPTION...]\n"
 	       "       egretd --uninstall [--pin-dir DIR] [--agent-namespace NAME]\n"
 	       "\n"
-	       "The agent of one node. Needs root; gives nearly all of it up once the kernel's side stands.\n"
+	       "The agent of one node. Needs root; gives nearly all of it up once the kernel's "
+	       "side stands.\n"
 	       "\n"
 	       "What it reads\n"
 	       "  --policy-dir DIR       *.json, watched                     /etc/egret/policies\n"
 	       "  --pods-dir DIR         one pod a file, watched             /etc/egret/pods\n"
-	       "  --credentials-dir DIR  secrets that policy names, watched  /etc/egret/credentials\n"
+	       "  --credentials-dir DIR  secrets that policy names, watched  "
+	       "/etc/egret/credentials\n"
 	       "  --ca-dir DIR           the node's intermediate             /etc/egret/ca\n"
 	       "  --upstream-ca FILE     roots that providers must chain to  the system's bundle\n"
 	       "\n"
 	       "The node\n"
 	       "  --uplink IF[,IF]       where traffic leaves the node (guarded)\n"
-	       "  --resolver IP[,IP]     the cluster's DNS servers; only their answers are believed\n"
+	       "  --resolver IP[,IP]     the cluster's DNS servers; only their answers are "
+	       "believed\n"
 	       "  --mode netns|mark      how connections are redirected      netns\n"
-	       "  --link-prefix P        attach to new links that begin so   only links of known pods\n"
+	       "  --link-prefix P        attach to new links that begin so   only links of known "
+	       "pods\n"
 	       "  --unknown-pods HOW     hold, allow or deny                 hold\n"
 	       "  --fail closed|open     when no agent answers               closed\n"
 	       "  --forbid CIDR[,CIDR]   node, pod and service ranges: never governed or dialled\n"
 	       "                         unless policy names them\n"
 	       "  --guard-host pass|deny the node's own processes            pass\n"
-	       "  --xdp IF=HOW           auto, native, generic or off; +uplink for the uplink's guard\n"
+	       "  --xdp IF=HOW           auto, native, generic or off; +uplink for the uplink's "
+	       "guard\n"
 	       "  --gateway4 A           the gateway address, or none        169.254.77.1\n"
 	       "  --gateway6 A           likewise                            fd00:77::1\n"
 	       "  --agent-namespace N    name of the agent's network namespace  egret\n"
@@ -134,9 +139,9 @@ static int parse_number(struct eg_error *e, const char *option, const char *valu
 	uint64_t n;
 
 	if (eg_str_u64(eg_str_from(value), &n) || n < least || n > most)
-		return eg_error_set(e, -EINVAL, "--%s: '%.100s'; expected a number from %llu to %llu",
-				    option, value, (unsigned long long)least,
-				    (unsigned long long)most);
+		return eg_error_set(e, -EINVAL,
+				    "--%s: '%.100s'; expected a number from %llu to %llu", option,
+				    value, (unsigned long long)least, (unsigned long long)most);
 	*out = (unsigned int)n;
 	return 0;
 }
@@ -149,8 +154,8 @@ static int word(const char *value, const char *const *words, size_t count)
 			return (int)i;
 	return -1;
 }
-#define WORD(value, ...)                                                     \
-	word(value, (const char *const[]){__VA_ARGS__},                      \
+#define WORD(value, ...)                                \
+	word(value, (const char *const[]){__VA_ARGS__}, \
 	     sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
 /* A copy that a list may be cut from. o->memory has room for every argument once. */
@@ -272,7 +277,8 @@ static int parse_gateway(const char *option, const char *value, bool four, bool 
 	if (!*set)
 		return 0;
 	if (eg_address_from_text(value, out) || eg_address_is4(out) != four)
-		return bad(e, option, value, four ? "an IPv4 address or none" : "an IPv6 address or none");
+		return bad(e, option, value,
+			   four ? "an IPv4 address or none" : "an IPv6 address or none");
 	return 0;
 }
 
@@ -307,7 +313,8 @@ static int parse_metrics(struct eg_options *o, const char *value, struct eg_erro
 		o->metrics_length = sizeof(*v6);
 	} else {
 		return bad(e, "metrics", value,
-			   "a loopback address (the page has no authentication): 127.0.0.1:PORT or [::1]:PORT");
+			   "a loopback address (the page has no authentication): 127.0.0.1:PORT or "
+			   "[::1]:PORT");
 	}
 	return 0;
 }
@@ -360,21 +367,45 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 	int i = 0, r = 0;
 
 	switch ((enum option_id)id) {
-	case O_POLICY_DIR: o->policy_dir = value; break;
-	case O_PODS_DIR: o->pods_dir = value; break;
-	case O_CREDENTIALS_DIR: o->credentials_dir = value; break;
-	case O_CA_DIR: o->ca_dir = value; break;
-	case O_RUN_DIR: o->run_dir = value; break;
-	case O_PIN_DIR: o->pin_dir = value; break;
-	case O_UPSTREAM_CA: o->upstream_ca = value; break;
-	case O_ACCESS_LOG: o->access_log = value; break;
-	case O_LINK_PREFIX: o->link_prefix = value; break;
-	case O_UPLINK: return parse_links(o, value, e);
-	case O_RESOLVER: return parse_resolvers(o, value, e);
-	case O_FORBID: return parse_forbid(o, value, e);
-	case O_XDP: return parse_xdp(o, value, e);
-	case O_METRICS: return parse_metrics(o, value, e);
-	case O_AGENT_NAMESPACE: return parse_namespace(o, value, e);
+	case O_POLICY_DIR:
+		o->policy_dir = value;
+		break;
+	case O_PODS_DIR:
+		o->pods_dir = value;
+		break;
+	case O_CREDENTIALS_DIR:
+		o->credentials_dir = value;
+		break;
+	case O_CA_DIR:
+		o->ca_dir = value;
+		break;
+	case O_RUN_DIR:
+		o->run_dir = value;
+		break;
+	case O_PIN_DIR:
+		o->pin_dir = value;
+		break;
+	case O_UPSTREAM_CA:
+		o->upstream_ca = value;
+		break;
+	case O_ACCESS_LOG:
+		o->access_log = value;
+		break;
+	case O_LINK_PREFIX:
+		o->link_prefix = value;
+		break;
+	case O_UPLINK:
+		return parse_links(o, value, e);
+	case O_RESOLVER:
+		return parse_resolvers(o, value, e);
+	case O_FORBID:
+		return parse_forbid(o, value, e);
+	case O_XDP:
+		return parse_xdp(o, value, e);
+	case O_METRICS:
+		return parse_metrics(o, value, e);
+	case O_AGENT_NAMESPACE:
+		return parse_namespace(o, value, e);
 	case O_GATEWAY4:
 		return parse_gateway("gateway4", value, true, &o->gateway4_set, &o->gateway4, e);
 	case O_GATEWAY6:
@@ -401,7 +432,8 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 			   "debug, info, warn or error", &i);
 		o->log_level = (enum eg_log_level)i;
 		return r;
-	case O_WORKERS: return parse_number(e, "workers", value, 1, EG_MAX_WORKERS, &o->workers);
+	case O_WORKERS:
+		return parse_number(e, "workers", value, 1, EG_MAX_WORKERS, &o->workers);
 	case O_USER_GATEWAY:
 		r = parse_number(e, "user-gateway", value, 1, UINT32_MAX - 1, &n);
 		o->gateway_uid = n;
@@ -414,9 +446,15 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		r = parse_number(e, "drain", value, 0, 3600, &n);
 		o->drain_ms = n * 1000;
 		return r;
-	case O_UNINSTALL: o->uninstall = true; break;
-	case O_VERSION: o->version = true; break;
-	case O_HELP: o->help = true; break;
+	case O_UNINSTALL:
+		o->uninstall = true;
+		break;
+	case O_VERSION:
+		o->version = true;
+		break;
+	case O_HELP:
+		o->help = true;
+		break;
 	}
 	return 0;
 }
@@ -426,18 +464,21 @@ static int check(const struct eg_options *o, struct eg_error *e)
 	if (o->help || o->version || o->uninstall)
 		return 0;
 	if (!o->resolver)
-		return eg_error_set(e, -EINVAL,
-				    "--resolver is missing: the DNS servers of the pods, whose answers "
-				    "are believed and which the agent itself asks (see /etc/resolv.conf "
-				    "of a pod)");
+		return eg_error_set(
+			e, -EINVAL,
+			"--resolver is missing: the DNS servers of the pods, whose answers "
+			"are believed and which the agent itself asks (see /etc/resolv.conf "
+			"of a pod)");
 	if (!o->uplink_count)
-		return eg_error_set(e, -EINVAL,
-				    "--uplink is missing: the interface by which the node reaches the "
-				    "internet (see `ip route get 1.1.1.1`)");
+		return eg_error_set(
+			e, -EINVAL,
+			"--uplink is missing: the interface by which the node reaches the "
+			"internet (see `ip route get 1.1.1.1`)");
 	if (o->gateway_uid == o->signer_uid)
-		return eg_error_set(e, -EINVAL,
-				    "--user-gateway and --user-signer are the same uid: the gateway "
-				    "could then read the signer's memory");
+		return eg_error_set(
+			e, -EINVAL,
+			"--user-gateway and --user-signer are the same uid: the gateway "
+			"could then read the signer's memory");
 	return 0;
 }
 
@@ -468,18 +509,21 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 		return eg_error_set(e, -ENOMEM, "out of memory");
 	r = parse_metrics(o, "127.0.0.1:9909", e);
 	if (!r)
-		r = parse_gateway("gateway4", "169.254.77.1", true, &o->gateway4_set, &o->gateway4, e);
+		r = parse_gateway("gateway4", "169.254.77.1", true, &o->gateway4_set, &o->gateway4,
+				  e);
 	if (!r)
-		r = parse_gateway("gateway6", "fd00:77::1", false, &o->gateway6_set, &o->gateway6, e);
+		r = parse_gateway("gateway6", "fd00:77::1", false, &o->gateway6_set, &o->gateway6,
+				  e);
 	optind = 0;
 	opterr = 0;
 	at = 1;
 	while (!r && (id = getopt_long(argc, argv, "+", known, NULL)) != -1) {
 		if (id == '?')
-			return eg_error_set(e, -EINVAL,
-					    "'%.100s' is not an option, or its value is missing; try "
-					    "egretd --help",
-					    at < argc ? argv[at] : "");
+			return eg_error_set(
+				e, -EINVAL,
+				"'%.100s' is not an option, or its value is missing; try "
+				"egretd --help",
+				at < argc ? argv[at] : "");
 		r = one(o, id, optarg, e);
 		at = optind;
 	}

@@ -13,8 +13,8 @@
 #define EG_PLAN_RULES 5 /* of one policy */
 
 /*
- * The verdicts of one policy towards everything that is governed: TCP 80 and 443 go to the agent, in
- * shadow mode too (it splices and reports). Under enforcement QUIC, other TCP ports and other
+ * The verdicts of one policy towards everything that is governed: TCP 80 and 443 go to the agent,
+ * in shadow mode too (it splices and reports). Under enforcement QUIC, other TCP ports and other
  * protocols are dropped; in shadow mode they pass, for shadow changes nothing.
  */
 size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,

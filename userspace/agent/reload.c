@@ -42,8 +42,8 @@ static void log_errors(const struct eg_policy_errors *errors)
 
 		if (e->line)
 			snprintf(place, sizeof(place), ":%d:%d", e->line, e->column);
-		eg_log(e->warning ? EG_LOG_WARN : EG_LOG_ERROR, "policy %s%s %s: %s", e->file, place,
-		       e->path, e->text);
+		eg_log(e->warning ? EG_LOG_WARN : EG_LOG_ERROR, "policy %s%s %s: %s", e->file,
+		       place, e->path, e->text);
 	}
 }
 
@@ -323,7 +323,8 @@ int eg_reload_open(struct eg_supervisor *s, struct eg_error *e)
 	s->pods_watch.ready = pods_changed;
 	r = eg_dir_watch_open(&s->policy_watch, s->loop, SETTLE_MS, policy_changed, e);
 	if (!r)
-		r = eg_dir_watch_open(&s->credential_watch, s->loop, SETTLE_MS, credentials_changed, e);
+		r = eg_dir_watch_open(&s->credential_watch, s->loop, SETTLE_MS, credentials_changed,
+				      e);
 	if (!r)
 		r = eg_pods_dir_open(s->o->pods_dir, &s->pods_dir, e);
 	if (r)

@@ -68,18 +68,10 @@ static const int common[] = {
 
 /* TCP and UDP, and what pass-through splices with. */
 static const int network[] = {
-	SCMP_SYS(accept4),
-	SCMP_SYS(connect),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getsockname),
-	SCMP_SYS(getpeername),
-	SCMP_SYS(getsockopt),
-	SCMP_SYS(setsockopt),
-	SCMP_SYS(recvmmsg),
-	SCMP_SYS(sendmmsg),
-	SCMP_SYS(ioctl), /* FIONREAD, FIONBIO: argument checked below */
-	SCMP_SYS(pipe2),
-	SCMP_SYS(splice),
+	SCMP_SYS(accept4),     SCMP_SYS(connect),    SCMP_SYS(shutdown),   SCMP_SYS(getsockname),
+	SCMP_SYS(getpeername), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(recvmmsg),
+	SCMP_SYS(sendmmsg),    SCMP_SYS(ioctl), /* FIONREAD, FIONBIO: argument checked below */
+	SCMP_SYS(pipe2),       SCMP_SYS(splice),
 };
 
 /* Nobody but an attacker comes here. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The files an operator writes, as they are now: policy, and what tells whether a credential's file
- * changed. Secrets are not read here (credential.h does, into sealed memory, at each hand-over): the
- * supervisor holds no key for longer than that takes. One thread.
+ * changed. Secrets are not read here (credential.h does, into sealed memory, at each hand-over):
+ * the supervisor holds no key for longer than that takes. One thread.
  */
 #ifndef EGRET_AGENT_SOURCES_H
 #define EGRET_AGENT_SOURCES_H

@@ -93,8 +93,8 @@ int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 	}
 	if (!s->pid) {
 		default_signals();
-		if (arrange_fds(ends[1]) || eg_capabilities_keep(spawner_keeps,
-								EG_ARRAY_SIZE(spawner_keeps), e) ||
+		if (arrange_fds(ends[1]) ||
+		    eg_capabilities_keep(spawner_keeps, EG_ARRAY_SIZE(spawner_keeps), e) ||
 		    eg_die_with_parent(parent))
 			_exit(126);
 		close_range(EG_CONTROL_FD + 1, ~0u, 0);
@@ -109,7 +109,8 @@ int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 
 int eg_spawner_spawn(struct eg_spawner *s, enum eg_role role, int control, uint32_t *serial)
 {
-	struct eg_message m = {.type = EG_WIRE_SPAWN, .number = ++s->serial, .role = (uint32_t)role};
+	struct eg_message m = {
+		.type = EG_WIRE_SPAWN, .number = ++s->serial, .role = (uint32_t)role};
 
 	*serial = s->serial;
 	return eg_channel_send(s->fd, &m, &control, 1);

@@ -22,12 +22,14 @@ struct eg_spawner {
 /* Supervisor: forks and executes it. While the supervisor still has SETPCAP, if at all. */
 int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 		     enum eg_log_level level, struct eg_error *e) EG_MUST;
-/* Asks for a process of this role with `control` (borrowed) as its EG_CONTROL_FD. *serial comes back
- * in EG_WIRE_SPAWNED. */
-int eg_spawner_spawn(struct eg_spawner *s, enum eg_role role, int control, uint32_t *serial) EG_MUST;
+/* Asks for a process of this role with `control` (borrowed) as its EG_CONTROL_FD. *serial comes
+ * back in EG_WIRE_SPAWNED. */
+int eg_spawner_spawn(struct eg_spawner *s, enum eg_role role, int control,
+		     uint32_t *serial) EG_MUST;
 int eg_spawner_signal(struct eg_spawner *s, pid_t pid, int signal) EG_MUST;
 
-/* The spawner's own main: argv is {"egretd", "role:spawner", gateway uid, signer uid, log level}. */
+/* The spawner's own main: argv is {"egretd", "role:spawner", gateway uid, signer uid, log level}.
+ */
 int eg_spawner_main(int argc, char **argv);
 
 /* exec of this very binary in a role; only returns on failure, with -errno. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The supervisor's state in words: for egretctl over the control socket, and figures for metrics. */
+/* The supervisor's state in words: for egretctl over the control socket, and figures for metrics.
+ */
 #include <unistd.h>
 
 #include "agent/supervisor_impl.h"
@@ -69,8 +70,9 @@ int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out)
 		eg_policies(s->applied.policies, &policies);
 		eg_watched_names(s->applied.policies, &names);
 	}
-	r = eg_buf_printf(out, "{\"generation\":%u,\"valid\":%s,\"rejected\":%llu,\"policies\":%zu,"
-			       "\"watched_names\":%zu,\"loaded_ms\":%llu,",
+	r = eg_buf_printf(out,
+			  "{\"generation\":%u,\"valid\":%s,\"rejected\":%llu,\"policies\":%zu,"
+			  "\"watched_names\":%zu,\"loaded_ms\":%llu,",
 			  s->applied.number, s->policy_valid ? "true" : "false",
 			  (unsigned long long)s->rejected, policies, names,
 			  (unsigned long long)s->loaded_wall_ms);
@@ -114,26 +116,24 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 	int r;
 
 	eg_stats_fill(s, &stats);
-	r = eg_buf_printf(out,
-			  "{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
-			  "\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
-			  "\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d},"
-			  "\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
-			  "\"signer\":{\"pid\":%d,\"restarts\":%llu},"
-			  "\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
-			  "\"credentials_missing\":%llu,",
-			  s->serving && !s->stopping ? "true" : "false", state(s),
-			  s->o->mode == EG_MODE_MARK ? "mark" : "netns",
-			  s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
-			  eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count,
-			  getpid(), s->spawner.pid, s->gateway.pid,
-			  (unsigned long long)s->gateway.restarts, (unsigned long long)s->hangs,
-			  s->signer.pid, (unsigned long long)s->signer.restarts,
-			  (unsigned long long)stats.pods,
-			  (unsigned long long)stats.pods_governed,
-			  (unsigned long long)stats.pods_held,
-			  (unsigned long long)stats.pods_refused,
-			  (unsigned long long)stats.credentials_missing);
+	r = eg_buf_printf(
+		out,
+		"{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
+		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
+		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d},"
+		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
+		"\"signer\":{\"pid\":%d,\"restarts\":%llu},"
+		"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
+		"\"credentials_missing\":%llu,",
+		s->serving && !s->stopping ? "true" : "false", state(s),
+		s->o->mode == EG_MODE_MARK ? "mark" : "netns",
+		s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
+		eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count, getpid(),
+		s->spawner.pid, s->gateway.pid, (unsigned long long)s->gateway.restarts,
+		(unsigned long long)s->hangs, s->signer.pid, (unsigned long long)s->signer.restarts,
+		(unsigned long long)stats.pods, (unsigned long long)stats.pods_governed,
+		(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
+		(unsigned long long)stats.credentials_missing);
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
 		r = put_string(out, texts[i].key, texts[i].value);
 		if (!r)
@@ -159,7 +159,9 @@ static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct
 		{"uid", id->uid},
 		{"service_account", id->service_account},
 		{"policy", policy ? policy->name : ""},
-		{"state", !s->applied.number ? "held" : policy ? "governed" : "ungoverned"},
+		{"state", !s->applied.number ? "held"
+			  : policy	     ? "governed"
+					     : "ungoverned"},
 		{"file", p->file},
 	};
 	int r = eg_buf_printf(out, "{\"id\":%u", p->pod.pod_id);

@@ -198,12 +198,13 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 
 	if (!s->o->metrics_length)
 		return 0;
-	s->metrics_fd = socket(s->o->metrics.ss_family,
-			       SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	s->metrics_fd =
+		socket(s->o->metrics.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->metrics_fd < 0)
 		return eg_error_set(e, -errno, "--metrics: %s", strerror(errno));
 	(void)setsockopt(s->metrics_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(s->metrics_fd, (const struct sockaddr *)&s->o->metrics, s->o->metrics_length) < 0 ||
+	if (bind(s->metrics_fd, (const struct sockaddr *)&s->o->metrics, s->o->metrics_length) <
+		    0 ||
 	    listen(s->metrics_fd, 64) < 0)
 		return eg_error_set(e, -errno,
 				    "--metrics: port %u of the loopback: %s; choose another with "
@@ -222,9 +223,9 @@ static int open_access_log(struct eg_supervisor *s, struct eg_error *e)
 		s->access_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	else
 		s->access_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-	return s->access_fd < 0 ? eg_error_set(e, -errno, "--access-log %s: %s", path,
-					       strerror(errno))
-				: 0;
+	return s->access_fd < 0
+		       ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno))
+		       : 0;
 }
 
 /* What can't be helped later is said now, before anything is attached. */
@@ -236,10 +237,11 @@ static int check_files(const struct eg_options *o, struct eg_error *e)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
 		snprintf(path, sizeof(path), "%s/%s", o->ca_dir, files[i]);
 		if (access(path, R_OK) < 0)
-			return eg_error_set(e, -errno,
-					    "%s: %s; make the CA with `egretctl ca create --dir %s "
-					    "--names HOST,...`, or name its directory with --ca-dir",
-					    path, strerror(errno), o->ca_dir);
+			return eg_error_set(
+				e, -errno,
+				"%s: %s; make the CA with `egretctl ca create --dir %s "
+				"--names HOST,...`, or name its directory with --ca-dir",
+				path, strerror(errno), o->ca_dir);
 	}
 	if (access(o->upstream_ca, R_OK) < 0)
 		return eg_error_set(e, -errno,
@@ -354,9 +356,10 @@ int eg_supervisor_main(const struct eg_options *o)
 	eg_raise_file_limit();
 	r = eg_harden(&e);
 	if (!r && geteuid() != 0)
-		r = eg_error_set(&e, -EPERM,
-				 "egretd must be started as root (it attaches programs to the pods' "
-				 "links, and drops nearly all rights afterwards)");
+		r = eg_error_set(
+			&e, -EPERM,
+			"egretd must be started as root (it attaches programs to the pods' "
+			"links, and drops nearly all rights afterwards)");
 	if (!r)
 		r = start(s, &e);
 	if (r) {

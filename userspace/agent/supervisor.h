@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The supervisor: loads the kernel's side, owns pins, listeners and the pod table, reads policy and
- * credentials, and keeps gateway and signer running. It never parses a byte that a pod or a provider
- * sent. One thread, one loop. docs/internals/agent.md.
+ * credentials, and keeps gateway and signer running. It never parses a byte that a pod or a
+ * provider sent. One thread, one loop. docs/internals/agent.md.
  */
 #ifndef EGRET_AGENT_SUPERVISOR_H
 #define EGRET_AGENT_SUPERVISOR_H

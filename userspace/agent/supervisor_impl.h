@@ -12,10 +12,10 @@
 #include "agent/wire.h"
 #include "loop/loop.h"
 
-#define EG_TICK_MS	   250u	 /* between heartbeats */
-#define EG_HANG_MS	   1000u /* a ping unanswered for so long: the gateway is replaced */
-#define EG_REPLACE_MS	   2000u /* so long the kernel is told "alive" while it is replaced */
-#define EG_START_MS	   20000u /* from spawn to READY */
+#define EG_TICK_MS    250u   /* between heartbeats */
+#define EG_HANG_MS    1000u  /* a ping unanswered for so long: the gateway is replaced */
+#define EG_REPLACE_MS 2000u  /* so long the kernel is told "alive" while it is replaced */
+#define EG_START_MS   20000u /* from spawn to READY */
 
 struct eg_supervisor;
 
@@ -23,15 +23,15 @@ struct eg_supervisor;
 struct eg_child {
 	struct eg_supervisor *supervisor;
 	enum eg_role role;
-	pid_t pid;		/* 0: none */
-	uint32_t serial;	/* of the spawn that is awaited, or of the one that runs */
-	int control;		/* our end; -1: none */
-	struct eg_watch watch;	/* of control */
-	struct eg_timer again;	/* back-off before the next start */
+	pid_t pid;	       /* 0: none */
+	uint32_t serial;       /* of the spawn that is awaited, or of the one that runs */
+	int control;	       /* our end; -1: none */
+	struct eg_watch watch; /* of control */
+	struct eg_timer again; /* back-off before the next start */
 	uint64_t started_ms;
 	uint64_t restarts;
-	unsigned int failures;	/* in a row, each soon after its start */
-	bool killed;		/* we asked for its end */
+	unsigned int failures; /* in a row, each soon after its start */
+	bool killed;	       /* we asked for its end */
 };
 
 /* A policy set with the text it was compiled from, which the gateway compiles again. */
@@ -85,12 +85,13 @@ struct eg_supervisor {
 	bool serving;	  /* and has acknowledged a generation */
 	uint32_t ping;	  /* the last one sent */
 	uint64_t ping_ms; /* when the oldest unanswered one was; 0: none is */
-	uint64_t lost_ms; /* when the last serving gateway was lost; 0: one serves, or none ever did */
+	uint64_t lost_ms; /* when the last serving gateway was lost; 0: one serves, or none ever did
+			   */
 	uint64_t hangs;
 
 	/* reload.c: what should be served */
-	struct eg_loaded *loaded;     /* last good; NULL: none yet */
-	struct eg_source bad_source;  /* the text that was refused last */
+	struct eg_loaded *loaded;    /* last good; NULL: none yet */
+	struct eg_source bad_source; /* the text that was refused last */
 	bool bad_known;
 	struct eg_table *table;
 	struct eg_credential_state credentials;

@@ -5,7 +5,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define EVENTS                                                                                \
+#define EVENTS                                                                              \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | \
 	 IN_DELETE_SELF | IN_MOVE_SELF)
 
@@ -25,7 +25,8 @@ static void ready(struct eg_watch *watch, uint32_t events)
 	(void)events;
 	while (read(w->fd, buffer, sizeof(buffer)) > 0)
 		any = true;
-	/* Not re-armed by each event: a file written without end must not put reading off for good. */
+	/* Not re-armed by each event: a file written without end must not put reading off for good.
+	 */
 	if (any && !eg_timer_armed(&w->settle) && eg_timer_set(w->loop, &w->settle, w->settle_ms))
 		w->changed(w);
 }

@@ -2,8 +2,8 @@
 /*
  * Tells, a moment after the last of a burst of changes, that something changed in some directories:
  * files written, renamed, removed, and the `..data` symlink swap of Kubernetes' volumes. Says that,
- * never what: the owner reads all of it anew. What inotify can miss (a directory that was replaced, a
- * network file system) is the owner's to poll for. One loop, one thread.
+ * never what: the owner reads all of it anew. What inotify can miss (a directory that was replaced,
+ * a network file system) is the owner's to poll for. One loop, one thread.
  */
 #ifndef EGRET_AGENT_WATCH_H
 #define EGRET_AGENT_WATCH_H

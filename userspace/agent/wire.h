@@ -6,8 +6,8 @@
  * All processes are the same binary, so byte order and padding are the compiler's.
  *
  * Supervisor -> gateway, at start: CONFIG, WORKER x n, CHAIN, DEFAULT_TRUST, START -> READY.
- * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK. Nothing of it
- * is used before COMMIT, and all of it from then on.
+ * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK. Nothing of
+ * it is used before COMMIT, and all of it from then on.
  */
 #ifndef EGRET_AGENT_WIRE_H
 #define EGRET_AGENT_WIRE_H
@@ -98,8 +98,8 @@ struct eg_wire_dns {
 /* What only the supervisor knows, for the metrics page. */
 struct eg_wire_stats {
 	uint64_t policy_generation;
-	uint64_t policy_rejected; /* sets refused since start */
-	uint64_t policy_valid;	  /* 1: what lies in the directory is what is served */
+	uint64_t policy_rejected;  /* sets refused since start */
+	uint64_t policy_valid;	   /* 1: what lies in the directory is what is served */
 	uint64_t policy_loaded_ms; /* wall time of the last swap */
 	uint64_t gateway_restarts, gateway_hangs, signer_restarts;
 	uint64_t pods, pods_governed, pods_held, pods_refused;

@@ -29,9 +29,8 @@ static int connect_to(const char *run_dir, struct eg_error *e)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
 		return eg_error_set(e, -errno, "%s: %s", a.sun_path,
-				    errno == ENOENT || errno == ECONNREFUSED
-					    ? "no agent runs there"
-					    : strerror(errno));
+				    errno == ENOENT || errno == ECONNREFUSED ? "no agent runs there"
+									     : strerror(errno));
 	return eg_fd_take(&fd);
 }
 

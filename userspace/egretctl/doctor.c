@@ -14,7 +14,8 @@ static const char usage[] =
 	"Usage: egretctl doctor [OPTION...]\n"
 	"\n"
 	"Tries what Egret needs on this node and says what is missing, what that costs and what\n"
-	"to do. Run it as root on the node. Checks: the kernel's features, the pinned programs and\n"
+	"to do. Run it as root on the node. Checks: the kernel's features, the pinned programs "
+	"and\n"
 	"the links they are attached to, heartbeat and listeners, the agent, sysctls, the DNS\n"
 	"servers, the CA's dates and whether it permits every watched name.\n"
 	"\n"
@@ -136,7 +137,8 @@ static void check_links(struct findings *f, struct eg_pins *pins)
 		doctor_say(f, DOCTOR_WARNING, "links", "%s", e.text);
 	else if (all->bare)
 		doctor_say(f, DOCTOR_BROKEN, "links",
-			   "%zu governed pods have no program on their link (first: %s): their traffic "
+			   "%zu governed pods have no program on their link (first: %s): their "
+			   "traffic "
 			   "is only stopped by the guard on the uplink; restart egretd",
 			   all->bare, all->first_bare);
 	else
@@ -149,9 +151,10 @@ static void check_links(struct findings *f, struct eg_pins *pins)
 static void check_alive(struct findings *f, struct eg_pins *pins, const struct eg_config *c)
 {
 	uint64_t age_ms = c->heartbeat_ns ? (eg_now_ns() - c->heartbeat_ns) / 1000000 : 0;
-	const char *does = c->fail_policy == EG_FAIL_OPEN
-				   ? "the fail policy is open: governed connections PASS, ungoverned"
-				   : "the fail policy is closed: governed connections are refused";
+	const char *does =
+		c->fail_policy == EG_FAIL_OPEN
+			? "the fail policy is open: governed connections PASS, ungoverned"
+			: "the fail policy is closed: governed connections are refused";
 	struct eg_error e = {""};
 	unsigned int filled = 0;
 
@@ -162,8 +165,8 @@ static void check_alive(struct findings *f, struct eg_pins *pins, const struct e
 	if (eg_pins_listeners(pins, &filled, &e))
 		doctor_say(f, DOCTOR_WARNING, "listeners", "%s", e.text);
 	else
-		doctor_say(f, filled ? DOCTOR_OK : DOCTOR_BROKEN, "listeners", "%u are open%s", filled,
-			   filled ? "" : "; start egretd");
+		doctor_say(f, filled ? DOCTOR_OK : DOCTOR_BROKEN, "listeners", "%u are open%s",
+			   filled, filled ? "" : "; start egretd");
 	if (!c->enabled)
 		doctor_say(f, DOCTOR_BROKEN, "enabled",
 			   "the programs are switched off and pass everything");
@@ -228,9 +231,10 @@ static void check_agent(struct findings *f, const json_t *a, const struct eg_err
 		   n ? "%lld are refused; egretd's log names each" : "%lld refused", n);
 	n = json_integer_value(json_object_get(json_object_get(a, "gateway"), "restarts"));
 	if (n)
-		doctor_say(f, DOCTOR_WARNING, "gateway",
-			   "replaced %lld times since the start; each time what was in flight failed",
-			   n);
+		doctor_say(
+			f, DOCTOR_WARNING, "gateway",
+			"replaced %lld times since the start; each time what was in flight failed",
+			n);
 }
 
 /* ---- CA and DNS ---- */
@@ -252,10 +256,11 @@ static bool see_name(void *context, const struct eg_name *n)
 	if (ca_names_permit(p->names, name))
 		return true;
 	p->refused++;
-	doctor_say(p->findings, DOCTOR_BROKEN, "CA",
-		   "the intermediate does not permit %s, which the policy governs: its connections "
-		   "are refused (ca_name_not_permitted); issue a new intermediate with `egretctl ca`",
-		   name);
+	doctor_say(
+		p->findings, DOCTOR_BROKEN, "CA",
+		"the intermediate does not permit %s, which the policy governs: its connections "
+		"are refused (ca_name_not_permitted); issue a new intermediate with `egretctl ca`",
+		name);
 	return true;
 }
 
@@ -289,10 +294,11 @@ static void check_resolvers(struct findings *f, const char *servers)
 		struct eg_error e = {""};
 
 		if (doctor_dns_answers(s, &e))
-			doctor_say(f, DOCTOR_BROKEN, "resolver",
-				   "%s: %s; names can't be resolved by the agent, and providers can't "
-				   "be reached",
-				   s, e.text);
+			doctor_say(
+				f, DOCTOR_BROKEN, "resolver",
+				"%s: %s; names can't be resolved by the agent, and providers can't "
+				"be reached",
+				s, e.text);
 		else
 			doctor_say(f, DOCTOR_OK, "resolver", "%s answers", s);
 	}
@@ -305,8 +311,9 @@ static void print(const struct findings *f)
 
 	json_array_foreach(f->list, i, one)
 		printf("%-8s %-28s %s\n",
-		       !strcmp(text(one, "result"), "ok") ? "ok"
-		       : !strcmp(text(one, "result"), "broken") ? "BROKEN" : "warning",
+		       !strcmp(text(one, "result"), "ok")	? "ok"
+		       : !strcmp(text(one, "result"), "broken") ? "BROKEN"
+								: "warning",
 		       text(one, "check"), text(one, "text"));
 	printf("%zu broken, %zu warnings\n", f->broken, f->warnings);
 }
@@ -328,8 +335,10 @@ int eg_cmd_doctor(int argc, char **argv)
 	agent = ask_agent(o.run_dir, "status", &code, &e);
 	if (agent)
 		mark = !strcmp(text(agent, "mode"), "mark");
-	ask_pin_dir(o.pin_dir ? o.pin_dir : agent ? text(agent, "pin_dir") : NULL, o.run_dir, pin_dir,
-		    sizeof(pin_dir));
+	ask_pin_dir(o.pin_dir ? o.pin_dir
+		    : agent   ? text(agent, "pin_dir")
+			      : NULL,
+		    o.run_dir, pin_dir, sizeof(pin_dir));
 	check_features(&f, pin_dir, !mark);
 	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
 		     "every packet of a captured connection then takes a full route lookup");
@@ -340,8 +349,8 @@ int eg_cmd_doctor(int argc, char **argv)
 		check_resolvers(&f, text(agent, "resolver"));
 	json_decref(agent);
 	if (o.json) {
-		json_t *all = json_pack("{s:I, s:I, s:O}", "broken", (json_int_t)f.broken, "warnings",
-					(json_int_t)f.warnings, "checks", f.list);
+		json_t *all = json_pack("{s:I, s:I, s:O}", "broken", (json_int_t)f.broken,
+					"warnings", (json_int_t)f.warnings, "checks", f.list);
 
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		printf("\n");

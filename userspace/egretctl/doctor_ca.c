@@ -34,8 +34,9 @@ static void check_dates(struct findings *f, const char *what, X509 *x)
 	if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)))
 		return;
 	if (days < SOON_DAYS)
-		doctor_say(f, DOCTOR_WARNING, what, "expires in %d days: issue a new one with "
-						    "`egretctl ca`",
+		doctor_say(f, DOCTOR_WARNING, what,
+			   "expires in %d days: issue a new one with "
+			   "`egretctl ca`",
 			   days);
 	else
 		doctor_say(f, DOCTOR_OK, what, "valid for %d more days", days);
@@ -59,16 +60,18 @@ void doctor_ca_dates(struct findings *f, const char *ca_dir)
 	root = read_certificate(path);
 	key = root ? X509_get0_pubkey(root) : NULL;
 	if (!root) {
-		doctor_say(f, DOCTOR_WARNING, "CA root",
-			   "%s is not on this node, so it can't be checked against the intermediate",
-			   path);
+		doctor_say(
+			f, DOCTOR_WARNING, "CA root",
+			"%s is not on this node, so it can't be checked against the intermediate",
+			path);
 	} else {
 		check_dates(f, "CA root", root);
 		if (!key || X509_verify(intermediate, key) != 1)
-			doctor_say(f, DOCTOR_BROKEN, "CA",
-				   "the intermediate was not issued by %s: pods that trust this root "
-				   "refuse every governed connection",
-				   path);
+			doctor_say(
+				f, DOCTOR_BROKEN, "CA",
+				"the intermediate was not issued by %s: pods that trust this root "
+				"refuse every governed connection",
+				path);
 	}
 	X509_free(root);
 	X509_free(intermediate);

@@ -10,7 +10,8 @@
 #define WAIT_MS 2000
 
 /* RFC 1035 section 4.1: one question, ". NS IN", recursion desired. */
-static const unsigned char question[] = {0x45, 0x67, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1};
+static const unsigned char question[] = {0x45, 0x67, 0x01, 0x00, 0, 1, 0, 0, 0,
+					 0,    0,    0,	   0,	 0, 2, 0, 1};
 
 /* "10.0.0.10", "10.0.0.10:53", "[::1]:53", "::1" */
 static int split(const char *server, char *host, size_t size, const char **port)

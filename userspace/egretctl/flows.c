@@ -95,8 +95,8 @@ static bool add_flow(void *context, const struct eg_flow_key *k, const struct eg
 
 	json_array_append_new(
 		v->rows,
-		json_pack("{s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i}", "pod",
-			  look_up(v->pods, "", k->ifindex), "source",
+		json_pack("{s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i}",
+			  "pod", look_up(v->pods, "", k->ifindex), "source",
 			  eg_address_format(&k->source, from), "source_port",
 			  ntohs(k->source_port_be), "destination",
 			  eg_address_format(&k->destination, to), "destination_port",
@@ -118,13 +118,12 @@ static bool add_learned(void *context, const struct eg_learned_key *k, const str
 				  ? (json_int_t)((l->expires_ns - v->now_ns) / 1000000000)
 				  : 0;
 
-	json_array_append_new(
-		v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I}", "pod",
-				   look_up(v->pods, "", k->ifindex), "address",
-				   eg_address_format(&k->address, address), "name",
-				   look_up(v->names, "", l->name_id), "from",
-				   from[l->from < EG_ARRAY_SIZE(from) ? l->from : 0], "seconds_left",
-				   left));
+	json_array_append_new(v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I}", "pod",
+						 look_up(v->pods, "", k->ifindex), "address",
+						 eg_address_format(&k->address, address), "name",
+						 look_up(v->names, "", l->name_id), "from",
+						 from[l->from < EG_ARRAY_SIZE(from) ? l->from : 0],
+						 "seconds_left", left));
 	return true;
 }
 
@@ -137,16 +136,17 @@ static bool add_destination(void *context, const struct eg_address *a, unsigned 
 
 	snprintf(range, sizeof(range), "%s/%u", eg_address_format(a, address), bits);
 	json_array_append_new(
-		v->rows, json_pack("{s:s, s:s, s:s, s:o}", "range", range, "name",
-				   look_up(v->names, "", d->name_id), "origin",
-				   origins[d->origin < EG_ARRAY_SIZE(origins) ? d->origin : 0],
-				   "seconds_left",
-				   d->expires_ns ? json_integer(d->expires_ns > v->now_ns
-									? (json_int_t)((d->expires_ns -
-											v->now_ns) /
-										       1000000000)
-									: 0)
-						 : json_null()));
+		v->rows,
+		json_pack(
+			"{s:s, s:s, s:s, s:o}", "range", range, "name",
+			look_up(v->names, "", d->name_id), "origin",
+			origins[d->origin < EG_ARRAY_SIZE(origins) ? d->origin : 0], "seconds_left",
+			d->expires_ns
+				? json_integer(d->expires_ns > v->now_ns
+						       ? (json_int_t)((d->expires_ns - v->now_ns) /
+								      1000000000)
+						       : 0)
+				: json_null()));
 	return true;
 }
 
@@ -156,13 +156,13 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 					    "guard", "xdp",    "reply", "lookup"};
 	struct view *v = context;
 
-	json_array_append_new(
-		v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "hook",
-				   hooks[k->hook < EG_ARRAY_SIZE(hooks) ? k->hook : 0], "pod",
-				   look_up(v->pods, "#", k->pod_id), "name",
-				   look_up(v->names, "", k->name_id), "reason",
-				   eg_reason_label((enum eg_reason)k->reason), "packets",
-				   (json_int_t)c->packets, "bytes", (json_int_t)c->bytes));
+	json_array_append_new(v->rows,
+			      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "hook",
+					hooks[k->hook < EG_ARRAY_SIZE(hooks) ? k->hook : 0], "pod",
+					look_up(v->pods, "#", k->pod_id), "name",
+					look_up(v->names, "", k->name_id), "reason",
+					eg_reason_label((enum eg_reason)k->reason), "packets",
+					(json_int_t)c->packets, "bytes", (json_int_t)c->bytes));
 	return true;
 }
 
@@ -179,7 +179,8 @@ static void print_rows(const json_t *rows, const char *const *columns)
 			printf("%-*s  ", (int)width[c], columns[c]);
 		if (pass)
 			printf("\n");
-		json_array_foreach(rows, i, row) {
+		json_array_foreach(rows, i, row)
+		{
 			for (c = 0; columns[c]; c++) {
 				const json_t *v = json_object_get(row, columns[c]);
 				char cell[256];
@@ -225,14 +226,15 @@ static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg
 static void show(const struct ask_options *o, const bool *own, const struct view *v)
 {
 	static const char *const flow_columns[] = {
-		"pod", "protocol", "source", "source_port", "destination", "destination_port",
-		"name", "action", "reason", "packets", "bytes", "idle_ms", NULL};
-	static const char *const learned_columns[] = {"pod", "address", "name", "from",
-						      "seconds_left", NULL};
+		"pod",	"protocol", "source", "source_port", "destination", "destination_port",
+		"name", "action",   "reason", "packets",     "bytes",	    "idle_ms",
+		NULL};
+	static const char *const learned_columns[] = {"pod",  "address",      "name",
+						      "from", "seconds_left", NULL};
 	static const char *const destination_columns[] = {"range", "name", "origin", "seconds_left",
 							  NULL};
-	static const char *const counter_columns[] = {"hook", "pod", "name", "reason", "packets",
-						      "bytes", NULL};
+	static const char *const counter_columns[] = {"hook",	 "pod",	  "name", "reason",
+						      "packets", "bytes", NULL};
 	static const char *const keys[] = {"learned", "destinations", "counters", "flows"};
 	static const char *const *const columns[] = {learned_columns, destination_columns,
 						     counter_columns, flow_columns};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* egretctl pods: who is on this node and what governs it; from the kernel's map when no agent runs. */
+/* egretctl pods: who is on this node and what governs it; from the kernel's map when no agent runs.
+ */
 #include <net/if.h>
 #include <stdio.h>
 
@@ -49,18 +50,20 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 	for (uint8_t i = 0; i < pod->address_count && i < EG_POD_ADDRESSES; i++) {
 		char a[EG_ADDRESS_TEXT];
 
-		json_array_append_new(addresses, json_string(eg_address_format(&pod->address[i], a)));
+		json_array_append_new(addresses,
+				      json_string(eg_address_format(&pod->address[i], a)));
 	}
 	if (!if_indextoname(ifindex, link))
 		link[0] = '\0';
 	json_array_append_new(
-		all, json_pack("{s:i, s:s%, s:s, s:s, s:i, s:[i], s:s, s:o, s:b, s:b, s:b}", "id",
-			       (int)pod->pod_id, "namespace", name, slash ? (size_t)(slash - name) : 0,
-			       "name", slash ? slash + 1 : name, "state", state_name(pod->state),
-			       "policy_id", (int)pod->policy_id, "links", (int)ifindex, "link", link,
-			       "addresses", addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN,
-			       "capture_all_tls", pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",
-			       pod->flags & EG_POD_STRICT));
+		all,
+		json_pack("{s:i, s:s%, s:s, s:s, s:i, s:[i], s:s, s:o, s:b, s:b, s:b}", "id",
+			  (int)pod->pod_id, "namespace", name, slash ? (size_t)(slash - name) : 0,
+			  "name", slash ? slash + 1 : name, "state", state_name(pod->state),
+			  "policy_id", (int)pod->policy_id, "links", (int)ifindex, "link", link,
+			  "addresses", addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN,
+			  "capture_all_tls", pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",
+			  pod->flags & EG_POD_STRICT));
 	return true;
 }
 
@@ -87,7 +90,8 @@ static void print(const json_t *answer)
 	size_t i, k;
 
 	printf("%-44s %-11s %-20s %s\n", "POD", "STATE", "POLICY", "ADDRESSES");
-	json_array_foreach(json_object_get(answer, "pods"), i, pod) {
+	json_array_foreach(json_object_get(answer, "pods"), i, pod)
+	{
 		char name[200];
 
 		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
@@ -117,7 +121,8 @@ int eg_cmd_pods(int argc, char **argv)
 			fprintf(stderr, "egretctl pods: %s; this is the kernel's table\n", e.text);
 	}
 	if (!answer)
-		answer = from_kernel(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &e);
+		answer = from_kernel(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)),
+				     &e);
 	if (!answer) {
 		fprintf(stderr, "egretctl pods: %s\n", e.text);
 		return EG_EXIT_NO;

@@ -32,7 +32,8 @@ static long long number(const json_t *o, const char *key)
 
 static void print_agent(const json_t *a)
 {
-	const json_t *gateway = json_object_get(a, "gateway"), *signer = json_object_get(a, "signer");
+	const json_t *gateway = json_object_get(a, "gateway"),
+		     *signer = json_object_get(a, "signer");
 	const json_t *pods = json_object_get(a, "pods"), *policy = json_object_get(a, "policy");
 	bool ready = json_is_true(json_object_get(a, "ready"));
 
@@ -88,10 +89,11 @@ static json_t *kernel_state(const char *pin_dir)
 			    json_string(c.fail_policy == EG_FAIL_OPEN ? "open" : "closed"));
 	json_object_set_new(o, "generation", json_integer(c.generation));
 	json_object_set_new(o, "listeners", json_integer(filled));
-	json_object_set_new(o, "heartbeat_age_ms",
-			    c.heartbeat_ns ? json_integer((json_int_t)((eg_now_ns() - c.heartbeat_ns) /
-								       1000000))
-					   : json_null());
+	json_object_set_new(
+		o, "heartbeat_age_ms",
+		c.heartbeat_ns
+			? json_integer((json_int_t)((eg_now_ns() - c.heartbeat_ns) / 1000000))
+			: json_null());
 	eg_pins_close(pins);
 	return o;
 }
@@ -126,8 +128,8 @@ int eg_cmd_status(int argc, char **argv)
 	if (!answer) {
 		kernel = kernel_state(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)));
 		if (o.json) {
-			answer = json_pack("{s:b, s:s, s:s, s:O}", "ready", 0, "state", "not_running",
-					   "why", e.text, "kernel", kernel);
+			answer = json_pack("{s:b, s:s, s:s, s:O}", "ready", 0, "state",
+					   "not_running", "why", e.text, "kernel", kernel);
 		} else {
 			print_dead(&e, kernel);
 		}

@@ -14,7 +14,9 @@ static const struct eg_label labels[] = {{"app", "assistant"}, {"tier", ""}};
 static void fill(struct eg_buf *b)
 {
 	struct eg_bundle_pod pods[2] = {
-		{.identity = {"shop", "a", "u-1", "sa", labels, 2}, .pod_id = 7, .address_count = 1},
+		{.identity = {"shop", "a", "u-1", "sa", labels, 2},
+		 .pod_id = 7,
+		 .address_count = 1},
 		{.identity = {"n", "b", "u-2", "", NULL, 0}, .pod_id = 9},
 	};
 
@@ -81,7 +83,8 @@ static void test_damaged(void **state)
 
 		memcpy(copy, eg_buf_data(&b), cut);
 		eg_arena_init(&a, 0);
-		assert_int_not_equal(eg_bundle_get_pods(&a, (struct eg_str){copy, cut}, &pods, &n), 0);
+		assert_int_not_equal(eg_bundle_get_pods(&a, (struct eg_str){copy, cut}, &pods, &n),
+				     0);
 		eg_arena_fini(&a);
 		free(copy);
 	}
@@ -112,8 +115,9 @@ static void test_kinds_are_told_apart(void **state)
 	eg_arena_init(&a, 0);
 	assert_int_equal(eg_bundle_get_policy(&a, eg_buf_str(&b), &files, &n), -EPROTO);
 	assert_int_equal(eg_buf_append(&b, "x", 1), 0);
-	assert_int_equal(eg_bundle_get_pods(&a, eg_buf_str(&b), (struct eg_bundle_pod *[]){NULL}, &n),
-			 -EPROTO);
+	assert_int_equal(
+		eg_bundle_get_pods(&a, eg_buf_str(&b), (struct eg_bundle_pod *[]){NULL}, &n),
+		-EPROTO);
 	eg_arena_fini(&a);
 	eg_buf_fini(&b);
 }

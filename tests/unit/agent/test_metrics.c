@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The supervisor's figures in Prometheus text: each family once, described, each sample well formed. */
+/* The supervisor's figures in Prometheus text: each family once, described, each sample well
+ * formed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 
 static void test_text(void **state)
 {
-	struct eg_wire_stats s = {.policy_generation = 7, .gateway_restarts = 2, .policy_loaded_ms = 1500,
+	struct eg_wire_stats s = {.policy_generation = 7,
+				  .gateway_restarts = 2,
+				  .policy_loaded_ms = 1500,
 				  .policy_version = "abc"};
 	struct eg_buf b;
 	char *text, *line, *save, family[128] = "", seen[4096] = "";

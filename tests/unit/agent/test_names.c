@@ -15,8 +15,10 @@
 
 static const char policy[] =
 	"{\"version\":\"egret/v1\",\"providers\":{\"p\":{\"kind\":\"openai\",\"endpoint\":"
-	"\"https://api.openai.com/v1\"}},\"policies\":[{\"name\":\"n\",\"pods\":{\"namespaces\":[\"a\"]},"
-	"\"routes\":[{\"name\":\"r\",\"match\":{\"hosts\":[\"api.openai.com\",\"*.openai.azure.com\"]},"
+	"\"https://api.openai.com/"
+	"v1\"}},\"policies\":[{\"name\":\"n\",\"pods\":{\"namespaces\":[\"a\"]},"
+	"\"routes\":[{\"name\":\"r\",\"match\":{\"hosts\":[\"api.openai.com\",\"*.openai.azure."
+	"com\"]},"
 	"\"targets\":[{\"provider\":\"p\"}]}],\"otherwise\":\"deny\"}]}";
 
 static struct eg_policy_set *set;
@@ -200,7 +202,8 @@ static void test_not_watched_or_not_an_answer(void **state)
 		eg_names_answer(set, 7, message, length);
 		assert_int_equal(told(&m), -EAGAIN);
 	}
-	/* Every prefix of an answer with one record, and junk: nothing is told, nothing is read beyond. */
+	/* Every prefix of an answer with one record, and junk: nothing is told, nothing is read
+	 * beyond. */
 	begin("api.openai.com", 1, 1);
 	record(12, 1, 60, "\x0a\x00\x00\x01", 4);
 	for (size_t n = 0; n < length; n++) {

@@ -9,9 +9,8 @@
 
 #include "agent/options.h"
 
-#define NEEDED "--resolver", "10.0.0.10", "--uplink", "eth0"
-#define PARSE(o, e, ...)                                                       \
-	parse(o, e, (const char *[]){"egretd", __VA_ARGS__, NULL})
+#define NEEDED		 "--resolver", "10.0.0.10", "--uplink", "eth0"
+#define PARSE(o, e, ...) parse(o, e, (const char *[]){"egretd", __VA_ARGS__, NULL})
 
 static int parse(struct eg_options *o, struct eg_error *e, const char **argv)
 {
@@ -50,9 +49,10 @@ static void test_lists(void **state)
 	struct eg_error e;
 
 	assert_int_equal(PARSE(&o, &e, "--uplink", "eth0,eth1", "--uplink=wlan0", "--resolver",
-			       "10.0.0.10,[fd00::a]:53", "--forbid", "10.0.0.0/8,fd00::/64", "--forbid",
-			       "192.168.0.1", "--xdp", "eth0=native+uplink,eth1=off", "--gateway6", "none",
-			       "--metrics", "[::1]:9000", "--pin-dir", "/sys/fs/bpf/other"),
+			       "10.0.0.10,[fd00::a]:53", "--forbid", "10.0.0.0/8,fd00::/64",
+			       "--forbid", "192.168.0.1", "--xdp", "eth0=native+uplink,eth1=off",
+			       "--gateway6", "none", "--metrics", "[::1]:9000", "--pin-dir",
+			       "/sys/fs/bpf/other"),
 			 0);
 	assert_int_equal(o.uplink_count, 3);
 	assert_string_equal(o.uplinks[1], "eth1");
@@ -107,8 +107,8 @@ static void test_refused(void **state)
 
 		assert_int_equal(PARSE(&o, &e, NEEDED, rows[i][0], rows[i][1]), -EINVAL);
 		if (!strstr(e.text, rows[i][2]))
-			fail_msg("%s %s: \"%s\" does not say \"%s\"", rows[i][0], rows[i][1], e.text,
-				 rows[i][2]);
+			fail_msg("%s %s: \"%s\" does not say \"%s\"", rows[i][0], rows[i][1],
+				 e.text, rows[i][2]);
 		eg_options_fini(&o);
 	}
 }

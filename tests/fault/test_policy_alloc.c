@@ -56,7 +56,7 @@ static void policies(void **state)
 		"\"labels\":"
 		"{\"k\":\"v\"}},\"routes\":[]}]}";
 	static const char pad[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
-	char text[4096];
+	static char text[4096]; /* policy_text points at it */
 
 	expected = 0;
 	policy_text = text;

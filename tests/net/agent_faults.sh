@@ -145,6 +145,22 @@ await 10 grep -q slow-first-byte "$T_RUN/provider.jsonl"
 stop
 wait $SLOW
 is "SIGTERM: the request in flight is answered" "$(cat "$T_RUN/slow")" 200
+
+# --- and what is new meanwhile is the fail policy's
+egret_up --fail open
+mock_mode api.openai.com slow-first-byte-6000 1
+mock_forget
+ask podA > "$T_RUN/slow" &
+SLOW=$!
+await 10 grep -q slow-first-byte "$T_RUN/provider.jsonl"
+kill -TERM "$E_PID"
+sleep 1.5 # the heartbeat's own age
+is "SIGTERM, fail open: new connections pass while the old ones are finished" "$(ask podA)" 401
+check "it is still draining" kill -0 "$E_PID"
+wait $SLOW
+is "the old one is answered" "$(cat "$T_RUN/slow")" 200
+await 20 gone "$E_PID"
+check "then egretd ends" gone "$E_PID"
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
 hasnt "no undefined behaviour" "$(log)" "runtime error"
 E_PID=

@@ -23,7 +23,7 @@ void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
 	if (serial != s->ping || !s->ping_ms)
 		return;
 	s->ping_ms = 0;
-	if (s->serving)
+	if (s->serving && !s->stopping)
 		eg_datapath_heartbeat(s->datapath);
 }
 
@@ -57,18 +57,27 @@ static void ask(struct eg_supervisor *s, uint64_t now, bool late)
 	}
 }
 
+/*
+ * New connections are for the fail policy to judge once the end is near; those that are open live
+ * on without a heartbeat for EG_DOWN_GRACE_MS (bpf/lib/steer.h).
+ */
+static bool near_end(const struct eg_supervisor *s, uint64_t now)
+{
+	return s->stopping && now + EG_DOWN_GRACE_MS >= s->end_ms;
+}
+
 static void tick(struct eg_timer *t)
 {
 	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, tick);
 	uint64_t now = eg_now_ms();
 	bool late = s->ticked_ms && now - s->ticked_ms > 2 * EG_TICK_MS;
+	bool answers = s->serving && (!s->ping_ms || now - s->ping_ms < EG_HANG_MS);
+	bool replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
 
 	s->ticked_ms = now;
 	if (!s->stopping)
 		ask(s, now, late);
-	if (s->serving && (!s->ping_ms || now - s->ping_ms < EG_HANG_MS))
-		eg_datapath_heartbeat(s->datapath);
-	else if (s->lost_ms && now - s->lost_ms < EG_REPLACE_MS)
+	if ((answers || replaced) && !near_end(s, now))
 		eg_datapath_heartbeat(s->datapath);
 	arm(s, t, EG_TICK_MS);
 }

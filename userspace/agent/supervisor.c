@@ -40,6 +40,7 @@ void eg_supervisor_stop(struct eg_supervisor *s)
 		return;
 	}
 	s->stopping = true;
+	s->end_ms = eg_now_ms() + s->o->drain_ms;
 	eg_info("egretd ends; requests in flight have %u s", s->o->drain_ms / 1000);
 	if (!s->ready || !eg_gateway_send(s, &m, NULL, 0) ||
 	    eg_timer_set(s->loop, &s->stop_timer, s->o->drain_ms + STOP_GRACE_MS))
@@ -129,6 +130,7 @@ void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_opt
 		.fail_policy = o->fail,
 		.unknown_pods = o->unknown_pods,
 		.guard_host_deny = o->guard_host_deny,
+		.down_grace_ms = EG_DOWN_GRACE_MS,
 		.uplinks = o->uplinks,
 		.uplink_count = o->uplink_count,
 		.xdp = o->xdp,

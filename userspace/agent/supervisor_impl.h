@@ -12,10 +12,11 @@
 #include "agent/wire.h"
 #include "loop/loop.h"
 
-#define EG_TICK_MS    250u   /* between heartbeats */
-#define EG_HANG_MS    1000u  /* a ping unanswered for so long: the gateway is replaced */
-#define EG_REPLACE_MS 2000u  /* so long the kernel is told "alive" while it is replaced */
-#define EG_START_MS   20000u /* from spawn to READY */
+#define EG_TICK_MS	 250u	/* between heartbeats */
+#define EG_HANG_MS	 1000u	/* a ping unanswered for so long: the gateway is replaced */
+#define EG_REPLACE_MS	 2000u	/* so long the kernel is told "alive" while it is replaced */
+#define EG_DOWN_GRACE_MS 10000u /* open connections live so long without a heartbeat */
+#define EG_START_MS	 20000u /* from spawn to READY */
 
 struct eg_supervisor;
 
@@ -115,6 +116,7 @@ struct eg_supervisor {
 	struct eg_pins *pins; /* counters, opened when first asked for */
 	struct eg_admin *admin;
 	bool stopping;
+	uint64_t end_ms; /* when stopping: no later than that */
 	struct eg_timer stop_timer;
 	int exit_code;
 };

@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What Egret leaves alone, through the real capture: sites that share an address with a provider, pods whose policy only
+# watches, and names that a policy lets pass. Each keeps its own certificate, key and bytes.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ../lib/check.sh
+. ../lib/topology.sh
+. ../lib/egret.sh
+egret_require
+
+topology_up egpass podA podNames podFull podPass
+KEY=$(world_key deepseek api.deepseek.com)
+OWN=$(world_key own api.deepseek.com) # a key that a pod has of its own
+world_up
+egret_prepare policies/passing
+pod_register "$E_DIR/pods" podA enforced '{}'
+pod_register "$E_DIR/pods" podNames names '{}'
+pod_register "$E_DIR/pods" podFull full '{}'
+pod_register "$E_DIR/pods" podPass lenient '{}'
+egret_up
+PUBLIC=$T_RUN/certs/root.crt
+
+# untouched POD ARG...: curl that trusts the public root only, so that a minted certificate would fail it
+untouched() { local pod=$1; shift; pod "$pod" curl -sS --max-time 20 --cacert "$PUBLIC" "$@"; }
+last() { sleep 0.4; egret_last "$1"; }
+ask='{"model":"deepseek-chat","messages":[{"role":"user","content":"ping"}]}'
+
+echo "# a site on the address of a provider (a CDN)"
+pod_curl podA -o /dev/null https://api.deepseek.com/ # the address is known as governed from here on
+has "over TLS, with its own certificate" "$(untouched podA https://www.example.net/page 2>&1)" "This is www.example.net"
+is "the record says that it passed" "$(last .reason)" pass_through
+is "and its name" "$(egret_last .server_name)" www.example.net
+head -c 3000000 /dev/urandom > "$T_RUN/upload"
+has "3 MB through the pipes arrive whole" "$(untouched podA --data-binary "@$T_RUN/upload" https://www.example.net/up 2>&1)" "3000000 bytes of body"
+at_least "and are counted" "$(last .bytes_in)" 3000000
+has "plain on port 80" "$(pod podA curl -sS --max-time 20 -H 'Cookie: a=b' http://www.example.net/plain 2>&1)" "GET /plain"
+is "with all its headers" "$(mock_last '.headers | map(select(.[0] | ascii_downcase == "cookie"))[0][1]')" a=b
+out=$(pod podA curl -sS --max-time 20 http://www.example.net/one --next -sS --max-time 20 -H 'Host: api.deepseek.com' http://www.example.net/v1/files 2>&1)
+has "a second request on that connection" "$out" "GET /one"
+has "that names a provider is judged by itself" "$out" stateful_denied
+
+echo "# an enforced pod, for comparison"
+check_not "a minted certificate is not the public one" untouched podA https://api.deepseek.com/
+is "answered" "$(pod_curl podA -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+is "with Egret's key, never the pod's" "$(mock_last .credentials.authorization)" "Bearer $KEY"
+is "the pod's own key is noticed" "$(last .client_credential_real)" true
+
+echo "# shadow: names only"
+is "answered, with the provider's own certificate" "$(untouched podNames -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
+is "recorded as shadow" "$(last .shadow)" true
+
+echo "# shadow: full"
+is "answered" "$(pod_curl podFull -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
+is "the record says what the policy would have said" "$(last '[.shadow, .reason] | @json')" '[true,"ok"]'
+status=$(pod_curl podFull -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" https://api.deepseek.com/v1/files)
+isnt "what it would have refused goes on" "$status" 403
+is "and is recorded with the reason" "$(last '[.shadow, .reason] | @json')" '[true,"stateful_denied"]'
+head=$(pod_curl podFull -o /dev/null -D - -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d '{"model":"gpt-4o","messages":[]}' https://api.deepseek.com/v1/chat/completions)
+has "a model of no route goes on too" "$head" "x-mock-host: api.deepseek.com"
+hasnt "without a header of ours" "$head" x-egret
+is "and is recorded" "$(last '[.shadow, .reason] | @json')" '[true,"model_denied"]'
+
+echo "# otherwise: pass"
+is "answered, with the provider's own certificate" "$(untouched podPass -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
+checks_done

@@ -52,8 +52,40 @@ one_mode() { # NAME OPTION...
 	is "$name: afterwards direct" "$(ask podA $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
 }
 
+# A node that is as hostile as nodes get: the sysctls that break redirection by mark elsewhere, and for
+# netns mode every hook of netfilter at policy drop (nothing of the node may be needed).
+hostile() { # NAME MODE
+	local pod
+	dp_names "$1"
+	dp_start -m "$2"
+	dp open >/dev/null || fail "$1: open" "$DP_ANSWER"
+	dp_policy >/dev/null
+	dp resolved api.openai.com 60000 $GOVERNED4 $GOVERNED6 >/dev/null
+	for pod in podA podB; do dp_pod $pod governed >/dev/null; done
+	dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+	for pod in podA podB; do
+		is "$1: $pod IPv4" "$(ask $pod $GOVERNED4 443 hello)" "agent ::ffff:$(pod_ip $pod) ::ffff:$GOVERNED4 443 hello"
+		is "$1: $pod IPv6" "$(ask $pod $GOVERNED6 443 hello)" "agent $(pod_ip6 $pod) $GOVERNED6 443 hello"
+	done
+	dp stop >/dev/null; dp_quit; dp_clean
+}
+
 one_mode netns
 one_mode clsact -c
 one_mode mark -m mark
-cat "$T_RUN/dp.log"
+for l in all default eth0 cni0 cali-podB; do
+	node sysctl -qw net.ipv4.conf.$l.rp_filter=1 net.ipv4.conf.$l.src_valid_mark=1
+done
+node sysctl -qw net.ipv4.tcp_fwmark_accept=1 net.ipv4.ip_early_demux=0
+hostile hostile-mark mark
+node sysctl -qw net.ipv4.ip_forward=0
+for hook in prerouting input forward output postrouting; do
+	node nft "add table inet drop; add chain inet drop $hook { type filter hook $hook priority -150; policy drop; }"
+done
+# Neighbour discovery of the pods themselves is not the agent's affair.
+node nft "add rule inet drop input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+	add rule inet drop output icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+	add rule inet drop prerouting icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+	add rule inet drop postrouting icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
+hostile hostile-netns netns
 checks_done

@@ -358,10 +358,11 @@ static const struct {
 
 static void run_line(char *line)
 {
-	char *argv[600];
+	char *argv[600], *rest;
 	int argc = 0;
 
-	for (char *t = strtok(line, " \n"); t && argc < 600; t = strtok(NULL, " \n"))
+	for (char *t = strtok_r(line, " \n", &rest); t && argc < 600;
+	     t = strtok_r(NULL, " \n", &rest))
 		argv[argc++] = t;
 	if (!argc)
 		return;

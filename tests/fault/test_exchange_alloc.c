@@ -8,17 +8,21 @@
 
 #include "fault.h"
 
-#define STREAM                                                                             \
+#define STREAM                                                                                     \
 	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" \
 	"6\r\ndata: \r\n4\r\n{}\n\n\r\n0\r\n\r\n"
 #define BUSY "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
 static const char policy[] =
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER("p1") "},"
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
-	"\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], \"otherwise\": \"deny\"}]}";
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(
+		"p1") "},"
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+		      "{\"namespaces\": [\"shop\"]},"
+		      "\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": "
+		      "[\"api.openai.com\"]},"
+		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
+		      "\"otherwise\": \"deny\"}]}";
 
 /* Both ends without an allocation of their own: what fails is ours to fail. */
 struct drive {
@@ -82,7 +86,8 @@ static void check(struct drive *d, bool tripped, bool trickled)
 		assert_non_null(strstr(d->got, "data: {}"));
 	/* In order only when whole; else it was a reset, and nothing was said or a part. */
 	if (!d->reset && !whole(d))
-		fail_msg("neither whole nor reset: \"%s\" (receive %d, answer %d, asked %zu %zu, answered %d)",
+		fail_msg("neither whole nor reset: \"%s\" (receive %d, answer %d, asked %zu %zu, "
+			 "answered %d)",
 			 d->got, d->pod.server.receive, d->pod.server.answer, d->asked_n[0],
 			 d->asked_n[1], d->answered[0]);
 	if (strstr(d->got, "HTTP/1.1 200") && !strstr(d->got, "\r\n0\r\n\r\n"))

@@ -35,7 +35,8 @@
 #define PODS_MAX    256
 
 static struct {
-	const char *policy_dir, *pods_file, *credentials_dir, *ca_out, *trust, *resolvers, *access_log;
+	const char *policy_dir, *pods_file, *credentials_dir, *ca_out, *trust, *resolvers,
+		*access_log;
 	uint16_t port;
 	int workers;
 	struct eg_endpoint destination;
@@ -114,8 +115,8 @@ static struct eg_policy_set *load_policies(void)
 	closedir(d);
 	r = eg_policy_load(files, n, &set, &errors);
 	for (size_t i = 0; i < errors.count; i++)
-		fprintf(stderr, "gateway_main: %s: %s: %s\n", errors.item[i].file, errors.item[i].path,
-			errors.item[i].text);
+		fprintf(stderr, "gateway_main: %s: %s: %s\n", errors.item[i].file,
+			errors.item[i].path, errors.item[i].text);
 	eg_policy_errors_fini(&errors);
 	if (r)
 		die(opt.policy_dir, strerror(-r));
@@ -159,7 +160,8 @@ static size_t load_pods(struct eg_pod_view *pods, json_t **keep)
 
 	if (!json_is_array(all))
 		die(opt.pods_file, "expected an array of pods");
-	json_array_foreach(all, i, v) {
+	json_array_foreach(all, i, v)
+	{
 		struct eg_pod_view *p = &pods[n];
 
 		if (n == PODS_MAX)
@@ -167,21 +169,23 @@ static size_t load_pods(struct eg_pod_view *pods, json_t **keep)
 		p->identity.namespace_name = json_string_value(json_object_get(v, "namespace"));
 		p->identity.name = json_string_value(json_object_get(v, "name"));
 		p->identity.uid = json_string_value(json_object_get(v, "uid"));
-		p->identity.service_account = json_string_value(json_object_get(v, "serviceAccount"));
+		p->identity.service_account =
+			json_string_value(json_object_get(v, "serviceAccount"));
 		p->identity.labels = labels[n];
 		p->identity.label_count = 0;
-		json_object_foreach(json_object_get(v, "labels"), key, member)
-			if (p->identity.label_count < 16)
-				labels[n][p->identity.label_count++] =
-					(struct eg_label){key, json_string_value(member)};
+		json_object_foreach(json_object_get(v, "labels"), key,
+				    member) if (p->identity.label_count < 16)
+			labels[n][p->identity.label_count++] =
+				(struct eg_label){key, json_string_value(member)};
 		if (!p->identity.namespace_name || !p->identity.name || !p->identity.uid)
 			die(opt.pods_file, "a pod needs namespace, name, uid and addresses");
 		p->pod_id = (uint32_t)n + 1;
-		json_array_foreach(json_object_get(v, "addresses"), j, member)
-			if (p->address_count < EG_POD_VIEW_ADDRESSES &&
-			    eg_address_parse(eg_str_from(json_string_value(member)),
-					     &p->address[p->address_count++]))
-				die(opt.pods_file, "a malformed address");
+		json_array_foreach(
+			json_object_get(v, "addresses"), j,
+			member) if (p->address_count < EG_POD_VIEW_ADDRESSES &&
+				    eg_address_parse(eg_str_from(json_string_value(member)),
+						     &p->address[p->address_count++]))
+			die(opt.pods_file, "a malformed address");
 		n++;
 	}
 	*keep = all;
@@ -346,10 +350,13 @@ static struct eg_worker *make_worker(int i, int control, struct eg_str chain,
 
 static void usage(void)
 {
-	fputs("gateway_main --policy-dir DIR --pods FILE --credentials DIR --ca-out FILE --trust PEM\n"
-	      "  [--port N] [--workers N] [--destination ADDR:PORT] [--gateway ADDR] [--resolvers LIST]\n"
+	fputs("gateway_main --policy-dir DIR --pods FILE --credentials DIR --ca-out FILE --trust "
+	      "PEM\n"
+	      "  [--port N] [--workers N] [--destination ADDR:PORT] [--gateway ADDR] [--resolvers "
+	      "LIST]\n"
 	      "  [--access-log FILE] [--drain-ms N]\n"
-	      "SIGHUP loads policy, pods and credentials anew; SIGTERM drains; SIGUSR1 prints metrics.\n",
+	      "SIGHUP loads policy, pods and credentials anew; SIGTERM drains; SIGUSR1 prints "
+	      "metrics.\n",
 	      stderr);
 	exit(2);
 }
@@ -357,10 +364,18 @@ static void usage(void)
 static void parse_options(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"policy-dir", 1, NULL, 'p'}, {"pods", 1, NULL, 'o'},	   {"credentials", 1, NULL, 'c'},
-		{"ca-out", 1, NULL, 'a'},     {"trust", 1, NULL, 't'},	   {"port", 1, NULL, 'n'},
-		{"workers", 1, NULL, 'w'},    {"destination", 1, NULL, 'd'}, {"gateway", 1, NULL, 'g'},
-		{"resolvers", 1, NULL, 'r'},  {"access-log", 1, NULL, 'l'}, {"drain-ms", 1, NULL, 'm'},
+		{"policy-dir", 1, NULL, 'p'},
+		{"pods", 1, NULL, 'o'},
+		{"credentials", 1, NULL, 'c'},
+		{"ca-out", 1, NULL, 'a'},
+		{"trust", 1, NULL, 't'},
+		{"port", 1, NULL, 'n'},
+		{"workers", 1, NULL, 'w'},
+		{"destination", 1, NULL, 'd'},
+		{"gateway", 1, NULL, 'g'},
+		{"resolvers", 1, NULL, 'r'},
+		{"access-log", 1, NULL, 'l'},
+		{"drain-ms", 1, NULL, 'm'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;

@@ -28,9 +28,10 @@
 #include "net/resolver.h"
 #include "net/stream.h"
 
-#define PLANE __attribute__((unused)) static
-#define PLANE_TURNS 20000 /* of a millisecond at most, before an awaited thing counts as missing */
-#define PLANE_KEY   "sk-real-0123456789abcdefghijklmnop"
+#define PLANE	    __attribute__((unused)) static
+#define PLANE_TURNS 20000 /* of a millisecond at most, before an awaited thing counts as missing \
+			   */
+#define PLANE_KEY "sk-real-0123456789abcdefghijklmnop"
 
 struct plane {
 	struct eg_loop *loop;
@@ -106,7 +107,8 @@ PLANE int plane_listen(uint16_t *port)
 /* A connected, non-blocking client's end. */
 PLANE int plane_connect(uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				.sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
@@ -136,7 +138,8 @@ PLANE int plane_accept(struct plane *p, int listener)
 		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+			assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)),
+					 0);
 			return fd;
 		}
 		plane_turn(p);
@@ -250,7 +253,10 @@ PLANE void inbox_await(struct plane *p, struct inbox *b, const char *text)
 		plane_turn(p);
 	}
 	fail_msg("awaited \"%s\", %s after: %s", text,
-		 b->reset ? "reset" : b->end ? "end" : "nothing more", b->text);
+		 b->reset ? "reset"
+		 : b->end ? "end"
+			  : "nothing more",
+		 b->text);
 }
 
 PLANE void inbox_await_bytes(struct plane *p, struct inbox *b, size_t n)
@@ -342,15 +348,23 @@ PLANE struct eg_snapshot *plane_snapshot(struct plane *p, const char *format, bo
 {
 	struct eg_policy_set *set = plane_policy(p, format);
 	struct eg_pod_view pods[2] = {
-		{.identity = {.namespace_name = "shop", .name = "a", .uid = "uid-a",
+		{.identity = {.namespace_name = "shop",
+			      .name = "a",
+			      .uid = "uid-a",
 			      .service_account = "default"},
-		 .pod_id = 1, .address = {plane_address("127.0.0.1")}, .address_count = 1},
-		{.identity = {.namespace_name = "other", .name = "b", .uid = "uid-b",
+		 .pod_id = 1,
+		 .address = {plane_address("127.0.0.1")},
+		 .address_count = 1},
+		{.identity = {.namespace_name = "other",
+			      .name = "b",
+			      .uid = "uid-b",
 			      .service_account = ""},
-		 .pod_id = 2, .address = {plane_address("127.0.0.2")}, .address_count = 1},
+		 .pod_id = 2,
+		 .address = {plane_address("127.0.0.2")},
+		 .address_count = 1},
 	};
-	struct eg_snapshot *s = eg_snapshot_create(1, set, plane_credentials(set, credentials), NULL,
-						   pods, 2);
+	struct eg_snapshot *s =
+		eg_snapshot_create(1, set, plane_credentials(set, credentials), NULL, pods, 2);
 
 	assert_non_null(s);
 	return s;
@@ -384,7 +398,8 @@ PLANE void plane_up(struct plane *p, const char *policy)
 	for (int i = 0; i < 4; i++)
 		p->provider[i] = plane_listen(&p->port[i]);
 	assert_int_equal(eg_engine_init(&p->engine, p->loop, p->upstream, p->telemetry, &limits,
-					&p->cooldowns, "test-tag"), 0);
+					&p->cooldowns, "test-tag"),
+			 0);
 	if (policy)
 		plane_publish(p, policy, true);
 }
@@ -440,7 +455,7 @@ PLANE bool plane_recorded(struct plane *p, const char *text)
 	return found;
 }
 
-#define PLANE_PROVIDER(name) \
+#define PLANE_PROVIDER(name)                                                                      \
 	"\"" name "\": {\"kind\": \"openai\", \"endpoint\": \"http://provider.internal:%u/v1\", " \
 	"\"region\": \"cluster\", \"credential\": \"key\"}"
 

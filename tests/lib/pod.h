@@ -76,13 +76,13 @@ PLANE void pod_close(struct pod *pod)
 
 #define HEADERS "Host: api.openai.com\r\nAuthorization: Bearer placeholder\r\n"
 #define JSON	"Content-Type: application/json\r\n"
-#define POST(body_length, more) \
+#define POST(body_length, more)                                                               \
 	"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: " #body_length \
 	"\r\n" more "\r\n"
 /* 32 bytes */
 #define BODY "{\"model\":\"gpt-4o\",\"messages\":[]}"
 #define ASK  POST(32, "") BODY
-#define OK(body_length, body) \
+#define OK(body_length, body)                                                                \
 	"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " #body_length \
 	"\r\n\r\n" body
 

@@ -12,8 +12,8 @@
 
 #define EG_TO(state) (1u << (state))
 
-static inline void eg_state_check(const char *machine, const uint32_t *successors, unsigned int from,
-				  unsigned int to)
+static inline void eg_state_check(const char *machine, const uint32_t *successors,
+				  unsigned int from, unsigned int to)
 {
 	if (successors[from] & EG_TO(to))
 		return;

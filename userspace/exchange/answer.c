@@ -320,7 +320,7 @@ void exchange_judge_error(struct eg_exchange *x)
 			     &signal);
 	failover = signal.class == EG_RESPONSE_FAILOVER || signal.class == EG_RESPONSE_QUOTA;
 	exchange_attempt_note(x,
-			      failover ? EG_REASON_UPSTREAM_STATUS
+			      failover				 ? EG_REASON_UPSTREAM_STATUS
 			      : signal.class == EG_RESPONSE_AUTH ? EG_REASON_UPSTREAM_AUTH
 								 : EG_REASON_OK,
 			      x->upstream_status);

@@ -79,9 +79,9 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	if (r) {
 		eg_upstream_release(conn, true);
 		eg_h1_call_end(&x->call); /* wipes the head */
-		exchange_attempt_failed(x, r == -ENOKEY ? EG_REASON_NO_CREDENTIAL
-							: EG_REASON_OVERLOADED,
-					why ? why : "the request's head could not be written");
+		exchange_attempt_failed(
+			x, r == -ENOKEY ? EG_REASON_NO_CREDENTIAL : EG_REASON_OVERLOADED,
+			why ? why : "the request's head could not be written");
 		return;
 	}
 	x->upstream_reused = conn->reused;

@@ -126,8 +126,8 @@ static bool json_content(struct eg_str type)
 static void begin_streaming(struct eg_exchange *x)
 {
 	x->streaming = true;
-	exchange_set_request(x, x->body_kind == EG_H1_BODY_NONE ? REQUEST_COMPLETE
-								: REQUEST_STREAM);
+	exchange_set_request(x,
+			     x->body_kind == EG_H1_BODY_NONE ? REQUEST_COMPLETE : REQUEST_STREAM);
 	if (x->request == REQUEST_STREAM)
 		x->sink->want(x->sink_ctx);
 	if (!exchange_over(x))
@@ -182,7 +182,8 @@ static void begin_holding(struct eg_exchange *x)
 		return;
 	}
 	exchange_set_request(x, REQUEST_HOLD);
-	if (x->body_kind == EG_H1_BODY_NONE || (x->body_kind == EG_H1_BODY_LENGTH && !x->content_length))
+	if (x->body_kind == EG_H1_BODY_NONE ||
+	    (x->body_kind == EG_H1_BODY_LENGTH && !x->content_length))
 		eg_exchange_data_end(x);
 	else
 		x->sink->want(x->sink_ctx);
@@ -207,7 +208,8 @@ void exchange_body_begin(struct eg_exchange *x)
 	}
 	if (json && x->encoded_body) {
 		exchange_deny(x, EG_REASON_BAD_BODY,
-			      "A body with a Content-Encoding can't be read, so it is refused.", false);
+			      "A body with a Content-Encoding can't be read, so it is refused.",
+			      false);
 		return;
 	}
 	if (json && !json_content(x->content_type)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Providers that failed and are left alone for a while. One table for all workers of a gateway, since
- * a Retry-After is said to the whole account: thread-safe without a lock. What a race can cost is
- * one cooldown forgotten, which costs one request.
+ * Providers that failed and are left alone for a while. One table for all workers of a gateway,
+ * since a Retry-After is said to the whole account: thread-safe without a lock. What a race can
+ * cost is one cooldown forgotten, which costs one request.
  */
 #ifndef EGRET_EXCHANGE_COOLDOWN_H
 #define EGRET_EXCHANGE_COOLDOWN_H

@@ -27,18 +27,18 @@ struct eg_account {
 #define EG_ACCOUNT_BUCKETS 256u
 
 struct eg_engine {
-	struct eg_loop *loop;	       /* borrowed, as all pointers here but the snapshot */
+	struct eg_loop *loop; /* borrowed, as all pointers here but the snapshot */
 	struct eg_upstream *upstream;
 	struct eg_telemetry *telemetry;
 	struct eg_cooldowns *cooldowns; /* of all workers: thread-safe */
 	const char *tag;
 	struct eg_limits limits;
-	struct eg_snapshot *snapshot;  /* a reference; NULL: none was published yet */
+	struct eg_snapshot *snapshot; /* a reference; NULL: none was published yet */
 	bool draining;
 	size_t held_bytes;
 	size_t active; /* exchanges */
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
-	uint64_t id_high, id_low; /* request ids: random start, then a permuted counter */
+	uint64_t id_high, id_low;  /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */
 };
 

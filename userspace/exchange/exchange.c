@@ -17,8 +17,8 @@ static const uint32_t request_successors[] = {
 
 static const uint32_t answer_successors[] = {
 	[ANSWER_NONE] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
-	[ANSWER_CONNECT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_WAIT) | EG_TO(ANSWER_PASS) |
-			   EG_TO(ANSWER_CUT),
+	[ANSWER_CONNECT] =
+		EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_WAIT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
 	[ANSWER_WAIT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_COLLECT) | EG_TO(ANSWER_PASS) |
 			EG_TO(ANSWER_CUT),
 	[ANSWER_COLLECT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
@@ -67,8 +67,9 @@ static void on_timer(struct eg_timer *t)
 		return;
 	}
 	exchange_attempt_failed(x, EG_REASON_UPSTREAM_TIMEOUT,
-				x->answer == ANSWER_PASS ? "the provider fell silent inside its answer"
-							 : "the provider did not answer in time");
+				x->answer == ANSWER_PASS
+					? "the provider fell silent inside its answer"
+					: "the provider did not answer in time");
 }
 
 struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer *peer,

@@ -42,12 +42,13 @@ struct eg_exchange;
 struct eg_sink_ops {
 	/* The answer's head; once. */
 	void (*head)(void *ctx, const struct eg_answer *a);
-	/* Bytes of the body, never none: all are taken. False: stop here until eg_exchange_resume(). */
+	/* Bytes of the body, never none: all are taken. False: stop here until
+	 * eg_exchange_resume(). */
 	bool (*data)(void *ctx, struct eg_str data);
 	/* The answer is complete. The last call. */
 	void (*end)(void *ctx);
-	/* The answer can't be completed: what was given goes out, then the client sees a reset, never
-	 * an end in order. The last call. */
+	/* The answer can't be completed: what was given goes out, then the client sees a reset,
+	 * never an end in order. The last call. */
 	void (*cut)(void *ctx);
 	/* The request's body is wanted (for the first time, or again after false from
 	 * eg_exchange_data). */
@@ -66,7 +67,8 @@ void eg_exchange_start(struct eg_exchange *x);
 /* Instead of start, or while the answer has not begun: a denial. `close` as in eg_answer. */
 void eg_exchange_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail,
 			bool close);
-/* Decoded body bytes: all are taken. False: no more until sink->want. Ignored once it is answered. */
+/* Decoded body bytes: all are taken. False: no more until sink->want. Ignored once it is answered.
+ */
 bool eg_exchange_data(struct eg_exchange *x, struct eg_str data);
 void eg_exchange_data_end(struct eg_exchange *x);
 /* The sink has room again. */

@@ -31,13 +31,13 @@ enum answer_state {
 	ANSWER_CUT, /* the client saw, or will see, a reset; or it went away */
 };
 
-#define ARENA_BUDGET	(512u * 1024u)
-#define HOLD_STEP	(16u * 1024u)  /* budgets are asked for in steps of this */
-#define STREAM_WINDOW	(64u * 1024u)  /* of a streamed body: above it the client is not read */
-#define ERROR_BODY_MAX	(64u * 1024u)  /* of a provider's error, read before it is judged */
-#define ERROR_BODY_MS	2000u
-#define FRESH_IDLE_MS	1000u /* replay "never": no connection that was idle for longer */
-#define VIA_MAX		512u
+#define ARENA_BUDGET   (512u * 1024u)
+#define HOLD_STEP      (16u * 1024u) /* budgets are asked for in steps of this */
+#define STREAM_WINDOW  (64u * 1024u) /* of a streamed body: above it the client is not read */
+#define ERROR_BODY_MAX (64u * 1024u) /* of a provider's error, read before it is judged */
+#define ERROR_BODY_MS  2000u
+#define FRESH_IDLE_MS  1000u /* replay "never": no connection that was idle for longer */
+#define VIA_MAX	       512u
 
 struct eg_exchange {
 	struct eg_engine *engine;
@@ -79,14 +79,14 @@ struct eg_exchange {
 	bool decide_again; /* with the body */
 	bool paused_client;
 	uint64_t bytes_in;
-	size_t sent; /* of the held body, in this attempt */
+	size_t sent;		 /* of the held body, in this attempt */
 	struct eg_str model_now; /* what goes out instead of body.model_raw; .p NULL: unchanged */
-	bool streaming; /* as it comes: `held` is a window, what has left is gone */
-	bool consumed;	/* streamed bytes have left: no replay */
+	bool streaming;		 /* as it comes: `held` is a window, what has left is gone */
+	bool consumed;		 /* streamed bytes have left: no replay */
 
 	/* attempts */
-	size_t target_at;    /* of decision.targets, in use */
-	uint32_t tried;	     /* bits */
+	size_t target_at;		    /* of decision.targets, in use */
+	uint32_t tried;			    /* bits */
 	const struct eg_provider *provider; /* in use; NULL: passing on */
 	struct eg_upstream_wait wait;
 	struct eg_h1_call call;

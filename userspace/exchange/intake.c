@@ -55,8 +55,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	x->body_kind = head->body;
 	x->content_length = head->content_length;
 	x->expect_other = head->expect_other;
-	x->upgrade_websocket = head->upgrade && upgrade &&
-			       eg_str_ieq(upgrade->value, EG_STR("websocket"));
+	x->upgrade_websocket =
+		head->upgrade && upgrade && eg_str_ieq(upgrade->value, EG_STR("websocket"));
 	for (size_t i = 0; i < head->header_count; i++) {
 		struct eg_header h = {rebase(head->headers[i].name, bytes, copy),
 				      rebase(head->headers[i].value, bytes, copy)};
@@ -106,8 +106,7 @@ static bool names_gateway(const struct eg_exchange *x, struct eg_str host)
 
 	if (host.n > 2 && host.p[0] == '[')
 		host = (struct eg_str){host.p + 1, host.n - 2};
-	return !eg_address_parse(host, &a) &&
-	       !memcmp(&a, &x->peer->destination.address, sizeof(a));
+	return !eg_address_parse(host, &a) && !memcmp(&a, &x->peer->destination.address, sizeof(a));
 }
 
 static enum eg_reason check_host(struct eg_exchange *x, const char **detail)
@@ -262,8 +261,8 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 static bool ungoverned_host(const struct eg_exchange *x)
 {
 	return !x->peer->gateway && !x->peer->server_name &&
-	       eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
-			      eg_str_from(x->host)) == EG_NAME_UNGOVERNED;
+	       eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy, eg_str_from(x->host)) ==
+		       EG_NAME_UNGOVERNED;
 }
 
 enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)

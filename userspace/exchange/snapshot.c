@@ -48,8 +48,8 @@ static int copy_identity(struct eg_arena *a, struct eg_identity *id)
 {
 	struct eg_label *labels = NULL;
 
-	if (copy_text(a, &id->namespace_name) || copy_text(a, &id->name) || copy_text(a, &id->uid) ||
-	    copy_text(a, &id->service_account))
+	if (copy_text(a, &id->namespace_name) || copy_text(a, &id->name) ||
+	    copy_text(a, &id->uid) || copy_text(a, &id->service_account))
 		return -ENOMEM;
 	if (id->label_count) {
 		labels = eg_arena_alloc(a, id->label_count * sizeof(*labels));
@@ -86,7 +86,8 @@ static int copy_pods(struct eg_snapshot *s, const struct eg_pod_view *pods, size
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		s->pods[i] = pods[i];
-		s->pods[i].address_count = EG_MIN(pods[i].address_count, (size_t)EG_POD_VIEW_ADDRESSES);
+		s->pods[i].address_count =
+			EG_MIN(pods[i].address_count, (size_t)EG_POD_VIEW_ADDRESSES);
 		addresses += s->pods[i].address_count;
 		if (copy_identity(&s->text, &s->pods[i].identity))
 			return -ENOMEM;

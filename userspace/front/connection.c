@@ -6,9 +6,9 @@
 
 #include "base/state.h"
 
-#define DIAL_MS	    10000u
-#define HTTP_PORT   80
-#define PEEK_MAX    (EG_CLIENT_HELLO_MAX + 1)
+#define DIAL_MS	  10000u
+#define HTTP_PORT 80
+#define PEEK_MAX  (EG_CLIENT_HELLO_MAX + 1)
 
 static const uint32_t successors[] = {
 	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
@@ -321,7 +321,8 @@ static void peek(struct connection *c)
 		return;
 	if (r != EG_IO_DONE) {
 		/* Came and went without a ClientHello: a probe, or a client that gave up. */
-		deny(c, EG_REASON_BAD_CLIENT_HELLO, "the client closed before its ClientHello was complete");
+		deny(c, EG_REASON_BAD_CLIENT_HELLO,
+		     "the client closed before its ClientHello was complete");
 		return;
 	}
 	r = eg_client_hello_parse(bytes, &hello);
@@ -386,9 +387,10 @@ static void on_timer(struct eg_timer *t)
 	}
 	if (c->state == CONNECTION_HANDSHAKE)
 		count(c, EG_COUNT_HANDSHAKES_FAILED, 1);
-	deny(c, c->state == CONNECTION_PEEK ? EG_REASON_BAD_CLIENT_HELLO
-	     : c->state == CONNECTION_MINT  ? EG_REASON_INTERNAL
-					    : EG_REASON_CLIENT_TLS,
+	deny(c,
+	     c->state == CONNECTION_PEEK   ? EG_REASON_BAD_CLIENT_HELLO
+	     : c->state == CONNECTION_MINT ? EG_REASON_INTERNAL
+					   : EG_REASON_CLIENT_TLS,
 	     "timed out");
 }
 
@@ -478,7 +480,7 @@ void connections_drain(struct eg_worker *w)
 {
 	struct eg_list *it, *next;
 
-	eg_list_for_each_safe(it, next, &w->connections) {
+	eg_list_for_each_safe (it, next, &w->connections) {
 		struct connection *c = eg_container_of(it, struct connection, link);
 
 		if (c->state == CONNECTION_HTTP && h1_server_idle(c->http))

@@ -39,8 +39,8 @@ struct connection {
 	char *server_name; /* owned; peer.server_name */
 	struct eg_mint_wait mint;
 	struct eg_leaf *leaf;
-	struct h1_server *http; /* NULL until HTTP */
-	struct relay *relay;	/* NULL until relayed */
+	struct h1_server *http;	    /* NULL until HTTP */
+	struct relay *relay;	    /* NULL until relayed */
 	enum eg_reason pass_reason; /* of the record, when relayed */
 	bool shadow;
 	uint64_t began_ms;

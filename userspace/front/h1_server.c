@@ -8,15 +8,15 @@
 #include "base/state.h"
 #include "front/h1_answer.h"
 
-#define IN_CAP	       (96u * 1024u) /* over the largest head */
-#define READ_BYTES     (16u * 1024u)
-#define TURN_BYTES     (256u * 1024u)
-#define READ_AHEAD     (16u * 1024u) /* of the next request while one is at work */
-#define DISCARD_MAX    (64u * 1024u) /* of a refused body: more, and the connection ends */
-#define LINGER_BYTES   (1024u * 1024u)
-#define LINGER_MS      2000u
-#define CUT_MS	       1000u
-#define CUT_STEP_MS    5u
+#define IN_CAP		  (96u * 1024u) /* over the largest head */
+#define READ_BYTES	  (16u * 1024u)
+#define TURN_BYTES	  (256u * 1024u)
+#define READ_AHEAD	  (16u * 1024u) /* of the next request while one is at work */
+#define DISCARD_MAX	  (64u * 1024u) /* of a refused body: more, and the connection ends */
+#define LINGER_BYTES	  (1024u * 1024u)
+#define LINGER_MS	  2000u
+#define CUT_MS		  1000u
+#define CUT_STEP_MS	  5u
 #define IDLE_GIVE_BACK_MS 1000u
 
 static const uint32_t receive_successors[] = {
@@ -27,10 +27,10 @@ static const uint32_t receive_successors[] = {
 	[H1_RECEIVE_BODY] = EG_TO(H1_RECEIVE_HOLD) | EG_TO(H1_RECEIVE_COMPLETE) |
 			    EG_TO(H1_RECEIVE_DISCARD) | EG_TO(H1_RECEIVE_LINGER) |
 			    EG_TO(H1_RECEIVE_CLOSED),
-	[H1_RECEIVE_DISCARD] = EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) |
-			       EG_TO(H1_RECEIVE_CLOSED),
-	[H1_RECEIVE_COMPLETE] = EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) |
-				EG_TO(H1_RECEIVE_CLOSED),
+	[H1_RECEIVE_DISCARD] =
+		EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) | EG_TO(H1_RECEIVE_CLOSED),
+	[H1_RECEIVE_COMPLETE] =
+		EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) | EG_TO(H1_RECEIVE_CLOSED),
 	[H1_RECEIVE_LINGER] = EG_TO(H1_RECEIVE_CLOSED),
 	[H1_RECEIVE_CLOSED] = 0,
 };
@@ -93,8 +93,7 @@ static void interest(struct h1_server *s)
 
 	if (s->receive == H1_RECEIVE_CLOSED)
 		return;
-	eg_stream_want(s->stream, read && !s->eof && s->answer != H1_ANSWER_CUT,
-		       s->out.length > 0);
+	eg_stream_want(s->stream, read && !s->eof && s->answer != H1_ANSWER_CUT, s->out.length > 0);
 }
 
 /* Writes what waits and these pieces; what the socket does not take waits. False: it is full. */
@@ -214,8 +213,7 @@ static void sink_end(void *ctx)
 
 	if (s->receive == H1_RECEIVE_CLOSED)
 		return;
-	if (s->chunked_out && !s->no_body &&
-	    eg_buf_append_str(&s->out, EG_STR(EG_CHUNKED_END))) {
+	if (s->chunked_out && !s->no_body && eg_buf_append_str(&s->out, EG_STR(EG_CHUNKED_END))) {
 		over(s, true, EG_REASON_OVERLOADED);
 		return;
 	}
@@ -262,7 +260,8 @@ static const struct eg_sink_ops sink_ops = {
 static bool create_exchange(struct h1_server *s, const struct eg_h1_head *head)
 {
 	s->peer->reused = s->requests > 0;
-	s->exchange = eg_exchange_create(s->engine, s->peer, head, eg_buf_str(&s->in), &sink_ops, s);
+	s->exchange =
+		eg_exchange_create(s->engine, s->peer, head, eg_buf_str(&s->in), &sink_ops, s);
 	if (!s->exchange) {
 		over(s, true, EG_REASON_OVERLOADED);
 		return false;

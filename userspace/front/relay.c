@@ -6,10 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define COPY_BYTES   (16u * 1024u)
-#define SPLICE_FROM  (64u * 1024u) /* bytes of a direction before a pipe is made (DESIGN section 2) */
-#define PIPE_BYTES   (64u * 1024u)
-#define TURN_BYTES   (1024u * 1024u)
+#define COPY_BYTES (16u * 1024u)
+#define SPLICE_FROM \
+	(64u * 1024u) /* bytes of a direction before a pipe is made (DESIGN section 2) */
+#define PIPE_BYTES (64u * 1024u)
+#define TURN_BYTES (1024u * 1024u)
 
 static size_t pending(const struct relay_way *w)
 {

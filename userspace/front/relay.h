@@ -23,7 +23,7 @@ struct relay_way {
 
 struct relay {
 	struct eg_loop *loop;
-	int fd[2];	       /* 0: the pod, 1: the destination; owned */
+	int fd[2]; /* 0: the pod, 1: the destination; owned */
 	struct eg_watch watch[2];
 	struct relay_way way[2]; /* from fd[i] to the other */
 	struct eg_timer timer;

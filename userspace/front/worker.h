@@ -28,7 +28,8 @@ struct eg_worker_options {
 					    policy names them */
 	size_t forbidden_count;
 	struct eg_limits limits;
-	struct eg_cooldowns *cooldowns; /* one for all workers, zeroed at first; borrowed for good */
+	struct eg_cooldowns
+		*cooldowns; /* one for all workers, zeroed at first; borrowed for good */
 	struct eg_telemetry *telemetry; /* this worker's slot; borrowed for good */
 	unsigned char ticket_key[80];
 };

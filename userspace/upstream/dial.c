@@ -170,8 +170,9 @@ static void next_address(struct dial *d)
 
 		if (!may_dial(d, &to.address)) {
 			d->reason = EG_REASON_FORBIDDEN_DESTINATION;
-			snprintf(d->text, sizeof(d->text), "%s has the address %s, which is never dialled",
-				 d->origin->host, eg_address_text(&to.address, address));
+			snprintf(d->text, sizeof(d->text),
+				 "%s has the address %s, which is never dialled", d->origin->host,
+				 eg_address_text(&to.address, address));
 			continue;
 		}
 		if (d->origin->has_fixed)
@@ -183,8 +184,8 @@ static void next_address(struct dial *d)
 			return;
 		}
 		d->reason = EG_REASON_UPSTREAM_CONNECT;
-		snprintf(d->text, sizeof(d->text), "%s: %s",
-			 eg_address_text(&to.address, address), strerror(errno));
+		snprintf(d->text, sizeof(d->text), "%s: %s", eg_address_text(&to.address, address),
+			 strerror(errno));
 	}
 	fail(d, d->reason, d->text);
 }

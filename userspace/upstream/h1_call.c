@@ -6,16 +6,16 @@
 #include "base/state.h"
 #include "upstream/pool.h"
 
-#define HEAD_CAP	(160u * 1024u) /* what a head of ours may have: the client's and ours */
-#define INTERIM_MAX	8u	       /* 1xx heads before the answer */
-#define READ_BYTES	(16u * 1024u)
-#define TURN_BYTES	(256u * 1024u) /* read at one event: other connections have their turn */
+#define HEAD_CAP    (160u * 1024u) /* what a head of ours may have: the client's and ours */
+#define INTERIM_MAX 8u		   /* 1xx heads before the answer */
+#define READ_BYTES  (16u * 1024u)
+#define TURN_BYTES  (256u * 1024u) /* read at one event: other connections have their turn */
 
 static const uint32_t send_successors[] = {
 	[EG_H1_SEND_IDLE] = EG_TO(EG_H1_SEND_HEAD),
 	[EG_H1_SEND_HEAD] = EG_TO(EG_H1_SEND_BODY) | EG_TO(EG_H1_SEND_STOPPED),
-	[EG_H1_SEND_BODY] = EG_TO(EG_H1_SEND_END) | EG_TO(EG_H1_SEND_DONE) |
-			    EG_TO(EG_H1_SEND_STOPPED),
+	[EG_H1_SEND_BODY] =
+		EG_TO(EG_H1_SEND_END) | EG_TO(EG_H1_SEND_DONE) | EG_TO(EG_H1_SEND_STOPPED),
 	[EG_H1_SEND_END] = EG_TO(EG_H1_SEND_DONE) | EG_TO(EG_H1_SEND_STOPPED),
 	[EG_H1_SEND_DONE] = 0,
 	[EG_H1_SEND_STOPPED] = 0,
@@ -23,8 +23,8 @@ static const uint32_t send_successors[] = {
 
 static const uint32_t receive_successors[] = {
 	[EG_H1_RECEIVE_IDLE] = EG_TO(EG_H1_RECEIVE_HEAD) | EG_TO(EG_H1_RECEIVE_FAILED),
-	[EG_H1_RECEIVE_HEAD] = EG_TO(EG_H1_RECEIVE_BODY) | EG_TO(EG_H1_RECEIVE_DONE) |
-			       EG_TO(EG_H1_RECEIVE_FAILED),
+	[EG_H1_RECEIVE_HEAD] =
+		EG_TO(EG_H1_RECEIVE_BODY) | EG_TO(EG_H1_RECEIVE_DONE) | EG_TO(EG_H1_RECEIVE_FAILED),
 	[EG_H1_RECEIVE_BODY] = EG_TO(EG_H1_RECEIVE_DONE) | EG_TO(EG_H1_RECEIVE_FAILED),
 	[EG_H1_RECEIVE_DONE] = 0,
 	[EG_H1_RECEIVE_FAILED] = 0,
@@ -252,7 +252,8 @@ static bool parse_head(struct eg_h1_call *c)
 	if (head->status < 200) {
 		if (head->status == 101 || ++c->interim > INTERIM_MAX) {
 			fail(c, EG_REASON_UPSTREAM_PROTOCOL,
-			     head->status == 101 ? "101 was not asked for" : "too many 1xx answers");
+			     head->status == 101 ? "101 was not asked for"
+						 : "too many 1xx answers");
 			return false;
 		}
 		eg_buf_consume(&c->conn->in, length);

@@ -37,8 +37,8 @@ enum eg_h1_receive {
 struct eg_h1_call;
 struct eg_h1_call_ops {
 	/* The body's bytes that are at hand, in order, as at most EG_H1_CALL_SEGMENTS pieces that
-	 * stay where they are until body_sent or the end of the call; returns how many. *last: nothing
-	 * follows them. */
+	 * stay where they are until body_sent or the end of the call; returns how many. *last:
+	 * nothing follows them. */
 	int (*body)(void *ctx, struct iovec *v, bool *last);
 	/* The first n of them are with the kernel or TLS. */
 	void (*body_sent)(void *ctx, size_t n);
@@ -64,7 +64,7 @@ struct eg_h1_call {
 	bool chunked_out, paused, keep_alive, head_method;
 	bool first_byte_seen; /* of the answer */
 	bool body_sent_any;
-	bool writing;	       /* interest in room is on */
+	bool writing;			   /* interest in room is on */
 	char frame[EG_CHUNK_HEAD_MAX + 8]; /* of the chunk being written */
 	size_t frame_at, frame_length;
 	uint64_t frame_left; /* data of that chunk */
@@ -72,7 +72,7 @@ struct eg_h1_call {
 	enum eg_h1_body body;
 	uint64_t left; /* of a body with a length */
 	struct eg_chunked chunked;
-	unsigned int interim; /* 1xx heads seen */
+	unsigned int interim;	    /* 1xx heads seen */
 	struct eg_h1_head *scratch; /* borrowed: where heads are parsed */
 	struct eg_defer write_failed;
 };

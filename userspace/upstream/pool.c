@@ -13,7 +13,7 @@ static struct upstream_tls *tls_acquire(struct eg_upstream *u, struct eg_trust *
 	struct eg_error e;
 	struct eg_list *it;
 
-	eg_list_for_each(it, &u->tls) {
+	eg_list_for_each (it, &u->tls) {
 		t = eg_container_of(it, struct upstream_tls, link);
 		if (t->trust == trust) {
 			t->origins++;
@@ -103,7 +103,7 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 	struct eg_list *bucket = &u->buckets[hash % UPSTREAM_BUCKETS], *it;
 	struct eg_upstream_origin *g;
 
-	eg_list_for_each(it, bucket) {
+	eg_list_for_each (it, bucket) {
 		g = eg_container_of(it, struct eg_upstream_origin, link);
 		if (matches(g, spec, hash, trust)) {
 			g->users++;
@@ -285,9 +285,8 @@ static void sweep_bucket(struct eg_upstream *u, struct eg_list *bucket, uint64_t
 	uint64_t now = eg_loop_now_ms(u->o.loop);
 	struct eg_list *it, *next, *oldest;
 
-	eg_list_for_each_safe(it, next, bucket) {
-		struct eg_upstream_origin *g =
-			eg_container_of(it, struct eg_upstream_origin, link);
+	eg_list_for_each_safe (it, next, bucket) {
+		struct eg_upstream_origin *g = eg_container_of(it, struct eg_upstream_origin, link);
 
 		g->users++; /* the last connection must not free it under the loop */
 		while ((oldest = g->idle.prev) != &g->idle) {

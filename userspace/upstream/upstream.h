@@ -19,9 +19,9 @@
 #include "telemetry/telemetry.h"
 #include "upstream/dial_rules.h"
 
-#define EG_UPSTREAM_IDLE_MS	   50000u /* below the 60 s of common load balancers */
+#define EG_UPSTREAM_IDLE_MS	    50000u /* below the 60 s of common load balancers */
 #define EG_UPSTREAM_IDLE_PER_ORIGIN 64u
-#define EG_UPSTREAM_READ_BYTES	   (64u * 1024u) /* read and not consumed, a connection */
+#define EG_UPSTREAM_READ_BYTES	    (64u * 1024u) /* read and not consumed, a connection */
 
 struct eg_upstream;
 struct eg_upstream_origin;

@@ -23,7 +23,8 @@ static void test_budgets(void **state)
 	assert_int_equal(eg_account_hold(&p.engine, b, &three, 50), EG_REASON_OK);
 	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 1), EG_REASON_OVERLOADED);
 	assert_int_equal(eg_account_hold(&p.engine, a, &one, SIZE_MAX), EG_REASON_POD_BUDGET);
-	assert_int_equal(eg_account_hold(&p.engine, a, &one, 10), EG_REASON_OK); /* smaller: always */
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 10),
+			 EG_REASON_OK); /* smaller: always */
 	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 50), EG_REASON_OK);
 	assert_int_equal(p.engine.held_bytes, 150);
 	assert_int_equal(a->held_bytes, 50);
@@ -85,7 +86,7 @@ static void test_request_ids(void **state)
 {
 	enum { COUNT = 5000 };
 	struct plane p;
-	char (*ids)[33] = calloc(COUNT, sizeof(*ids));
+	char(*ids)[33] = calloc(COUNT, sizeof(*ids));
 
 	plane_up(&p, NULL);
 	for (int i = 0; i < COUNT; i++) {

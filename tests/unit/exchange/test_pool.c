@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The room upstream, driven with the plane (which needs exchange): the pool and the way to a connection,
- * the HTTP/1.1 call over it. */
+/* The room upstream, driven with the plane (which needs exchange): the pool and the way to a
+ * connection, the HTTP/1.1 call over it. */
 #include "plane.h"
 #include "upstream/h1_call.h"
 
@@ -12,8 +12,8 @@ struct waiting {
 	int done;
 };
 
-static void on_done(struct eg_upstream_wait *w, struct eg_upstream_conn *conn, enum eg_reason reason,
-		    const char *text)
+static void on_done(struct eg_upstream_wait *w, struct eg_upstream_conn *conn,
+		    enum eg_reason reason, const char *text)
 {
 	struct waiting *me = eg_container_of(w, struct waiting, wait);
 
@@ -25,8 +25,8 @@ static void on_done(struct eg_upstream_wait *w, struct eg_upstream_conn *conn, e
 
 static struct eg_origin_spec origin(const char *host, uint16_t port)
 {
-	return (struct eg_origin_spec){.host = host, .port = port, .binding = "key",
-				       .allow_private = true};
+	return (struct eg_origin_spec){
+		.host = host, .port = port, .binding = "key", .allow_private = true};
 }
 
 /* Dials anew and awaits the outcome. */
@@ -296,7 +296,8 @@ static void test_chunked_request(void **state)
 	struct inbox in;
 
 	plane_up(&p, NULL);
-	inbox_init(&in, begin(&p, &c, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", true));
+	inbox_init(&in,
+		   begin(&p, &c, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", true));
 	for (size_t i = 3; i <= 15; i += 3) {
 		c.have = i;
 		eg_h1_call_body_ready(&c.call);
@@ -306,8 +307,9 @@ static void test_chunked_request(void **state)
 	c.last = true;
 	eg_h1_call_body_ready(&c.call);
 	inbox_await(&p, &in, "0\r\n\r\n");
-	assert_string_equal(strstr(in.text, "\r\n\r\n") + 4,
-			    "3\r\none\r\n3\r\ntwo\r\n3\r\nthr\r\n3\r\neef\r\n3\r\nour\r\n0\r\n\r\n");
+	assert_string_equal(
+		strstr(in.text, "\r\n\r\n") + 4,
+		"3\r\none\r\n3\r\ntwo\r\n3\r\nthr\r\n3\r\neef\r\n3\r\nour\r\n0\r\n\r\n");
 	assert_int_equal(c.sent, 1);
 	plane_send(&p, in.fd, "HTTP/1.1 204 No Content\r\n\r\n");
 	for (int i = 0; i < PLANE_TURNS && !c.ends; i++)
@@ -322,9 +324,10 @@ static void test_chunked_request(void **state)
 /* However the answer is cut, the same bytes come out. */
 static void test_answer_cut_everywhere(void **state)
 {
-	static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
-				     "Transfer-Encoding: chunked\r\n\r\n"
-				     "4\r\nWiki\r\n7;a=b\r\npedia i\r\nB\r\nn \r\nchunks.\r\n0\r\n\r\n";
+	static const char answer[] =
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
+		"Transfer-Encoding: chunked\r\n\r\n"
+		"4\r\nWiki\r\n7;a=b\r\npedia i\r\nB\r\nn \r\nchunks.\r\n0\r\n\r\n";
 
 	for (size_t cut = 1; cut < sizeof(answer) - 1; cut++) {
 		struct plane p;

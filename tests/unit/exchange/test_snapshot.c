@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plane.h"
 
-static const char policy[] =
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "},"
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
-	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	"\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
+static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") "},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+	      "{\"namespaces\": [\"shop\"]},"
+	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
+	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
 
 static void test_pods(void **state)
 {
@@ -39,7 +40,7 @@ static void test_many_pods(void **state)
 	enum { COUNT = 4000 };
 	struct plane p;
 	struct eg_pod_view *pods = calloc(COUNT, sizeof(*pods));
-	char (*names)[32] = calloc(COUNT, sizeof(*names));
+	char(*names)[32] = calloc(COUNT, sizeof(*names));
 	struct eg_policy_set *set;
 	struct eg_snapshot *s;
 
@@ -50,7 +51,8 @@ static void test_many_pods(void **state)
 
 		snprintf(names[i], sizeof(names[i]), "pod-%u", i);
 		pods[i].identity = (struct eg_identity){.namespace_name = i % 2 ? "shop" : "x",
-							.name = names[i], .uid = names[i],
+							.name = names[i],
+							.uid = names[i],
 							.service_account = ""};
 		pods[i].pod_id = i;
 		snprintf(text, sizeof(text), "10.%u.%u.9", i / 256, i % 256);

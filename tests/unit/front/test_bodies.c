@@ -3,14 +3,19 @@
 #include "pod.h"
 
 static const char policy[] =
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER("p1") "},"
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
-	"\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], \"otherwise\": \"deny\"}]}";
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(
+		"p1") "},"
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+		      "{\"namespaces\": [\"shop\"]},"
+		      "\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": "
+		      "[\"api.openai.com\"]},"
+		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
+		      "\"otherwise\": \"deny\"}]}";
 
-#define UPLOAD "POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS \
-	       "Content-Type: multipart/form-data; boundary=x\r\n"
+#define UPLOAD                                               \
+	"POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS \
+	"Content-Type: multipart/form-data; boundary=x\r\n"
 
 struct world {
 	struct plane plane;

@@ -6,12 +6,16 @@
 #include "net/ca.h"
 #include "plane.h"
 
-#define POLICY(mode, otherwise)                                                                  \
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "},"                       \
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                       \
-	"\"policies\": [{\"name\": \"shop\", " mode ", \"pods\": {\"namespaces\": [\"shop\"]},"       \
-	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"              \
-	"\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"" otherwise "\"}]}"
+#define POLICY(mode, otherwise)                                                                \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                         \
+		"p0") "},"                                                                     \
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
+		      "\"policies\": [{\"name\": \"shop\", " mode                              \
+		      ", \"pods\": {\"namespaces\": [\"shop\"]},"                              \
+		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "              \
+		      "[\"api.openai.com\"]},"                                                 \
+		      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"" otherwise   \
+		      "\"}]}"
 
 static const char enforce[] = POLICY("\"mode\": \"enforce\"", "deny");
 
@@ -39,8 +43,9 @@ static struct eg_str chain(void)
 	eg_buf_init_secret(&root_key, 1 << 16);
 	eg_buf_init_secret(&key, 1 << 16);
 	assert_int_equal(eg_ca_create_root("test", 1, &root, &root_key, &e), 0);
-	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root), eg_buf_str(&root_key), names, 1,
-						   1, &pem, &key, &e), 0);
+	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root), eg_buf_str(&root_key), names,
+						   1, 1, &pem, &key, &e),
+			 0);
 	eg_buf_fini(&root);
 	eg_buf_fini(&root_key);
 	eg_buf_fini(&key);
@@ -50,8 +55,10 @@ static struct eg_str chain(void)
 static struct world *begin(const char *policy, const char *gateway, size_t pod_connections)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct eg_worker_options o = {.resolvers = "127.0.0.1", .tag = "test-tag",
-				      .limits = eg_default_limits, .chain_pem = chain()};
+	struct eg_worker_options o = {.resolvers = "127.0.0.1",
+				      .tag = "test-tag",
+				      .limits = eg_default_limits,
+				      .chain_pem = chain()};
 	struct eg_address gateway_address;
 	struct eg_snapshot *s;
 	struct eg_error e = {""};
@@ -263,7 +270,8 @@ static void test_gateway_rules(void **state)
 		const char *headers, *status, *reason;
 	} cases[] = {
 		{"Host: 127.0.0.1\r\n", "401", "no_placeholder"},
-		{"Host: 127.0.0.1\r\nAuthorization: Bearer x\r\nOrigin: http://evil\r\n", "403", "origin_refused"},
+		{"Host: 127.0.0.1\r\nAuthorization: Bearer x\r\nOrigin: http://evil\r\n", "403",
+		 "origin_refused"},
 		{"Host: api.openai.com\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
 		{"Host: 127.0.0.2\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
 		{"Host: 127.0.0.1:99\r\nAuthorization: Bearer x\r\n", "421", "host_mismatch"},
@@ -274,7 +282,8 @@ static void test_gateway_rules(void **state)
 		char text[512];
 
 		dial(w);
-		snprintf(text, sizeof(text), "GET /v1/chat/completions HTTP/1.1\r\n%s\r\n", cases[i].headers);
+		snprintf(text, sizeof(text), "GET /v1/chat/completions HTTP/1.1\r\n%s\r\n",
+			 cases[i].headers);
 		plane_send(&w->plane, w->in.fd, text);
 		snprintf(text, sizeof(text), "HTTP/1.1 %s ", cases[i].status);
 		inbox_await(&w->plane, &w->in, text);
@@ -294,7 +303,8 @@ static void test_gateway_serves(void **state)
 	dial(w);
 	snprintf(text, sizeof(text),
 		 "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nx-api-key: x\r\n"
-		 "Content-Type: application/json\r\nContent-Length: 32\r\n\r\n%s", w->port, body);
+		 "Content-Type: application/json\r\nContent-Length: 32\r\n\r\n%s",
+		 w->port, body);
 	plane_send(&w->plane, w->in.fd, text);
 	inbox_init(&up, plane_accept(&w->plane, w->plane.provider[0]));
 	inbox_await(&w->plane, &up, body);

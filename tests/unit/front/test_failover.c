@@ -2,21 +2,26 @@
 /* Targets, failover, replay, cooldown: what leads to the next target, and what the client sees. */
 #include "pod.h"
 
-#define THREE                                                                       \
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(      \
-		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": \"http://provider.internal:%u/v1\"," \
-		      "\"region\": \"cluster\", \"credential\": \"key\", \"models\": {\"gpt-4o\": \"other/4o\"}}" \
-	"},\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                      \
-	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"      \
-	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]}, "
+#define THREE                                                                                    \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(  \
+		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": "                           \
+		      "\"http://provider.internal:%u/v1\","                                      \
+		      "\"region\": \"cluster\", \"credential\": \"key\", \"models\": "           \
+		      "{\"gpt-4o\": \"other/4o\"}}"                                              \
+		      "},\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "    \
+		      "{\"namespaces\": [\"shop\"]},"                                            \
+		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "                \
+		      "[\"api.openai.com\"]}, "
 
-#define TARGETS(more)                                                                                     \
-	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}, {\"provider\": \"p2\"}]" more      \
-	"}], \"otherwise\": \"deny\"}]}"
+#define TARGETS(more)                                                                   \
+	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}, {\"provider\": " \
+	"\"p2\"}]" more "}], \"otherwise\": \"deny\"}]}"
 
 static const char three[] = THREE TARGETS("");
 static const char never[] = THREE TARGETS(", \"replay\": \"never\"");
-static const char hasty[] = THREE TARGETS(", \"timeouts\": {\"connect_ms\": 25, \"first_byte_ms\": 30, \"total_ms\": 30}");
+static const char hasty[] = THREE TARGETS(
+	", \"timeouts\": {\"connect_ms\": 25, \"first_byte_ms\": 30, \"total_ms\": 30}");
 
 struct world {
 	struct plane plane;
@@ -62,8 +67,9 @@ static void hang_up(struct world *w, int i, bool reset)
 	w->up[i].fd = dup(0);
 }
 
-#define ERROR_BODY(status, text, more) \
-	"HTTP/1.1 " #status " Oops\r\nContent-Type: application/json\r\n" more "Content-Length: 21\r\n\r\n" text
+#define ERROR_BODY(status, text, more)                                         \
+	"HTTP/1.1 " #status " Oops\r\nContent-Type: application/json\r\n" more \
+	"Content-Length: 21\r\n\r\n" text
 
 /* What a first target can do, and whether the second is asked. */
 static void test_table(void **state)
@@ -79,7 +85,8 @@ static void test_table(void **state)
 		{ERROR_BODY(529, "{\"error\":{\"a\":\"529\"}}", ""), true},
 		{ERROR_BODY(408, "{\"error\":{\"a\":\"408\"}}", ""), true},
 		{ERROR_BODY(429, "{\"error\":{\"a\":\"429\"}}", ""), true},
-		{"HTTP/1.1 503 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n", true},
+		{"HTTP/1.1 503 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+		 true},
 		{"HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n", true},
 		{"garbage\r\n\r\n", true},
 		{NULL, true},
@@ -135,17 +142,19 @@ static void test_connect_failure(void **state)
 /* Every target gets the very same bytes, but for the model that its provider calls otherwise. */
 static void test_replay_bytes_and_model(void **state)
 {
-	static const char body[] =
-		"{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9 \\\"model\\\"\"}],\r\n"
-		"\t\"model\"  :\"gpt\\u002d4o\" , \"x\":1.50e+1}";
-	static const char mapped[] =
-		"{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9 \\\"model\\\"\"}],\r\n"
-		"\t\"model\"  :\"other/4o\" , \"x\":1.50e+1}";
+	static const char body[] = "{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 "
+				   "\xc3\xa9 \\\"model\\\"\"}],\r\n"
+				   "\t\"model\"  :\"gpt\\u002d4o\" , \"x\":1.50e+1}";
+	static const char mapped[] = "{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\u00e9 "
+				     "\xc3\xa9 \\\"model\\\"\"}],\r\n"
+				     "\t\"model\"  :\"other/4o\" , \"x\":1.50e+1}";
 	struct world *w = begin(three);
 	char head[512], length[64];
 
-	snprintf(head, sizeof(head), "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
-				     "Content-Length: %zu\r\n\r\n", sizeof(body) - 1);
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+		 "Content-Length: %zu\r\n\r\n",
+		 sizeof(body) - 1);
 	pod_send(&w->pod, head);
 	pod_send(&w->pod, body);
 	called(w, 0, body, ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
@@ -166,7 +175,8 @@ static void test_all_fail(void **state)
 	pod_send(&w->pod, ASK);
 	called(w, 0, BODY, ERROR_BODY(500, "{\"error\":{\"a\":\"500\"}}", ""));
 	called(w, 1, BODY, ERROR_BODY(502, "{\"error\":{\"a\":\"502\"}}", ""));
-	called(w, 2, "\"messages\":[]}", ERROR_BODY(529, "{\"error\":{\"a\":\"529\"}}", "x-own: 1\r\n"));
+	called(w, 2, "\"messages\":[]}",
+	       ERROR_BODY(529, "{\"error\":{\"a\":\"529\"}}", "x-own: 1\r\n"));
 	inbox_await(&w->plane, &w->pod.in, "{\"error\":{\"a\":\"529\"}}");
 	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 529 "));
 	assert_true(inbox_has(&w->pod.in, "x-own: 1\r\n"));
@@ -201,7 +211,8 @@ static void test_cooldown(void **state)
 	inbox_forget(&w->up[1]);
 	pod_send(&w->pod, ASK);
 	called(w, 1, BODY, ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
-	called(w, 2, "\"messages\":[]}", ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", "Retry-After: 9\r\n"));
+	called(w, 2, "\"messages\":[]}",
+	       ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", "Retry-After: 9\r\n"));
 	inbox_await(&w->plane, &w->pod.in, "503\"}}");
 	inbox_forget(&w->pod.in);
 	inbox_forget(&w->up[1]);

@@ -2,12 +2,14 @@
 /* HTTP/1.1 from a pod to a provider and back: framing, order, limits, denials. */
 #include "pod.h"
 
-static const char policy[] =
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "},"
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	"\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": {\"namespaces\": [\"shop\"]},"
-	"\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], \"models\": [\"gpt-4o*\"]},"
-	"\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
+static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") "},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+	      "{\"namespaces\": [\"shop\"]},"
+	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+	      "\"models\": [\"gpt-4o*\"]},"
+	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
 
 struct world {
 	struct plane plane;
@@ -80,7 +82,8 @@ static void test_byte_at_a_time(void **state)
 	accept_upstream(w);
 	inbox_await(&w->plane, &w->up, BODY);
 	plane_trickle(&w->plane, w->up.fd,
-		      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+		      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "
+		      "application/json\r\n\r\n"
 		      "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n");
 	inbox_await(&w->plane, &w->pod.in, "0\r\n\r\n");
 	assert_true(inbox_has(&w->pod.in, "transfer-encoding: chunked\r\n"));
@@ -185,8 +188,10 @@ static void test_denials(void **state)
 		bool closes;
 	} cases[] = {
 		{"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "host_mismatch", false},
-		{"GET https://evil.example/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request", true},
-		{"GET http://api.openai.com/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request", true},
+		{"GET https://evil.example/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request",
+		 true},
+		{"GET http://api.openai.com/ HTTP/1.1\r\n" HEADERS "\r\n", "400", "bad_request",
+		 true},
 		{"GET /v1/../admin HTTP/1.1\r\n" HEADERS "\r\n", "400", "path_unsafe", false},
 		{"GET /nothing HTTP/1.1\r\n" HEADERS "\r\n", "403", "unknown_operation", false},
 		{"GET /v1/files HTTP/1.1\r\n" HEADERS "\r\n", "403", "stateful_denied", false},
@@ -196,9 +201,11 @@ static void test_denials(void **state)
 		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 15\r\n\r\n"
 		 "{\"model\":\"o99\"}",
 		 "403", "model_denied", false},
-		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 2\r\n\r\n{}", "400",
-		 "no_model", false},
-		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 5\r\n\r\n{\"a\":",
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+		 "Content-Length: 2\r\n\r\n{}",
+		 "400", "no_model", false},
+		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+		 "Content-Length: 5\r\n\r\n{\"a\":",
 		 "400", "bad_body", false},
 		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: 30\r\n\r\n"
 		 "{\"model\":\"a\",\"mod\\u0065l\":\"b\"}",
@@ -209,17 +216,19 @@ static void test_denials(void **state)
 		{"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Encoding: gzip\r\n"
 		 "Content-Length: 2\r\n\r\n{}",
 		 "400", "bad_body", false},
-		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508", "loop",
-		 false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508",
+		 "loop", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Expect: tea\r\n\r\n", "417", "expectation",
 		 false},
-		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS
+		 "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
 		 "501", "upgrade_refused", false},
 		/* smuggling */
-		{"POST / HTTP/1.1\r\n" HEADERS "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+		{"POST / HTTP/1.1\r\n" HEADERS
+		 "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
 		 "400", "request_smuggling", true},
-		{"POST / HTTP/1.1\r\n" HEADERS "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", "400",
-		 "request_smuggling", true},
+		{"POST / HTTP/1.1\r\n" HEADERS "Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
+		 "400", "request_smuggling", true},
 		{"POST / HTTP/1.1\r\n" HEADERS "Transfer-Encoding: gzip, chunked\r\n\r\n", "400",
 		 "request_smuggling", true},
 		{"GET / HTTP/1.1\r\nHost: api.openai.com\r\nHost: evil\r\n\r\n", "400", NULL, true},
@@ -246,7 +255,8 @@ static void test_denials(void **state)
 		if (!inbox_has(&pod.in, expected))
 			fail_msg("case %zu: expected %s, got %s", i, expected, pod.in.text);
 		if (cases[i].reason) {
-			snprintf(expected, sizeof(expected), "x-egret-reason: %s\r\n", cases[i].reason);
+			snprintf(expected, sizeof(expected), "x-egret-reason: %s\r\n",
+				 cases[i].reason);
 			if (!inbox_has(&pod.in, expected))
 				fail_msg("case %zu: expected %s, got %s", i, expected, pod.in.text);
 		}
@@ -272,18 +282,21 @@ static void test_denials(void **state)
 /* Nothing that carries a credential or an override gets to the provider. */
 static void test_header_stripping(void **state)
 {
-	static const char *const secret[] = {"leak1", "leak2", "leak3", "leak4", "leak5", "leak6",
-					     "leak7", "leak8", "leak9", "org-x", "1.2.3.4", "DELETE"};
+	static const char *const secret[] = {"leak1", "leak2", "leak3",	  "leak4",
+					     "leak5", "leak6", "leak7",	  "leak8",
+					     "leak9", "org-x", "1.2.3.4", "DELETE"};
 	struct world *w = *state;
 
 	pod_send(&w->pod,
-		 "POST /v1/chat/completions?key=leak1&a=b&%61pi_key=leak2&ACCESS_TOKEN=leak3&c=d HTTP/1.1\r\n"
+		 "POST /v1/chat/completions?key=leak1&a=b&%61pi_key=leak2&ACCESS_TOKEN=leak3&c=d "
+		 "HTTP/1.1\r\n"
 		 "Host: api.openai.com\r\n"
 		 "Authorization: Bearer leak4\r\nAUTHORIZATION: Bearer leak5\r\n"
 		 "Cookie: a=leak6\r\nX-Api-Key: leak7\r\nApi-Key: leak8\r\n"
 		 "Proxy-Authorization: Basic leak9\r\nOpenAI-Organization: org-x\r\n"
 		 "X-Forwarded-For: 1.2.3.4\r\nX-HTTP-Method-Override: DELETE\r\n"
-		 "Connection: authorization, x-named, keep-alive\r\nX-Named: gone\r\nTE: trailers\r\n"
+		 "Connection: authorization, x-named, keep-alive\r\nX-Named: gone\r\nTE: "
+		 "trailers\r\n"
 		 "User-Agent: test\r\n" JSON "Content-Length: 32\r\n\r\n" BODY);
 	accept_upstream(w);
 	inbox_await(&w->plane, &w->up, BODY);
@@ -305,10 +318,12 @@ static void test_response_headers(void **state)
 	pod_send(&w->pod, ASK);
 	accept_upstream(w);
 	inbox_await(&w->plane, &w->up, BODY);
-	answer(w, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-		  "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nAlt-Svc: h3\r\nOpenAI-Organization: org\r\n"
-		  "X-Egret-Reason: forged\r\nKeep-Alive: 5\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n"
-		  "x-request-id: r1\r\nContent-Length: 2\r\n\r\n{}");
+	answer(w,
+	       "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+	       "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nAlt-Svc: h3\r\nOpenAI-Organization: org\r\n"
+	       "X-Egret-Reason: forged\r\nKeep-Alive: 5\r\nConnection: keep-alive, x-hop\r\nX-Hop: "
+	       "1\r\n"
+	       "x-request-id: r1\r\nContent-Length: 2\r\n\r\n{}");
 	inbox_await(&w->plane, &w->pod.in, "{}");
 	assert_true(inbox_has(&w->pod.in, "x-request-id: r1\r\n"));
 	assert_false(inbox_has(&w->pod.in, "Cookie"));
@@ -374,7 +389,8 @@ static void test_provider_cuts_stream(void **state)
 	pod_send(&w->pod, ASK);
 	accept_upstream(w);
 	inbox_await(&w->plane, &w->up, BODY);
-	answer(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: "
+		  "chunked\r\n\r\n"
 		  "b\r\ndata: {}\n\n\n\r\n");
 	inbox_await(&w->plane, &w->pod.in, "data: {}");
 	close_reset(w->up.fd);
@@ -488,7 +504,8 @@ static void test_slow_reader(void **state)
 		}
 		plane_turns(&w->plane, 1);
 	}
-	/* Ours: at most the pool's buffer, the stream's and h1_server's; the rest is the kernel's. */
+	/* Ours: at most the pool's buffer, the stream's and h1_server's; the rest is the kernel's.
+	 */
 	assert_true(w->pod.server.out.size <= 4 * EG_UPSTREAM_READ_BYTES);
 	assert_true(sent < 64u << 20);
 	/* It goes on where it stopped. */
@@ -531,8 +548,9 @@ static void test_body_too_large(void **state)
 	char head[512];
 
 	w->plane.engine.limits.request_body_bytes = 1000;
-	snprintf(head, sizeof(head), "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
-				     "Content-Length: %d\r\n\r\n", 10 << 20);
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: %d\r\n\r\n",
+		 10 << 20);
 	pod_send(&w->pod, head);
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 413 ");
 	assert_true(inbox_has(&w->pod.in, "body_too_large"));
@@ -652,8 +670,10 @@ static void test_provider_refuses_key(void **state)
 	pod_send(&w->pod, ASK);
 	accept_upstream(w);
 	inbox_await(&w->plane, &w->up, BODY);
-	answer(w, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
-		  "{\"error\":{\"message\":\"Incorrect key " "sk-real\"}}");
+	answer(w, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: "
+		  "44\r\n\r\n"
+		  "{\"error\":{\"message\":\"Incorrect key "
+		  "sk-real\"}}");
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
 	inbox_await(&w->plane, &w->pod.in, "upstream_auth");
 	assert_false(inbox_has(&w->pod.in, "sk-real"));

@@ -168,10 +168,8 @@ static void test_back_pressure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_ways),
-		cmocka_unit_test(test_half_close),
-		cmocka_unit_test(test_reset_is_passed_on),
-		cmocka_unit_test(test_bulk),
+		cmocka_unit_test(test_both_ways),	   cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_reset_is_passed_on), cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),
 	};
 

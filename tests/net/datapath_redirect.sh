@@ -80,12 +80,10 @@ node sysctl -qw net.ipv4.tcp_fwmark_accept=1 net.ipv4.ip_early_demux=0
 hostile hostile-mark mark
 node sysctl -qw net.ipv4.ip_forward=0
 for hook in prerouting input forward output postrouting; do
-	node nft "add table inet drop; add chain inet drop $hook { type filter hook $hook priority -150; policy drop; }"
+	node nft "add table inet hostile; add chain inet hostile $hook { type filter hook $hook priority -150; policy drop; }"
+	# Neighbour discovery of the pods themselves is not the agent's affair.
+	[ $hook = forward ] || node nft "add rule inet hostile $hook icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
 done
-# Neighbour discovery of the pods themselves is not the agent's affair.
-node nft "add rule inet drop input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
-	add rule inet drop output icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
-	add rule inet drop prerouting icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
-	add rule inet drop postrouting icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
+is "every hook of netfilter is at policy drop" "$(node nft list table inet hostile | grep -c 'policy drop')" 5
 hostile hostile-netns netns
 checks_done

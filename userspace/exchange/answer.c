@@ -14,7 +14,7 @@ const struct eg_h1_call_ops exchange_call_ops = {
 	.failed = exchange_attempt_failed,
 };
 
-#define OWN_HEADERS 4
+#define OWN_HEADERS 5
 
 static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str value)
 {
@@ -73,6 +73,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	add_header(x, EG_STR("x-egret-request-id"), eg_str_from(x->id));
 	if (!eg_reason_retryable(reason))
 		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
+	else if (status == 503)
+		add_header(x, EG_STR("retry-after"), EG_STR("1"));
 	x->out = (struct eg_answer){
 		.status = status ? status : 403,
 		.length_known = true,

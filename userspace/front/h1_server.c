@@ -44,6 +44,7 @@ static const uint32_t answer_successors[] = {
 };
 
 static void advance(struct h1_server *s);
+static void arm(struct h1_server *s);
 
 static void set_receive(struct h1_server *s, enum h1_receive to)
 {
@@ -140,6 +141,8 @@ static bool write_pieces(struct h1_server *s, const struct iovec *pieces, int co
 		}
 	}
 	interest(s);
+	if (s->out.length && !waited)
+		arm(s);
 	return !s->out.length;
 }
 

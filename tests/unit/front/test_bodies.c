@@ -192,6 +192,7 @@ static void test_budget_of_one_pod(void **state)
 			continue;
 		assert_true(inbox_has(&slow[i].in, "x-egret-reason: pod_budget\r\n"));
 		assert_false(inbox_has(&slow[i].in, "x-should-retry"));
+		assert_true(inbox_has(&slow[i].in, "retry-after: 1\r\n"));
 		refused++;
 	}
 	assert_true(refused > COUNT / 2);

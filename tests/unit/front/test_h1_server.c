@@ -509,7 +509,7 @@ static void test_slow_reader(void **state)
 	assert_true(w->pod.server.out.size <= 4 * EG_UPSTREAM_READ_BYTES);
 	assert_true(sent < 64u << 20);
 	/* It goes on where it stopped. */
-	inbox_await_bytes(&w->plane, &w->pod.in, 256u << 10);
+	inbox_await_bytes(&w->plane, &w->pod.in, 64u << 10);
 }
 
 static void test_large_answer_intact(void **state)
@@ -757,6 +757,30 @@ static void test_idle_timeout(void **state)
 	(void)state;
 }
 
+/* A client that reads nothing is given up, and the provider let go. */
+static void test_client_that_never_reads(void **state)
+{
+	struct world *w = *state;
+	static char block[65536];
+	int small = 4096;
+
+	w->plane.engine.limits.write_idle_ms = 20;
+	assert_int_equal(setsockopt(w->pod.in.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+	for (int i = 0; i < PLANE_TURNS && !w->pod.over; i++) {
+		if (send(w->up.fd, block, sizeof(block), MSG_NOSIGNAL) < 0)
+			plane_turn(&w->plane);
+		else
+			plane_turns(&w->plane, 1);
+	}
+	assert_true(w->pod.over);
+	assert_true(w->pod.reset);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_slow\""));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -795,6 +819,7 @@ int main(void)
 		T(test_draining),
 		cmocka_unit_test(test_head_timeout),
 		T(test_body_timeout),
+		T(test_client_that_never_reads),
 		cmocka_unit_test(test_idle_timeout),
 	};
 

@@ -137,6 +137,22 @@ egret_up --fail open
 is "Egret is back: new connections are governed" "$(ask podA)" 200
 is "the flow begun while it was away goes on to its end, untouched" "$(two_end during)" "401 401 "
 
+# --- a policy's own word wins over --fail open
+jq '.policies[0].fail = "closed"' policies/agent/10-all.json > "$T_RUN/next.json"; mv "$T_RUN/next.json" "$E_DIR/policy/10-all.json"
+await 15 sh -c "[ \$(grep -c 'is in force' '$T_RUN/egretd.log') -ge 2 ]"
+kill_supervisor
+sleep 1.2
+is "--fail open, but the policy says closed: refused" "$(ask podA --max-time 3)" 000
+has "status says so" "$(ctl status)" "1 fail closed"
+jq '.policies[0].fail = "open"' policies/agent/10-all.json > "$T_RUN/next.json"; mv "$T_RUN/next.json" "$E_DIR/policy/10-all.json"
+egret_up
+kill_supervisor
+sleep 1.2
+is "--fail closed, but the policy says open: passed" "$(ask podA)" 401
+has "status says that, too" "$(ctl status)" "1 fail OPEN"
+cp policies/agent/10-all.json "$E_DIR/policy/"
+egret_up --fail open
+
 # --- an orderly end: what is in flight is finished
 mock_mode api.openai.com slow-first-byte 1
 ask podA > "$T_RUN/slow" &

@@ -311,7 +311,7 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 
 		fill_pod(&p->pod, &pod);
 		pod.state = policy ? EG_POD_GOVERNED : EG_POD_UNGOVERNED;
-		pod.flags = eg_plan_flags(policy);
+		pod.flags = eg_plan_flags(policy, s->o->fail);
 		pod.policy_id = policy ? g->policy_ids[policy - first] : 0;
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};

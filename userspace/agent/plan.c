@@ -34,13 +34,13 @@ size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 	return EG_PLAN_RULES;
 }
 
-uint8_t eg_plan_flags(const struct eg_policy *p)
+uint8_t eg_plan_flags(const struct eg_policy *p, enum eg_fail_policy otherwise)
 {
 	unsigned int flags = 0;
 
 	if (!p)
 		return 0;
-	if (p->fail_open)
+	if (p->fail_stated ? p->fail_open : otherwise == EG_FAIL_OPEN)
 		flags |= EG_POD_FAIL_OPEN;
 	if (p->capture_all_tls)
 		flags |= EG_POD_CAPTURE_ALL_TLS;

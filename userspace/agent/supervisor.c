@@ -127,7 +127,9 @@ void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_opt
 		.mode = o->mode,
 		.worker_count = o->workers,
 		.gateway4_be = o->gateway4_set ? o->gateway4.word_be[3] : 0,
-		.fail_policy = o->fail,
+		/* Each governed pod has a flag of its own, so that a policy may close what --fail
+		 * opens. */
+		.fail_policy = EG_FAIL_CLOSED,
 		.unknown_pods = o->unknown_pods,
 		.guard_host_deny = o->guard_host_deny,
 		.down_grace_ms = EG_DOWN_GRACE_MS,

@@ -151,15 +151,14 @@ static void check_links(struct findings *f, struct eg_pins *pins)
 static void check_alive(struct findings *f, struct eg_pins *pins, const struct eg_config *c)
 {
 	uint64_t age_ms = c->heartbeat_ns ? (eg_now_ns() - c->heartbeat_ns) / 1000000 : 0;
-	const char *does =
-		c->fail_policy == EG_FAIL_OPEN
-			? "the fail policy is open: governed connections PASS, ungoverned"
-			: "the fail policy is closed: governed connections are refused";
 	struct eg_error e = {""};
 	unsigned int filled = 0;
 
 	if (!c->heartbeat_ns || age_ms * 1000000 > c->heartbeat_max_ns)
-		doctor_say(f, DOCTOR_BROKEN, "heartbeat", "no agent feeds it; %s", does);
+		doctor_say(
+			f, DOCTOR_BROKEN, "heartbeat",
+			"no agent feeds it: the kernel applies each pod's fail policy (`egretctl "
+			"status` counts them); start egretd");
 	else
 		doctor_say(f, DOCTOR_OK, "heartbeat", "%llu ms old", (unsigned long long)age_ms);
 	if (eg_pins_listeners(pins, &filled, &e))

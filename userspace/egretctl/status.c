@@ -66,12 +66,31 @@ static void print_agent(const json_t *a)
 		printf("note      %s\n", text(a, "notes"));
 }
 
-/* What the pins say: {"installed": ..., "fail": ..., ...} */
+struct fail {
+	size_t open, closed; /* pods, by what the kernel does without an agent */
+};
+
+static bool count_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
+{
+	struct fail *f = context;
+
+	(void)ifindex;
+	if (pod->state == EG_POD_UNGOVERNED || pod->state == EG_POD_FOREIGN)
+		return true;
+	if (pod->state == EG_POD_GOVERNED && (pod->flags & EG_POD_FAIL_OPEN))
+		f->open++;
+	else
+		f->closed++;
+	return true;
+}
+
+/* What the pins say: {"installed": ..., "pods_fail_open": ..., ...} */
 static json_t *kernel_state(const char *pin_dir)
 {
 	struct eg_pins *pins;
 	struct eg_config c;
 	struct eg_error e = {""};
+	struct fail fail = {0, 0};
 	unsigned int filled = 0;
 	json_t *o = json_object();
 
@@ -85,8 +104,10 @@ static json_t *kernel_state(const char *pin_dir)
 		filled = 0;
 	json_object_set_new(o, "installed", json_true());
 	json_object_set_new(o, "enabled", json_boolean(c.enabled));
-	json_object_set_new(o, "fail",
-			    json_string(c.fail_policy == EG_FAIL_OPEN ? "open" : "closed"));
+	if (eg_pins_pods(pins, count_pod, &fail, &e))
+		json_object_set_new(o, "why", json_string(e.text));
+	json_object_set_new(o, "pods_fail_open", json_integer((json_int_t)fail.open));
+	json_object_set_new(o, "pods_fail_closed", json_integer((json_int_t)fail.closed));
 	json_object_set_new(o, "generation", json_integer(c.generation));
 	json_object_set_new(o, "listeners", json_integer(filled));
 	json_object_set_new(
@@ -100,16 +121,18 @@ static json_t *kernel_state(const char *pin_dir)
 
 static void print_dead(const struct eg_error *e, const json_t *kernel)
 {
-	bool open = !strcmp(text(kernel, "fail"), "open");
-
 	printf("agent     NOT RUNNING: %s\n", e->text);
 	if (!json_is_true(json_object_get(kernel, "installed"))) {
 		printf("kernel    nothing of Egret there: %s\n", text(kernel, "why"));
 		return;
 	}
-	printf("kernel    Egret's programs are in place (%s), fail %s: governed connections %s\n",
-	       text(kernel, "pin_dir"), text(kernel, "fail"),
-	       open ? "PASS to the providers, ungoverned" : "are refused until an agent runs");
+	printf("kernel    Egret's programs are in place (%s)\n", text(kernel, "pin_dir"));
+	printf("pods      %lld fail closed: their governed connections are refused until an agent "
+	       "runs\n",
+	       number(kernel, "pods_fail_closed"));
+	if (number(kernel, "pods_fail_open"))
+		printf("          %lld fail OPEN: theirs PASS to the providers, ungoverned\n",
+		       number(kernel, "pods_fail_open"));
 }
 
 int eg_cmd_status(int argc, char **argv)

@@ -92,6 +92,7 @@ struct eg_policy {
 	enum eg_policy_mode mode;
 	bool otherwise_pass;
 	bool fail_open;
+	bool fail_stated; /* "fail" or "defaults" says so; else egretd's --fail holds */
 	bool capture_all_tls, strict;
 	const struct eg_region *regions; /* none: any region */
 	size_t region_count;

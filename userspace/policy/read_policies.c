@@ -15,7 +15,7 @@ static const struct eg_timeouts built_in_timeouts = {
 
 struct defaults {
 	struct eg_timeouts timeouts;
-	bool fail_open;
+	bool fail_open, fail_stated;
 };
 
 static struct eg_timeouts read_timeouts(json_t *v, struct eg_timeouts from)
@@ -55,6 +55,7 @@ static struct defaults read_defaults(struct loading *l)
 		first = &l->documents[i];
 		d.timeouts = read_timeouts(source_object(v, "timeouts"), d.timeouts);
 		d.fail_open = is(v, "fail", "open");
+		d.fail_stated = source_string(v, "fail") != NULL;
 	}
 	return d;
 }
@@ -371,6 +372,7 @@ static void read_policy(const struct place *at, json_t *v, const struct defaults
 			     "is only for \"mode\": \"shadow\"; remove it or set the mode");
 	p->otherwise_pass = is(v, "otherwise", "pass");
 	p->fail_open = source_string(v, "fail") ? is(v, "fail", "open") : d->fail_open;
+	p->fail_stated = source_string(v, "fail") || d->fail_stated;
 	p->capture_all_tls = is(v, "capture", "all_tls");
 	p->strict = is(v, "capture", "strict");
 	read_pods(&pods_at, source_object(v, "pods"), selector);

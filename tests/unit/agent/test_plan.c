@@ -53,7 +53,7 @@ static void test_shadow_changes_nothing(void **state)
 			assert_int_not_equal(r[i].verdict.action, EG_ACTION_DROP);
 		assert_int_equal(verdict(r, n, IPPROTO_TCP, 443)->action, EG_ACTION_REDIRECT);
 		assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->action, EG_ACTION_PASS);
-		assert_int_equal(eg_plan_flags(&p) & EG_POD_STRICT, 0);
+		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED) & EG_POD_STRICT, 0);
 	}
 }
 
@@ -61,13 +61,17 @@ static void test_flags(void **state)
 {
 	struct eg_policy p = {.mode = EG_MODE_ENFORCE};
 
-	assert_int_equal(eg_plan_flags(NULL), 0);
-	assert_int_equal(eg_plan_flags(&p), 0);
+	assert_int_equal(eg_plan_flags(NULL, EG_FAIL_OPEN), 0);
+	assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED), 0);
+	/* what a policy states wins, both ways */
+	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), EG_POD_FAIL_OPEN);
+	p.fail_stated = true;
+	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), 0);
 	p.fail_open = true;
-	assert_int_equal(eg_plan_flags(&p), EG_POD_FAIL_OPEN);
+	assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED), EG_POD_FAIL_OPEN);
 	p.fail_open = false;
 	p.strict = p.capture_all_tls = true;
-	assert_int_equal(eg_plan_flags(&p), EG_POD_STRICT | EG_POD_CAPTURE_ALL_TLS);
+	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), EG_POD_STRICT | EG_POD_CAPTURE_ALL_TLS);
 }
 
 static void test_cidr(void **state)

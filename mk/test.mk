@@ -16,9 +16,9 @@ check:
 	$(Q)$(MAKE) --no-print-directory all test-programs
 	$(Q)tests/run --build $(O) --all
 
-# One suite: make check-unit, check-fault, check-bpf, check-net, check-sdk, check-fuzz.
-.PHONY: check-unit check-fault check-bpf check-net check-sdk check-fuzz
-check-unit check-fault check-bpf check-net check-sdk check-fuzz: check-%:
+# One suite: make check-self, check-unit, check-fault, check-bpf, check-net, check-sdk, check-fuzz.
+.PHONY: check-self check-unit check-fault check-bpf check-net check-sdk check-fuzz
+check-self check-unit check-fault check-bpf check-net check-sdk check-fuzz: check-%:
 	$(Q)tools/deps
 	$(Q)$(MAKE) --no-print-directory all test-programs
 	$(Q)tests/run --build $(O) $*

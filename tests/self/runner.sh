@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The runner itself: what a count can't know is a failure, and never the end of the run.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/check.sh
+dir=$(mktemp -d "/tmp/egself-$$.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+
+program() { # NAME LINE...: a program of these lines
+	local name=$1; shift
+	{ echo '#!/bin/bash'; printf '%s\n' "$@"; } > "$dir/$name"
+	chmod 755 "$dir/$name"
+}
+run() { tests/run "$@" 2>&1; }
+last() { tail -n 1 <<<"$OUT"; }
+
+program good 'echo "ok   - a"' 'echo "2 passed, 0 failed"'
+OUT=$(run "$dir/good"); is "what passes is counted" "$? $(last)" "0 2 passed, 0 failed"
+program bad 'echo "1 passed, 1 failed"' 'exit 1'
+OUT=$(run "$dir/bad"); is "what fails is counted" "$? $(last)" "1 1 passed, 1 failed"
+program skips 'echo "SKIP - x: no such thing here"' 'echo "0 passed, 0 failed, 1 skipped"'
+OUT=$(run "$dir/skips"); is "a skip is counted apart" "$(last)" "0 passed, 0 failed, 1 skipped"
+has "and its reason is shown" "$OUT" "no such thing here"
+program silent 'echo hello'
+OUT=$(run "$dir/silent"); is "no count is a failure" "$? $(last)" "1 0 passed, 1 failed"
+program none 'echo "0 passed, 0 failed"'
+OUT=$(run "$dir/none"); is "no test at all is a failure" "$(last)" "0 passed, 1 failed"
+program lies 'echo "3 passed, 0 failed"' 'exit 3'
+OUT=$(run "$dir/lies"); is "a status that contradicts the count is a failure" "$(last)" "3 passed, 1 failed"
+program killed 'echo "3 passed, 0 failed"' 'kill -SEGV $$'
+OUT=$(run "$dir/killed"); is "a signal is a failure" "$(last)" "3 passed, 1 failed"
+has "and named" "$OUT" SIGSEGV
+program report 'echo "==1==ERROR: AddressSanitizer: heap-use-after-free"' 'echo "3 passed, 0 failed"'
+OUT=$(run "$dir/report"); is "a sanitizer's report is a failure" "$(last)" "3 passed, 1 failed"
+program slow 'sleep 60' 'echo "3 passed, 0 failed"'
+OUT=$(run --limit 1 "$dir/slow"); is "the time limit is a failure" "$(last)" "0 passed, 1 failed"
+has "and said" "$OUT" "time limit"
+printf 'no program\n' > "$dir/odd"; chmod 755 "$dir/odd"
+OUT=$(run "$dir/odd" "$dir/good"); is "what can't be started is a failure, and the rest runs" "$(last)" "2 passed, 1 failed"
+OUT=$(run "$dir/absent" "$dir/good"); is "so is what isn't there" "$(last)" "2 passed, 1 failed"
+program litter 'touch /tmp/egself-litter-$$.x' 'echo "2 passed, 0 failed"'
+OUT=$(run "$dir/litter"); is "what a test leaves behind is a failure" "$(last)" "2 passed, 1 failed"
+has "and named" "$OUT" "left behind /tmp/egself-litter-"
+rm -f /tmp/egself-litter-*.x
+OUT=$(run "$dir/bad" "$dir/good"); is "the last line is the sum" "$(last)" "3 passed, 1 failed"
+is "every program of the net and sdk suites can be started" \
+	"$(for f in tests/net/*.sh tests/sdk/*.sh tests/self/*.sh; do [ -x "$f" ] && ! head -c 2 "$f" | grep -q '^#!' && echo "$f"; done)" ""
+checks_done

@@ -22,7 +22,7 @@ function raw(call, text, then) {
 	if (!text) return then === 'reset' ? reset() : socket.destroy();
 	socket.write(text, () => {
 		if (then === 'close') socket.destroy();
-		else if (then === 'reset') setTimeout(reset, 20);
+		else if (then === 'reset') setTimeout(reset, 250);
 	});
 	return undefined;
 }

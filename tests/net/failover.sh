@@ -78,7 +78,7 @@ mock_mode api.mistral.ai 503 1
 mock_mode api.groq.com 503 1
 ask podA api.mistral.ai
 is "the last error is passed on" "$STATUS" 503
-has "in the client's own form" "$(jq -r .error.message <<<"$BODY")" ""
+isnt "in the client's own form" "$(jq -r '.error.message // ""' <<<"$BODY")" ""
 
 echo "# after the first byte: no failover, no clean end"
 for mode in cut-body cut-chunked reset-body; do
@@ -88,6 +88,21 @@ for mode in cut-body cut-chunked reset-body; do
 	isnt "$mode: curl sees that the answer is not whole" "$CODE" 0
 	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
 	is "$mode: the reason is recorded" "$(last .reason)" upstream_reset
+done
+fresh
+mock_mode api.mistral.ai error-first-event 1
+ask podA api.mistral.ai gpt-4o true
+is "an error as the stream's first event: the next target answers" "$STATUS $CODE $(mock_last .host)" "200 0 api.groq.com"
+hasnt "and the pod sees nothing of it" "$BODY" '"error"'
+is "the record has both attempts" "$(last '[.attempts[].reason] | join(" ")')" "upstream_error ok"
+for mode in error-mid-stream clean-cut-stream; do
+	fresh
+	mock_mode api.mistral.ai $mode 1
+	ask podA api.mistral.ai gpt-4o true
+	isnt "$mode: no clean end" "$CODE" 0
+	has "$mode: it says so in the dialect" "$BODY" '"error"'
+	isnt "$mode: it is no success in the record" "$(last .reason)" ok
+	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
 done
 fresh
 mock_mode api.mistral.ai cut-stream 1

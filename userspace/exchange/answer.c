@@ -21,7 +21,7 @@ static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str 
 	x->answer_headers[x->answer_header_count++] = (struct eg_header){name, value};
 }
 
-static void give_head(struct eg_exchange *x)
+void exchange_give_head(struct eg_exchange *x)
 {
 	if (x->request != REQUEST_COMPLETE)
 		exchange_set_request(x, REQUEST_IGNORED);
@@ -82,7 +82,7 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		.no_body = eg_str_eq(x->method, EG_STR("HEAD")),
 		.close = close,
 	};
-	give_head(x);
+	exchange_give_head(x);
 	if (!x->out.no_body && !exchange_over(x)) {
 		x->bytes_out += body.length;
 		(void)x->sink->data(x->sink_ctx, eg_buf_str(&body));
@@ -100,7 +100,7 @@ void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 	x->reason = reason;
 	eg_buf_init(&event, 8192);
 	/* Inside an event there is nothing to be said that a client would read as an error. */
-	if (x->sse && x->at_event_end && !x->out.length_known && !x->pass_on &&
+	if (x->sse && x->at_event_end && !x->error_told && !x->out.length_known && !x->pass_on &&
 	    !eg_dialect_error_event(&event, x->dialect, reason, eg_str_from(x->id)) &&
 	    event.length) {
 		x->bytes_out += event.length;
@@ -157,7 +157,6 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 	const struct eg_header *type = eg_h1_find(head, EG_STR("content-type"));
 	const struct eg_header *encoding = eg_h1_find(head, EG_STR("content-encoding"));
 	const struct eg_header *length = eg_h1_find(head, EG_STR("content-length"));
-	bool json = type && eg_str_istarts(type->value, EG_STR("application/json"));
 	bool plain = !encoding || eg_str_ieq(encoding->value, EG_STR("identity"));
 
 	x->out = (struct eg_answer){
@@ -169,8 +168,9 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 	if (x->out.no_body && length && !eg_str_u64(length->value, &x->out.length))
 		x->out.length_known = head->status != 204;
 	x->sse = type && eg_str_istarts(type->value, EG_STR("text/event-stream"));
+	x->json = type && eg_str_istarts(type->value, EG_STR("application/json"));
 	x->at_event_end = true;
-	if (x->provider && plain && (x->sse || json) && head->status < 300)
+	if (x->provider && plain && (x->sse || x->json) && head->status < 300)
 		x->watch = eg_usage_watch_create(x->dialect, x->operation, x->sse);
 }
 
@@ -194,11 +194,12 @@ static int copy_error_head(struct eg_exchange *x, const struct eg_h1_head *head)
 void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 {
 	struct eg_exchange *x = ctx;
-	uint64_t idle = x->decision.route ? x->decision.route->timeouts.idle_ms : 600000;
+	struct eg_str evidence = eg_region_evidence_header(head);
 
 	x->upstream_status = head->status;
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
-	if (copy_headers(x, head)) {
+	x->region_evidence = (struct eg_str){eg_arena_dup(&x->arena, evidence), evidence.n};
+	if (copy_headers(x, head) || (evidence.n && !x->region_evidence.p)) {
 		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 		return;
 	}
@@ -207,23 +208,25 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 			exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 			return;
 		}
-		eg_buf_init(&x->error_body, ERROR_BODY_MAX);
+		eg_buf_init(&x->collected, ERROR_BODY_MAX);
 		exchange_set_answer(x, ANSWER_COLLECT);
 		exchange_attempt_timer(x, ERROR_BODY_MS);
 		return;
 	}
-	if (x->provider)
-		eg_cooldown_clear(x->engine, x->provider);
 	describe_answer(x, head);
-	exchange_attempt_timer(x, idle);
-	give_head(x);
+	if (exchange_preamble_wanted(x)) {
+		exchange_preamble_begin(x);
+		return;
+	}
+	if (x->provider)
+		eg_cooldown_clear(x->engine, x->provider, x->attempt_began_ms);
+	exchange_attempt_timer(x, exchange_attempt_patience(x));
+	exchange_give_head(x);
 }
 
-static void pass_data(struct eg_exchange *x, struct eg_str data)
+void exchange_give_data(struct eg_exchange *x, struct eg_str data)
 {
 	x->bytes_out += data.n;
-	if (x->watch)
-		eg_usage_watch_feed(x->watch, data);
 	if (x->sse)
 		x->at_event_end = (data.n >= 2 && !memcmp(data.p + data.n - 2, "\n\n", 2)) ||
 				  (data.n >= 4 && !memcmp(data.p + data.n - 4, "\r\n\r\n", 4));
@@ -239,23 +242,66 @@ void exchange_on_data(void *ctx, struct eg_str data)
 
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
 	if (x->answer == ANSWER_COLLECT) {
-		if (!eg_buf_append_str(&x->error_body, data))
+		if (!eg_buf_append_str(&x->collected, data))
 			return;
 		exchange_judge_error(x);
 	}
-	if (x->answer == ANSWER_PASS)
-		pass_data(x, data);
+	if (x->answer == ANSWER_PREAMBLE) {
+		exchange_preamble_data(x, data);
+	} else if (x->answer == ANSWER_PASS) {
+		if (x->watch)
+			eg_usage_watch_feed(x->watch, data);
+		exchange_give_data(x, data);
+	}
 }
 
-static void finish_pass(struct eg_exchange *x)
+void exchange_give_collected(struct eg_exchange *x)
+{
+	struct eg_buf collected = x->collected;
+
+	/* The sink may let go of the exchange: what it is given stays until it is done. */
+	eg_buf_init(&x->collected, 0);
+	if (!exchange_over(x) && collected.length)
+		exchange_give_data(x, eg_buf_str(&collected));
+	eg_buf_fini(&collected);
+}
+
+/* A stream that ended without its mark was cut, however its connection ended; one that carried an
+ * error is no success. */
+static enum eg_reason judge_end(const struct eg_exchange *x, bool saw_end, bool saw_error)
+{
+	if (!x->watch || !x->sse || x->upstream_status >= 300)
+		return EG_REASON_OK;
+	if (saw_error)
+		return EG_REASON_UPSTREAM_ERROR;
+	return saw_end || !eg_stream_has_end(x->operation) ? EG_REASON_OK
+							   : EG_REASON_UPSTREAM_RESET;
+}
+
+void exchange_finish_pass(struct eg_exchange *x)
 {
 	bool saw_end = false, saw_error = false;
+	enum eg_response_class class = EG_RESPONSE_FAILOVER;
+	enum eg_reason reason;
 
 	if (x->watch)
 		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
+	reason = x->provider ? judge_end(x, saw_end, saw_error) : EG_REASON_OK;
 	if (x->provider && x->upstream_status < 400)
-		exchange_attempt_note(x, EG_REASON_OK, x->upstream_status);
-	give_end(x);
+		exchange_attempt_note(x, reason, x->upstream_status);
+	if (reason == EG_REASON_OK) {
+		give_end(x);
+		return;
+	}
+	if (saw_error)
+		(void)eg_usage_watch_progress(x->watch, &class);
+	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA)
+		eg_cooldown_set(x->engine, x->provider, EG_COOLDOWN_DEFAULT_MS);
+	x->error_told = saw_error;
+	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
+		 saw_error ? "an error event inside the stream"
+			   : "the stream ended without its end mark");
+	exchange_cut_answer(x, reason);
 }
 
 void exchange_on_end(void *ctx)
@@ -269,8 +315,10 @@ void exchange_on_end(void *ctx)
 	}
 	/* Back to the pool before the client's next request may want it. */
 	eg_h1_call_end(&x->call);
-	if (x->answer == ANSWER_PASS)
-		finish_pass(x);
+	if (x->answer == ANSWER_PREAMBLE)
+		exchange_preamble_end(x);
+	else if (x->answer == ANSWER_PASS)
+		exchange_finish_pass(x);
 }
 
 /* ---- errors of a provider ---- */
@@ -284,13 +332,13 @@ static bool unprocessed(unsigned int status)
 static void pass_error(struct eg_exchange *x, enum eg_reason reason)
 {
 	struct eg_h1_head *head = x->error_head;
-	struct eg_str collected = eg_buf_str(&x->error_body);
+	size_t collected = x->collected.length;
 	bool complete = x->error_complete;
 
 	describe_answer(x, head);
 	if (complete && !x->out.no_body) {
 		x->out.length_known = true;
-		x->out.length = collected.n;
+		x->out.length = collected;
 	}
 	x->reason = reason;
 	if (reason != EG_REASON_OK)
@@ -298,15 +346,14 @@ static void pass_error(struct eg_exchange *x, enum eg_reason reason)
 	/* Every target has been tried: a client that retries would do it all again. */
 	if (x->attempt_count > 1 && !eg_h1_find(head, EG_STR("x-should-retry")))
 		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
-	exchange_attempt_timer(x, x->decision.route ? x->decision.route->timeouts.idle_ms : 600000);
-	give_head(x);
-	if (!exchange_over(x) && collected.n)
-		pass_data(x, collected);
+	exchange_attempt_timer(x, exchange_attempt_patience(x));
+	exchange_give_head(x);
+	exchange_give_collected(x);
 	if (exchange_over(x))
 		return;
 	if (complete) {
 		eg_h1_call_end(&x->call);
-		finish_pass(x);
+		exchange_finish_pass(x);
 	} else if (x->call.receive == EG_H1_RECEIVE_FAILED) {
 		exchange_cut_answer(x, EG_REASON_UPSTREAM_RESET);
 	}
@@ -318,7 +365,7 @@ void exchange_judge_error(struct eg_exchange *x)
 	struct eg_response_signal signal = {0};
 	bool failover, next;
 
-	eg_response_classify(p->dialect, x->error_head, eg_buf_str(&x->error_body), eg_wall_ms(),
+	eg_response_classify(p->dialect, x->error_head, eg_buf_str(&x->collected), eg_wall_ms(),
 			     &signal);
 	failover = signal.class == EG_RESPONSE_FAILOVER || signal.class == EG_RESPONSE_QUOTA;
 	exchange_attempt_note(x,
@@ -342,10 +389,7 @@ void exchange_judge_error(struct eg_exchange *x)
 				signal.retry_after_ms ? signal.retry_after_ms
 						      : EG_COOLDOWN_DEFAULT_MS);
 	next = exchange_attempt_may_replay(x) || unprocessed(x->upstream_status);
-	if (next && exchange_attempt_next(x)) {
-		eg_buf_fini(&x->error_body);
-		x->error_complete = false;
+	if (next && exchange_attempt_next(x))
 		return;
-	}
 	pass_error(x, EG_REASON_UPSTREAM_STATUS);
 }

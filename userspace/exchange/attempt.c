@@ -62,6 +62,24 @@ static uint64_t silence_ms(const struct eg_exchange *x)
 	return x->body.stream ? t->first_byte_ms : t->total_ms;
 }
 
+uint64_t exchange_attempt_patience(const struct eg_exchange *x)
+{
+	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+	uint64_t now = eg_loop_now_ms(x->engine->loop);
+	uint64_t idle = t ? t->idle_ms : 600000;
+	/* Paused: it is the client who is slow, and the front has a limit for that. */
+	uint64_t due = (x->answer_paused ? now : x->last_data_ms) + idle;
+
+	if (t)
+		due = EG_MIN(due, x->attempt_began_ms + t->total_ms);
+	return due > now ? due - now : 0;
+}
+
+const char *exchange_attempt_region(const struct eg_exchange *x)
+{
+	return x->provider ? x->decision.targets[x->target_at].region.code : "";
+}
+
 bool exchange_attempt_may_replay(const struct eg_exchange *x)
 {
 	return !x->decision.route || !x->decision.route->replay_once;
@@ -166,7 +184,13 @@ static void begin(struct eg_exchange *x, int target)
 	x->attempt_began_ms = eg_loop_now_ms(x->engine->loop);
 	x->sent = 0;
 	x->fresh = false;
+	x->noted = false;
 	x->upstream_status = 0;
+	x->sse = x->json = false;
+	x->error_complete = false;
+	eg_buf_fini(&x->collected);
+	eg_usage_watch_destroy(x->watch);
+	x->watch = NULL;
 	x->step.run = take_step;
 	if (target < 0) {
 		x->provider = NULL;
@@ -222,11 +246,12 @@ void exchange_attempt_stop(struct eg_exchange *x)
 
 void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigned int status)
 {
-	if (x->attempt_count == EG_ATTEMPTS || !x->provider)
+	if (x->noted || x->attempt_count == EG_ATTEMPTS || !x->provider)
 		return;
+	x->noted = true;
 	x->attempts[x->attempt_count++] = (struct eg_attempt){
 		.provider = x->provider->name,
-		.region = x->provider->region.code,
+		.region = exchange_attempt_region(x),
 		.reason = reason,
 		.status = status,
 		.duration_ms = (uint32_t)(eg_loop_now_ms(x->engine->loop) - x->attempt_began_ms),
@@ -255,7 +280,7 @@ static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
 void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 {
 	struct eg_exchange *x = ctx;
-	bool ambiguous = x->answer == ANSWER_WAIT;
+	bool ambiguous = x->answer == ANSWER_WAIT || x->answer == ANSWER_PREAMBLE;
 
 	if (retry_stale(x, reason))
 		return;

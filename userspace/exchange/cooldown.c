@@ -76,15 +76,17 @@ void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint6
 		at = claim(c, key);
 	if (at == EG_COOLDOWNS)
 		return;
+	atomic_store_explicit(&c->place[at].set_ms, now_ms, memory_order_release);
 	old = load(&c->place[at].until_ms);
 	while (old < until && !atomic_compare_exchange_weak(&c->place[at].until_ms, &old, until))
 		;
 }
 
-void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p)
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t began_ms)
 {
 	size_t at = find(c, key_of(p));
 
-	if (at < EG_COOLDOWNS && load(&c->place[at].until_ms))
+	if (at < EG_COOLDOWNS && load(&c->place[at].until_ms) &&
+	    load(&c->place[at].set_ms) < began_ms)
 		atomic_store_explicit(&c->place[at].until_ms, 0, memory_order_release);
 }

@@ -12,16 +12,17 @@
 #include "base/base.h"
 #include "policy/policy.h"
 
-#define EG_COOLDOWN_DEFAULT_MS 2000u  /* after a failure that names no time */
-#define EG_COOLDOWN_MAX_MS     60000u /* whatever Retry-After says */
-#define EG_COOLDOWN_QUOTA_MS   60000u /* the account's quota is spent */
-#define EG_COOLDOWNS	       256u   /* providers remembered at once */
+#define EG_COOLDOWN_DEFAULT_MS 2000u		     /* after a failure that names no time */
+#define EG_COOLDOWN_MAX_MS     EG_RETRY_AFTER_MAX_MS /* whatever Retry-After says */
+#define EG_COOLDOWN_QUOTA_MS   60000u		     /* the account's quota is spent */
+#define EG_COOLDOWNS	       256u		     /* providers remembered at once */
 
 /* Zeroed memory is an empty table. */
 struct eg_cooldowns {
 	struct {
 		atomic_uint_fast64_t key; /* of provider name and endpoint; 0: free */
 		atomic_uint_fast64_t until_ms;
+		atomic_uint_fast64_t set_ms; /* when it was last said */
 	} place[EG_COOLDOWNS];
 };
 
@@ -30,7 +31,8 @@ uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p,
 /* Cools it for at least that long (capped). */
 void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
 		      uint64_t for_ms);
-/* It answered well. No store when nothing is to be cleared: the usual case. */
-void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p);
+/* A request that began at `began_ms` was answered well: proof only against what was said before
+ * it, not against a 429 that came meanwhile. No store when nothing is to be cleared. */
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t began_ms);
 
 #endif

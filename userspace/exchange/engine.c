@@ -121,9 +121,9 @@ void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t 
 	eg_cooldowns_set(e->cooldowns, p, eg_loop_now_ms(e->loop), for_ms);
 }
 
-void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p)
+void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms)
 {
-	eg_cooldowns_clear(e->cooldowns, p);
+	eg_cooldowns_clear(e->cooldowns, p, began_ms);
 }
 
 /* ---- ids ---- */

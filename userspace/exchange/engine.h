@@ -36,7 +36,8 @@ struct eg_engine {
 	struct eg_snapshot *snapshot; /* a reference; NULL: none was published yet */
 	bool draining;
 	size_t held_bytes;
-	size_t active; /* exchanges */
+	size_t active;		    /* exchanges */
+	uint64_t violation_said_ms; /* when a region violation was last logged */
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
 	uint64_t id_high, id_low;  /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */
@@ -66,8 +67,8 @@ enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t
 uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p);
 /* Cools it for at least that long (capped). */
 void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t for_ms);
-/* It answered well. */
-void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p);
+/* A request that began then was answered well: what was said of it before is over. */
+void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms);
 
 /* 32 hex digits and NUL; unique for this worker, not guessable in order. */
 void eg_engine_request_id(struct eg_engine *e, char out[33]);

@@ -19,9 +19,10 @@ static const uint32_t answer_successors[] = {
 	[ANSWER_NONE] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
 	[ANSWER_CONNECT] =
 		EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_WAIT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
-	[ANSWER_WAIT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_COLLECT) | EG_TO(ANSWER_PASS) |
-			EG_TO(ANSWER_CUT),
+	[ANSWER_WAIT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_COLLECT) | EG_TO(ANSWER_PREAMBLE) |
+			EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
 	[ANSWER_COLLECT] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
+	[ANSWER_PREAMBLE] = EG_TO(ANSWER_CONNECT) | EG_TO(ANSWER_PASS) | EG_TO(ANSWER_CUT),
 	[ANSWER_PASS] = EG_TO(ANSWER_DONE) | EG_TO(ANSWER_CUT),
 	[ANSWER_DONE] = 0,
 	[ANSWER_CUT] = 0,
@@ -44,7 +45,7 @@ static void bury(struct eg_defer *d)
 	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, bury);
 
 	eg_usage_watch_destroy(x->watch);
-	eg_buf_fini(&x->error_body);
+	eg_buf_fini(&x->collected);
 	eg_arena_fini(&x->arena);
 	eg_snapshot_unref(x->snapshot);
 	free(x);
@@ -54,22 +55,22 @@ static void bury(struct eg_defer *d)
 static void on_timer(struct eg_timer *t)
 {
 	struct eg_exchange *x = eg_container_of(t, struct eg_exchange, timer);
-	uint64_t idle = x->decision.route ? x->decision.route->timeouts.idle_ms : 600000;
-	uint64_t silent = eg_loop_now_ms(x->engine->loop) - x->last_data_ms;
+	bool begun = x->answer == ANSWER_PASS || x->answer == ANSWER_PREAMBLE;
+	uint64_t left = begun ? exchange_attempt_patience(x) : 0;
 
 	if (x->answer == ANSWER_COLLECT) {
 		exchange_judge_error(x);
 		return;
 	}
-	if (x->answer == ANSWER_PASS && (x->answer_paused || silent < idle)) {
-		/* Paused: it is the client who is slow, and the front has a limit for that. */
-		exchange_attempt_timer(x, x->answer_paused ? idle : idle - silent);
+	if (left) {
+		exchange_attempt_timer(x, left);
 		return;
 	}
-	exchange_attempt_failed(x, EG_REASON_UPSTREAM_TIMEOUT,
-				x->answer == ANSWER_PASS
-					? "the provider fell silent inside its answer"
-					: "the provider did not answer in time");
+	exchange_attempt_failed(
+		x, EG_REASON_UPSTREAM_TIMEOUT,
+		begun ? "the provider fell silent inside its answer, or took longer "
+			"than total_ms"
+		      : "the provider did not answer in time");
 }
 
 struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer *peer,

@@ -3,7 +3,7 @@
  * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
- * client gets; report.c: the record.
+ * client gets; preamble.c: streams that have not said anything yet; report.c: the record.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -23,10 +23,12 @@ enum request_state {
 
 enum answer_state {
 	ANSWER_NONE,
-	ANSWER_CONNECT, /* a target was chosen; a connection is on its way */
-	ANSWER_WAIT,	/* the request goes to a target, or went; no head yet */
-	ANSWER_COLLECT, /* an error's body is read, to know what kind it is */
-	ANSWER_PASS,	/* the head went to the client; the body follows */
+	ANSWER_CONNECT,	 /* a target was chosen; a connection is on its way */
+	ANSWER_WAIT,	 /* the request goes to a target, or went; no head yet */
+	ANSWER_COLLECT,	 /* an error's body is read, to know what kind it is */
+	ANSWER_PREAMBLE, /* a stream has begun and said nothing yet: held, so that an error goes to
+			    the next target */
+	ANSWER_PASS,	 /* the head went to the client; the body follows */
 	ANSWER_DONE,
 	ANSWER_CUT, /* the client saw, or will see, a reset; or it went away */
 };
@@ -36,7 +38,8 @@ enum answer_state {
 #define STREAM_WINDOW  (64u * 1024u) /* of a streamed body: above it the client is not read */
 #define ERROR_BODY_MAX (64u * 1024u) /* of a provider's error, read before it is judged */
 #define ERROR_BODY_MS  2000u
-#define FRESH_IDLE_MS  1000u /* replay "never": no connection that was idle for longer */
+#define PREAMBLE_MAX   (64u * 1024u) /* of a stream, held until it says something */
+#define FRESH_IDLE_MS  1000u	     /* replay "never": no connection that was idle for longer */
 #define VIA_MAX	       512u
 
 struct eg_exchange {
@@ -93,6 +96,7 @@ struct eg_exchange {
 	struct eg_timer timer;
 	struct eg_attempt attempts[EG_ATTEMPTS];
 	size_t attempt_count;
+	bool noted; /* the attempt in use is among them */
 	uint64_t attempt_began_ms, last_data_ms;
 	struct eg_defer step; /* connects: never from inside a call's own callback */
 	bool fresh;	      /* the connection must be a new one */
@@ -105,10 +109,12 @@ struct eg_exchange {
 	struct eg_header *answer_headers;
 	size_t answer_header_count;
 	struct eg_answer out;
-	struct eg_buf error_body;
+	struct eg_buf collected;       /* of an error's body, or of a preamble */
 	struct eg_h1_head *error_head; /* in the arena */
 	unsigned int upstream_status, status;
-	bool sse, answer_paused, error_complete, at_event_end;
+	bool sse, json, answer_paused, error_complete, at_event_end;
+	bool error_told;	       /* the provider's own error event went to the client */
+	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */
 	struct eg_usage_watch *watch;
 	struct eg_usage usage;
 	uint64_t bytes_out;
@@ -166,6 +172,10 @@ bool exchange_attempt_next(struct eg_exchange *x);
 void exchange_attempt_stop(struct eg_exchange *x);
 /* Arms the timer for the silence that is allowed now. */
 void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms);
+/* What is left of the attempt: of the silence allowed and of total_ms; 0: it is over. */
+uint64_t exchange_attempt_patience(const struct eg_exchange *x);
+/* The region that the request was judged to land in at the target in use; "" none. */
+const char *exchange_attempt_region(const struct eg_exchange *x);
 
 /* upstream_head.c: 0; -ENOKEY (*why says more), -EINVAL, -ENOBUFS, -ENOMEM */
 int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why) EG_MUST;
@@ -177,8 +187,21 @@ void exchange_on_data(void *ctx, struct eg_str data);
 void exchange_on_end(void *ctx);
 /* The error collected so far is all there will be: judge it. */
 void exchange_judge_error(struct eg_exchange *x);
+/* The head, then what was collected. */
+void exchange_give_head(struct eg_exchange *x);
+void exchange_give_data(struct eg_exchange *x, struct eg_str data);
+void exchange_give_collected(struct eg_exchange *x);
+/* The provider's body has ended. */
+void exchange_finish_pass(struct eg_exchange *x);
 /* After the head went out: error event where the dialect has one, then a reset. */
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
+
+/* preamble.c */
+/* A stream whose beginning can be held; describe_answer has been done. */
+bool exchange_preamble_wanted(const struct eg_exchange *x);
+void exchange_preamble_begin(struct eg_exchange *x);
+void exchange_preamble_data(struct eg_exchange *x, struct eg_str data);
+void exchange_preamble_end(struct eg_exchange *x);
 
 /* report.c */
 void exchange_record(struct eg_exchange *x);

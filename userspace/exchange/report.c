@@ -60,7 +60,41 @@ static void describe_upstream(struct eg_record *r, const struct eg_exchange *x)
 		return;
 	r->provider = x->provider->name;
 	r->provider_kind = x->provider->kind;
-	r->region = x->provider->region.code;
+	r->region = exchange_attempt_region(x);
+}
+
+/* A provider that moved does so for every request: one line a second says it. */
+static void say_violation(const struct eg_exchange *x, struct eg_str said)
+{
+	uint64_t now = eg_loop_now_ms(x->engine->loop);
+
+	if (x->engine->violation_said_ms && now - x->engine->violation_said_ms < 1000)
+		return;
+	x->engine->violation_said_ms = now;
+	eg_warn("request %s: provider %s says it was processed in \"%.*s\", which policy %s does "
+		"not "
+		"allow; is the region stated for it right?",
+		x->id, x->provider->name, (int)EG_MIN(said.n, (size_t)64), said.p, x->policy->name);
+}
+
+/* The check after the one before: does the answer say it came from where policy allows? */
+static void judge_evidence(struct eg_record *r, const struct eg_exchange *x)
+{
+	struct eg_str said =
+		x->region_evidence.n ? x->region_evidence : eg_str_from(x->usage.inference_geo);
+	struct eg_region where;
+
+	if (!x->provider || !eg_region_of_evidence(said, &where))
+		return;
+	r->region_evidence = said;
+	if (!x->policy || !x->policy->region_count)
+		return;
+	for (size_t i = 0; i < x->policy->region_count; i++)
+		if (eg_region_satisfies(&where, &x->policy->regions[i]))
+			return;
+	r->region_violation = true;
+	eg_telemetry_count(x->engine->telemetry, EG_COUNT_REGION_VIOLATIONS, 1);
+	say_violation(x, said);
 }
 
 void exchange_record(struct eg_exchange *x)
@@ -113,8 +147,7 @@ void exchange_record(struct eg_exchange *x)
 				     : 0;
 	describe_upstream(&r, x);
 	describe_usage(&r, &x->usage);
-	if (x->real_credential)
-		eg_telemetry_count(t, EG_COUNT_REAL_CLIENT_CREDENTIALS, 1);
+	judge_evidence(&r, x);
 	eg_telemetry_record(t, &r);
 }
 

@@ -205,6 +205,7 @@ static enum eg_reason judge_target(struct deciding *d, const struct eg_provider 
 		return EG_REASON_KIND_MISMATCH;
 	}
 	reason = judge_region(d, p, mapped ? eg_str_from(mapped) : d->model, &where);
+	target->region = where;
 	if (reason == EG_REASON_OK && d->stateful && !owned_by_pod(d, p))
 		reason = EG_REASON_STATEFUL_DENIED;
 	STEP(d, "target", reason, "%s (%s, region %s%s), credential %s%s%s", p->name, p->host,

@@ -153,6 +153,7 @@ struct eg_request_facts {
 struct eg_chosen_target {
 	const struct eg_provider *provider;
 	const char *model; /* mapped name to splice into the body; NULL: as the client sent it */
+	struct eg_region region; /* where this request lands there, as it was judged */
 };
 
 #define EG_MAX_TARGETS 8

@@ -127,20 +127,21 @@ static bool bad_key(struct eg_str body)
 	       eg_bytes_have(body, "API_KEY_INVALID") || eg_bytes_have(body, "API key not valid");
 }
 
-/* OpenRouter answers 200 with an error object when the provider behind it failed. */
-static bool error_in_success(struct eg_str body)
+enum eg_event_class eg_body_begins(struct eg_str body)
 {
-	body = eg_json_skip_space(body);
-	if (!body.n || body.p[0] != '{')
-		return false;
-	body = eg_json_skip_space((struct eg_str){body.p + 1, body.n - 1});
-	if (!eg_str_starts(body, EG_STR("\"error\"")))
-		return false;
-	body = eg_json_skip_space((struct eg_str){body.p + 7, body.n - 7});
-	if (!body.n || body.p[0] != ':')
-		return false;
-	body = eg_json_skip_space((struct eg_str){body.p + 1, body.n - 1});
-	return body.n && body.p[0] == '{';
+	static const char *const tokens[] = {"{", "\"error\"", ":", "{"};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(tokens); i++) {
+		struct eg_str token = eg_str_from(tokens[i]);
+
+		body = eg_json_skip_space(body);
+		if (body.n < token.n && !memcmp(body.p, token.p, body.n))
+			return EG_EVENT_PREAMBLE;
+		if (!eg_str_starts(body, token))
+			return EG_EVENT_CONTENT;
+		body = (struct eg_str){body.p + token.n, body.n - token.n};
+	}
+	return EG_EVENT_ERROR;
 }
 
 static enum eg_response_class classify(unsigned int status, struct eg_str body)
@@ -163,10 +164,7 @@ static enum eg_response_class classify(unsigned int status, struct eg_str body)
 	}
 	if (status >= 500)
 		return EG_RESPONSE_FAILOVER;
-	if (status >= 400)
-		return EG_RESPONSE_CLIENT_ERROR;
-	return status >= 200 && status < 300 && error_in_success(body) ? EG_RESPONSE_FAILOVER
-								       : EG_RESPONSE_OK;
+	return status >= 400 ? EG_RESPONSE_CLIENT_ERROR : EG_RESPONSE_OK;
 }
 
 void eg_response_classify(enum eg_dialect d, const struct eg_h1_head *head,

@@ -145,6 +145,14 @@ enum eg_event_class {
 /* Of one event as eg_sse hands it out. `data` that is not JSON is CONTENT: never held, never lost.
  */
 enum eg_event_class eg_event_class_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
+/* A plain JSON body by its first bytes: ERROR when its first member is an error object (OpenRouter
+ * answers 200 so when the provider behind it failed), CONTENT when not, PREAMBLE: can't tell yet. */
+enum eg_event_class eg_body_begins(struct eg_str body);
+/* What an ERROR event, or such a body, means: CLIENT_ERROR, FAILOVER, QUOTA or AUTH, as a status would. */
+enum eg_response_class eg_event_error_class(struct eg_str data);
+/* Do streams of this operation always end with a mark of their own, so that one without it was
+ * cut, however its connection ended? */
+bool eg_stream_has_end(const struct eg_operation *op);
 
 /* ---- usage ---- */
 struct eg_usage {
@@ -163,8 +171,12 @@ struct eg_usage_watch *eg_usage_watch_create(enum eg_dialect d, const struct eg_
 					     bool sse) EG_MUST;
 void eg_usage_watch_destroy(struct eg_usage_watch *w);
 void eg_usage_watch_feed(struct eg_usage_watch *w, struct eg_str bytes);
-/* At the end of the body. `saw_end`: the stream's own end marker ([DONE], message_stop) was seen.
- */
+/* How far a stream has come: PREAMBLE until it said something, then CONTENT (or END, when it ended
+ * without a word); ERROR: an error event was the first thing it said, of this class. */
+enum eg_event_class eg_usage_watch_progress(const struct eg_usage_watch *w,
+					    enum eg_response_class *error);
+/* At the end of the body. `saw_end`: the stream's own end marker ([DONE] or a finish_reason,
+ * message_stop, response.completed) was seen; of a plain body: its JSON was complete. */
 void eg_usage_watch_end(struct eg_usage_watch *w, struct eg_usage *out, bool *saw_end,
 			bool *saw_error);
 
@@ -192,6 +204,11 @@ void eg_region_of_endpoint(struct eg_str host, struct eg_str base_path, struct e
 void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg_region *endpoint,
 			  struct eg_str model, const struct eg_body_facts *body,
 			  struct eg_region *out);
+/* From what an answer says of where it was processed: Anthropic's usage.inference_geo, headers such
+ * as x-groq-region. Code "" for what is in no table; false: it says nothing ("not_available"). */
+bool eg_region_of_evidence(struct eg_str text, struct eg_region *out);
+/* The answer's header that is such evidence; .p NULL when there is none. Borrowed from `head`. */
+struct eg_str eg_region_evidence_header(const struct eg_h1_head *head);
 /* Does a request that lands in `r` satisfy `allowed`? EU holds EU:DE; EU:DE is not held by EU of
  * unknown member; GLOBAL and unknown satisfy nothing. */
 bool eg_region_satisfies(const struct eg_region *r, const struct eg_region *allowed);

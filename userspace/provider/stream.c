@@ -73,6 +73,55 @@ static enum eg_event_class openai_event(struct eg_str event, struct eg_str data)
 	return EG_EVENT_CONTENT;
 }
 
+/* ---- errors inside a 200 ---- */
+static bool is_any(struct eg_str value, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (eg_json_is(value, names[i]))
+			return true;
+	return false;
+}
+
+/* By the error's code and type, which the dialects share; what is not known was the provider's
+ * fault: asking the next one costs one request, giving up costs the answer. */
+enum eg_response_class eg_event_error_class(struct eg_str data)
+{
+	static const char *const auth[] = {"authentication_error", "permission_error",
+					   "invalid_api_key"};
+	static const char *const quota[] = {"insufficient_quota", "billing_error",
+					    "billing_hard_limit_reached"};
+	static const char *const own[] = {
+		"invalid_request_error", "not_found_error",	     "request_too_large",
+		"content_filter",	 "content_policy_violation", "context_length_exceeded",
+		"invalid_prompt"};
+	struct eg_str error = eg_json_member_of(data, "error"), type, code;
+
+	if (!error.p) /* the Responses API: response.failed */
+		error = eg_json_member_of2(data, "response", "error");
+	if (!error.p || error.p[0] != '{')
+		error = data; /* its "error" event has the members themselves */
+	type = eg_json_member_of(error, "type");
+	code = eg_json_member_of(error, "code");
+	if (is_any(code, quota, EG_ARRAY_SIZE(quota)) || is_any(type, quota, EG_ARRAY_SIZE(quota)))
+		return EG_RESPONSE_QUOTA;
+	if (is_any(code, auth, EG_ARRAY_SIZE(auth)) || is_any(type, auth, EG_ARRAY_SIZE(auth)))
+		return EG_RESPONSE_AUTH;
+	if (is_any(code, own, EG_ARRAY_SIZE(own)) || is_any(type, own, EG_ARRAY_SIZE(own)))
+		return EG_RESPONSE_CLIENT_ERROR;
+	return EG_RESPONSE_FAILOVER;
+}
+
+bool eg_stream_has_end(const struct eg_operation *op)
+{
+	static const char *const names[] = {"chat.completions", "completions", "fim.completions",
+					    "responses", "messages"};
+
+	for (size_t i = 0; op && i < EG_ARRAY_SIZE(names); i++)
+		if (!strcmp(op->name, names[i]))
+			return true;
+	return false;
+}
+
 static enum eg_event_class anthropic_event(struct eg_str event, struct eg_str data)
 {
 	struct eg_str type = eg_json_member_of(data, "type"), block, delta;

@@ -17,6 +17,8 @@
 struct eg_usage_watch {
 	enum eg_dialect dialect;
 	bool sse, end, error;
+	enum eg_event_class progress; /* PREAMBLE until something was said */
+	enum eg_response_class error_class;
 	struct eg_usage usage;
 	struct eg_sse events;
 
@@ -141,24 +143,52 @@ static bool may_end(enum eg_dialect d, struct eg_str event, struct eg_str data)
 	       eg_bytes_have(data, "\"response.");
 }
 
+/*
+ * A chunk of (chat.)completions whose choice has ended: some providers send no [DONE] after it.
+ * Told by bytes, since every delta has the key: in text the quotes of `"finish_reason":` are
+ * escaped.
+ */
+static bool has_finished(struct eg_str data)
+{
+	static const char key[] = "\"finish_reason\"";
+
+	while (data.n) {
+		const char *at = memmem(data.p, data.n, key, sizeof(key) - 1);
+		struct eg_str rest;
+
+		if (!at)
+			return false;
+		at += sizeof(key) - 1;
+		data = (struct eg_str){at, data.n - (size_t)(at - data.p)};
+		rest = eg_json_skip_space(data);
+		if (!rest.n || rest.p[0] != ':')
+			continue;
+		rest = eg_json_skip_space((struct eg_str){rest.p + 1, rest.n - 1});
+		if (rest.n && rest.p[0] == '"')
+			return true;
+	}
+	return false;
+}
+
+static void note_class(struct eg_usage_watch *w, enum eg_event_class class, struct eg_str data)
+{
+	if (class == EG_EVENT_ERROR) {
+		w->error = true;
+		w->error_class = eg_event_error_class(data);
+	}
+	w->end |= class == EG_EVENT_END;
+	if (w->progress == EG_EVENT_PREAMBLE)
+		w->progress = class;
+}
+
 static void on_event(void *ctx, struct eg_str event, struct eg_str data)
 {
 	struct eg_usage_watch *w = ctx;
 
-	if (!may_end(w->dialect, event, data))
-		goto counts;
-	switch (eg_event_class_of(w->dialect, event, data)) {
-	case EG_EVENT_ERROR:
-		w->error = true;
-		break;
-	case EG_EVENT_END:
-		w->end = true;
-		break;
-	case EG_EVENT_PREAMBLE:
-	case EG_EVENT_CONTENT:
-		break;
-	}
-counts:
+	if (w->progress == EG_EVENT_PREAMBLE || may_end(w->dialect, event, data))
+		note_class(w, eg_event_class_of(w->dialect, event, data), data);
+	if (!w->end && w->dialect == EG_DIALECT_OPENAI && !event.n)
+		w->end = has_finished(data);
 	if (w->dialect == EG_DIALECT_ANTHROPIC)
 		anthropic_data(w, data);
 	else
@@ -311,6 +341,13 @@ void eg_usage_watch_feed(struct eg_usage_watch *w, struct eg_str bytes)
 		(void)!eg_sse_feed(&w->events, bytes);
 	else
 		feed_plain(w, bytes);
+}
+
+enum eg_event_class eg_usage_watch_progress(const struct eg_usage_watch *w,
+					    enum eg_response_class *error)
+{
+	*error = w->error_class;
+	return w->progress;
 }
 
 void eg_usage_watch_end(struct eg_usage_watch *w, struct eg_usage *out, bool *saw_end,

@@ -162,6 +162,8 @@ static void decision(struct line *l, const struct eg_record *r)
 	chars(l, "provider", r->provider);
 	chars(l, "provider_kind", r->provider_kind);
 	chars(l, "region", r->region);
+	text(l, "region_evidence", r->region_evidence, 64);
+	flag(l, "region_violation", r->region_violation);
 	chars(l, "operation", r->operation);
 	chars(l, "dialect", r->dialect);
 	text(l, "model", r->model, TEXT_MAX);

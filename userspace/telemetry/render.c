@@ -83,6 +83,9 @@ static const struct {
 	[EG_COUNT_REAL_CLIENT_CREDENTIALS] =
 		{"egret_real_client_credentials_total",
 		 "Requests whose client sent what looks like a real key."},
+	[EG_COUNT_REGION_VIOLATIONS] =
+		{"egret_region_violations_total",
+		 "Answers that say they came from where the policy does not allow."},
 };
 
 static const struct {

@@ -35,7 +35,9 @@ struct eg_record {
 	unsigned int status;	 /* sent to the client */
 	unsigned int upstream_status;
 	enum eg_reason reason;
-	const char *detail; /* one sentence more, or NULL; no secret */
+	const char *detail;	       /* one sentence more, or NULL; no secret */
+	struct eg_str region_evidence; /* where the answer says it came from; .n 0: it does not */
+	bool region_violation;	       /* and policy does not allow that */
 	bool shadow, streamed, replayed, possibly_billed_twice, connection_reused, upstream_reused;
 	bool client_credential_real; /* the client sent something that looks like a real key */
 	const struct eg_attempt *attempts;
@@ -70,6 +72,7 @@ enum eg_count {
 	EG_COUNT_UPSTREAM_REUSES,
 	EG_COUNT_LEAVES_MINTED,
 	EG_COUNT_REAL_CLIENT_CREDENTIALS,
+	EG_COUNT_REGION_VIOLATIONS, /* an answer said it came from where policy does not allow */
 	EG_COUNTS
 };
 

@@ -58,7 +58,9 @@ static void test_cooldowns(void **state)
 	assert_int_equal(eg_cooldown_until(&p.engine, &a), until);
 	eg_cooldown_set(&p.engine, &a, 1000000000); /* whatever Retry-After says */
 	assert_int_equal(eg_cooldown_until(&p.engine, &a), now + EG_COOLDOWN_MAX_MS);
-	eg_cooldown_clear(&p.engine, &a);
+	eg_cooldown_clear(&p.engine, &a, now); /* began before that was said: proves nothing */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a), now + EG_COOLDOWN_MAX_MS);
+	eg_cooldown_clear(&p.engine, &a, now + 1);
 	assert_int_equal(eg_cooldown_until(&p.engine, &a), 0);
 	plane_down(&p);
 	(void)state;

@@ -347,6 +347,13 @@ static void regions(void **state)
 
 	check_rows(s, rows, EG_ARRAY_SIZE(rows));
 	check_rows(us, us_rows, EG_ARRAY_SIZE(us_rows));
+	{ /* what is recorded is where this request lands, not where the endpoint is */
+		struct eg_decision d;
+
+		decide(us, &us_rows[0].ask, &d);
+		assert_string_equal(d.targets[0].region.code, "US");
+		assert_string_equal(d.targets[0].provider->region.code, "GLOBAL");
+	}
 	eg_policy_set_unref(s);
 	eg_policy_set_unref(us);
 }
@@ -701,6 +708,7 @@ static void ref_targets(const struct eg_policy *p, const struct eg_route *r,
 			     !strcmp(t->credential->owner_namespace, f->pod_namespace))) {
 			state++;
 		} else if (!stateful || !out->target_count) {
+			out->targets[out->target_count].region = t->region;
 			out->targets[out->target_count++].provider = t;
 		}
 	}

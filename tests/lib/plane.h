@@ -28,9 +28,10 @@
 #include "net/resolver.h"
 #include "net/stream.h"
 
-#define PLANE	    __attribute__((unused)) static
-#define PLANE_TURNS 20000 /* of a millisecond at most, before an awaited thing counts as missing \
-			   */
+#define PLANE __attribute__((unused)) static
+#define PLANE_TURNS                                                                  \
+	20000 /* of a millisecond at most, before an awaited thing counts as missing \
+	       */
 #define PLANE_KEY "sk-real-0123456789abcdefghijklmnop"
 
 struct plane {

@@ -146,9 +146,11 @@ enum eg_event_class {
  */
 enum eg_event_class eg_event_class_of(enum eg_dialect d, struct eg_str event, struct eg_str data);
 /* A plain JSON body by its first bytes: ERROR when its first member is an error object (OpenRouter
- * answers 200 so when the provider behind it failed), CONTENT when not, PREAMBLE: can't tell yet. */
+ * answers 200 so when the provider behind it failed), CONTENT when not, PREAMBLE: can't tell yet.
+ */
 enum eg_event_class eg_body_begins(struct eg_str body);
-/* What an ERROR event, or such a body, means: CLIENT_ERROR, FAILOVER, QUOTA or AUTH, as a status would. */
+/* What an ERROR event, or such a body, means: CLIENT_ERROR, FAILOVER, QUOTA or AUTH, as a status
+ * would. */
 enum eg_response_class eg_event_error_class(struct eg_str data);
 /* Do streams of this operation always end with a mark of their own, so that one without it was
  * cut, however its connection ended? */

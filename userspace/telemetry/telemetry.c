@@ -20,7 +20,8 @@ struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
 	eg_str_copy(t->gateway, sizeof(t->gateway), eg_str_from(gateway_name));
 	/* It stands in label values as it is. */
 	for (char *c = t->gateway; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
+			    *c))
 			*c = '_';
 	t->log_fd = log_fd;
 	eg_buf_init(&t->lines, LINES_MAX);

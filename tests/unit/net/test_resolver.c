@@ -30,7 +30,7 @@ static struct {
 static size_t reply(unsigned char *m, size_t n)
 {
 	size_t at = 12, type;
-	static const unsigned char v6[16] = { 0x20, 1, 0x0d, 0xb8, [15] = 1 };
+	static const unsigned char v6[16] = {0x20, 1, 0x0d, 0xb8, [15] = 1};
 
 	while (at < n && m[at])
 		at += m[at] + 1u;
@@ -43,7 +43,7 @@ static size_t reply(unsigned char *m, size_t n)
 		return at;
 	m[7] = type == 1 ? 2 : 1;
 	for (unsigned int i = 0; i < m[7]; i++) {
-		unsigned char head[12] = { 0xc0, 12, 0, (unsigned char)type, 0, 1, 0, 0, 0, 0, 0, 0 };
+		unsigned char head[12] = {0xc0, 12, 0, (unsigned char)type, 0, 1, 0, 0, 0, 0, 0, 0};
 		uint32_t ttl = htonl(server.ttl);
 
 		memcpy(head + 6, &ttl, 4);
@@ -51,7 +51,7 @@ static size_t reply(unsigned char *m, size_t n)
 		memcpy(m + at, head, 12);
 		at += 12;
 		if (type == 1) {
-			memcpy(m + at, (unsigned char[]){ 192, 0, 2, (unsigned char)(i + 1) }, 4);
+			memcpy(m + at, (unsigned char[]){192, 0, 2, (unsigned char)(i + 1)}, 4);
 			at += 4;
 		} else {
 			memcpy(m + at, v6, 16);
@@ -82,7 +82,7 @@ static void server_ready(struct eg_watch *w, uint32_t events)
 
 static int set_up(void **state)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof(a);
 
 	(void)state;
@@ -90,8 +90,9 @@ static int set_up(void **state)
 	server.loop = eg_loop_create();
 	server.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	server.ttl = 60;
-	server.watch = (struct eg_watch){ .fd = -1, .ready = server_ready };
-	if (!server.loop || bind(server.fd, (void *)&a, n) || getsockname(server.fd, (void *)&a, &n) ||
+	server.watch = (struct eg_watch){.fd = -1, .ready = server_ready};
+	if (!server.loop || bind(server.fd, (void *)&a, n) ||
+	    getsockname(server.fd, (void *)&a, &n) ||
 	    eg_watch_add(server.loop, &server.watch, server.fd, EPOLLIN))
 		return -1;
 	snprintf(server.text, sizeof(server.text), "127.0.0.1:%u", ntohs(a.sin_port));

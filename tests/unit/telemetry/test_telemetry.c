@@ -17,8 +17,8 @@
 static struct eg_record sample(void)
 {
 	static const struct eg_attempt attempts[] = {
-		{ "openai", "US", EG_REASON_UPSTREAM_STATUS, 503, 12 },
-		{ "openai-eu", "EU", EG_REASON_OK, 200, 80 },
+		{"openai", "US", EG_REASON_UPSTREAM_STATUS, 503, 12},
+		{"openai-eu", "EU", EG_REASON_OK, 200, 80},
 	};
 
 	return (struct eg_record){
@@ -56,7 +56,7 @@ struct log_file {
 
 static struct log_file log_open(void)
 {
-	struct log_file f = { .path = "/tmp/egret-test-telemetry-XXXXXX" };
+	struct log_file f = {.path = "/tmp/egret-test-telemetry-XXXXXX"};
 
 	f.fd = mkstemp(f.path);
 	assert_true(f.fd >= 0);
@@ -90,12 +90,14 @@ static void record_is_one_json_line(void **state)
 	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 	j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(j);
-	assert_string_equal(json_string_value(json_object_get(j, "time")), "2023-11-14T22:13:20.123Z");
+	assert_string_equal(json_string_value(json_object_get(j, "time")),
+			    "2023-11-14T22:13:20.123Z");
 	assert_string_equal(json_string_value(json_object_get(j, "reason")), "ok");
 	assert_string_equal(json_string_value(json_object_get(j, "path")), "/v1/chat/completions");
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(j, "pod"), "namespace")), "shop");
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "tokens"), "input")), 11);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "tokens"), "input")),
+			 11);
 	assert_int_equal(json_array_size(json_object_get(j, "attempts")), 2);
 	assert_int_equal(json_integer_value(json_object_get(
 				 json_array_get(json_object_get(j, "attempts"), 0), "status")),
@@ -108,7 +110,8 @@ static void record_is_one_json_line(void **state)
 /* Strings from outside: quotes, line feeds, invalid UTF-8, overlong, NUL, very long ones. */
 static void hostile_strings_stay_inside_their_field(void **state)
 {
-	static const char hostile[] = "a\"b\\c\nd\x01\x80\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80 \xc3\xa9\0z";
+	static const char hostile[] =
+		"a\"b\\c\nd\x01\x80\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80 \xc3\xa9\0z";
 	struct log_file f = log_open();
 	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
 	struct eg_record r = sample();
@@ -117,8 +120,8 @@ static void hostile_strings_stay_inside_their_field(void **state)
 
 	(void)state;
 	memset(longer, '"', sizeof(longer));
-	r.model = (struct eg_str){ hostile, sizeof(hostile) - 1 };
-	r.user_agent = (struct eg_str){ longer, sizeof(longer) };
+	r.model = (struct eg_str){hostile, sizeof(hostile) - 1};
+	r.user_agent = (struct eg_str){longer, sizeof(longer)};
 	eg_telemetry_record(t, &r);
 	eg_telemetry_destroy(t);
 	text = log_read(&f);
@@ -133,8 +136,8 @@ static void hostile_strings_stay_inside_their_field(void **state)
 
 static void metrics_sum_over_slots(void **state)
 {
-	struct eg_telemetry *slots[2] = { eg_telemetry_create("egret", -1),
-					  eg_telemetry_create("egret", -1) };
+	struct eg_telemetry *slots[2] = {eg_telemetry_create("egret", -1),
+					 eg_telemetry_create("egret", -1)};
 	struct eg_record r = sample();
 	struct eg_buf out;
 
@@ -154,13 +157,17 @@ static void metrics_sum_over_slots(void **state)
 	assert_int_equal(eg_telemetry_render(slots, 2, &out), 0);
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);
 #define HAS(s) assert_non_null(strstr(eg_buf_data(&out), s))
-#define WG "gateway=\"egret\",route=\"chat\",backend=\"openai-eu\",namespace=\"shop\",serviceAccount=\"assistant\""
+#define WG                                                                           \
+	"gateway=\"egret\",route=\"chat\",backend=\"openai-eu\",namespace=\"shop\"," \
+	"serviceAccount=\"assistant\""
 	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 2\n");
-	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"region_denied\",code=\"403\"} 1\n");
+	HAS("egret_requests_total{" WG
+	    ",policy=\"eu-chat\",reason=\"region_denied\",code=\"403\"} 1\n");
 	HAS("egret_request_duration_seconds_bucket{" WG ",le=\"0.08\"} 0\n");
 	HAS("egret_request_duration_seconds_bucket{" WG ",le=\"0.16\"} 3\n");
 	HAS("egret_request_duration_seconds_count{" WG "} 3\n");
-	HAS("egret_tokens_total{" WG ",model=\"gpt-4o*\",operation=\"chat.completions\",type=\"input\"} 22\n");
+	HAS("egret_tokens_total{" WG
+	    ",model=\"gpt-4o*\",operation=\"chat.completions\",type=\"input\"} 22\n");
 	HAS("egret_client_connections{gateway=\"egret\"} 2\n");
 	HAS("egret_upstream_attempts_total{gateway=\"egret\",route=\"chat\",backend=\"openai\"");
 	HAS("model=\"other\"");
@@ -212,7 +219,8 @@ static void stalled_reader_is_not_waited_for(void **state)
 	eg_buf_init(&out, 1 << 20);
 	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);
-	assert_null(strstr(eg_buf_data(&out), "egret_access_records_lost_total{gateway=\"egret\"} 0\n"));
+	assert_null(strstr(eg_buf_data(&out),
+			   "egret_access_records_lost_total{gateway=\"egret\"} 0\n"));
 	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 5000\n");
 	eg_buf_fini(&out);
 	eg_telemetry_destroy(t);

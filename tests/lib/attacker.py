@@ -323,6 +323,24 @@ def half_open(address, count, seconds):
     say(done=True)
 
 
+def relays(host, count, seconds):
+    """COUNT connections to an ungoverned site, each past the size from which the gateway uses pipes."""
+    sockets, refused = [], 0
+    c = ssl.create_default_context()
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    request = b"POST /up HTTP/1.1\r\nHost: " + host.encode() + b"\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 90000
+    for _ in range(int(count)):
+        try:
+            s = c.wrap_socket(dial(host), server_hostname=host)
+            s.sendall(request)
+            sockets.append(s)
+        except OSError:
+            refused += 1
+    print(json.dumps({"open": len(sockets), "refused": refused}), flush=True)
+    time.sleep(float(seconds))
+    say(done=True)
+
+
 def no_reading(sni, model):
     """Asks for a large answer and does not read it."""
     try:
@@ -356,7 +374,7 @@ def long_header(sni, size):
 
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in (
-    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, no_reading,
+    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading,
     long_header)}
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

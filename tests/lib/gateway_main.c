@@ -318,9 +318,11 @@ static struct eg_worker *make_worker(int i, int control, struct eg_str chain,
 				     struct eg_trust *trust, struct eg_telemetry *t)
 {
 	static struct eg_cooldowns cooldowns;
+	static struct eg_budgets budgets;
 	struct eg_worker_options o = {
 		.index = i,
 		.cooldowns = &cooldowns,
+		.budgets = &budgets,
 		.chain_pem = chain,
 		.default_trust = trust,
 		.resolvers = opt.resolvers,

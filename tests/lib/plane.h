@@ -39,6 +39,7 @@ struct plane {
 	struct eg_upstream *upstream;
 	struct eg_telemetry *telemetry;
 	struct eg_cooldowns cooldowns;
+	struct eg_budgets budgets;
 	struct eg_engine engine;
 	struct eg_dial_rules rules;
 	int log_fd;
@@ -399,7 +400,7 @@ PLANE void plane_up(struct plane *p, const char *policy)
 	for (int i = 0; i < 4; i++)
 		p->provider[i] = plane_listen(&p->port[i]);
 	assert_int_equal(eg_engine_init(&p->engine, p->loop, p->upstream, p->telemetry, &limits,
-					&p->cooldowns, "test-tag"),
+					&p->cooldowns, &p->budgets, "test-tag"),
 			 0);
 	if (policy)
 		plane_publish(p, policy, true);

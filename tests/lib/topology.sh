@@ -130,7 +130,9 @@ t_make_inet() {
 		ip -n "$T_INET" -batch - || t_die "cannot add the addresses of $T_WORLD"
 }
 
-# The node: uplink eth0, bridge cni0, forwarding and masquerade as kubeadm with a bridge CNI sets them.
+# The node: uplink eth0, bridge cni0, forwarding and masquerade as kubeadm with a bridge CNI sets them. The bridge has an
+# address of its own, as the CNI plugin gives it: else it takes the lowest of its ports' and changes when a pod is added,
+# and what other pods know of their gateway is wrong for half a minute.
 t_make_node() {
 	t_netns_add "$T_NODE"
 	ip -n "$T_NODE" link add eth0 type veth peer name up0 netns "$T_INET"
@@ -145,7 +147,7 @@ t_make_node() {
 		address add $T_NODE_IP6/64 dev eth0 nodad
 		route add default via 192.0.2.1
 		route add default via 2001:db8:0:1::1
-		link add cni0 type bridge forward_delay 0
+		link add cni0 address 0a:58:0a:f4:07:01 type bridge forward_delay 0
 		link set cni0 up
 		address add $T_POD_NET4.1/24 dev cni0
 		address add ${T_POD_NET6}:1/64 dev cni0 nodad

@@ -41,9 +41,10 @@ world_key() {
 		jq --arg h "$host" --arg k "$key" '.[$h] = ((.[$h] // []) + [$k])' "$T_RUN/keys.json" > "$T_RUN/keys.json.tmp"
 		mv "$T_RUN/keys.json.tmp" "$T_RUN/keys.json"
 	done
+	# As in life: the provider knows a key before anybody uses it.
+	[ ! -S "$T_RUN/provider.sock" ] || t_admin provider POST /reload-keys >/dev/null
 	(umask 077; printf '%s\n' "$key" > "$T_RUN/credentials/$name/.key.tmp")
 	mv "$T_RUN/credentials/$name/.key.tmp" "$T_RUN/credentials/$name/key"
-	[ ! -S "$T_RUN/provider.sock" ] || t_admin provider POST /reload-keys >/dev/null
 	echo "$key"
 }
 

@@ -57,12 +57,17 @@ code=$(pod_curl podA -o "$T_RUN/body" -w '%{http_code}' -H 'x-api-key: placehold
 is "an Anthropic client gets Anthropic's error object" "$code $(jq -r .type "$T_RUN/body")" "400 error"
 
 echo "# clients that stop"
-attack podA no-reading api.openai.com mock-big-body-64 >/dev/null &
+# A sanitizer keeps freed memory back, so its build gets a wider bound.
+SLACK=16; ldd "$EGRETD" | grep -q asan && SLACK=150
+before=$(rss)
+attack podA no-reading api.openai.com mock-big-body-64 > "$T_RUN/no-reading" &
 reader=$!
 sleep 4
-check "a client that doesn't read makes the gateway hold little ($(rss) KiB)" test "$(rss)" -lt $((150 * 1024))
+grown=$((($(rss) - before) / 1024))
+check "a client that doesn't read 64 MiB makes the gateway hold little ($grown MiB more)" test "$grown" -lt $SLACK
 is "and others are served" "$(served podB)" 200
 wait $reader
+has "(it had asked)" "$(cat "$T_RUN/no-reading")" '"done": true'
 spawn half pod podA /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" half-open 198.51.100.10 5000 20
 await 90 grep -q '"open"' "$T_RUN/half.log"
 echo "half-open: $(head -1 "$T_RUN/half.log")"
@@ -75,4 +80,13 @@ is "the gateway is still the same process" "$(gateway_pid)" "$GATEWAY"
 echo "# garbage"
 for _ in 1 2 3; do attack podA garbage 198.51.100.10 >/dev/null; attack podA garbage 169.254.77.1 80 >/dev/null; done
 is "after garbage all is well" "$(served podA) $(gateway_pid)" "200 $GATEWAY"
+
+echo "# as many workers as a large node has"
+egret_down
+egret_up --workers 16
+{ printf '{"model":"gpt-4o","messages":[{"role":"user","content":"'; head -c 30000000 /dev/zero | tr '\0' x; printf '"}]}'; } > "$T_RUN/thirty"
+code=$(pod_curl podA -o "$T_RUN/body" -w '%{http_code}' -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \
+	-H 'Expect:' --data-binary "@$T_RUN/thirty" https://api.openai.com/v1/chat/completions 2>/dev/null)
+is "a body of 30 MB is served: a pod's budget is not divided among workers" "$code" 200
+is "and came whole" "$(mock_last .body_bytes)" "$(stat -c %s "$T_RUN/thirty")"
 checks_done

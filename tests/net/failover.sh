@@ -35,6 +35,16 @@ ask() {
 last() { sleep 0.3; egret_last "$1"; }
 fresh() { mock_clear; mock_forget; sleep 2.2; } # past a default cooldown
 
+echo "# no TLS at all, before any connection to that provider is in the pool"
+for mode in connect-garbage connect-cut-hello connect-reset; do
+	fresh
+	mock_mode api.groq.com $mode
+	ask podOne api.groq.com gpt-4o false /openai/v1/chat/completions
+	has "$mode instead of TLS: refused" "upstream_tls upstream_connect" "$REASON"
+	is "$mode: with an error object of the dialect" "$STATUS $(jq -r '.error.message | length > 0' <<<"$BODY")" "502 true"
+	is "$mode: no credential went out" "$(mock_requests)" 0
+done
+
 echo "# one after the other"
 for mode in 503 500 502-html 504 529 408 429-retry-after-2 reset close hang garbage cut-head connect-reset connect-close two-lengths length-and-chunked; do
 	fresh
@@ -140,7 +150,7 @@ done <<-EOT
 	expired.example.org upstream_tls expired
 	selfsigned.example.org upstream_tls self
 	wrongname.example.org upstream_tls name
-	otherca.example.org upstream_tls upstream_tls
+	otherca.example.org upstream_tls issuer
 	api.deepseek.com upstream_dns upstream_dns
 	api.mistral.ai upstream_connect upstream_connect
 	eu.api.openai.com no_credential no_credential

@@ -18,6 +18,7 @@ pod_register "$E_DIR/pods" podA enforced '{}'
 pod_register "$E_DIR/pods" podNames names '{}'
 pod_register "$E_DIR/pods" podFull full '{}'
 pod_register "$E_DIR/pods" podPass lenient '{}'
+ulimit -n 2000 # so that a few hundred connections reach what thousands do on a node
 egret_up
 PUBLIC=$T_RUN/certs/root.crt
 
@@ -66,4 +67,19 @@ is "and is recorded" "$(last '[.shadow, .reason] | @json')" '[true,"model_denied
 echo "# otherwise: pass"
 is "answered, with the provider's own certificate" "$(untouched podPass -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
 is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
+echo "# one pod's connections are not everybody's descriptors"
+spawn relays pod podPass /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" relays www.example.net 600 8
+await 60 grep -q '"open"' "$T_RUN/relays.log"
+R=$(head -n 1 "$T_RUN/relays.log"); echo "     $R"
+at_least "a pod may have many" "$(jq .open <<<"$R")" 100
+at_least "and not all there are" "$(jq .refused <<<"$R")" 100
+has "it runs into its own limit" "$(cat "$E_DIR/access.jsonl")" '"reason":"pod_budget"'
+is "another pod is served meanwhile" "$(for _ in 1 2 3 4 5; do
+	pod_curl podA -o /dev/null -w '%{http_code}\n' -H 'authorization: Bearer placeholder' -H 'content-type: application/json' -d "$ask" \
+		https://api.deepseek.com/v1/chat/completions; done | sort | uniq -c | awk '{print $1, $2}')" "5 200"
+hasnt "the gateway never ran out" "$(cat "$T_RUN/egretd.log")" "Too many open files"
+await 30 grep -q done "$T_RUN/relays.log"
+has "afterwards the pod itself is served again" "$(await 10 untouched podPass -o /dev/null https://www.example.net/; untouched podPass https://www.example.net/page 2>&1)" \
+	"This is www.example.net"
+
 checks_done

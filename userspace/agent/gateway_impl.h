@@ -50,6 +50,7 @@ struct eg_gateway {
 	struct eg_gateway_worker workers[EG_MAX_WORKERS];
 	struct eg_cidr forbidden[EG_WIRE_CIDRS];
 	struct eg_cooldowns cooldowns; /* of all workers */
+	struct eg_budgets budgets;     /* likewise */
 	pthread_mutex_t lock;
 	struct eg_staged staged;
 	struct eg_snapshot *snapshot; /* in force; NULL: none yet */

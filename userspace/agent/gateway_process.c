@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +25,6 @@
 #define TICKET_MS    (3600u * 1000u)
 #define PEM_BYTES    ((size_t)16 << 20)
 #define GATEWAY_NAME "egret"
-#define POD_BYTES    ((size_t)64 << 20)
 
 void eg_gateway_say(const struct eg_message *m)
 {
@@ -100,6 +100,21 @@ static void new_ticket_keys(struct eg_timer *t)
 		eg_error("out of memory: ticket keys are not renewed");
 }
 
+/*
+ * Of the descriptors that this process may have an eighth is kept for what is not a pod's
+ * connection (pooled connections to providers, resolvers, the metrics page), and one pod gets a
+ * quarter of the rest at most: so no pod can take what the others need.
+ */
+static void limit_descriptors(struct eg_limits *limits)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur == RLIM_INFINITY)
+		return;
+	limits->descriptors = (size_t)l.rlim_cur - (size_t)l.rlim_cur / 8;
+	limits->pod_descriptors = limits->descriptors / 4;
+}
+
 static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned char key[80])
 {
 	struct eg_gateway_worker *w = &g->workers[index];
@@ -107,6 +122,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	struct eg_worker_options o = {
 		.index = (int)index,
 		.cooldowns = &g->cooldowns,
+		.budgets = &g->budgets,
 		.listener_fd = eg_fd_take(&w->listener),
 		.signer_fd = eg_fd_take(&w->signer),
 		.chain_pem = {g->chain, g->chain_bytes},
@@ -125,7 +141,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	if (!w->telemetry)
 		give_up("out of memory");
 	o.telemetry = w->telemetry;
-	o.limits.pod_bytes = POD_BYTES / g->config.worker_count;
+	limit_descriptors(&o.limits);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
 	w->worker = eg_worker_create(&o, &e);
 	eg_wipe(o.ticket_key, sizeof(o.ticket_key));

@@ -8,9 +8,9 @@
 const struct eg_limits eg_default_limits = {
 	.request_body_bytes = 32u << 20,
 	.pod_bytes = 64u << 20,
-	.worker_bytes = 512u << 20,
-	.connections = 16384,
-	.pod_connections = 4096,
+	.node_bytes = 512u << 20,
+	.descriptors = 16384,
+	.pod_descriptors = 4096,
 	.handshake_ms = 10000,
 	.head_ms = 15000,
 	.idle_ms = 180000,
@@ -20,7 +20,7 @@ const struct eg_limits eg_default_limits = {
 
 int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream *upstream,
 		   struct eg_telemetry *telemetry, const struct eg_limits *limits,
-		   struct eg_cooldowns *cooldowns, const char *tag)
+		   struct eg_cooldowns *cooldowns, struct eg_budgets *budgets, const char *tag)
 {
 	uint64_t random[2];
 
@@ -29,6 +29,7 @@ int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream
 	*e = (struct eg_engine){.loop = loop, .upstream = upstream, .telemetry = telemetry};
 	e->limits = *limits;
 	e->cooldowns = cooldowns;
+	e->budgets = budgets;
 	e->tag = tag;
 	e->id_high = random[0];
 	e->id_low = random[1];
@@ -69,6 +70,11 @@ struct eg_account *eg_account_acquire(struct eg_engine *e, uint32_t pod_id)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
+	a->budget = eg_budgets_join(e->budgets, pod_id);
+	if (!a->budget) {
+		free(a);
+		return NULL;
+	}
 	a->pod_id = pod_id;
 	a->users = 1;
 	a->next = *head;
@@ -85,28 +91,92 @@ void eg_account_release(struct eg_engine *e, struct eg_account *a)
 	for (at = bucket(e, a->pod_id); *at != a; at = &(*at)->next)
 		;
 	*at = a->next;
+	eg_budgets_leave(a->budget);
 	free(a);
+}
+
+/* More of what both the pod and the node have a limit for. */
+static enum eg_reason take(atomic_size_t *pod, size_t pod_limit, atomic_size_t *node,
+			   size_t node_limit, size_t more)
+{
+	if (pod && !eg_budget_take(pod, more, pod_limit))
+		return EG_REASON_POD_BUDGET;
+	if (eg_budget_take(node, more, node_limit))
+		return EG_REASON_OK;
+	if (pod)
+		eg_budget_give(pod, more);
+	return EG_REASON_OVERLOADED;
+}
+
+static void give(atomic_size_t *pod, atomic_size_t *node, size_t less)
+{
+	if (pod)
+		eg_budget_give(pod, less);
+	eg_budget_give(node, less);
+}
+
+static void note_held(struct eg_engine *e, size_t *held, size_t bytes)
+{
+	if (e->telemetry && bytes != *held)
+		eg_telemetry_gauge(e->telemetry, EG_GAUGE_HELD_BYTES,
+				   (int64_t)bytes - (int64_t)*held);
+	e->held_bytes += bytes - *held;
+	*held = bytes;
+}
+
+static enum eg_reason set_held(struct eg_engine *e, struct eg_account *a, size_t *held,
+			       size_t bytes, size_t pod_limit, size_t node_limit)
+{
+	atomic_size_t *pod = a ? &a->budget->used.held_bytes : NULL;
+	atomic_size_t *node = &e->budgets->node.held_bytes;
+	enum eg_reason r = EG_REASON_OK;
+
+	if (bytes > *held)
+		r = take(pod, pod_limit, node, node_limit, bytes - *held);
+	else if (bytes < *held)
+		give(pod, node, *held - bytes);
+	if (r == EG_REASON_OK)
+		note_held(e, held, bytes);
+	return r;
 }
 
 enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t *held,
 			       size_t bytes)
 {
-	size_t pod = a ? a->held_bytes - *held : 0, worker = e->held_bytes - *held;
+	return set_held(e, a, held, bytes, e->limits.pod_bytes, e->limits.node_bytes);
+}
 
-	if (bytes > *held) {
-		if (a && (bytes > e->limits.pod_bytes || pod > e->limits.pod_bytes - bytes))
-			return EG_REASON_POD_BUDGET;
-		if (bytes > e->limits.worker_bytes || worker > e->limits.worker_bytes - bytes)
-			return EG_REASON_OVERLOADED;
-	}
-	if (e->telemetry && bytes != *held)
-		eg_telemetry_gauge(e->telemetry, EG_GAUGE_HELD_BYTES,
-				   (int64_t)bytes - (int64_t)*held);
-	if (a)
-		a->held_bytes = pod + bytes;
-	e->held_bytes = worker + bytes;
-	*held = bytes;
-	return EG_REASON_OK;
+void eg_account_charge(struct eg_engine *e, struct eg_account *a, size_t *held, size_t bytes)
+{
+	(void)set_held(e, a, held, bytes, SIZE_MAX, SIZE_MAX);
+}
+
+enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_account *a)
+{
+	if (a && atomic_load_explicit(&a->budget->used.held_bytes, memory_order_relaxed) >=
+			 e->limits.pod_bytes)
+		return EG_REASON_POD_BUDGET;
+	return atomic_load_explicit(&e->budgets->node.held_bytes, memory_order_relaxed) >=
+			       e->limits.node_bytes
+		       ? EG_REASON_OVERLOADED
+		       : EG_REASON_OK;
+}
+
+enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
+				      size_t count)
+{
+	atomic_size_t *pod = a ? &a->budget->used.descriptors : NULL;
+	atomic_size_t *node = &e->budgets->node.descriptors;
+	enum eg_reason r = EG_REASON_OK;
+
+	if (count > *held)
+		r = take(pod, e->limits.pod_descriptors, node, e->limits.descriptors,
+			 count - *held);
+	else if (count < *held)
+		give(pod, node, *held - count);
+	if (r == EG_REASON_OK)
+		*held = count;
+	return r;
 }
 
 /* ---- cooldowns ---- */

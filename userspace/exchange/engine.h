@@ -7,6 +7,7 @@
 #define EGRET_EXCHANGE_ENGINE_H
 
 #include "base/base.h"
+#include "exchange/budget.h"
 #include "exchange/cooldown.h"
 #include "exchange/limits.h"
 #include "exchange/snapshot.h"
@@ -20,8 +21,7 @@ struct eg_account {
 	struct eg_account *next;
 	uint32_t pod_id;
 	unsigned int users;
-	size_t connections;
-	size_t held_bytes;
+	struct eg_pod_budget *budget; /* of the pod, over all workers */
 };
 
 #define EG_ACCOUNT_BUCKETS 256u
@@ -31,11 +31,12 @@ struct eg_engine {
 	struct eg_upstream *upstream;
 	struct eg_telemetry *telemetry;
 	struct eg_cooldowns *cooldowns; /* of all workers: thread-safe */
+	struct eg_budgets *budgets;	/* likewise */
 	const char *tag;
 	struct eg_limits limits;
 	struct eg_snapshot *snapshot; /* a reference; NULL: none was published yet */
 	bool draining;
-	size_t held_bytes;
+	size_t held_bytes;	    /* on this worker */
 	size_t active;		    /* exchanges */
 	uint64_t violation_said_ms; /* when a region violation was last logged */
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
@@ -43,25 +44,33 @@ struct eg_engine {
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */
 };
 
-/* `cooldowns`: one table for all engines of a process, zeroed at first. 0 or -errno (no random
+/* `cooldowns`, `budgets`: one for all engines of a process, zeroed at first. 0 or -errno (no random
  * numbers). */
 int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream *upstream,
 		   struct eg_telemetry *telemetry, const struct eg_limits *limits,
-		   struct eg_cooldowns *cooldowns, const char *tag) EG_MUST;
+		   struct eg_cooldowns *cooldowns, struct eg_budgets *budgets,
+		   const char *tag) EG_MUST;
 /* No exchange and no account may be left. */
 void eg_engine_fini(struct eg_engine *e);
 /* New decisions use `s`; a reference is taken. */
 void eg_engine_publish(struct eg_engine *e, struct eg_snapshot *s);
 
-/* Adds a user. NULL: out of memory. */
+/* Adds a user. NULL: out of memory, or more pods than can be counted. */
 struct eg_account *eg_account_acquire(struct eg_engine *e, uint32_t pod_id) EG_MUST;
 void eg_account_release(struct eg_engine *e, struct eg_account *a);
 /*
  * Sets the bytes that one user holds from *held to `bytes`. OK; POD_BUDGET or OVERLOADED: nothing
- * was changed. Making it smaller always works. `a` NULL: only the worker's budget counts.
+ * was changed. Making it smaller always works. `a` NULL: only the node's budget counts.
  */
 enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t *held,
 			       size_t bytes);
+/* The same for memory that is in use already: it counts, whatever the limits. */
+void eg_account_charge(struct eg_engine *e, struct eg_account *a, size_t *held, size_t bytes);
+/* POD_BUDGET or OVERLOADED when a limit has been reached: nothing new should be begun. */
+enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_account *a);
+/* As eg_account_hold, for descriptors. */
+enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
+				      size_t count);
 
 /* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. */
 uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p);

@@ -116,7 +116,7 @@ static enum eg_reason check_host(struct eg_exchange *x, const char **detail)
 
 	if (!host.n && x->peer->server_name) /* HTTP/1.0 without Host */
 		host = eg_str_from(x->peer->server_name);
-	else if (!host.n && !x->peer->gateway) {
+	else if (!host.n) {
 		*detail = "a Host is needed";
 		return EG_REASON_BAD_REQUEST;
 	} else if (host.n && eg_authority_parse(x->host_field, &host, &port)) {
@@ -131,7 +131,7 @@ static enum eg_reason check_host(struct eg_exchange *x, const char **detail)
 		return EG_REASON_HOST_MISMATCH;
 	}
 	if (x->peer->gateway) {
-		if (!host.n || names_gateway(x, host))
+		if (names_gateway(x, host))
 			return EG_REASON_OK;
 		*detail = "the gateway address answers to its own address as Host only";
 		return EG_REASON_HOST_MISMATCH;

@@ -74,10 +74,8 @@ static void close_connection(struct connection *c, bool reset, enum eg_reason re
 	close_stream(&c->stream, reset);
 	eg_leaf_unref(c->leaf);
 	c->leaf = NULL;
-	if (c->peer.account) {
-		c->peer.account->connections--;
-		eg_account_release(&w->engine, c->peer.account);
-	}
+	(void)eg_account_descriptors(&w->engine, c->peer.account, &c->descriptors, 0);
+	eg_account_release(&w->engine, c->peer.account);
 	eg_list_remove(&c->link);
 	w->connection_count--;
 	eg_telemetry_gauge(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS, -1);
@@ -101,6 +99,13 @@ static void deny(struct connection *c, enum eg_reason reason, const char *detail
 	close_connection(c, true, reason);
 }
 
+/* Charged before they are made, so that a pod runs into its own limit and not into everybody's. */
+static enum eg_reason more_descriptors(struct connection *c, size_t n)
+{
+	return eg_account_descriptors(&c->worker->engine, c->peer.account, &c->descriptors,
+				      c->descriptors + n);
+}
+
 /* ---- relayed ---- */
 
 static void relay_over(void *ctx, bool failed)
@@ -113,6 +118,13 @@ static void relay_over(void *ctx, bool failed)
 	record(c, c->pass_reason, cut ? "ended by a reset, an error or the idle limit" : NULL);
 	close_connection(c, failed, c->pass_reason);
 }
+
+static bool relay_may_have(void *ctx, size_t descriptors)
+{
+	return more_descriptors(ctx, descriptors) == EG_REASON_OK;
+}
+
+static const struct relay_owner relay_owner = {relay_over, relay_may_have};
 
 static void begin_relay(struct connection *c)
 {
@@ -144,7 +156,7 @@ static void begin_relay(struct connection *c)
 	c->onward = NULL;
 	set_state(c, CONNECTION_RELAY);
 	count(c, EG_COUNT_PASS_THROUGH, 1);
-	if (relay_begin(c->relay, c->worker->loop, pod_fd, onward_fd, &first, relay_over, c))
+	if (relay_begin(c->relay, c->worker->loop, pod_fd, onward_fd, &first, &relay_owner, c))
 		deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
@@ -164,11 +176,17 @@ static const struct eg_stream_handler onward_handler = {onward_event};
 static void pass_through(struct connection *c, enum eg_reason reason)
 {
 	struct eg_worker *w = c->worker;
+	enum eg_reason full;
 
 	c->pass_reason = reason;
 	set_state(c, CONNECTION_DIAL);
 	if (c->peer.gateway || !eg_may_dial_original(&w->rules, &c->peer.destination.address)) {
 		deny(c, EG_REASON_FORBIDDEN_DESTINATION, NULL);
+		return;
+	}
+	full = more_descriptors(c, 1);
+	if (full != EG_REASON_OK) {
+		deny(c, full, NULL);
 		return;
 	}
 	eg_stream_want(c->stream, false, false);
@@ -188,7 +206,13 @@ static void http_over(void *ctx, bool reset)
 
 static void begin_http(struct connection *c)
 {
+	enum eg_reason full = more_descriptors(c, 1); /* the connection to a provider */
+
 	eg_timer_cancel(c->worker->loop, &c->timer);
+	if (full != EG_REASON_OK) {
+		deny(c, full, NULL);
+		return;
+	}
 	c->http = calloc(1, sizeof(*c->http));
 	if (!c->http) {
 		deny(c, EG_REASON_OVERLOADED, NULL);
@@ -409,19 +433,14 @@ static enum eg_reason admit(struct connection *c, const struct eg_pod_view *pod)
 {
 	struct eg_worker *w = c->worker;
 
-	if (w->connection_count > w->engine.limits.connections)
-		return EG_REASON_OVERLOADED;
-	if (!pod)
-		return EG_REASON_OK;
-	c->pod_uid = strdup(pod->identity.uid);
-	c->peer.pod_uid = c->pod_uid;
-	c->peer.account = eg_account_acquire(&w->engine, pod->pod_id);
-	if (!c->pod_uid || !c->peer.account)
-		return EG_REASON_OVERLOADED;
-	c->peer.account->connections++;
-	return c->peer.account->connections > w->engine.limits.pod_connections
-		       ? EG_REASON_POD_BUDGET
-		       : EG_REASON_OK;
+	if (pod) {
+		c->pod_uid = strdup(pod->identity.uid);
+		c->peer.pod_uid = c->pod_uid;
+		c->peer.account = eg_account_acquire(&w->engine, pod->pod_id);
+		if (!c->pod_uid || !c->peer.account)
+			return EG_REASON_OVERLOADED;
+	}
+	return more_descriptors(c, 1);
 }
 
 static void begin(struct connection *c)

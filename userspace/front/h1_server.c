@@ -18,6 +18,7 @@
 #define CUT_MS		  1000u
 #define CUT_STEP_MS	  5u
 #define IDLE_GIVE_BACK_MS 1000u
+#define UNCHARGED	  (16u * 1024u) /* of each buffer: what every connection may have */
 
 static const uint32_t receive_successors[] = {
 	[H1_RECEIVE_HEAD] = EG_TO(H1_RECEIVE_HOLD) | EG_TO(H1_RECEIVE_COMPLETE) |
@@ -84,6 +85,24 @@ static void over(struct h1_server *s, bool reset, enum eg_reason reason)
 	eg_loop_defer(s->engine->loop, &s->push);
 }
 
+/* ---- memory ---- */
+
+static size_t in_use(const struct h1_server *s)
+{
+	return (s->in.size > UNCHARGED ? s->in.size : 0) +
+	       (s->out.size > UNCHARGED ? s->out.size : 0);
+}
+
+/* An answer that waits for a slow reader can't be refused any more: it counts against what comes
+ * next. */
+static void charge(struct h1_server *s)
+{
+	size_t bytes = in_use(s);
+
+	if (bytes != s->charged)
+		eg_account_charge(s->engine, s->peer->account, &s->charged, bytes);
+}
+
 /* ---- output ---- */
 
 static void interest(struct h1_server *s)
@@ -141,6 +160,7 @@ static bool write_pieces(struct h1_server *s, const struct iovec *pieces, int co
 		}
 	}
 	interest(s);
+	charge(s);
 	if (s->out.length && !waited)
 		arm(s);
 	return !s->out.length;
@@ -320,8 +340,15 @@ static bool take_head(struct h1_server *s)
 	switch (eg_h1_parse_request(&s->scan, eg_buf_str(&s->in), &eg_h1_default_limits, head,
 				    &reason)) {
 	case EG_IO_AGAIN:
-		return false;
+		/* Half a head is held like half a body. */
+		reason = eg_account_hold(s->engine, s->peer->account, &s->charged, in_use(s));
+		if (reason == EG_REASON_OK)
+			return false;
+		break;
 	case EG_IO_DONE:
+		reason = eg_account_state(s->engine, s->peer->account);
+		if (reason != EG_REASON_OK)
+			break;
 		begin_request(s, head);
 		return true;
 	case EG_IO_EOF:
@@ -397,6 +424,7 @@ static void linger(struct h1_server *s)
 	set_receive(s, H1_RECEIVE_LINGER);
 	eg_stream_shutdown(s->stream);
 	eg_buf_clear(&s->in);
+	eg_buf_release(&s->in);
 	if (s->eof)
 		over(s, false, EG_REASON_OK);
 }
@@ -516,6 +544,7 @@ static void on_timer(struct eg_timer *t)
 		eg_buf_release(&s->in);
 		eg_buf_release(&s->out);
 		eg_stream_idle(s->stream);
+		charge(s);
 	}
 	advance(s);
 }
@@ -565,6 +594,7 @@ static void advance(struct h1_server *s)
 	s->busy = false;
 	if (s->receive == H1_RECEIVE_CLOSED)
 		return;
+	charge(s);
 	arm(s);
 	interest(s);
 }
@@ -662,4 +692,5 @@ void h1_server_fini(struct h1_server *s, enum eg_reason reason)
 	eg_timer_cancel(s->engine->loop, &s->timer);
 	eg_buf_fini(&s->in);
 	eg_buf_fini(&s->out);
+	charge(s);
 }

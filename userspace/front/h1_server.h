@@ -55,6 +55,7 @@ struct h1_server {
 	uint64_t head_began_ms; /* first byte of the head; 0: none */
 	uint64_t ended_ms;	/* lingering, or cutting, since */
 	size_t lingered;
+	size_t charged; /* to the pod and the node, of both buffers */
 	uint64_t requests;
 };
 

@@ -17,11 +17,12 @@ static size_t pending(const struct relay_way *w)
 	return w->buf.length + w->in_pipe;
 }
 
-static void make_pipe(struct relay_way *w)
+static void make_pipe(struct relay *r, struct relay_way *w)
 {
 	if (w->pipe[0] >= 0 || w->no_pipe || w->bytes < SPLICE_FROM || w->buf.length)
 		return;
-	if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK)) {
+	if ((r->owner->may_have && !r->owner->may_have(r->ctx, 2)) ||
+	    pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK)) {
 		w->pipe[0] = w->pipe[1] = -1;
 		w->no_pipe = true; /* out of descriptors: copying works too */
 		return;
@@ -38,7 +39,7 @@ static ssize_t fill(struct relay *r, int i)
 
 	if (w->eof || pending(w) >= PIPE_BYTES)
 		return 0;
-	make_pipe(w);
+	make_pipe(r, w);
 	if (w->pipe[0] >= 0) {
 		n = splice(r->fd[i], NULL, w->pipe[1], NULL, PIPE_BYTES - w->in_pipe,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -113,7 +114,7 @@ static void end(struct relay *r, bool failed)
 	if (r->ended)
 		return;
 	r->ended = true;
-	r->over(r->ctx, failed);
+	r->owner->over(r->ctx, failed);
 }
 
 static bool interest(struct relay *r)
@@ -188,11 +189,12 @@ static void on_timer(struct eg_timer *t)
 }
 
 int relay_begin(struct relay *r, struct eg_loop *loop, int pod_fd, int destination_fd,
-		struct eg_buf *first, void (*over)(void *ctx, bool failed), void *ctx)
+		struct eg_buf *first, const struct relay_owner *owner, void *ctx)
 {
 	int on = 1, e;
 
-	*r = (struct relay){.loop = loop, .fd = {pod_fd, destination_fd}, .over = over, .ctx = ctx};
+	*r = (struct relay){
+		.loop = loop, .fd = {pod_fd, destination_fd}, .owner = owner, .ctx = ctx};
 	for (int i = 0; i < 2; i++) {
 		r->way[i].pipe[0] = r->way[i].pipe[1] = -1;
 		r->watch[i].fd = -1;

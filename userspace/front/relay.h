@@ -21,6 +21,13 @@ struct relay_way {
 	uint64_t bytes; /* received */
 };
 
+struct relay_owner {
+	/* Once: it ended, in order or not. relay_fini() may be called in it. */
+	void (*over)(void *ctx, bool failed);
+	/* May it have so many descriptors more? NULL: always. */
+	bool (*may_have)(void *ctx, size_t descriptors);
+};
+
 struct relay {
 	struct eg_loop *loop;
 	int fd[2]; /* 0: the pod, 1: the destination; owned */
@@ -29,15 +36,14 @@ struct relay {
 	struct eg_timer timer;
 	uint64_t activity_ms;
 	bool ended;
-	/* Once: it ended, in order or not. relay_fini() may be called in it. */
-	void (*over)(void *ctx, bool failed);
+	const struct relay_owner *owner;
 	void *ctx;
 };
 
 /* Takes both descriptors in any case. `first` (pod to destination) is taken over and emptied. 0 or
  * -errno. `over` comes from the loop only. */
 int relay_begin(struct relay *r, struct eg_loop *loop, int pod_fd, int destination_fd,
-		struct eg_buf *first, void (*over)(void *ctx, bool failed), void *ctx) EG_MUST;
+		struct eg_buf *first, const struct relay_owner *owner, void *ctx) EG_MUST;
 /* `reset`: both sides see one. Harmless twice, or on zeroed memory that never began. */
 void relay_fini(struct relay *r, bool reset);
 

@@ -211,7 +211,7 @@ static int create_rooms(struct eg_worker *w, const struct eg_worker_options *o, 
 	if (!w->mint)
 		return -EINVAL;
 	r = eg_engine_init(&w->engine, w->loop, w->upstream, o->telemetry, &o->limits, o->cooldowns,
-			   o->tag);
+			   o->budgets, o->tag);
 	return r ? eg_error_set(e, r, "no random numbers") : 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "exchange/budget.h"
 #include "exchange/cooldown.h"
 #include "exchange/limits.h"
 #include "exchange/snapshot.h"
@@ -29,7 +30,8 @@ struct eg_worker_options {
 	size_t forbidden_count;
 	struct eg_limits limits;
 	struct eg_cooldowns
-		*cooldowns; /* one for all workers, zeroed at first; borrowed for good */
+		*cooldowns;	    /* one for all workers, zeroed at first; borrowed for good */
+	struct eg_budgets *budgets; /* likewise */
 	struct eg_telemetry *telemetry; /* this worker's slot; borrowed for good */
 	unsigned char ticket_key[80];
 };

@@ -10,7 +10,7 @@ static void test_budgets(void **state)
 
 	plane_up(&p, NULL);
 	p.engine.limits.pod_bytes = 100;
-	p.engine.limits.worker_bytes = 150;
+	p.engine.limits.node_bytes = 150;
 	a = eg_account_acquire(&p.engine, 1);
 	b = eg_account_acquire(&p.engine, 2);
 	assert_ptr_equal(eg_account_acquire(&p.engine, 1), a);
@@ -27,7 +27,7 @@ static void test_budgets(void **state)
 			 EG_REASON_OK); /* smaller: always */
 	assert_int_equal(eg_account_hold(&p.engine, NULL, &nobody, 50), EG_REASON_OK);
 	assert_int_equal(p.engine.held_bytes, 150);
-	assert_int_equal(a->held_bytes, 50);
+	assert_int_equal(a->budget->used.held_bytes, 50);
 	assert_int_equal(eg_account_hold(&p.engine, a, &one, 0), EG_REASON_OK);
 	assert_int_equal(eg_account_hold(&p.engine, a, &two, 0), EG_REASON_OK);
 	assert_int_equal(eg_account_hold(&p.engine, b, &three, 0), EG_REASON_OK);
@@ -35,6 +35,72 @@ static void test_budgets(void **state)
 	eg_account_release(&p.engine, a);
 	eg_account_release(&p.engine, b);
 	plane_down(&p);
+	(void)state;
+}
+
+/* Two workers, one pod: one budget, wherever its connections fell. */
+static void test_budget_over_workers(void **state)
+{
+	struct plane p, q;
+	struct eg_account *a, *b;
+	size_t one = 0, two = 0, fds = 0, more = 0;
+
+	plane_up(&p, NULL);
+	plane_up(&q, NULL);
+	q.engine.budgets = &p.budgets;
+	p.engine.limits.pod_bytes = q.engine.limits.pod_bytes = 100;
+	p.engine.limits.pod_descriptors = q.engine.limits.pod_descriptors = 3;
+	a = eg_account_acquire(&p.engine, 7);
+	b = eg_account_acquire(&q.engine, 7);
+	assert_ptr_equal(a->budget, b->budget);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 100), EG_REASON_OK);
+	assert_int_equal(eg_account_hold(&q.engine, b, &two, 1), EG_REASON_POD_BUDGET);
+	assert_int_equal(eg_account_state(&q.engine, b), EG_REASON_POD_BUDGET);
+	eg_account_charge(&q.engine, b, &two, 50); /* in use already: counts, is not refused */
+	assert_int_equal(p.budgets.node.held_bytes, 150);
+	assert_int_equal(eg_account_hold(&p.engine, a, &one, 0), EG_REASON_OK);
+	assert_int_equal(eg_account_state(&q.engine, b), EG_REASON_OK);
+	eg_account_charge(&q.engine, b, &two, 0);
+	assert_int_equal(eg_account_descriptors(&p.engine, a, &fds, 2), EG_REASON_OK);
+	assert_int_equal(eg_account_descriptors(&q.engine, b, &more, 2), EG_REASON_POD_BUDGET);
+	assert_int_equal(eg_account_descriptors(&q.engine, b, &more, 1), EG_REASON_OK);
+	p.engine.limits.descriptors = 3;
+	assert_int_equal(eg_account_descriptors(&p.engine, NULL, &one, 1), EG_REASON_OVERLOADED);
+	assert_int_equal(eg_account_descriptors(&p.engine, a, &fds, 0), EG_REASON_OK);
+	assert_int_equal(eg_account_descriptors(&q.engine, b, &more, 0), EG_REASON_OK);
+	assert_int_equal(p.budgets.node.descriptors, 0);
+	eg_account_release(&p.engine, a);
+	eg_account_release(&q.engine, b);
+	plane_down(&q);
+	plane_down(&p);
+	(void)state;
+}
+
+/* More pods than places: each that has a place has its own, the rest are refused. */
+static void test_many_pods(void **state)
+{
+	static struct eg_budgets b;
+	struct eg_pod_budget *of[EG_BUDGET_PODS + 1];
+	size_t placed = 0;
+
+	for (uint32_t i = 0; i <= EG_BUDGET_PODS; i++) {
+		of[i] = eg_budgets_join(&b, i + 1);
+		placed += of[i] != NULL;
+		if (of[i])
+			assert_true(eg_budget_take(&of[i]->used.held_bytes, i, SIZE_MAX));
+	}
+	assert_true(placed > EG_BUDGET_PODS * 9 / 10);
+	assert_true(placed <= EG_BUDGET_PODS);
+	for (uint32_t i = 0; i <= EG_BUDGET_PODS; i++) {
+		if (!of[i])
+			continue;
+		assert_int_equal(of[i]->used.held_bytes, i);
+		eg_budget_give(&of[i]->used.held_bytes, i);
+		eg_budgets_leave(of[i]);
+	}
+	of[0] = eg_budgets_join(&b, 99999);
+	assert_non_null(of[0]);
+	eg_budgets_leave(of[0]);
 	(void)state;
 }
 
@@ -106,10 +172,9 @@ static void test_request_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_budgets),
-		cmocka_unit_test(test_cooldowns),
-		cmocka_unit_test(test_many_cooldowns),
-		cmocka_unit_test(test_request_ids),
+		cmocka_unit_test(test_budgets),	       cmocka_unit_test(test_budget_over_workers),
+		cmocka_unit_test(test_many_pods),      cmocka_unit_test(test_cooldowns),
+		cmocka_unit_test(test_many_cooldowns), cmocka_unit_test(test_request_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

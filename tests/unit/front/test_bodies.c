@@ -210,11 +210,50 @@ static void test_budget_of_one_pod(void **state)
 	(void)state;
 }
 
+/* Heads that never end are held like bodies: of one pod's, and no other pod's budget. */
+static void test_budget_of_slow_heads(void **state)
+{
+	enum { COUNT = 60 };
+	struct world *w = begin();
+	struct pod *slow = calloc(COUNT, sizeof(*slow));
+	static char part[60000];
+	size_t refused = 0;
+
+	memset(part, 'x', sizeof(part));
+	w->plane.engine.limits.pod_bytes = 1 << 20;
+	for (int i = 0; i < COUNT; i++) {
+		pod_open(&slow[i], &w->plane, "api.openai.com");
+		eg_account_release(&w->plane.engine, slow[i].peer.account);
+		slow[i].peer.account = eg_account_acquire(&w->plane.engine, 2);
+		pod_send(&slow[i], "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS "x-long: ");
+		plane_send_n(&w->plane, slow[i].in.fd, part, sizeof(part));
+		plane_turns(&w->plane, 5);
+		assert_true(w->plane.engine.held_bytes <= (1 << 20) + 200000);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		inbox_poll(&slow[i].in);
+		refused += inbox_has(&slow[i].in, "x-egret-reason: pod_budget\r\n");
+	}
+	assert_true(refused > COUNT / 2);
+	assert_true(refused < COUNT);
+	pod_send(&w->pod, ASK);
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, BODY);
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
+	for (int i = 0; i < COUNT; i++)
+		pod_close(&slow[i]);
+	assert_int_equal(w->plane.engine.held_bytes, 0);
+	free(slow);
+	finish(w);
+	(void)state;
+}
+
 static void test_worker_budget(void **state)
 {
 	struct world *w = begin();
 
-	w->plane.engine.limits.worker_bytes = 10;
+	w->plane.engine.limits.node_bytes = 10;
 	pod_send(&w->pod, ASK);
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 503 ");
 	assert_true(inbox_has(&w->pod.in, "overloaded"));
@@ -247,6 +286,7 @@ int main(void)
 		cmocka_unit_test(test_streamed_client_gone),
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_budget_of_one_pod),
+		cmocka_unit_test(test_budget_of_slow_heads),
 		cmocka_unit_test(test_worker_budget),
 		cmocka_unit_test(test_discard),
 	};

@@ -27,6 +27,7 @@ struct world {
 	struct inbox in;
 	struct eg_loop *first_loop;
 	struct eg_cooldowns cooldowns;
+	struct eg_budgets budgets;
 };
 
 static struct eg_str chain(void)
@@ -52,7 +53,7 @@ static struct eg_str chain(void)
 	return eg_buf_str(&pem);
 }
 
-static struct world *begin(const char *policy, const char *gateway, size_t pod_connections)
+static struct world *begin(const char *policy, const char *gateway, size_t pod_descriptors)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct eg_worker_options o = {.resolvers = "127.0.0.1",
@@ -71,7 +72,8 @@ static struct world *begin(const char *policy, const char *gateway, size_t pod_c
 	o.listener_fd = plane_listen(&w->port);
 	o.telemetry = w->plane.telemetry;
 	o.cooldowns = &w->cooldowns;
-	o.limits.pod_connections = pod_connections;
+	o.budgets = &w->budgets;
+	o.limits.pod_descriptors = pod_descriptors;
 	o.limits.handshake_ms = 60;
 	if (gateway) {
 		gateway_address = plane_address(gateway);
@@ -257,8 +259,12 @@ static void test_pod_connection_limit(void **state)
 	dial(w);
 	expect_reset(w, "pod_budget");
 	assert_int_equal(w->worker->connection_count, 2);
+	assert_int_equal(w->budgets.node.descriptors, 2);
 	close(first);
 	close(second);
+	for (int i = 0; i < PLANE_TURNS && w->worker->connection_count; i++)
+		plane_turn(&w->plane);
+	assert_int_equal(w->budgets.node.descriptors, 0);
 	finish(w);
 	(void)state;
 }
@@ -290,6 +296,20 @@ static void test_gateway_rules(void **state)
 		inbox_await(&w->plane, &w->in, cases[i].reason);
 		finish(w);
 	}
+	(void)state;
+}
+
+/* HTTP/1.0 needs no Host elsewhere; here it is what a tricked fetch can't set. */
+static void test_gateway_needs_host(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+
+	dial(w);
+	plane_send(&w->plane, w->in.fd,
+		   "GET /v1/models HTTP/1.0\r\nAuthorization: Bearer x\r\n\r\n");
+	inbox_await(&w->plane, &w->in, " 400 ");
+	inbox_await(&w->plane, &w->in, "bad_request");
+	finish(w);
 	(void)state;
 }
 
@@ -358,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_half_open_ends),
 		cmocka_unit_test(test_pod_connection_limit),
 		cmocka_unit_test(test_gateway_rules),
+		cmocka_unit_test(test_gateway_needs_host),
 		cmocka_unit_test(test_gateway_serves),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_limit),

@@ -10,6 +10,8 @@ struct world {
 	struct relay relay;
 	struct inbox pod, site; /* the far ends */
 	bool over, failed;
+	size_t asked;
+	bool refuse;
 };
 
 static void over(void *ctx, bool failed)
@@ -20,6 +22,16 @@ static void over(void *ctx, bool failed)
 	w->failed = failed;
 	relay_fini(&w->relay, failed);
 }
+
+static bool may_have(void *ctx, size_t descriptors)
+{
+	struct world *w = ctx;
+
+	w->asked += descriptors;
+	return !w->refuse;
+}
+
+static const struct relay_owner owner = {over, may_have};
 
 /* A connected pair: returns ours, the far end goes into *far. */
 static int pair(struct plane *p, struct inbox *far)
@@ -44,7 +56,7 @@ static struct world *begin(const char *first_text)
 	assert_int_equal(eg_buf_append(&first, first_text, strlen(first_text)), 0);
 	pod = pair(&w->plane, &w->pod);
 	site = pair(&w->plane, &w->site);
-	assert_int_equal(relay_begin(&w->relay, w->plane.loop, pod, site, &first, over, w), 0);
+	assert_int_equal(relay_begin(&w->relay, w->plane.loop, pod, site, &first, &owner, w), 0);
 	return w;
 }
 
@@ -89,6 +101,24 @@ static void test_half_close(void **state)
 	assert_false(w->pod.reset);
 	assert_true(w->over);
 	assert_false(w->failed);
+	finish(w);
+	(void)state;
+}
+
+/* Without leave for a pipe it copies, and nothing is lost. */
+static void test_no_leave_for_a_pipe(void **state)
+{
+	static char part[60000];
+	struct world *w = begin("");
+
+	w->refuse = true;
+	memset(part, 'p', sizeof(part));
+	for (int i = 0; i < 5; i++) {
+		plane_send_n(&w->plane, w->pod.fd, part, sizeof(part));
+		inbox_await_bytes(&w->plane, &w->site, (size_t)(i + 1) * sizeof(part));
+	}
+	assert_int_equal(w->asked, 2);
+	assert_int_equal(w->relay.way[0].pipe[0], -1);
 	finish(w);
 	(void)state;
 }
@@ -168,9 +198,12 @@ static void test_back_pressure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_ways),	   cmocka_unit_test(test_half_close),
-		cmocka_unit_test(test_reset_is_passed_on), cmocka_unit_test(test_bulk),
+		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_reset_is_passed_on),
+		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_no_leave_for_a_pipe),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-TIMEOUT = 8
+TIMEOUT = float(os.environ.get("TIMEOUT", "8"))
 
 
 def say(**what):
@@ -21,6 +21,10 @@ def say(**what):
 
 
 def dial(address, port=443):
+    """FAMILY=4 or 6 in the environment: a name is reached by that family only."""
+    family = {"4": socket.AF_INET, "6": socket.AF_INET6}.get(os.environ.get("FAMILY", ""))
+    if family and not address.replace(".", "").isdigit() and ":" not in address:
+        address = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM)[0][4][0]
     return socket.create_connection((address, int(port)), timeout=TIMEOUT)
 
 
@@ -175,14 +179,13 @@ def garbage(address, port="443"):
         say(error=outcome(e))
 
 
-def split_hello(sni, at="100"):
-    """The ClientHello in two segments, then a whole request."""
-    _, o, incoming, outgoing = client_hello(sni)
+def split_hello(sni, at="100", address=None):
+    """The ClientHello in two segments, then a whole request; to an address or to where the name resolves."""
     c = context()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     o = c.wrap_bio(incoming, outgoing, server_hostname=sni)
     try:
-        with dial(sni) as s:
+        with dial(address or sni) as s:
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             first = True
             while True:

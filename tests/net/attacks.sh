@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 . ../lib/egret.sh
 egret_require
 
-topology_up egatk podA podB podC
+topology_up egatk podA podB podC podT podS
 OPENAI=$(world_key openai api.openai.com)
 EU=$(world_key openai-eu eu.api.openai.com)
 world_key anthropic api.anthropic.com >/dev/null
@@ -18,17 +18,19 @@ egret_prepare policies/attacks
 pod_register "$E_DIR/pods" podA shop '{"app":"assistant"}'
 pod_register "$E_DIR/pods" podB shop '{"app":"assistant"}'
 pod_register "$E_DIR/pods" podC other '{}' # no policy selects it
+pod_register "$E_DIR/pods" podT all '{}'   # capture: all_tls
+pod_register "$E_DIR/pods" podS strict '{}'
 # The node's own secrets: an API server and a metadata service that must never be called for a pod.
-API_SERVER=10.96.0.1 METADATA=169.254.169.254
-ip -n "$T_NODE" address add $API_SERVER/32 dev lo
-ip -n "$T_NODE" address add $METADATA/32 dev lo
-# Who calls them is written down: the pod itself may try (nothing governs that), the agent must never.
-export CALLERS=$T_RUN/callers
-for address in $API_SERVER $METADATA; do
-	spawn "listen-$address" node socat "TCP-LISTEN:443,fork,reuseaddr,bind=$address" SYSTEM:'echo "$SOCAT_PEERADDR" >> "$CALLERS"'
-done
-: > "$T_RUN/callers"
-egret_up --forbid 10.96.0.0/12,10.244.0.0/16
+API_SERVER=10.96.0.1 METADATA=169.254.169.254 API_SERVER6=fd00:10:96::1 METADATA6=fd00:ec2::254
+SECRETS=("$API_SERVER" "$METADATA" "$API_SERVER6" "$METADATA6")
+for address in "${SECRETS[@]}"; do ip -n "$T_NODE" address add "$address" dev lo; done
+# Who calls them is written down: the pod itself may try (nothing governs that), the agent must never (deputy.sh has
+# every way to make it).
+CALLERS=$T_RUN/callers
+: > "$CALLERS"
+spawn callers node python3 "$T_ROOT/tests/lib/callers.py" "$CALLERS" 443 "${SECRETS[@]}"
+await 10 grep -q ready "$T_RUN/callers.log"
+egret_up --forbid 10.96.0.0/12,10.244.0.0/16,fd00:10:96::/112
 
 attack() { # POD COMMAND...
 	local pod=$1; shift
@@ -48,30 +50,36 @@ is "an honest request is answered" "$(of "$r" .status)" 200
 is "the provider saw the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
 is "it came from the node, not from the pod" "$(mock_last .conn >/dev/null; jq -rs '[.[]|select(.event=="connection")]|last|.src' "$T_RUN/provider.jsonl")" "$T_NODE_IP"
 
-echo "# poisoned DNS: the agent is no deputy for what only the node may reach"
-for target in $API_SERVER $METADATA 127.0.0.1 "$(pod_ip podC)"; do
-	dns_set api.openai.com "{\"a\":[\"$target\"],\"aaaa\":[],\"ttl\":0}"
+echo "# DNS that is poisoned while Egret runs: the pod calls for itself, the agent calls nobody"
+by_others() { grep -v -c -F -e " $(pod_ip podA)" -e " $(pod_ip6 podA)" "$CALLERS"; }
+for target in "${SECRETS[@]}"; do
+	case $target in
+	*:*) dns_set api.openai.com "{\"a\":[],\"aaaa\":[\"$target\"],\"ttl\":0}" ;;
+	*) dns_set api.openai.com "{\"a\":[\"$target\"],\"aaaa\":[],\"ttl\":0}" ;;
+	esac
 	mock_forget
 	attack podA tls-request $HOSTS $HOSTS "" >/dev/null
 	is "names poisoned with $target: the provider gets nothing from it" "$(at_provider)" 0
+	at_least "the pod itself did call $target (so the count below means something)" "$(grep -c -F "$target " "$CALLERS")" 1
 	dns_clear
 done
-at_least "the pod itself did call them (so the count below means something)" "$(grep -c -F "$(pod_ip podA)" "$T_RUN/callers")" 1
-is "nobody but the pod itself called the API server or the metadata service" \
-	"$(grep -v -c -F "$(pod_ip podA)" "$T_RUN/callers")" 0
+is "nobody but the pod itself called the API server or the metadata service" "$(by_others)" 0
 sleep 6 # what the agent had cached of the poisoned name is forgotten
 r=$(attack podB tls-request $HOSTS $HOSTS)
 is "another pod is served as before" "$(of "$r" .status)" 200
 
 echo "# SNI as a way to somewhere else"
 mock_forget
-attack podA tls-request kubernetes.default.svc kubernetes.default.svc GET / 198.51.100.10 >/dev/null
-attack podA tls-request api.openai.com api.openai.com GET / $API_SERVER >/dev/null
-attack podA tls-request api.openai.com api.openai.com GET / $METADATA >/dev/null
-has "a watched name at the API server's address gives the pod no answer of a provider" \
-	"$(attack podA tls-request api.openai.com api.openai.com POST /v1/chat/completions $API_SERVER)" error
+for address in 198.51.100.10 2001:db8:100::10; do
+	attack podA tls-request kubernetes.default.svc kubernetes.default.svc GET / $address >/dev/null
+done
+for address in "${SECRETS[@]}"; do
+	attack podA tls-request api.openai.com api.openai.com GET / "$address" >/dev/null
+	has "a watched name at $address gives the pod no answer of a provider" \
+		"$(attack podA tls-request api.openai.com api.openai.com POST /v1/chat/completions "$address")" error
+done
 is "the agent called nobody for it: not a provider" "$(at_provider)" 0
-is "and not the node's own services" "$(grep -v -c -F "$(pod_ip podA)" "$T_RUN/callers")" 0
+is "and not the node's own services" "$(by_others)" 0
 r=$(attack podA tls-request api.openai.com eu.api.openai.com)
 is "SNI and Host that disagree: 421" "$(of "$r" .status)" 421
 is "SNI and Host that disagree: reason" "$(of "$r" .reason)" host_mismatch
@@ -81,18 +89,22 @@ r=$(attack podA raw api.openai.com 'GET /v1/models HTTP/1.1\r\nHost: api.openai.
 is "two Hosts: 400" "$(of "$r" .status)" 400
 
 echo "# ClientHellos"
-r=$(attack podA no-sni 198.51.100.10)
-isnt "no SNI: no handshake" "$(of "$r" .handshake)" true
-is "no SNI: reason" "$(last_reason)" no_sni
-r=$(attack podA ech 198.51.100.10 cover.example)
-isnt "encrypted SNI: no handshake" "$(of "$r" .handshake)" true
-is "encrypted SNI: reason" "$(last_reason)" encrypted_sni
-r=$(attack podA garbage 198.51.100.10)
-is "garbage instead of TLS: no byte back but an alert at most" "$(of "$r" '(.error != null) or (.bytes <= 7)')" true
-is "garbage instead of TLS: reason" "$(last_reason)" bad_client_hello
+for address in 198.51.100.10 2001:db8:100::10; do
+	r=$(attack podA no-sni $address)
+	isnt "$address: no SNI: no handshake" "$(of "$r" .handshake)" true
+	is "$address: no SNI: reason" "$(last_reason)" no_sni
+	r=$(attack podA ech $address cover.example)
+	isnt "$address: encrypted SNI: no handshake" "$(of "$r" .handshake)" true
+	is "$address: encrypted SNI: reason" "$(last_reason)" encrypted_sni
+	r=$(attack podA garbage $address)
+	is "$address: garbage instead of TLS: no byte back but an alert at most" "$(of "$r" '(.error != null) or (.bytes <= 7)')" true
+	is "$address: garbage instead of TLS: reason" "$(last_reason)" bad_client_hello
+done
 for at in 1 5 6 40 100 200; do
-	r=$(attack podA split-hello api.openai.com $at)
-	is "a ClientHello cut at byte $at is captured like any other" "$(of "$r" .status)" 200
+	for FAMILY in 4 6; do
+		r=$(FAMILY=$FAMILY attack podA split-hello api.openai.com $at)
+		is "IPv$FAMILY: a ClientHello cut at byte $at is captured like any other" "$(of "$r" .status)" 200
+	done
 done
 is "none of these reached the provider as a pod's own connection" \
 	"$(jq -s "[.[]|select(.event==\"connection\" and .src != \"$T_NODE_IP\" and .src != \"$T_NODE_IP6\")]|length" "$T_RUN/provider.jsonl")" 0
@@ -106,11 +118,14 @@ done
 
 echo "# other ports and protocols of a governed address"
 mock_forget
-for port in 22 853 8080 8443 9443; do
-	r=$(attack podA tcp 198.51.100.10 $port)
-	isnt "TCP $port of a governed address is closed to the pod" "$(of "$r" .connected)" true
+for address in 198.51.100.10 2001:db8:100::10; do
+	for port in 22 853 8080 8443 9443; do
+		r=$(TIMEOUT=2 attack podA tcp $address $port) # one SYN and its repetition
+		isnt "TCP $port of $address, which is governed, is closed to the pod" "$(of "$r" .connected)" true
+	done
 done
-is "no byte arrived there" "$(mock_log '[.[] | select(.event == "sink" and .protocol == "tcp") | .bytes] | add // 0')" 0
+sunk() { mock_log "[.[] | select(.event == \"sink\" and .protocol == \"$1\") | .bytes] | add // 0"; }
+is "no byte arrived there" "$(sunk tcp)" 0
 
 echo "# operations that would leave a key or another pod's data in the pod"
 mock_forget
@@ -137,22 +152,27 @@ EOT
 is "none of them reached the provider" "$(at_provider)" 0
 
 echo "# the gateway address"
-gateway() { attack podA plain 169.254.77.1 80 "$1"; }
+gateway() { attack podA plain "$1" 80 "$2"; }
 body='{"model":"gpt-4o","messages":[]}'
 post="POST /v1/chat/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: ${#body}\r\n"
-mock_forget
-r=$(gateway "${post}Host: 169.254.77.1\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
-is "the gateway address answers a pod" "$(of "$r" .status)" 200
-is "with the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
-r=$(gateway "${post}Host: 169.254.77.1\r\nAuthorization: Bearer placeholder\r\nOrigin: https://evil.example\r\n\r\n$body")
-is "a web page's request (Origin) is refused" "$(of "$r" .reason)" origin_refused
-r=$(gateway "${post}Host: 169.254.77.1\r\n\r\n$body")
-is "without a placeholder key it is refused" "$(of "$r" .reason)" no_placeholder
-r=$(gateway "${post}Host: rebound.example\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
-is "under another Host (DNS rebinding) it is refused" "$(of "$r" .reason)" host_mismatch
-r=$(attack podA plain 198.51.100.10 80 "${post}Host: api.openai.com\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
-is "plain HTTP to a provider's own name works" "$(of "$r" .status)" 200
-is "and left as TLS" "$(mock_last '.tls != null')" true
+while read -r address host provider; do
+	mock_forget
+	r=$(gateway $address "${post}Host: $host\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+	is "the gateway address $address answers a pod" "$(of "$r" .status)" 200
+	is "with the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+	r=$(gateway $address "${post}Host: $host\r\nAuthorization: Bearer placeholder\r\nOrigin: https://evil.example\r\n\r\n$body")
+	is "$address: a web page's request (Origin) is refused" "$(of "$r" .reason)" origin_refused
+	r=$(gateway $address "${post}Host: $host\r\n\r\n$body")
+	is "$address: without a placeholder key it is refused" "$(of "$r" .reason)" no_placeholder
+	r=$(gateway $address "${post}Host: rebound.example\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+	is "$address: under another Host (DNS rebinding) it is refused" "$(of "$r" .reason)" host_mismatch
+	r=$(attack podA plain "$provider" 80 "${post}Host: api.openai.com\r\nAuthorization: Bearer placeholder\r\n\r\n$body")
+	is "plain HTTP to a provider's own name at $provider works" "$(of "$r" .status)" 200
+	is "and left as TLS" "$(mock_last '.tls != null')" true
+done <<-EOT
+	169.254.77.1 169.254.77.1 198.51.100.10
+	fd00:77::1 [fd00:77::1] 2001:db8:100::10
+EOT
 
 echo "# smuggling"
 mock_forget
@@ -183,6 +203,39 @@ attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions
 seen=$(mock_last '{headers, path}')
 for word in leak sk-pod x-forwarded method-override org- proj-; do hasnt "the provider never sees '$word'" "${seen,,}" "$word"; done
 is "Connection can't remove our credential" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+
+echo "# capture: all_tls and strict, towards addresses that nobody knows"
+untouched() { local pod=$1; shift; pod "$pod" curl -sS --max-time 8 --cacert "$T_RUN/certs/root.crt" -o /dev/null -w '%{http_code}' "$@" 2>/dev/null; }
+for unknown in 203.0.113.91 2001:db8:113::91; do # of a host of the world that no policy names
+	mock_forget
+	r=$(attack podA split-hello api.openai.com 100 $unknown)
+	is "learned, $unknown: a split ClientHello is not seen (a limit that is documented), and goes there with the placeholder" \
+		"$(of "$r" .status) $(mock_last .credentials.authorization)" "401 Bearer placeholder"
+	r=$(attack podT split-hello api.openai.com 100 $unknown)
+	is "all_tls, $unknown: the agent answers it" "$(of "$r" .status)" 200
+	is "all_tls, $unknown: with the real key, at the provider's own address" "$(mock_last '[.credentials.authorization, .host] | @json')" "[\"Bearer $OPENAI\",\"api.openai.com\"]"
+	r=$(attack podT no-sni $unknown)
+	isnt "all_tls, $unknown: no SNI, no handshake" "$(of "$r" .handshake)" true
+	is "all_tls, $unknown: no SNI: reason" "$(last_reason)" no_sni
+	mock_forget
+	r=$(attack podS split-hello api.openai.com 100 $unknown)
+	is "strict, $unknown: refused at the first packet" "$(of "$r" .error)" refused
+	for pod in podT podS; do
+		pod $pod bash -c 'for i in 1 2 3; do echo quic > /dev/udp/'$unknown'/443; done' 2>/dev/null
+	done
+	is "neither lets QUIC out to $unknown" "$(sunk udp)" 0
+	is "strict, $unknown: nothing reached anybody" "$(mock_log '[.[] | select(.event == "connection" or .event == "request")] | length')" 0
+done
+for family in 4 6; do
+	is "all_tls, IPv$family: an ordinary site passes, with its own certificate" "$(untouched podT -$family https://www.example.org/)" 200
+	is "all_tls, IPv$family: and is recorded as passed" "$(last_reason) $(egret_last .server_name)" "pass_through www.example.org"
+	is "strict, IPv$family: an ordinary site is refused" "$(untouched podS -$family https://www.example.org/)" 000
+	is "strict, IPv$family: another port of it passes" "$(untouched podS -$family http://www.example.org/)" 200
+	for pod in podT podS; do
+		r=$(FAMILY=$family attack $pod tls-request api.openai.com api.openai.com)
+		is "$pod, IPv$family: what the policy allows is served" "$(of "$r" .status)" 200
+	done
+done
 
 echo "# memory of one pod's 1,000 slow uploads while another pod is served"
 rss() { awk '/VmRSS/ {print $2}' "/proc/$(ctl status --json | jq -r '.gateway.pid // .gateway_pid // empty')/status" 2>/dev/null || echo 0; }

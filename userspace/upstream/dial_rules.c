@@ -30,12 +30,46 @@ bool eg_address_private(const struct eg_address *a)
 	       v4 >> 22 == (100u << 2 | 64 >> 6) || v4 >> 17 == (198u << 7 | 18 >> 1);
 }
 
+#define EMBEDDED 4
+
+/*
+ * The IPv4 addresses that an IPv6 one stands for: whoever translates it arrives there. RFC 6052 2.2
+ * has several places for them; of 64:ff9b:1::/48 (RFC 8215) each network chooses its own.
+ */
+static size_t embedded(const struct eg_address *a, struct eg_address out[EMBEDDED])
+{
+	uint32_t w0 = ntohl(a->word_be[0]), w1 = ntohl(a->word_be[1]);
+	uint32_t w2 = ntohl(a->word_be[2]), w3 = ntohl(a->word_be[3]);
+	uint32_t v4[EMBEDDED];
+	size_t n = 0;
+
+	if (w0 == 0x0064ff9bu && w1 >> 16 == 1) {
+		if (!(w2 >> 24) && !(w2 & 0xff) && !w3) /* a prefix of 48 bits */
+			v4[n++] = w1 << 16 | w2 >> 8;
+		if (!(w2 >> 24) && !w3) /* of 56 */
+			v4[n++] = w1 << 24 | (w2 & 0xffffff);
+		if (!(w2 >> 24) && !(w3 & 0xffffff)) /* of 64 */
+			v4[n++] = w2 << 8 | w3 >> 24;
+		if (w3) /* of 96 */
+			v4[n++] = w3;
+	} else if (w0 == 0x0064ff9bu && !w1 && !w2) { /* RFC 6052 */
+		v4[n++] = w3;
+	} else if (!w0 && !w1 && (!w2 || w2 == 0xffff0000u)) { /* RFC 4291 2.5.5.1, RFC 2765 */
+		v4[n++] = w3;
+	} else if (w0 >> 16 == 0x2002) { /* 6to4, RFC 3056 */
+		v4[n++] = w0 << 16 | w1 >> 16;
+	}
+	for (size_t i = 0; i < n; i++)
+		out[i] = (struct eg_address){{0, 0, htonl(0xffff), htonl(v4[i])}};
+	return n;
+}
+
 static bool forbidden(const struct eg_dial_rules *r, const struct eg_address *a)
 {
 	for (size_t i = 0; i < r->forbidden_count; i++)
 		if (eg_cidr_holds(&r->forbidden[i], a))
 			return true;
-	return false;
+	return eg_address_never_dialled(a);
 }
 
 static bool no_host(const struct eg_address *a)
@@ -51,12 +85,28 @@ static bool no_host(const struct eg_address *a)
 bool eg_may_dial_provider(const struct eg_dial_rules *r, const struct eg_address *a,
 			  bool allow_private)
 {
+	struct eg_address v4[EMBEDDED];
+	size_t n = embedded(a, v4);
+
 	if (allow_private)
 		return !no_host(a);
-	return !eg_address_never_dialled(a) && !eg_address_private(a) && !forbidden(r, a);
+	if (forbidden(r, a) || eg_address_private(a))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (forbidden(r, &v4[i]) || eg_address_private(&v4[i]))
+			return false;
+	return true;
 }
 
 bool eg_may_dial_original(const struct eg_dial_rules *r, const struct eg_address *a)
 {
-	return !eg_address_never_dialled(a) && !forbidden(r, a);
+	struct eg_address v4[EMBEDDED];
+	size_t n = embedded(a, v4);
+
+	if (forbidden(r, a))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (forbidden(r, &v4[i]))
+			return false;
+	return true;
 }

@@ -2,6 +2,7 @@
 /*
  * Which addresses the agent may dial. A pod chooses where it connects to and what a name resolves
  * to, so without rules it could make the agent, which sits in the node's own namespace, its deputy.
+ * An IPv6 address that stands for an IPv4 one (NAT64, 6to4, ::a.b.c.d) is judged as both.
  */
 #ifndef EGRET_UPSTREAM_DIAL_RULES_H
 #define EGRET_UPSTREAM_DIAL_RULES_H

@@ -45,6 +45,31 @@ static void test_table(void **state)
 		{"224.0.0.1", false, false, false},
 		{"ff02::1", false, false, false},
 		{"255.255.255.255", false, false, false},
+		{"fd00:ec2::254", false, true, false},
+		/* IPv4 in IPv6: judged as the address it leads to, too */
+		{"::ffff:8.8.8.8", true, true, true},
+		{"::ffff:10.1.2.3", false, true, true},
+		{"::ffff:127.0.0.1", false, true, false},
+		{"64:ff9b::8.8.8.8", true, true, true},
+		{"64:ff9b::10.1.2.3", false, true, true},
+		{"64:ff9b::203.0.113.7", false, true, false},
+		{"64:ff9b::169.254.169.254", false, true, false},
+		{"64:ff9b:1::8.8.8.8", true, true, true},
+		{"64:ff9b:1::10.1.2.3", false, true, true},
+		{"64:ff9b:1::203.0.113.7", false, true, false},
+		{"64:ff9b:1:cb00:71:700::", false, true, false},    /* 203.0.113.7 after 48 bits */
+		{"64:ff9b:1:808:8:800::", true, true, true},	    /* 8.8.8.8 */
+		{"64:ff9b:1:22cb:0:7107::", false, true, false},    /* after 56 */
+		{"64:ff9b:1:2222:cb:71:700:0", false, true, false}, /* after 64 */
+		{"64:ff9b:1:2222:a:102:300:0", false, true, true},  /* 10.1.2.3 */
+		{"64:ff9b:1:2222:8:808:800:0", true, true, true},
+		{"::10.1.2.3", false, true, true},
+		{"::203.0.113.7", false, true, false},
+		{"::ffff:0:10.1.2.3", false, true, true},
+		{"::ffff:0:203.0.113.7", false, true, false},
+		{"2002:a01:203::1", false, true, true},
+		{"2002:cb00:7107::1", false, true, false},
+		{"2002:808:808::1", true, true, true},
 		/* forbidden ranges of this test */
 		{"203.0.113.7", false, true, false},
 		{"203.0.113.200", true, true, true},

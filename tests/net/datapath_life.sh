@@ -143,6 +143,19 @@ neighbour() {
 	node tc filter add dev veth-podA ingress prio 7 bpf da pinned "$DP_PINS_NEIGHBOUR/program"
 }
 neighbour_saw() { bpftool -j map dump pinned "$DP_PINS_NEIGHBOUR/neighbour_saw" | jq '.[0].formatted.value'; }
+# ahead HOW: the same program once more, newer than Egret's and before it.
+ahead() {
+	if [ "$1" = clsact ]; then
+		node tc filter del dev veth-podA ingress prio 1 handle 0x99 bpf 2>/dev/null
+		node tc filter add dev veth-podA ingress prio 1 handle 0x99 bpf da pinned "$DP_PINS_NEIGHBOUR/program"
+	else
+		spawn ahead node python3 datapath_tcx.py "$(ifindex_of veth-podA)" "$DP_PINS_NEIGHBOUR/program"
+		AHEAD=$SPAWNED
+		await 5 grep -q ready "$T_RUN/ahead.log"
+	fi
+}
+# Filters at our preference, in the order in which they run.
+handles() { node tc -j filter show dev veth-podA ingress | jq -r '[.[] | select(.pref == 1) | .options.handle // empty] | join(" ")'; }
 DP_PINS_NEIGHBOUR=$DP_PINS-neighbour
 for how in tcx clsact; do
 	options=(); [ $how = tcx ] || options=(-c)
@@ -155,6 +168,30 @@ for how in tcx clsact; do
 	seen=$(neighbour_saw)
 	ask podA $GOVERNED4 443 hi > /dev/null
 	is "$how: and not what was" "$(neighbour_saw)" "$seen"
+	ahead $how
+	isnt "$how: a newer program stands before Egret's and hides what is Egret's (or else the next checks mean nothing)" \
+		"$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
+	dp sweep >/dev/null
+	is "$how: Egret's is first again: captured" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
+	is "$how: elsewhere untouched" "$(ask podA $OTHER4 443 hi)" "provider 192.0.2.10 $OTHER4 443 hi"
+	has "$how: it is said, with the other's name" "$(cat "$T_RUN/dp.log")" \
+		"link veth-podA: the TC program \"neighbour\" (\`bpftool prog show id $(bpftool -j prog show pinned "$DP_PINS_NEIGHBOUR/program" | jq .id)\`) was put before Egret's egress_tc and could hide packets from it"
+	if [ $how = clsact ]; then
+		is "$how: the other one is still there, behind the only one of ours" "$(handles)" "0x45670101 0x99"
+		ahead $how
+		dp sweep >/dev/null
+		is "$how: and once more" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
+		is "$how: what was said is not said again" "$(grep -c "was put before Egret's" "$T_RUN/dp.log")" 1
+		is "$how: still one of ours, first" "$(handles)" "0x45670001 0x99"
+		# The same before a start: it adopts, and is first.
+		ahead $how
+		dp_kill
+		start "${options[@]}" || fail "$how: start" "$DP_ANSWER"
+		is "$how: a start that adopts is first, too" "$(ask podA $GOVERNED4 443 hi) $(handles)" "$AGENT_A hi 0x45670101 0x99"
+	else
+		kill "$AHEAD"; wait "$AHEAD" 2>/dev/null
+	fi
+	: > "$T_RUN/dp.log"
 	if [ $how = clsact ]; then
 		node tc qdisc del dev veth-podA clsact
 		dp sweep >/dev/null

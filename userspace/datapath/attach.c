@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One program on one link: TCX by a pinned link where the kernel has it, else a clsact filter whose
- * program is pinned beside the links as the record that it is ours; XDP and sk_lookup by pinned
- * links. libbpf 1.1 knows no TCX, so those are made by bpf(2) itself.
+ * One program on one link: TCX by a pinned link where the kernel has it, else a clsact filter
+ * (clsact.c); XDP and sk_lookup by pinned links. libbpf 1.1 knows no TCX, so those are made by
+ * bpf(2) itself.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
-#include <linux/pkt_sched.h>
-#include <linux/rtnetlink.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
-#include <netlink/socket.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,9 +19,6 @@
 #define TCX_INGRESS 46
 #define TCX_EGRESS  47
 #define FLAG_BEFORE (1U << 3)
-
-#define FILTER_PRIORITY 1
-#define FILTER_HANDLE	0x45670000u
 
 /* The part of union bpf_attr that BPF_LINK_CREATE of TCX reads. */
 struct tcx_create {
@@ -54,6 +45,55 @@ static int tcx_create(int program_fd, uint32_t ifindex, uint32_t type)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+/* The part of union bpf_attr that BPF_PROG_QUERY of TCX reads and writes. */
+struct tcx_query {
+	uint32_t target_ifindex;
+	uint32_t attach_type;
+	uint32_t query_flags;
+	uint32_t attach_flags;
+	uint64_t ids; /* pointer */
+	uint32_t count;
+	uint32_t pad;
+	uint64_t rest[4];
+};
+
+static uint32_t program_number(int fd)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t n = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &n) ? 0 : info.id;
+}
+
+static bool is_ours(const struct eg_datapath *d, uint32_t number)
+{
+	for (int i = 0; i < EG_PROGRAM_COUNT; i++)
+		if (d->program[i] >= 0 && program_number(d->program[i]) == number)
+			return true;
+	return false;
+}
+
+/* The number of another's program that runs before `ours` there; 0: none, or it can't be told. */
+static uint32_t tcx_before(const struct eg_datapath *d, uint32_t ifindex, uint32_t type,
+			   uint32_t ours)
+{
+	uint32_t ids[64] = {0};
+	struct tcx_query q = {
+		.target_ifindex = ifindex,
+		.attach_type = type,
+		.ids = (uint64_t)(uintptr_t)ids,
+		.count = EG_ARRAY_SIZE(ids),
+	};
+
+	/* ENOSPC: there are more, and these are the first ones. */
+	if (syscall(__NR_bpf, BPF_PROG_QUERY, &q, sizeof(q)) < 0 && errno != ENOSPC)
+		return 0;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ids) && ids[i] && ids[i] != ours; i++)
+		if (!is_ours(d, ids[i]))
+			return ids[i];
+	return 0;
+}
+
 bool eg_tcx_supported(int program_fd)
 {
 	/* No such device: a kernel that knows TCX says so, an older one does not know the type. */
@@ -64,7 +104,7 @@ bool eg_tcx_supported(int program_fd)
 	return fd == -ENODEV;
 }
 
-int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex)
+int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex, uint32_t *program_id)
 {
 	/* As struct bpf_link_info: type, id, prog_id, then a union aligned to 8, whose first word
 	 * is the ifindex for XDP and TCX, and the inode of the namespace for sk_lookup. */
@@ -79,6 +119,8 @@ int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex)
 		return -errno;
 	*type = info.type;
 	*ifindex = info.first;
+	if (program_id)
+		*program_id = info.program_id;
 	return 0;
 }
 
@@ -108,126 +150,20 @@ bool eg_pin_name_parse(const char *name, struct eg_pin_name *out)
 	return true;
 }
 
-static char *pin_path(char *path, size_t n, const char *pin_dir, enum eg_program_id id,
-		      uint32_t ifindex, bool clsact)
+char *eg_pin_path(char *path, size_t n, const char *pin_dir, enum eg_program_id id,
+		  uint32_t ifindex, bool clsact)
 {
 	snprintf(path, n, "%s/links/%s-%u%s", pin_dir, eg_program_table[id].name, ifindex,
 		 clsact ? "-tc" : "");
 	return path;
 }
 
-/* ---- clsact ---- */
-
-/* sz without the padding behind the last field: libbpf wants zeroes there, and a copy by value need
- * not keep them. */
-static struct bpf_tc_hook tc_hook(uint32_t ifindex, enum eg_hook_kind kind)
-{
-	struct bpf_tc_hook h = {
-		.sz = offsetof(struct bpf_tc_hook, parent) + sizeof(h.parent),
-		.ifindex = (int)ifindex,
-		.attach_point = kind == EG_KIND_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS,
-	};
-
-	return h;
-}
-
-static struct bpf_tc_opts tc_filter(enum eg_program_id id)
-{
-	struct bpf_tc_opts o = {
-		.sz = offsetof(struct bpf_tc_opts, priority) + sizeof(o.priority),
-		.handle = FILTER_HANDLE | ((uint32_t)id + 1),
-		.priority = FILTER_PRIORITY,
-	};
-
-	return o;
-}
-
-static int attach_clsact(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
-			 struct eg_error *error)
-{
-	const struct eg_program_shape *p = &eg_program_table[id];
-	struct bpf_tc_hook hook = tc_hook(ifindex, p->kind);
-	struct bpf_tc_opts filter = tc_filter(id);
-	char path[300];
-	int r;
-
-	r = bpf_tc_hook_create(&hook);
-	if (r && r != -EEXIST)
-		return eg_error_set(error, r, "cannot make a clsact qdisc on link %u: %s", ifindex,
-				    strerror(-r));
-	if (!r) {
-		snprintf(path, sizeof(path), "%s/links/qdisc-%u", d->pin_dir, ifindex);
-		unlink(path);
-		if (bpf_obj_pin(d->program[id], path))
-			return eg_error_set(error, -errno, "cannot pin %s: %s", path,
-					    strerror(errno));
-	}
-	/* The record comes before the deed, so that whatever is attached can be found. */
-	pin_path(path, sizeof(path), d->pin_dir, id, ifindex, true);
-	unlink(path);
-	if (bpf_obj_pin(d->program[id], path))
-		return eg_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
-	filter.prog_fd = d->program[id];
-	filter.flags = BPF_TC_F_REPLACE;
-	r = bpf_tc_attach(&hook, &filter);
-	if (r) {
-		unlink(path);
-		return eg_error_set(error, r, "cannot attach %s to link %u by clsact: %s", p->name,
-				    ifindex, strerror(-r));
-	}
-	return 0;
-}
-
-static int count_filter(struct nl_msg *m, void *context)
-{
-	if (nlmsg_hdr(m)->nlmsg_type == RTM_NEWTFILTER)
-		*(bool *)context = true;
-	return NL_OK;
-}
-
-/* True when another's filter, or ours of the other direction, still needs the qdisc. */
-static bool hook_has_filters(uint32_t ifindex, enum eg_hook_kind kind)
-{
-	struct tcmsg head = {
-		.tcm_family = AF_UNSPEC,
-		.tcm_ifindex = (int)ifindex,
-		.tcm_parent = TC_H_MAKE(TC_H_CLSACT, kind == EG_KIND_EGRESS ? TC_H_MIN_EGRESS
-									    : TC_H_MIN_INGRESS),
-	};
-	struct nl_sock *s = eg_netlink_open();
-	bool found = false;
-
-	if (!s)
-		return true; /* can't tell: leave it */
-	nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, count_filter, &found);
-	if (nl_send_simple(s, RTM_GETTFILTER, NLM_F_DUMP, &head, sizeof(head)) < 0 ||
-	    nl_recvmsgs_default(s) < 0)
-		found = true;
-	eg_netlink_close(s);
-	return found;
-}
-
-static void detach_clsact(const char *pin_dir, enum eg_program_id id, uint32_t ifindex)
-{
-	struct bpf_tc_hook hook = tc_hook(ifindex, eg_program_table[id].kind);
-	struct bpf_tc_opts filter = tc_filter(id);
-	char path[300];
-
-	pin_path(path, sizeof(path), pin_dir, id, ifindex, true);
-	if (access(path, F_OK))
-		return;
-	bpf_tc_detach(&hook, &filter);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/links/qdisc-%u", pin_dir, ifindex);
-	if (access(path, F_OK) || hook_has_filters(ifindex, EG_KIND_INGRESS) ||
-	    hook_has_filters(ifindex, EG_KIND_EGRESS))
-		return;
-	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
-	bpf_tc_hook_destroy(&hook);
-	unlink(path);
-}
-
 /* ---- all kinds ---- */
+
+static uint32_t tcx_type(enum eg_program_id id)
+{
+	return eg_program_table[id].kind == EG_KIND_EGRESS ? TCX_EGRESS : TCX_INGRESS;
+}
 
 static void detach_link(const char *path)
 {
@@ -249,17 +185,53 @@ static int pin_link(int fd, const char *path, struct eg_error *error)
 static int attach_tcx(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
 		      struct eg_error *error)
 {
-	const struct eg_program_shape *p = &eg_program_table[id];
-	uint32_t type = p->kind == EG_KIND_EGRESS ? TCX_EGRESS : TCX_INGRESS;
+	EG_CLEANUP_FD int old = -1;
 	EG_CLEANUP_FD int fd = -1;
+	uint32_t type, at, before = 0, program = 0;
 	char path[300];
+	int r;
 
+	old = bpf_obj_get(eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false));
+	if (old >= 0 && !eg_link_info(old, &type, &at, &program))
+		before = tcx_before(d, ifindex, tcx_type(id), program);
+	/* One program can't stand at one hook twice. What passes meanwhile has no stamp: the guard
+	 * on the uplinks stops it. */
+	if (old >= 0)
+		bpf_link_detach(old);
+	unlink(path);
 	/* Before everybody: who comes first may end the chain. */
-	fd = tcx_create(d->program[id], ifindex, type);
+	fd = tcx_create(d->program[id], ifindex, tcx_type(id));
 	if (fd < 0)
-		return eg_error_set(error, fd, "cannot attach %s to link %u by TCX: %s", p->name,
-				    ifindex, strerror(-fd));
-	return pin_link(fd, pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false), error);
+		return eg_error_set(error, fd, "cannot attach %s to link %u by TCX: %s",
+				    eg_program_table[id].name, ifindex, strerror(-fd));
+	r = pin_link(fd, path, error);
+	if (!r && before)
+		eg_attach_overtaken(d, id, ifindex, "", before);
+	return r;
+}
+
+void eg_attach_overtaken(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
+			 const char *by, uint32_t by_program)
+{
+	struct eg_link *l = eg_links_find(d, ifindex);
+	EG_CLEANUP_FD int fd = bpf_prog_get_fd_by_id(by_program); /* SYS_ADMIN is gone later */
+	struct bpf_prog_info info = {0};
+	uint32_t n = sizeof(info);
+	char name[sizeof(l->overtaken_by)];
+
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &n) && info.name[0])
+		by = info.name;
+	eg_str_copy(name, sizeof(name), eg_str_from(by));
+	if (!l || (l->overtaken && !strcmp(l->overtaken_by, name)))
+		return;
+	l->overtaken = true;
+	memcpy(l->overtaken_by, name, sizeof(name));
+	eg_datapath_notice(
+		d,
+		"link %s: the TC program \"%s\" (`bpftool prog show id %u`) was put before "
+		"Egret's %s and could hide packets from it; Egret's is first again. Whoever "
+		"attaches it should put it after the others",
+		l->name, name[0] ? name : "?", by_program, eg_program_table[id].name);
 }
 
 static int attach_xdp(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
@@ -286,7 +258,7 @@ static int attach_xdp(struct eg_datapath *d, enum eg_program_id id, uint32_t ifi
 	if (fd < 0)
 		return eg_error_set(error, -errno, "cannot attach %s to link %u: %s",
 				    eg_program_table[id].name, ifindex, strerror(errno));
-	return pin_link(fd, pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false), error);
+	return pin_link(fd, eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false), error);
 }
 
 int eg_attach(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex, enum eg_xdp_mode xdp,
@@ -295,15 +267,20 @@ int eg_attach(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex, en
 	char path[300];
 
 	/* A pin that is alive got the new program when it was adopted. */
-	pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false);
+	eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false);
 	if (!access(path, F_OK)) {
-		if (eg_attach_holds(d, id, ifindex))
+		switch (eg_attach_holds(d, id, ifindex)) {
+		case EG_HOLD_FIRST:
 			return 0;
-		unlink(path);
+		case EG_HOLD_OVERTAKEN:
+			return attach_tcx(d, id, ifindex, error);
+		case EG_HOLD_LOST:
+			unlink(path);
+		}
 	}
 	if (eg_program_table[id].kind == EG_KIND_XDP)
 		return attach_xdp(d, id, ifindex, xdp, error);
-	return d->tcx ? attach_tcx(d, id, ifindex, error) : attach_clsact(d, id, ifindex, error);
+	return d->tcx ? attach_tcx(d, id, ifindex, error) : eg_clsact_attach(d, id, ifindex, error);
 }
 
 int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error)
@@ -318,10 +295,10 @@ int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error)
 	if (fstat(netns_fd, &st))
 		return eg_error_set(error, -errno, "fstat of a network namespace: %s",
 				    strerror(errno));
-	pin_path(path, sizeof(path), d->pin_dir, id, 0, false);
+	eg_pin_path(path, sizeof(path), d->pin_dir, id, 0, false);
 	old = bpf_obj_get(path);
 	if (old >= 0) {
-		if (!eg_link_info(old, &type, &inode) && inode == (uint32_t)st.st_ino)
+		if (!eg_link_info(old, &type, &inode, NULL) && inode == (uint32_t)st.st_ino)
 			return 0;
 		detach_link(path);
 		eg_fd_close(&old);
@@ -340,31 +317,33 @@ void eg_detach(const char *pin_dir, enum eg_program_id id, uint32_t ifindex)
 
 	/* Nobody holds a link but its pin; but the kernel lets go of an unpinned one later, from a
 	 * work queue, and whoever asked for this expects it done. */
-	pin_path(path, sizeof(path), pin_dir, id, ifindex, false);
+	eg_pin_path(path, sizeof(path), pin_dir, id, ifindex, false);
 	detach_link(path);
 	if (eg_program_table[id].kind == EG_KIND_INGRESS ||
 	    eg_program_table[id].kind == EG_KIND_EGRESS)
-		detach_clsact(pin_dir, id, ifindex);
+		eg_clsact_detach(pin_dir, id, ifindex);
 }
 
-bool eg_clsact_holds(enum eg_program_id id, uint32_t ifindex)
+enum eg_hold eg_attach_holds(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex)
 {
-	struct bpf_tc_hook hook = tc_hook(ifindex, eg_program_table[id].kind);
-	struct bpf_tc_opts filter = tc_filter(id);
-
-	return !bpf_tc_query(&hook, &filter);
-}
-
-bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex)
-{
+	struct eg_clsact_place place;
 	EG_CLEANUP_FD int fd = -1;
-	uint32_t type, at = 0;
+	uint32_t type, program = 0, at = 0;
 	char path[300];
 
-	fd = bpf_obj_get(pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false));
-	if (fd >= 0)
-		return !eg_link_info(fd, &type, &at) && at == ifindex;
-	if (access(pin_path(path, sizeof(path), d->pin_dir, id, ifindex, true), F_OK))
-		return false;
-	return eg_clsact_holds(id, ifindex);
+	fd = bpf_obj_get(eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false));
+	if (fd >= 0) {
+		if (eg_link_info(fd, &type, &at, &program) || at != ifindex)
+			return EG_HOLD_LOST;
+		if (eg_program_table[id].kind == EG_KIND_XDP)
+			return EG_HOLD_FIRST;
+		return tcx_before(d, ifindex, tcx_type(id), program) ? EG_HOLD_OVERTAKEN
+								     : EG_HOLD_FIRST;
+	}
+	if (access(eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, true), F_OK))
+		return EG_HOLD_LOST;
+	eg_clsact_look(id, ifindex, &place);
+	if (!place.handle)
+		return EG_HOLD_LOST;
+	return place.overtaken || place.spare ? EG_HOLD_OVERTAKEN : EG_HOLD_FIRST;
 }

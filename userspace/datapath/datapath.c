@@ -268,28 +268,41 @@ void eg_datapath_close(struct eg_datapath *d)
 	free(d);
 }
 
-/* Filters of clsact that somebody deleted with their qdisc are put back; TCX survives that. */
+/*
+ * Filters of clsact that somebody deleted with their qdisc are put back (TCX survives that), and
+ * programs that another's were put before come first again.
+ */
 static void check_filters(struct eg_datapath *d)
 {
 	for (size_t i = 0; i < d->link_count; i++) {
 		struct eg_link *l = &d->links[i];
+		uint32_t lost = 0, overtaken = 0;
 		struct eg_error error;
-		uint32_t lost = 0;
 
-		for (unsigned int p = 0; p < EG_PROGRAM_COUNT; p++)
-			if (l->attached & 1U << p &&
-			    !eg_attach_holds(d, (enum eg_program_id)p, l->ifindex))
+		for (unsigned int p = 0; p < EG_PROGRAM_COUNT; p++) {
+			if (!(l->attached & 1U << p))
+				continue;
+			switch (eg_attach_holds(d, (enum eg_program_id)p, l->ifindex)) {
+			case EG_HOLD_LOST:
 				lost |= 1U << p;
-		if (!lost)
+				break;
+			case EG_HOLD_OVERTAKEN:
+				overtaken |= 1U << p;
+				break;
+			case EG_HOLD_FIRST:
+				break;
+			}
+		}
+		if (!lost && !overtaken)
 			continue;
-		l->attached &= ~lost;
-		if (!eg_links_attach(d, l, &error))
+		l->attached &= ~(lost | overtaken);
+		if (eg_links_attach(d, l, &error))
+			eg_datapath_notice(d, "link %s has lost Egret's programs: %s", l->name,
+					   error.text);
+		else if (lost)
 			eg_datapath_notice(
 				d, "link %s had lost Egret's programs; they are attached again",
 				l->name);
-		else
-			eg_datapath_notice(d, "link %s has lost Egret's programs: %s", l->name,
-					   error.text);
 	}
 }
 
@@ -298,7 +311,7 @@ int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error)
 	int r = eg_mapsync_sweep(d, error);
 	uint64_t now = eg_now_ns();
 
-	/* Anyone can delete a clsact filter; a TCX link only goes by its pin. */
+	/* Anyone can delete a clsact filter or overtake it; a TCX link only goes by its pin. */
 	if (!d->tcx || now >= d->filter_sweep_ns) {
 		d->filter_sweep_ns = now + TCX_SWEEP_NS;
 		check_filters(d);

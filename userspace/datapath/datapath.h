@@ -225,7 +225,8 @@ int eg_datapath_fd(const struct eg_datapath *d);
 int eg_datapath_events(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /*
  * Once a second or so: removes what expired from destinations and learned, sweeps dead pins, puts
- * back clsact filters that somebody removed (with a notice).
+ * back clsact filters that somebody removed, and takes the first place on a link back from programs
+ * that were put before ours (with a notice).
  */
 int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 

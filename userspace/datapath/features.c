@@ -59,7 +59,7 @@ static const struct {
 	[EG_FEATURE_TCX] =
 		{"tcx",
 		 "no TCX (Linux 6.6): clsact filters are used, which anybody can delete with "
-		 "their qdisc; they are checked and put back"},
+		 "their qdisc or overtake; they are checked every second and put back first"},
 	[EG_FEATURE_CGROUP2] =
 		{"cgroup2", "this process is in no cgroup v2 of its own: guard_host: deny is not "
 			    "possible"},

@@ -77,6 +77,8 @@ struct eg_link {
 	uint32_t attached; /* bit per enum eg_program_id: attached by this process */
 	enum eg_xdp_mode xdp;
 	bool xdp_uplink;
+	bool overtaken;	       /* another's program was put before ours once */
+	char overtaken_by[32]; /* its name, of the last time */
 	char name[16];
 };
 
@@ -158,11 +160,31 @@ int eg_attach(struct eg_datapath *d, enum eg_program_id program, uint32_t ifinde
 int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error) EG_MUST;
 /* Only what this pin directory attached. Harmless when it is not. */
 void eg_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex);
-/* True when the link's program of ours is where it was put (clsact: the filter is there). */
-bool eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
-/* The filter of ours is on the link. */
-bool eg_clsact_holds(enum eg_program_id program, uint32_t ifindex);
+/* Where the link's program of ours is. OVERTAKEN: another's program, which may hide packets from
+ * ours, runs before it. */
+enum eg_hold { EG_HOLD_LOST, EG_HOLD_OVERTAKEN, EG_HOLD_FIRST };
+enum eg_hold eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
+/* Says once for each link and name that a program was put before ours and is not any more. */
+void eg_attach_overtaken(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex,
+			 const char *by, uint32_t by_program);
 bool eg_tcx_supported(int program_fd);
+char *eg_pin_path(char *path, size_t n, const char *pin_dir, enum eg_program_id program,
+		  uint32_t ifindex, bool clsact);
+
+/* clsact.c: where our filter is among those of a link. */
+struct eg_clsact_place {
+	uint32_t handle;     /* of ours; 0: it is not there */
+	uint32_t spare;	     /* of a second one of ours that an interrupted change left */
+	bool overtaken;	     /* another's filter runs before ours */
+	char by[32];	     /* its name */
+	uint32_t by_program; /* its program's number; 0: not known */
+};
+void eg_clsact_look(enum eg_program_id program, uint32_t ifindex, struct eg_clsact_place *out);
+/* Ours comes first afterwards, whatever was there. */
+int eg_clsact_attach(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex,
+		     struct eg_error *error) EG_MUST;
+/* Nothing where this pin directory has no record of it. */
+void eg_clsact_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex);
 
 /* A pin in links/: "egress_tc-17" (a link), "egress_tc-17-tc" (a clsact filter: its program),
  * "qdisc-17" (a clsact qdisc that is ours). bpffs allows no dot in a name. */
@@ -172,8 +194,9 @@ struct eg_pin_name {
 	bool clsact;
 };
 bool eg_pin_name_parse(const char *name, struct eg_pin_name *out);
-/* The fields of bpf_link_info that matter; -errno. *ifindex is 0 when the device is gone. */
-int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex) EG_MUST;
+/* The fields of bpf_link_info that matter; -errno. *ifindex is 0 when the device is gone.
+ * program_id may be NULL. */
+int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex, uint32_t *program_id) EG_MUST;
 
 /* namespace.c, mark.c, listeners.c */
 int eg_namespace_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;

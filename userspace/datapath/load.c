@@ -398,7 +398,7 @@ static int replace_one(struct eg_datapath *d, const char *path, const struct eg_
 	if (fd < 0)
 		return eg_error_set(error, -errno, "cannot open the pinned link %s: %s", path,
 				    strerror(errno));
-	r = eg_link_info(fd, &type, &ifindex);
+	r = eg_link_info(fd, &type, &ifindex, NULL);
 	if (r || (pin->ifindex && !ifindex) || d->program[pin->program] < 0) {
 		unlink(path);
 		return 0;

@@ -343,6 +343,7 @@ int eg_pins_listeners(struct eg_pins *p, unsigned int *filled, struct eg_error *
 static void describe(struct eg_pins *p, const char *name, const struct eg_pin_name *pin,
 		     struct eg_pin_link *out)
 {
+	struct eg_clsact_place place;
 	EG_CLEANUP_FD int fd = -1;
 	uint32_t type = 0, at = 0;
 	char path[600];
@@ -355,12 +356,13 @@ static void describe(struct eg_pins *p, const char *name, const struct eg_pin_na
 		out->link[0] = 0;
 	if (pin->clsact) {
 		eg_str_copy(out->how, sizeof(out->how), EG_STR("clsact"));
-		out->attached = eg_clsact_holds(pin->program, pin->ifindex);
+		eg_clsact_look(pin->program, pin->ifindex, &place);
+		out->attached = place.handle != 0;
 		return;
 	}
 	snprintf(path, sizeof(path), "%s/links/%s", p->pin_dir, name);
 	fd = bpf_obj_get(path);
-	if (fd >= 0 && !eg_link_info(fd, &type, &at))
+	if (fd >= 0 && !eg_link_info(fd, &type, &at, NULL))
 		out->attached = pin->ifindex ? at == pin->ifindex : at != 0;
 	switch (eg_program_table[pin->program].kind) {
 	case EG_KIND_XDP:

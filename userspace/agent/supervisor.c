@@ -167,6 +167,19 @@ static int check_features(const struct eg_options *o)
 	return usable ? 0 : -EOPNOTSUPP;
 }
 
+/* What stands at `notes`, a line each; returns where the next ones will be. */
+static const char *say_notes(const char *notes)
+{
+	while (*notes) {
+		size_t n = strcspn(notes, "\n");
+
+		if (n)
+			eg_warn("%.*s", (int)n, notes);
+		notes += n + (notes[n] == '\n');
+	}
+	return notes;
+}
+
 static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 {
 	struct eg_datapath_options d;
@@ -183,17 +196,14 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 	r = eg_datapath_open(&d, &s->datapath, e);
 	if (r)
 		return r;
-	notes = eg_datapath_notes(s->datapath);
-	while (*notes) {
-		size_t n = strcspn(notes, "\n");
-
-		eg_warn("%.*s", (int)n, notes);
-		notes += n + (notes[n] == '\n');
-	}
+	notes = say_notes(eg_datapath_notes(s->datapath));
 	eg_info("the kernel's side is %s under %s",
 		eg_datapath_adopted(s->datapath) ? "adopted" : "loaded", s->o->pin_dir);
 	r = eg_datapath_attach(s->datapath, e);
-	return r ? r : eg_datapath_listeners(s->datapath, &s->listeners, &s->listener_count, e);
+	if (!r)
+		r = eg_datapath_listeners(s->datapath, &s->listeners, &s->listener_count, e);
+	(void)say_notes(notes);
+	return r;
 }
 
 static int open_metrics(struct eg_supervisor *s, struct eg_error *e)

@@ -234,31 +234,65 @@ void eg_attach_overtaken(struct eg_datapath *d, enum eg_program_id id, uint32_t 
 		l->name, name[0] ? name : "?", by_program, eg_program_table[id].name);
 }
 
+/* ---- XDP ---- */
+
+static const char *link_name(struct eg_datapath *d, uint32_t ifindex)
+{
+	const struct eg_link *l = eg_links_find(d, ifindex);
+
+	return l && l->name[0] ? l->name : "?";
+}
+
+static int create_xdp(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
+		      uint32_t flags)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = flags);
+	int fd = bpf_link_create(d->program[id], (int)ifindex, BPF_XDP, &o);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int attach_xdp(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex,
 		      enum eg_xdp_mode mode, struct eg_error *error)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, o);
-	EG_CLEANUP_FD int fd = -1;
+	EG_CLEANUP_FD int fd = -EOPNOTSUPP;
 	char path[300];
 
-	if (mode != EG_XDP_GENERIC) {
-		o.flags = XDP_FLAGS_DRV_MODE;
-		fd = bpf_link_create(d->program[id], (int)ifindex, BPF_XDP, &o);
+	if (mode != EG_XDP_GENERIC)
+		fd = create_xdp(d, id, ifindex, XDP_FLAGS_DRV_MODE);
+	if (fd < 0 && mode == EG_XDP_AUTO) {
+		eg_datapath_notice(
+			d,
+			"XDP on link %s: auto was asked for, and the link takes no "
+			"native program (%s): off; what is denied there is dropped later, "
+			"by TC, at about four times the cost",
+			link_name(d, ifindex), strerror(-fd));
+		return -EOPNOTSUPP;
 	}
-	if (fd < 0 && mode != EG_XDP_AUTO) {
-		if (mode == EG_XDP_NATIVE)
-			eg_datapath_note(
-				d,
-				"XDP: link %u takes no native program (%s): generic instead, "
-				"which saves less",
-				ifindex, strerror(errno));
-		o.flags = XDP_FLAGS_SKB_MODE;
-		fd = bpf_link_create(d->program[id], (int)ifindex, BPF_XDP, &o);
-	}
+	if (fd < 0 && mode == EG_XDP_NATIVE)
+		eg_datapath_notice(
+			d,
+			"XDP on link %s: native was asked for, and the link takes no "
+			"native program (%s): generic instead, which drops only after the "
+			"kernel has made its own packet, and so costs as much as TC",
+			link_name(d, ifindex), strerror(-fd));
 	if (fd < 0)
-		return eg_error_set(error, -errno, "cannot attach %s to link %u: %s",
-				    eg_program_table[id].name, ifindex, strerror(errno));
+		fd = create_xdp(d, id, ifindex, XDP_FLAGS_SKB_MODE);
+	if (fd < 0)
+		return eg_error_set(error, fd, "cannot attach %s to link %s: %s",
+				    eg_program_table[id].name, link_name(d, ifindex),
+				    strerror(-fd));
 	return pin_link(fd, eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false), error);
+}
+
+/* An earlier start may have been asked for another way. */
+static bool xdp_is_as_asked(uint32_t ifindex, enum eg_xdp_mode mode)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, o);
+
+	if (bpf_xdp_query((int)ifindex, 0, &o))
+		return false;
+	return o.attach_mode == (mode == EG_XDP_GENERIC ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV);
 }
 
 int eg_attach(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex, enum eg_xdp_mode xdp,
@@ -271,7 +305,11 @@ int eg_attach(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex, en
 	if (!access(path, F_OK)) {
 		switch (eg_attach_holds(d, id, ifindex)) {
 		case EG_HOLD_FIRST:
-			return 0;
+			if (eg_program_table[id].kind != EG_KIND_XDP ||
+			    xdp_is_as_asked(ifindex, xdp))
+				return 0;
+			detach_link(path);
+			break;
 		case EG_HOLD_OVERTAKEN:
 			return attach_tcx(d, id, ifindex, error);
 		case EG_HOLD_LOST:

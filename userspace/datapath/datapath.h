@@ -33,8 +33,8 @@ struct eg_datapath;
 
 enum eg_xdp_mode {
 	EG_XDP_OFF,
-	EG_XDP_AUTO,	/* native on physical links, else off; never on a pod's veth */
-	EG_XDP_NATIVE,	/* native, else generic with a note */
+	EG_XDP_AUTO,	/* native on physical links that take it, else off; never on a pod's veth */
+	EG_XDP_NATIVE,	/* native, else generic, with a notice */
 	EG_XDP_GENERIC, /* generic */
 };
 
@@ -114,7 +114,7 @@ void eg_datapath_close(struct eg_datapath *d);
 /* True when open() found an earlier start's maps. */
 bool eg_datapath_adopted(const struct eg_datapath *d);
 /* Sentences of what is missing or was done in the second-best way; separated by newlines; "" none.
- */
+ * open(), attach() and listeners() add to the end. */
 const char *eg_datapath_notes(const struct eg_datapath *d);
 
 /*

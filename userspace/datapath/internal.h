@@ -77,6 +77,7 @@ struct eg_link {
 	uint32_t attached; /* bit per enum eg_program_id: attached by this process */
 	enum eg_xdp_mode xdp;
 	bool xdp_uplink;
+	bool xdp_refused;      /* EG_XDP_AUTO found that it takes no native program */
 	bool overtaken;	       /* another's program was put before ours once */
 	char overtaken_by[32]; /* its name, of the last time */
 	char name[16];
@@ -154,7 +155,8 @@ void eg_load_undo(struct eg_datapath *d);
 int eg_load_check_shape(int fd, const struct eg_map_shape *shape, const char *path,
 			struct eg_error *error) EG_MUST;
 
-/* attach.c: one program on one link. Bits of an attached link are the caller's to keep. */
+/* attach.c: one program on one link. Bits of an attached link are the caller's to keep.
+ * -EOPNOTSUPP without a sentence: EG_XDP_AUTO, and the link takes no native program (noticed). */
 int eg_attach(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex,
 	      enum eg_xdp_mode xdp, struct eg_error *error) EG_MUST;
 int eg_attach_netns(struct eg_datapath *d, int netns_fd, struct eg_error *error) EG_MUST;

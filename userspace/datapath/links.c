@@ -72,6 +72,12 @@ int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *e
 		if (!(todo & 1U << i))
 			continue;
 		r = eg_attach(d, (enum eg_program_id)i, l->ifindex, l->xdp, error);
+		if (r == -EOPNOTSUPP && l->xdp == EG_XDP_AUTO &&
+		    eg_program_table[i].kind == EG_KIND_XDP) {
+			l->xdp_refused = true;
+			l->roles &= (uint8_t)~EG_ROLE_XDP;
+			continue;
+		}
 		if (r)
 			return eg_error_prefix(error, r, "link %s", l->name[0] ? l->name : "?");
 		l->attached |= 1U << i;
@@ -102,7 +108,7 @@ static void assign_roles(struct eg_datapath *d, struct eg_link *l, const struct 
 	for (size_t i = 0; i < d->o.xdp_count; i++) {
 		const struct eg_xdp_link *x = &d->xdp[i];
 
-		if (strcmp(x->name, n->name) || x->mode == EG_XDP_OFF ||
+		if (strcmp(x->name, n->name) || x->mode == EG_XDP_OFF || l->xdp_refused ||
 		    (x->mode == EG_XDP_AUTO && !is_physical(n)))
 			continue;
 		l->roles |= EG_ROLE_XDP;
@@ -111,6 +117,18 @@ static void assign_roles(struct eg_datapath *d, struct eg_link *l, const struct 
 	}
 	if (d->agent_ifindex && n->ifindex == d->agent_ifindex)
 		l->roles |= EG_ROLE_AGENT;
+}
+
+/* Of an earlier start with other options: an uplink or an XDP mode that is not asked for any more.
+ * Programs of pods go with their pods. */
+static void drop_unwanted(struct eg_datapath *d, const struct eg_link *l)
+{
+	static const enum eg_program_id optional[] = {EG_PROGRAM_GUARD_TC, EG_PROGRAM_CLASSIFY_XDP,
+						      EG_PROGRAM_GUARD_XDP};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(optional); i++)
+		if (!((wanted(l) | l->attached) & 1U << optional[i]))
+			eg_detach(d->pin_dir, optional[i], l->ifindex);
 }
 
 static bool is_pods(const struct eg_datapath *d, const struct eg_netlink_link *n)
@@ -131,6 +149,8 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 	is_new = strcmp(l->name, n->name) != 0;
 	eg_str_copy(l->name, sizeof(l->name), eg_str_from(n->name));
 	assign_roles(d, l, n);
+	if (is_new)
+		drop_unwanted(d, l);
 	if (is_pods(d, n) && !(l->roles & EG_ROLE_POD)) {
 		r = eg_pods_unknown(d, n->ifindex, error);
 		l = eg_links_get(d, n->ifindex);

@@ -375,13 +375,14 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 	return 0;
 }
 
+/* Or takes away the pin of an earlier start that wanted it. */
 static int pin_program(struct eg_datapath *d, enum eg_program_id id, struct eg_error *error)
 {
 	char path[300];
 
 	snprintf(path, sizeof(path), "%s/programs/%s", d->pin_dir, eg_program_table[id].name);
 	unlink(path);
-	if (bpf_obj_pin(d->program[id], path))
+	if (d->program[id] >= 0 && bpf_obj_pin(d->program[id], path))
 		return eg_error_set(error, -errno, "cannot pin the program %s: %s", path,
 				    strerror(errno));
 	return 0;
@@ -400,6 +401,7 @@ static int replace_one(struct eg_datapath *d, const char *path, const struct eg_
 				    strerror(errno));
 	r = eg_link_info(fd, &type, &ifindex, NULL);
 	if (r || (pin->ifindex && !ifindex) || d->program[pin->program] < 0) {
+		bpf_link_detach(fd); /* the pin's end would come later, from a work queue */
 		unlink(path);
 		return 0;
 	}
@@ -436,8 +438,7 @@ int eg_load_replace(struct eg_datapath *d, struct eg_error *error)
 	}
 	closedir(dir);
 	for (enum eg_program_id i = 0; !r && i < EG_PROGRAM_COUNT; i++)
-		if (d->program[i] >= 0)
-			r = pin_program(d, i, error);
+		r = pin_program(d, i, error);
 	return r;
 }
 

@@ -196,9 +196,7 @@ static int set_config(struct eg_datapath *d)
 	c->learned_grace_ns = o->learned_grace_ms * 1000000ull;
 	c->agent_cgroup[0] = o->agent_cgroup;
 	c->agent_cgroup[1] = 0;
-	c->mark = o->mark;
-	c->mark_mask = o->mark_mask;
-	c->mode = (uint8_t)o->mode;
+	/* mode, mark and mark_mask: when the way in is made, eg_datapath_open(). */
 	c->fail_policy = (uint8_t)o->fail_policy;
 	c->guard_host_deny = o->guard_host_deny;
 	c->any_resolver = !o->resolver_count;

@@ -197,6 +197,36 @@ static int attach_agent(struct eg_datapath *d, struct eg_error *error)
 	return eg_links_attach(d, l, error);
 }
 
+/*
+ * What only the mode of an earlier start needed: its namespace and links, or its rules, which cost
+ * every packet that the node routes. config says which mode that was until this one's way in is
+ * made, so that an interrupted start leaves it to the next one.
+ */
+static void leave_other_mode(struct eg_datapath *d)
+{
+	struct eg_config *c = d->config;
+	struct eg_datapath_options before = d->o;
+	struct eg_error error;
+
+	if (d->adopted && c->mode == EG_MODE_NETNS && d->o.mode == EG_MODE_MARK) {
+		__atomic_store_n(&c->agent_ifindex, 0, __ATOMIC_RELEASE);
+		eg_namespace_leave(d);
+	}
+	before.mark = c->mark;
+	before.mark_mask = c->mark_mask;
+	if (d->adopted && c->mode == EG_MODE_MARK &&
+	    (d->o.mode != EG_MODE_MARK || c->mark != d->o.mark || c->mark_mask != d->o.mark_mask) &&
+	    eg_mark_remove(&before, &error))
+		eg_datapath_note(
+			d,
+			"the rules of mark mode stay (%s): each packet that the node routes "
+			"pays for them; look at `ip rule` and `ip -6 rule`",
+			error.text);
+	c->mark = d->o.mark;
+	c->mark_mask = d->o.mark_mask;
+	c->mode = (uint8_t)d->o.mode;
+}
+
 static int open_all(struct eg_datapath *d, const struct eg_datapath_options *options,
 		    struct eg_error *error)
 {
@@ -228,6 +258,8 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 		r = eg_links_open(d, error);
 	if (!r)
 		r = eg_events_open(d, error);
+	if (!r)
+		leave_other_mode(d);
 	return r;
 }
 

@@ -202,6 +202,8 @@ int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex, uint32_t *program_id
 
 /* namespace.c, mark.c, listeners.c */
 int eg_namespace_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* Takes away what netns mode made, for another mode; what can't be is a note. */
+void eg_namespace_leave(struct eg_datapath *d);
 int eg_namespace_remove(const char *path, const char *host_link, struct eg_error *error) EG_MUST;
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,

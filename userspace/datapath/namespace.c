@@ -404,3 +404,17 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
 		return eg_error_set(error, -errno, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
 }
+
+void eg_namespace_leave(struct eg_datapath *d)
+{
+	struct eg_netlink_link l;
+	struct eg_error error;
+
+	if (!eg_netlink_link_by_name(d->netlink, d->host_link, &l))
+		eg_detach(d->pin_dir, EG_PROGRAM_REPLY_TC, l.ifindex);
+	if (eg_namespace_remove(d->namespace_path, d->host_link, &error))
+		eg_datapath_note(d,
+				 "the agent's namespace of netns mode stays (%s): it does no harm; "
+				 "`umount %s && rm %s` removes it",
+				 error.text, d->namespace_path, d->namespace_path);
+}

@@ -25,7 +25,53 @@ ROOTS=/tmp/egproc-none refused "no roots for providers" "--upstream-ca" start_by
 refused "no such option" "'--frobnicate' is not an option" node "$EGRETD" --frobnicate
 refused "no resolver" "--resolver is missing" node "$EGRETD" --uplink eth0
 refused "a metrics page for everybody" "a loopback address" node "$EGRETD" --resolver 203.0.113.53 --uplink eth0 --metrics 0.0.0.0:9909
+# As on kernels that lack something: bpf(2) answers as theirs does.
+OLD=$EGRET_BUILD/tests/net/datapath_old_kernel
+while read -r feature sentence; do
+	refused "a kernel without $feature" "$sentence" start_by_hand "$OLD" "$feature"
+done <<-EOT
+	ringbuf no BPF ring buffer (Linux 5.8): the programs do not load
+	sk_lookup no sk_lookup programs (Linux 5.9): captured connections cannot be given to the agent
+	redirect_peer no bpf_redirect_peer (Linux 5.10): netns mode is not possible; use mark mode, which costs the node's other traffic more
+	btf the kernel takes no BTF (4.18, CONFIG_BPF_SYSCALL): the maps cannot be made with names
+	tc_programs the kernel loads no TC program: it needs CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF
+EOT
 check_not "nothing is pinned by a refused start" test -e "$E_PIN/links"
+
+# --- what is missing and not required is said at the start and by doctor, with what it costs
+REAL=$EGRETD
+on_old_kernel() { # FEATURE[,FEATURE] [OPTION...]: egretd runs there
+	printf '#!/bin/sh\nexec "%s" "%s" "%s" "$@"\n' "$OLD" "$1" "$REAL" > "$T_RUN/egretd-old"
+	chmod +x "$T_RUN/egretd-old"; shift
+	EGRETD=$T_RUN/egretd-old; egret_up "$@"; EGRETD=$REAL
+}
+doctor_says() { # TEXT MISSING RESULT SENTENCE
+	local found
+	found=$(node "$OLD" "$2" "$EGRETCTL" doctor --json --run-dir "$E_DIR/run" | jq -r --arg f "$2" '.checks[] | select(.check == $f) | "\(.result) \(.text)"')
+	has "$1" "$found" "$3 $4"
+}
+no_tcx="no TCX (Linux 6.6): clsact filters are used, which anybody can delete with their qdisc or overtake; they are checked every second and put back first"
+no_loop="no bpf_loop (Linux 5.17): DNS answers are read by the agent and not in the kernel, so a pod may connect before the address is known; the guard on the uplinks covers that"
+no_peer="no bpf_redirect_peer (Linux 5.10): netns mode is not possible; use mark mode, which costs the node's other traffic more"
+warned() { has "$1" "$(jq -r 'select(.level == "warn") | .message' "$T_RUN/egretd.log" 2>/dev/null)" "$2"; }
+on_old_kernel tcx,bpf_loop
+warned "without TCX: said at the start" "$no_tcx"
+warned "without bpf_loop: said at the start" "$no_loop"
+is "it serves all the same" "$(ask podA)" 200
+has "by clsact" "$(node tc filter show dev veth-podA ingress)" egress_tc
+doctor_says "without TCX: doctor warns" tcx warning "$no_tcx"
+doctor_says "without bpf_loop: doctor warns" bpf_loop warning "$no_loop"
+doctor_says "without the ring buffer: broken, says doctor" ringbuf broken "no BPF ring buffer"
+doctor_says "without redirect_peer: broken, says doctor, for this agent is in netns mode" redirect_peer broken "$no_peer"
+doctor_says "without sk_lookup: broken, says doctor" sk_lookup broken "no sk_lookup programs"
+doctor_says "without BTF: broken, says doctor" btf broken "the kernel takes no BTF"
+egret_down
+E_MODE=mark on_old_kernel redirect_peer
+warned "without redirect_peer, mark mode: said at the start" "$no_peer"
+is "it serves all the same" "$(ask podA)" 200
+doctor_says "without redirect_peer, mark mode: doctor warns" redirect_peer warning "$no_peer"
+egret_down
+: > "$E_DIR/access.jsonl"
 
 # --- it runs
 egret_up

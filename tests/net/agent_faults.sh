@@ -57,8 +57,6 @@ is "the new signer signs" "$CODE" 200
 signal STOP gateway
 is "a connection made while the gateway hangs waits, and is answered by its successor" "$(ask podA --max-time 10)" 200
 
-kill_supervisor() { disown "$E_PID" 2>/dev/null; kill -KILL "$E_PID"; t_await_exit "$E_PID"; }
-
 # --- the supervisor is killed, fail closed
 GATEWAY=$(pid_of gateway) SIGNER=$(pid_of signer) SPAWNER=$(pid_of spawner)
 mock_forget
@@ -72,48 +70,7 @@ is "an ordinary site is untouched" "$(pod_curl podA -o /dev/null -w '%{http_code
 egret_up
 is "another egretd adopts and serves" "$(ctl status --json | jq -c '[.adopted, .ready]') $(ask podA)" "[true,true] 200"
 
-# --- an old flow while the supervisor is killed: two requests on one connection, the second when told
-cat > "$T_RUN/two.py" <<'EOP'
-import os, socket, ssl, sys, time
-out, go, roots = sys.argv[1:4]
-context = ssl.create_default_context(cafile=roots)
-context.set_alpn_protocols(["http/1.1"])
-body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}'
-request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer placeholder\r\n"
-           b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
-def once(s):
-    s.sendall(request)
-    head = b""
-    while b"\r\n\r\n" not in head:
-        got = s.recv(4096)
-        if not got:
-            return "eof"
-        head += got
-    length = [int(l.split(b":")[1]) for l in head.split(b"\r\n") if l.lower().startswith(b"content-length:")][0]
-    rest = head.split(b"\r\n\r\n", 1)[1]
-    while len(rest) < length:
-        rest += s.recv(4096)
-    return head.split()[1].decode()
-def say(x):
-    with open(out, "a") as f:
-        f.write(x + "\n")
-raw = socket.create_connection(("api.openai.com", 443), timeout=10)
-s = context.wrap_socket(raw, server_hostname="api.openai.com")
-say(once(s))
-while not os.path.exists(go):
-    time.sleep(0.02)
-try:
-    say(once(s))
-except OSError as e:
-    say(type(e).__name__)
-EOP
-two() { # NAME: starts it; its first answer is awaited
-	rm -f "$T_RUN/$1.out" "$T_RUN/$1.go"
-	pod podA python3 "$T_RUN/two.py" "$T_RUN/$1.out" "$T_RUN/$1.go" "$T_RUN/pod-roots.crt" 2> "$T_RUN/$1.err" &
-	TWO=$!
-	await 15 test -s "$T_RUN/$1.out"
-}
-two_end() { touch "$T_RUN/$1.go"; await 20 gone "$TWO"; cat "$T_RUN/$1.err" >&2; tr '\n' ' ' < "$T_RUN/$1.out"; }
+# --- an old flow while the supervisor is killed (agent_killed.sh has the modes and families)
 two closed
 kill_supervisor
 mock_forget

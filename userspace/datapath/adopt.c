@@ -8,6 +8,11 @@
 
 /* ---- every entry of a map, whatever is deleted meanwhile ---- */
 
+void eg_walk_fini(struct eg_walk *w)
+{
+	free(w->keys);
+}
+
 /* Copies all keys first: deleting while walking makes a hash map start again. */
 int eg_walk_keys(int map, size_t key_bytes, struct eg_walk *w)
 {
@@ -37,12 +42,10 @@ int eg_walk_keys(int map, size_t key_bytes, struct eg_walk *w)
 
 static int adopt_names(struct eg_datapath *d)
 {
-	EG_CLEANUP_FREE void *keys = NULL;
-	struct eg_walk w = {0};
+	EG_CLEANUP_WALK struct eg_walk w = {0};
 	int r = eg_walk_keys(d->map[EG_MAP_WATCHED_NAMES], sizeof(struct eg_name_key), &w);
 	const struct eg_name_key *key = w.keys;
 
-	keys = w.keys;
 	for (size_t i = 0; !r && i < w.count; i++) {
 		struct eg_known_name *n;
 		struct eg_name value;
@@ -65,11 +68,9 @@ static int adopt_places(struct eg_datapath *d, enum eg_map_id id)
 {
 	bool four = id == EG_MAP_DESTINATIONS4;
 	size_t bytes = four ? sizeof(struct eg_lpm4) : sizeof(struct eg_lpm6);
-	EG_CLEANUP_FREE void *keys = NULL;
-	struct eg_walk w = {0};
+	EG_CLEANUP_WALK struct eg_walk w = {0};
 	int r = eg_walk_keys(d->map[id], bytes, &w);
 
-	keys = w.keys;
 	for (size_t i = 0; !r && i < w.count; i++) {
 		const void *key = (const char *)w.keys + i * bytes;
 		struct eg_place p = {0};
@@ -95,13 +96,11 @@ static int adopt_places(struct eg_datapath *d, enum eg_map_id id)
 /* Numbers that pods, policies and names had must not be given again while counters show them. */
 static int adopt_numbers(struct eg_datapath *d)
 {
-	EG_CLEANUP_FREE void *k1 = NULL;
-	EG_CLEANUP_FREE void *k2 = NULL;
-	EG_CLEANUP_FREE void *k3 = NULL;
-	struct eg_walk counters = {0}, verdicts = {0}, pods = {0};
+	EG_CLEANUP_WALK struct eg_walk counters = {0};
+	EG_CLEANUP_WALK struct eg_walk verdicts = {0};
+	EG_CLEANUP_WALK struct eg_walk pods = {0};
 	int r = eg_walk_keys(d->map[EG_MAP_COUNTERS], sizeof(struct eg_counter_key), &counters);
 
-	k1 = counters.keys;
 	for (size_t i = 0; !r && i < counters.count; i++) {
 		const struct eg_counter_key *k = (const struct eg_counter_key *)counters.keys + i;
 
@@ -110,7 +109,6 @@ static int adopt_numbers(struct eg_datapath *d)
 	}
 	if (!r)
 		r = eg_walk_keys(d->map[EG_MAP_VERDICTS], sizeof(struct eg_verdict_key), &verdicts);
-	k2 = verdicts.keys;
 	for (size_t i = 0; !r && i < verdicts.count; i++) {
 		const struct eg_verdict_key *k = (const struct eg_verdict_key *)verdicts.keys + i;
 
@@ -118,7 +116,6 @@ static int adopt_numbers(struct eg_datapath *d)
 	}
 	if (!r)
 		r = eg_walk_keys(d->map[EG_MAP_PODS], sizeof(uint32_t), &pods);
-	k3 = pods.keys;
 	for (size_t i = 0; !r && i < pods.count; i++) {
 		struct eg_pod pod;
 
@@ -132,8 +129,7 @@ static int adopt_numbers(struct eg_datapath *d)
 
 static int set_resolvers(struct eg_datapath *d)
 {
-	EG_CLEANUP_FREE void *keys = NULL;
-	struct eg_walk w = {0};
+	EG_CLEANUP_WALK struct eg_walk w = {0};
 	uint32_t one = 1;
 	int r;
 
@@ -142,7 +138,6 @@ static int set_resolvers(struct eg_datapath *d)
 					BPF_ANY))
 			return -errno;
 	r = eg_walk_keys(d->map[EG_MAP_RESOLVERS], sizeof(struct eg_address), &w);
-	keys = w.keys;
 	for (size_t i = 0; !r && i < w.count; i++) {
 		const struct eg_address *a = (const struct eg_address *)w.keys + i;
 		bool keep = false;

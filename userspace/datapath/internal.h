@@ -229,11 +229,13 @@ void eg_events_close(struct eg_datapath *d);
 /* adopt.c */
 int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 void eg_mapsync_close(struct eg_datapath *d);
-/* The keys of a map, one after the other; the caller frees them, also after an error. */
+/* The keys of a map, one after the other. Owned: eg_walk_fini(), also after an error, or taken. */
 struct eg_walk {
 	void *keys;
 	size_t count, room;
 };
+void eg_walk_fini(struct eg_walk *w);
+#define EG_CLEANUP_WALK __attribute__((cleanup(eg_walk_fini)))
 int eg_walk_keys(int map, size_t key_bytes, struct eg_walk *w) EG_MUST;
 
 /* mapsync.c */

@@ -11,6 +11,22 @@
 static const char *const paths[] = {"/v1/chat/completions", "/v1/responses", "/v1/messages",
 				    "/v1/embeddings"};
 
+/* Is there an item that is an id and nothing else, as jansson reads the body? */
+static bool has_bare_item(const json_t *body)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(body, "input"), i, item)
+	{
+		const json_t *id = json_object_get(item, "id");
+
+		if (id && !json_is_null(id) && json_object_size(item) == 1)
+			return true;
+	}
+	return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct eg_str body, rest, path;
@@ -44,6 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 								      json_string_length(model)}));
 		if (op->may_hold_state && json_object_get(v, "previous_response_id") &&
 		    json_is_string(json_object_get(v, "previous_response_id")))
+			FUZZ_CHECK(f.store_or_state);
+		if (data[0] % 4 == 1 && has_bare_item(v))
 			FUZZ_CHECK(f.store_or_state);
 		json_decref(v);
 	}

@@ -111,18 +111,6 @@ static enum eg_reason append(struct eg_exchange *x, struct eg_str data)
 
 /* ---- held bodies ---- */
 
-static bool json_content(struct eg_str type)
-{
-	static const struct eg_str json = EG_STR("application/json");
-
-	if (!type.n)
-		return true;
-	if (!eg_str_istarts(type, json))
-		return false;
-	type = eg_str_trim((struct eg_str){type.p + json.n, type.n - json.n});
-	return !type.n || type.p[0] == ';';
-}
-
 static void begin_streaming(struct eg_exchange *x)
 {
 	x->streaming = true;
@@ -212,9 +200,12 @@ void exchange_body_begin(struct eg_exchange *x)
 			      false);
 		return;
 	}
-	if (json && !json_content(x->content_type)) {
+	if (x->operation && !eg_operation_for_content(x->operation, x->content_type)) {
 		exchange_deny(x, EG_REASON_BAD_BODY,
-			      "This operation's Content-Type must be application/json.", false);
+			      json ? "This operation's Content-Type must be application/json."
+				   : "This operation's Content-Type must be multipart/form-data or "
+				     "application/json.",
+			      false);
 		return;
 	}
 	if (json) {

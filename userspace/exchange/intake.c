@@ -24,8 +24,8 @@ static void look_at(struct eg_exchange *x, const struct eg_header *h)
 {
 	if (eg_str_ieq(h->name, EG_STR("user-agent")))
 		x->user_agent = h->value;
-	else if (eg_str_ieq(h->name, EG_STR("content-type")))
-		x->content_type = h->value;
+	else if (eg_str_ieq(h->name, EG_STR("content-type"))) /* two: none that any body has */
+		x->content_type = x->content_type.p ? EG_STR("two") : h->value;
 	else if (eg_str_ieq(h->name, EG_STR("content-encoding")))
 		x->encoded_body |= h->value.n && !eg_str_ieq(h->value, EG_STR("identity"));
 	else if (eg_str_ieq(h->name, EG_STR("origin")))
@@ -209,11 +209,16 @@ static enum eg_reason check_target(struct eg_exchange *x, const char **detail)
 static void find_operation(struct eg_exchange *x)
 {
 	struct eg_str host = eg_str_from(x->host);
+	const struct eg_operation *read_as;
 
 	x->dialect = x->peer->gateway ? EG_DIALECT_NONE : eg_dialect_from_host(host);
 	if (x->dialect == EG_DIALECT_NONE)
 		x->dialect = eg_dialect_from_path(x->target.decoded);
 	x->operation = eg_operation_find(x->dialect, x->method, x->target.decoded, &x->rest);
+	/* One with another content is refused once policy has had its say (body.c). */
+	read_as = eg_operation_for_content(x->operation, x->content_type);
+	if (read_as)
+		x->operation = read_as;
 }
 
 /* ---- policy ---- */

@@ -60,18 +60,31 @@ static const struct eg_operation moderations =
 	OPENAI(EG_OP_MODERATIONS, "moderations", EG_CLASS_INFERENCE, JSON_MODEL);
 static const struct eg_operation images_generations =
 	OPENAI(EG_OP_IMAGES_GENERATIONS, "images.generations", EG_CLASS_INFERENCE, .streams = true,
-	       JSON_MODEL);
-/* Multipart: the model is a form field, which this version does not read. */
-static const struct eg_operation images_edits =
-	OPENAI(EG_OP_IMAGES_EDITS, "images.edits", EG_CLASS_INFERENCE, .streams = true);
-static const struct eg_operation images_variations =
-	OPENAI(EG_OP_IMAGES_VARIATIONS, "images.variations", EG_CLASS_INFERENCE, .streams = false);
-static const struct eg_operation audio_speech =
-	OPENAI(EG_OP_AUDIO_SPEECH, "audio.speech", EG_CLASS_INFERENCE, JSON_MODEL);
-static const struct eg_operation audio_transcriptions = OPENAI(
-	EG_OP_AUDIO_TRANSCRIPTIONS, "audio.transcriptions", EG_CLASS_INFERENCE, .streams = true);
-static const struct eg_operation audio_translations = OPENAI(
-	EG_OP_AUDIO_TRANSLATIONS, "audio.translations", EG_CLASS_INFERENCE, .streams = false);
+	       .may_hold_state = true, JSON_MODEL);
+/* A form or JSON, as Content-Type says (eg_operation_for_content). Of a form the model is a field,
+ * which this version does not read. */
+#define FORM_OR_JSON(name_, op_name, ...)                                              \
+	static const struct eg_operation name_##_json = {.id = __VA_ARGS__,            \
+							 .name = (op_name),            \
+							 .gen_ai_operation = "",       \
+							 .dialect = EG_DIALECT_OPENAI, \
+							 .class = EG_CLASS_INFERENCE,  \
+							 .may_hold_state = true,       \
+							 JSON_MODEL};                  \
+	static const struct eg_operation name_ = {.id = __VA_ARGS__,                   \
+						  .name = (op_name),                   \
+						  .gen_ai_operation = "",              \
+						  .dialect = EG_DIALECT_OPENAI,        \
+						  .class = EG_CLASS_INFERENCE,         \
+						  .form_body = true,                   \
+						  .as_json = &name_##_json}
+FORM_OR_JSON(images_edits, "images.edits", EG_OP_IMAGES_EDITS, .streams = true);
+FORM_OR_JSON(images_variations, "images.variations", EG_OP_IMAGES_VARIATIONS);
+FORM_OR_JSON(audio_transcriptions, "audio.transcriptions", EG_OP_AUDIO_TRANSCRIPTIONS,
+	     .streams = true);
+FORM_OR_JSON(audio_translations, "audio.translations", EG_OP_AUDIO_TRANSLATIONS);
+static const struct eg_operation audio_speech = OPENAI(
+	EG_OP_AUDIO_SPEECH, "audio.speech", EG_CLASS_INFERENCE, .may_hold_state = true, JSON_MODEL);
 
 static const struct eg_operation models =
 	OPENAI(EG_OP_MODELS, "models", EG_CLASS_METADATA, .json_body = false);

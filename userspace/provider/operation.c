@@ -122,6 +122,29 @@ const struct eg_operation *eg_operation_find(enum eg_dialect d, struct eg_str me
 	return &unknown;
 }
 
+/* Nothing, or parameters, after the media type (RFC 9110 section 8.3.1). */
+static bool media_type_is(struct eg_str value, struct eg_str type)
+{
+	if (!eg_str_istarts(value, type))
+		return false;
+	value = eg_str_trim((struct eg_str){value.p + type.n, value.n - type.n});
+	return !value.n || value.p[0] == ';';
+}
+
+const struct eg_operation *eg_operation_for_content(const struct eg_operation *op,
+						    struct eg_str content_type)
+{
+	bool json = !content_type.n || media_type_is(content_type, EG_STR("application/json"));
+
+	if (op->json_body)
+		return json ? op : NULL;
+	if (!op->form_body)
+		return op;
+	if (json)
+		return op->as_json;
+	return media_type_is(content_type, EG_STR("multipart/form-data")) ? op : NULL;
+}
+
 static const struct eg_operation *by_name(const struct eg_vendor *v, struct eg_str name)
 {
 	for (size_t i = 0; i < v->row_count; i++)

@@ -40,13 +40,15 @@ struct eg_operation {
 	const char *gen_ai_operation; /* OpenTelemetry gen_ai.operation.name, or "" */
 	enum eg_dialect dialect;
 	enum eg_operation_class class;
-	bool json_body;	     /* the body is one JSON object (else multipart, empty, ...) */
+	bool json_body;	     /* the body is one JSON object (else a form, empty, ...) */
+	bool form_body;	     /* multipart/form-data, or JSON: see eg_operation_for_content() */
 	bool model_in_body;  /* the JSON body's "model" names the model */
 	bool model_in_path;  /* e.g. GET /v1/models/{id} */
 	bool streams;	     /* "stream": true makes it SSE */
 	bool may_hold_state; /* its body may refer to state kept by the provider: read it */
 	uint16_t id;	     /* equal for rows of one name ("models" of both dialects); 0: unknown;
 			      * below EG_OPERATION_IDS */
+	const struct eg_operation *as_json; /* form_body: how it is read when its body is JSON */
 };
 #define EG_OPERATION_IDS 64
 
@@ -56,6 +58,11 @@ struct eg_operation {
  * `*rest` is the part that goes after the base path of an endpoint ("/chat/completions"). */
 const struct eg_operation *eg_operation_find(enum eg_dialect d, struct eg_str method,
 					     struct eg_str path, struct eg_str *rest);
+/* The operation as it is read with a body of this Content-Type: an operation that takes a form or
+ * JSON becomes one with json_body when it gets JSON. NULL: one that it does not take, and that
+ * somebody else may read differently. "" is JSON. */
+const struct eg_operation *eg_operation_for_content(const struct eg_operation *op,
+						    struct eg_str content_type);
 /* By name, for policy files; NULL when there is none. */
 const struct eg_operation *eg_operation_by_name(struct eg_str name);
 /* The operation that a route must list for a request whose body refers to state
@@ -81,11 +88,12 @@ struct eg_body_facts {
 	bool include_usage;  /* stream_options.include_usage */
 	bool store_or_state; /* refers to or creates server-side state: store:true is not
 			      * decided here; previous_response_id, conversation, file ids,
-			      * "background": true, containers */
+			      * "background": true, containers, items by their id alone */
 	bool has_inference_geo;
 	struct eg_str inference_geo; /* Anthropic */
 };
-/* 0; -EINVAL with *e (invalid JSON, duplicate key: EG_REASON_BAD_BODY); -ENOMEM. */
+/* 0; -EINVAL with *e (invalid JSON, duplicate key, a model after the first MiB:
+ * EG_REASON_BAD_BODY); -ENOMEM. */
 int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str body,
 		 struct eg_body_facts *out, struct eg_error *e) EG_MUST;
 

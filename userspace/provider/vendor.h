@@ -3,6 +3,7 @@
 #ifndef EGRET_PROVIDER_VENDOR_H
 #define EGRET_PROVIDER_VENDOR_H
 
+#include "proto/json_scan.h"
 #include "provider/provider.h"
 
 enum eg_method_bit {
@@ -85,6 +86,11 @@ enum eg_operation_id {
 	EG_OP_COUNT
 };
 _Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
+
+/* ---- state.c: sets *found when a member of the body's top level, or anything in it, refers to
+ * what the provider keeps. 0 or -ENOMEM. ---- */
+int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
+		       const struct eg_json_member *m, bool *found) EG_MUST;
 
 /* ---- json.c: small steps over JSON text that may be cut or hostile ---- */
 struct eg_str eg_json_skip_space(struct eg_str s);

@@ -276,6 +276,43 @@ static void test_discard(void **state)
 	(void)state;
 }
 
+#define EDIT(types, length, body)                                                     \
+	"POST /v1/images/edits HTTP/1.1\r\n" HEADERS types "Content-Length: " #length \
+	"\r\n\r\n" body
+#define FORM "Content-Type: multipart/form-data; boundary=x\r\n"
+
+/* An operation that takes a form or JSON is read when it is JSON; what could be read as either, or
+ * as neither, goes nowhere. */
+static void test_form_or_json(void **state)
+{
+	static const struct {
+		const char *request, *reason;
+	} refused[] = {
+		{EDIT(JSON, 37, "{\"images\":[{\"file_id\":\"file-12345\"}]}"), "stateful_denied"},
+		{EDIT("", 37, "{\"images\":[{\"file_id\":\"file-12345\"}]}"), "stateful_denied"},
+		{EDIT(JSON FORM, 2, "{}"), "bad_body"},
+		{EDIT(FORM JSON, 2, "{}"), "bad_body"},
+		{EDIT("Content-Type: text/plain\r\n", 2, "{}"), "bad_body"},
+		{EDIT(JSON, 2, "{["), "bad_body"},
+	};
+	struct world *w = begin();
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(refused); i++) {
+		pod_send(&w->pod, refused[i].request);
+		inbox_await(&w->plane, &w->pod.in, refused[i].reason);
+		inbox_await(&w->plane, &w->pod.in, "\"}}");
+		inbox_forget(&w->pod.in);
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	}
+	pod_send(&w->pod, EDIT(JSON, 35, "{\"images\":[{\"image_url\":\"data:,\"}]}"));
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "data:,\"}]}");
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n{}");
+	finish(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +326,7 @@ int main(void)
 		cmocka_unit_test(test_budget_of_slow_heads),
 		cmocka_unit_test(test_worker_budget),
 		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_form_or_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

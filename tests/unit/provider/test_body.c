@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "provider/provider.h"
+#include "shared.h"
 
 static const struct eg_operation *find(const char *path)
 {
@@ -164,6 +165,23 @@ static void references_to_state(void **state)
 		{MESSAGES, "{\"tools\":[{\"input_schema\":{\"properties\":{\"container\":{}}}}]}",
 		 false},
 		{"/v1/embeddings", "{\"input\":{\"file_id\":1}}", false},
+		{RESPONSES,
+		 "{\"tools\":[{\"type\":\"shell\",\"environment\":{\"type\":\"container_auto\","
+		 "\"skills\":"
+		 "[{\"type\":\"skill_reference\",\"skill_id\":\"s\"}]}}]}",
+		 true},
+		{RESPONSES, "{\"tools\":[{\"skills\":[{\"type\":\"skill_reference\"}]}]}", true},
+		{RESPONSES, "{\"tools\":[{\"type\":\"mcp\",\"tunnel_id\":\"t\"}]}", true},
+		{RESPONSES, "{\"input\":[{\"role\":\"user\",\"content\":\"skill_reference\"}]}",
+		 false},
+		{MESSAGES, "{\"diagnostics\":{\"previous_message_id\":\"m\"}}", true},
+		{CHAT, "{\"audio\":{\"format\":\"wav\",\"voice\":{\"id\":\"voice_1\"}}}", true},
+		{"/v1/audio/speech", "{\"voice\":{\"id\":\"voice_1\"}}", true},
+		{"/v1/audio/speech", "{\"voice\":\"alloy\"}", false},
+		{"/v1/images/generations", "{\"prompt\":\"x\",\"image\":{\"file_id\":\"f\"}}",
+		 true},
+		{CHAT, "{\"messages\":[{\"audio\":[{\"id\":\"x\"}],\"voice\":{\"a\":{\"id\":1}}}]}",
+		 false},
 	};
 	struct eg_arena a;
 
@@ -179,12 +197,245 @@ static void references_to_state(void **state)
 	eg_arena_fini(&a);
 }
 
+/* Items of the Responses API by their id: `{"input":[ITEM]}`. */
+static void items_by_id(void **state)
+{
+	static const struct {
+		const char *item;
+		bool state;
+	} cases[] = {
+		/* What openai-node's types allow to be a reference, and what its server resolves.
+		 */
+		{"{\"id\":\"msg_1\"}", true},
+		{"{\"id\":\"msg_1\",\"type\":null}", true},
+		{"{\"type\":null,\"id\":\"msg_1\",\"role\":\"user\",\"content\":\"x\"}", true},
+		{"{\"i\\u0064\":\"msg_1\"}", true},
+		{"{\"id\":1}", true},
+		{"{\"id\":\"ig_1\",\"type\":\"image_generation_call\"}", true},
+		{"{\"id\":\"ig_1\",\"type\":\"image_generation_call\",\"result\":null}", true},
+		{"{\"id\":\"ig_1\",\"type\":\"image_generation_call\",\"result\":\"\"}", true},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}", true},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],\"encrypted_content\":"
+		 "null}",
+		 true},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],\"encrypted_content\":"
+		 "\"\"}",
+		 true},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[{\"type\":\"summary_text\","
+		 "\"text\":\"t\"}],\"content\":[ ]}",
+		 true},
+		{"{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\"}", true},
+		{"{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"content\":[]}",
+		 true},
+		{"{\"id\":\"msg_1\",\"role\":\"assistant\"}", true},
+		{"{\"id\":\"msg_1\",\"content\":\"no role, no message\"}", true},
+		{"{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"c\",\"name\":\"f\"}",
+		 true},
+		{"{\"type\":\"web_search_call\",\"id\":\"ws_1\",\"status\":\"completed\"}", true},
+		{"{\"type\":\"new_kind_call\",\"id\":\"nk_1\",\"content\":\"x\"}", true},
+		{"{\"type\":\"it\\u0065m_reference\",\"id\":\"msg_1\"}", true},
+		{"{\"type\":\"message\",\"role\":\"user\",\"content\":\"x\"}, {\"id\":\"msg_1\"}",
+		 true},
+		{"\"x\", [1], {\"id\":\"msg_1\"}", true},
+		/* Sixteen members in front of the content are more than an item has. */
+		{"{\"type\":\"message\",\"id\":\"m\",\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":"
+		 "1,"
+		 "\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"k\":1,\"l\":1,\"m\":1,\"n\":1,\"o\":1,\"p\":1,"
+		 "\"content\":\"x\"}",
+		 true},
+		/* What a client sends that keeps the conversation itself. */
+		{"", false},
+		{"{\"role\":\"user\",\"content\":\"x\"}", false},
+		{"{\"id\":null,\"role\":\"user\",\"content\":\"x\"}", false},
+		{"{\"id\":\"msg_1\",\"role\":\"assistant\",\"content\":\"x\"}", false},
+		{"{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"status\":"
+		 "\"completed\","
+		 "\"content\":[{\"type\":\"output_text\",\"text\":\"item_reference\","
+		 "\"annotations\":[]}]}",
+		 false},
+		{"{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"c\",\"name\":\"f\","
+		 "\"arguments\":\"{}\",\"status\":\"completed\"},"
+		 "{\"type\":\"function_call_output\",\"id\":\"fco_1\",\"call_id\":\"c\",\"output\":"
+		 "\"\"}",
+		 false},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],\"encrypted_content\":"
+		 "\"gAAA\"}",
+		 false},
+		{"{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],\"content\":[{\"type\":"
+		 "\"reasoning_text\",\"text\":\"t\"}]}",
+		 false},
+		{"{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"gAAA\"}", false},
+		{"{\"type\":\"image_generation_call\",\"id\":\"ig_1\",\"status\":\"completed\","
+		 "\"result\":"
+		 "\"iVBO\"}",
+		 false},
+		{"{\"type\":\"custom_tool_call\",\"id\":\"ctc_1\",\"call_id\":\"c\",\"name\":\"f\","
+		 "\"input\":\"\"}",
+		 false},
+		{"{\"type\":\"compaction\",\"id\":\"cmp_1\",\"encrypted_content\":\"gAAA\"}",
+		 false},
+		{"{\"type\":\"web_search_call\",\"id\":\"ws_1\",\"status\":\"completed\","
+		 "\"action\":"
+		 "{\"type\":\"search\",\"query\":\"q\"}}",
+		 false},
+		{"{\"type\":\"mcp_approval_response\",\"id\":\"mr_1\",\"approval_request_id\":"
+		 "\"a\","
+		 "\"approve\":false}",
+		 false},
+		{"{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"x\",\"id\":"
+		 "\"p\"}]}",
+		 false},
+	};
+	static const char *const paths[] = {RESPONSES, "/v1/responses/compact",
+					    "/v1/responses/input_tokens"};
+	struct eg_arena a;
+
+	eg_arena_init(&a, 0);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++)
+		for (size_t p = 0; p < EG_ARRAY_SIZE(paths); p++) {
+			struct eg_body_facts f;
+			char body[1024];
+
+			snprintf(body, sizeof(body), "{\"model\":\"m\",\"input\":[ %s ]}",
+				 cases[i].item);
+			assert_int_equal(read_body(&a, paths[p], body, &f), 0);
+			if (f.store_or_state != cases[i].state)
+				fail_msg("%s: state %d", body, f.store_or_state);
+		}
+	eg_arena_fini(&a);
+}
+
+static const struct eg_operation *find_as(const char *path, const char *type)
+{
+	return eg_operation_for_content(find(path), eg_str_from(type));
+}
+
+/* An operation that takes a form or JSON is read when it is JSON, and nothing else is taken. */
+static void forms_or_json(void **state)
+{
+	static const char *const paths[] = {"/v1/images/edits", "/v1/images/variations",
+					    "/v1/audio/transcriptions", "/v1/audio/translations"};
+	static const char *const json[] = {"application/json", "Application/JSON ; charset=utf-8",
+					   ""};
+	static const char *const form[] = {"multipart/form-data; boundary=x",
+					   "Multipart/Form-Data ;boundary=x"};
+	static const char *const neither[] = {"text/plain",
+					      "application/json, multipart/form-data",
+					      "application/jsonp",
+					      "multipart/form-dataX",
+					      "two",
+					      "application/x-www-form-urlencoded"};
+	struct eg_body_facts f;
+	struct eg_arena a;
+	struct eg_error e = {0};
+
+	eg_arena_init(&a, 0);
+	for (size_t p = 0; p < EG_ARRAY_SIZE(paths); p++) {
+		for (size_t i = 0; i < EG_ARRAY_SIZE(json); i++) {
+			const struct eg_operation *op = find_as(paths[p], json[i]);
+
+			assert_non_null(op);
+			assert_true(op->json_body && op->model_in_body && op->may_hold_state);
+			assert_int_equal(op->id, find(paths[p])->id);
+			assert_string_equal(op->name, find(paths[p])->name);
+			assert_int_equal(
+				eg_body_read(&a, op,
+					     EG_STR("{\"model\":\"m\",\"images\":[{\"file_id\":"
+						    "\"file-1\"}]}"),
+					     &f, &e),
+				0);
+			assert_true(f.store_or_state && eg_str_eq(f.model, EG_STR("m")));
+			assert_string_equal(eg_operation_for_state(op)->name, "files");
+			assert_ptr_equal(eg_operation_for_content(op, eg_str_from(json[i])), op);
+		}
+		for (size_t i = 0; i < EG_ARRAY_SIZE(form); i++)
+			assert_ptr_equal(find_as(paths[p], form[i]), find(paths[p]));
+		for (size_t i = 0; i < EG_ARRAY_SIZE(neither); i++)
+			assert_null(find_as(paths[p], neither[i]));
+	}
+	/* JSON only, and what has no body that matters. */
+	assert_ptr_equal(find_as(CHAT, ""), find(CHAT));
+	assert_null(find_as(CHAT, "multipart/form-data; boundary=x"));
+	assert_ptr_equal(find_as("/v1/files", "multipart/form-data; boundary=x"),
+			 find("/v1/files"));
+	eg_arena_fini(&a);
+}
+
+/* The model has to come in the first MiB: 1048576 bytes before it are too many. */
+static void late_model(void **state)
+{
+	static const char before[] = "{\"input\":\"", after[] = "\",\"model\":\"m\"}";
+	size_t fixed = strlen(before) + strlen("\",\"model\":");
+	struct eg_error e = {0};
+	struct eg_body_facts f;
+	struct eg_arena a;
+
+	eg_arena_init(&a, 0);
+	for (size_t late = 0; late < 2; late++) {
+		size_t pad = (1u << 20) - 1 - fixed + late;
+		size_t n = strlen(before) + pad + strlen(after);
+		char *body = malloc(n + 1);
+
+		assert_non_null(body);
+		memset(body, 'x', n);
+		memcpy(body, before, strlen(before));
+		memcpy(body + strlen(before) + pad, after, sizeof(after));
+		assert_int_equal(eg_body_read(&a, find(CHAT), (struct eg_str){body, n}, &f, &e),
+				 late ? -EINVAL : 0);
+		free(body);
+	}
+	assert_non_null(strstr(e.text, "first MiB"));
+	eg_arena_fini(&a);
+}
+
+/* Requests that real clients sent to Responses endpoints: none refers to what a provider keeps. */
+static void recorded_responses(void **state)
+{
+	json_t *index = shared_json("recorded/index.json"), *list, *entry;
+	size_t i, seen = 0;
+	struct eg_arena a;
+
+	if (!index)
+		skip();
+	list = json_is_array(index) ? index : json_object_get(index, "fixtures");
+	assert_true(json_is_array(list));
+	eg_arena_init(&a, 0);
+	json_array_foreach(list, i, entry)
+	{
+		char name[256];
+		struct eg_body_facts f;
+		const char *body, *url;
+		json_t *fixture, *request;
+
+		snprintf(name, sizeof(name), "recorded/%s", text_of(entry, "file"));
+		fixture = shared_json(name);
+		assert_non_null(fixture);
+		request = json_object_get(fixture, "request");
+		body = text_of(request, "body");
+		url = text_of(request, "url");
+		if (strlen(url) > 10 && !strcmp(url + strlen(url) - 10, "/responses") && *body) {
+			seen++;
+			assert_int_equal(read_body(&a, RESPONSES, body, &f), 0);
+			if (f.store_or_state)
+				fail_msg("%s: %.400s", name, body);
+		}
+		json_decref(fixture);
+	}
+	assert_true(seen >= 10);
+	eg_arena_fini(&a);
+	json_decref(index);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(facts),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(references_to_state),
+		cmocka_unit_test(items_by_id),
+		cmocka_unit_test(forms_or_json),
+		cmocka_unit_test(late_model),
+		cmocka_unit_test(recorded_responses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does a request body refer to what the provider keeps for a credential: files, containers, stored
+ * responses, skills, voices? The text is valid JSON without duplicate keys (body.c sees to it), so
+ * these walks only step over it.
+ */
+#include "provider/vendor.h"
+
+#define DEPTH_MAX 136 /* above the JSON reader's own limit */
+
+struct walk {
+	struct eg_arena *arena;
+	const struct eg_operation *op;
+	bool *found;
+};
+
+static bool is_responses(const struct eg_operation *op)
+{
+	return op->id == EG_OP_RESPONSES || op->id == EG_OP_RESPONSES_COMPACT ||
+	       op->id == EG_OP_RESPONSES_INPUT_TOKENS;
+}
+
+/* The members whose presence means that the body refers to something that the provider keeps. */
+static bool names_state(struct eg_str key)
+{
+	static const struct eg_str keys[] = {
+		EG_STR("file_id"),
+		EG_STR("file_ids"),
+		EG_STR("vector_store_id"),
+		EG_STR("vector_store_ids"),
+		EG_STR("container"),
+		EG_STR("container_id"),
+		EG_STR("skill_id"),
+		EG_STR("skill_ids"),
+		EG_STR("tunnel_id"),
+		EG_STR("previous_response_id"),
+		EG_STR("previous_message_id"),
+		EG_STR("conversation"),
+		EG_STR("conversation_id"),
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(keys); i++)
+		if (eg_str_eq(key, keys[i]))
+			return true;
+	return false;
+}
+
+/* What holds, as an object with an id, an assistant's earlier spoken answer or a custom voice:
+ * OpenAI keeps both. */
+static bool holds_sound(struct eg_str key)
+{
+	return eg_str_eq(key, EG_STR("audio")) || eg_str_eq(key, EG_STR("voice"));
+}
+
+/* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any
+ * name may occur and means nothing to the provider. */
+static bool is_opaque(struct eg_str key, bool anthropic)
+{
+	return eg_str_eq(key, EG_STR("parameters")) || eg_str_eq(key, EG_STR("input_schema")) ||
+	       eg_str_eq(key, EG_STR("output_schema")) || eg_str_eq(key, EG_STR("schema")) ||
+	       (anthropic && eg_str_eq(key, EG_STR("input")));
+}
+
+/* "null" and empty arrays refer to nothing. */
+static bool is_nothing(struct eg_str value)
+{
+	if (eg_str_starts(value, EG_STR("null")))
+		return true;
+	if (!value.n || value.p[0] != '[')
+		return false;
+	value = eg_json_skip_space((struct eg_str){value.p + 1, value.n - 1});
+	return value.n && value.p[0] == ']';
+}
+
+/* A string token without its quotes, unescaped. 0 or -ENOMEM. */
+static int unescape(struct walk *w, struct eg_str token, struct eg_str *out)
+{
+	*out = (struct eg_str){token.p + 1, token.n - 2};
+	if (!memchr(token.p, '\\', token.n))
+		return 0;
+	/* Long strings with escapes are contents; no name we look for is long even if every byte of
+	 * it is written \uXXXX. */
+	*out = token.n <= 6 * 32 ? eg_json_string(w->arena, token) : (struct eg_str){"", 0};
+	return out->p ? 0 : -ENOMEM;
+}
+
+static struct eg_str after_space(struct eg_str s, size_t i)
+{
+	return eg_json_skip_space((struct eg_str){s.p + i, s.n - i});
+}
+
+/* The string token at the beginning of `value`, .n 0 when it is something else. */
+static int string_at(struct walk *w, struct eg_str value, struct eg_str *out)
+{
+	*out = (struct eg_str){"", 0};
+	if (!value.n || value.p[0] != '"')
+		return 0;
+	return unescape(w, (struct eg_str){value.p, eg_json_token_length(value)}, out);
+}
+
+/* One member found anywhere in the body; `value` begins with its value and goes on after it.
+ * `of_sound`: it is a member of what holds_sound(). */
+static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, bool of_sound)
+{
+	struct eg_str text;
+	int r;
+
+	if (!is_nothing(value) && (names_state(key) || (of_sound && eg_str_eq(key, EG_STR("id")))))
+		*w->found = true;
+	if (!eg_str_eq(key, EG_STR("type")))
+		return 0;
+	r = string_at(w, value, &text);
+	if (!r && (eg_str_eq(text, EG_STR("item_reference")) ||
+		   eg_str_eq(text, EG_STR("skill_reference"))))
+		*w->found = true;
+	return r;
+}
+
+/*
+ * Looks through the value of the member `name` for references to state, in one pass whatever is
+ * nested in what. 0 or -ENOMEM. A string is a key when a colon follows.
+ */
+static int find_state(struct walk *w, struct eg_str name, struct eg_str s)
+{
+	bool anthropic = w->op->dialect == EG_DIALECT_ANTHROPIC;
+	bool sound[DEPTH_MAX] = {holds_sound(name)};
+	size_t depth = 0; /* sound[depth]: is what opens next, or was opened last, one? */
+
+	for (size_t i = 0; i < s.n && !*w->found;) {
+		struct eg_str token, key, after;
+		char c = s.p[i];
+		int r;
+
+		if (c != '"') {
+			if ((c == '{' || c == '[') && depth + 1 < DEPTH_MAX)
+				sound[++depth] = false;
+			else if ((c == '}' || c == ']') && depth)
+				depth--;
+			i++;
+			continue;
+		}
+		token = (struct eg_str){s.p + i,
+					eg_json_token_length((struct eg_str){s.p + i, s.n - i})};
+		i += token.n;
+		after = after_space(s, i);
+		if (!after.n || after.p[0] != ':')
+			continue;
+		after = after_space(after, 1);
+		i = (size_t)(after.p - s.p);
+		r = unescape(w, token, &key);
+		if (!r)
+			r = judge_member(w, key, after, depth && sound[depth - 1]);
+		if (r)
+			return r;
+		sound[depth] = holds_sound(key);
+		if (is_opaque(key, anthropic))
+			i += eg_json_value_length(after);
+	}
+	return 0;
+}
+
+/* ---- items of the Responses API ---- */
+
+/*
+ * What an item says by itself, as against what the provider knows of it by its id: openai-node
+ * 6.49.0, type ResponseInputItem. An item with an id and none of this is a reference to what is
+ * kept, with or without the type "item_reference"; so is one of a type that is not here.
+ */
+static const struct item_type {
+	const char *name;
+	const char *content[2]; /* any of these, and not empty */
+} item_types[] = {
+	{"message", {"content"}},
+	{"reasoning", {"encrypted_content", "content"}},
+	{"compaction", {"encrypted_content"}},
+	{"function_call", {"arguments"}},
+	{"function_call_output", {"output"}},
+	{"custom_tool_call", {"input"}},
+	{"custom_tool_call_output", {"output"}},
+	{"web_search_call", {"action"}},
+	{"file_search_call", {"results"}},
+	{"image_generation_call", {"result"}},
+	{"code_interpreter_call", {"code", "outputs"}},
+	{"computer_call", {"action", "actions"}},
+	{"computer_call_output", {"output"}},
+	{"local_shell_call", {"action"}},
+	{"local_shell_call_output", {"output"}},
+	{"shell_call", {"action"}},
+	{"shell_call_output", {"output"}},
+	{"apply_patch_call", {"operation"}},
+	{"apply_patch_call_output", {"output", "status"}},
+	{"mcp_list_tools", {"tools"}},
+	{"mcp_call", {"arguments"}},
+	{"mcp_approval_request", {"arguments"}},
+	{"mcp_approval_response", {"approve"}},
+	{"tool_search_call", {"arguments"}},
+	{"tool_search_output", {"tools"}},
+	{"additional_tools", {"tools"}},
+	{"program", {"code"}},
+	{"program_output", {"result"}},
+};
+
+#define ITEM_MEMBERS 16 /* no item of the table has more */
+struct item {
+	bool id, typed;
+	struct eg_str type;
+	struct eg_str said[ITEM_MEMBERS]; /* names of members that hold something */
+	size_t said_count;
+};
+
+static bool item_says(const struct item *it, const char *name)
+{
+	for (size_t i = 0; name && i < it->said_count; i++)
+		if (eg_str_eq(it->said[i], eg_str_from(name)))
+			return true;
+	return false;
+}
+
+static bool item_is_reference(const struct item *it)
+{
+	/* Without a type a message is meant, which has a role; a type of null is that of a
+	 * reference only. */
+	struct eg_str type = it->typed		     ? it->type
+			     : item_says(it, "role") ? EG_STR("message")
+						     : EG_STR("");
+
+	if (!it->id)
+		return false;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(item_types); i++)
+		if (eg_str_eq(type, eg_str_from(item_types[i].name)))
+			return !item_says(it, item_types[i].content[0]) &&
+			       !item_says(it, item_types[i].content[1]);
+	return true;
+}
+
+static bool is_empty(struct eg_str value)
+{
+	return is_nothing(value) || eg_str_starts(value, EG_STR("\"\""));
+}
+
+/* Here an empty string is an answer, too: a tool that was called without arguments, or found
+ * nothing.
+ */
+static bool may_be_empty(struct eg_str key)
+{
+	return eg_str_eq(key, EG_STR("arguments")) || eg_str_eq(key, EG_STR("input")) ||
+	       eg_str_eq(key, EG_STR("output"));
+}
+
+static int item_member(struct walk *w, struct item *it, struct eg_str key, struct eg_str value)
+{
+	bool null = eg_str_starts(value, EG_STR("null"));
+
+	if (eg_str_eq(key, EG_STR("id")))
+		it->id = !null;
+	if (eg_str_eq(key, EG_STR("type"))) {
+		it->typed = true;
+		return string_at(w, value, &it->type);
+	}
+	if (!null && (!is_empty(value) || may_be_empty(key)) && it->said_count < ITEM_MEMBERS)
+		it->said[it->said_count++] = key;
+	return 0;
+}
+
+/* One element of `input`, an object: its own members, nothing below. */
+static int read_item(struct walk *w, struct eg_str object)
+{
+	struct item it = {0};
+
+	for (struct eg_str s = after_space(object, 1); s.n && s.p[0] == '"';) {
+		struct eg_str token = {s.p, eg_json_token_length(s)}, key;
+		int r = unescape(w, token, &key);
+
+		s = after_space(s, token.n);
+		s = after_space(s, s.n ? 1 : 0); /* the colon */
+		if (!r)
+			r = item_member(w, &it, key, s);
+		if (r)
+			return r;
+		s = after_space(s, eg_json_value_length(s));
+		if (s.n && s.p[0] == ',')
+			s = after_space(s, 1);
+	}
+	if (item_is_reference(&it))
+		*w->found = true;
+	return 0;
+}
+
+static int read_items(struct walk *w, struct eg_str array)
+{
+	for (struct eg_str s = after_space(array, 1); s.n && s.p[0] != ']' && !*w->found;) {
+		struct eg_str value = {s.p, eg_json_value_length(s)};
+		int r = value.n && value.p[0] == '{' ? read_item(w, value) : 0;
+
+		if (r)
+			return r;
+		s = after_space(s, value.n);
+		if (s.n && s.p[0] == ',')
+			s = after_space(s, 1);
+	}
+	return 0;
+}
+
+/* ---- members of the body itself ---- */
+
+/* What refers to, or makes, state at the top only. */
+static bool top_level_state(const struct eg_operation *op, const struct eg_json_member *m)
+{
+	if (m->type == EG_JSON_NULL)
+		return false;
+	if (names_state(m->key))
+		return !is_nothing(m->raw);
+	/* A background response is kept until it is fetched; a prompt is stored by its id. */
+	return is_responses(op) &&
+	       ((eg_str_eq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
+		eg_str_eq(m->key, EG_STR("prompt")));
+}
+
+int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
+		       const struct eg_json_member *m, bool *found)
+{
+	struct walk w = {.arena = a, .op = op, .found = found};
+	int r;
+
+	if (top_level_state(op, m))
+		*found = true;
+	if (*found || (m->type != EG_JSON_ARRAY && m->type != EG_JSON_OBJECT) ||
+	    eg_str_eq(m->key, EG_STR("metadata")))
+		return 0;
+	r = find_state(&w, m->key, m->raw);
+	if (!r && is_responses(op) && m->type == EG_JSON_ARRAY &&
+	    eg_str_eq(m->key, EG_STR("input")))
+		r = read_items(&w, m->raw);
+	return r;
+}

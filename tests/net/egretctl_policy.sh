@@ -109,6 +109,52 @@ else
 	skip "names outside the CA" "egretctl ca or openssl is missing"
 fi
 
+# ---- files: as the agent reads them ----
+run_soon() { out=$(timeout 20 "$ctl" "$@" 2>"$dir/stderr"); code=$?; err=$(cat "$dir/stderr"); }
+mkdir "$dir/f"
+cp policies/examples/eu-only.json "$dir/f/10-good.json"
+asks() { # WHAT SAYS: check and explain refuse the directory with that sentence, in time
+	run_soon check "$dir/f"
+	is "check, $1: exit 2" $code 2
+	has "check, $1: said" "$err" "$2"
+	run_soon explain --policy-dir "$dir/f" --namespace shop --host api.openai.com --path /
+	is "explain, $1: exit 2" $code 2
+	has "explain, $1: said" "$err" "$2"
+}
+mkfifo "$dir/f/20-x.json"
+asks "a pipe among the files" "20-x.json: a named pipe; expected a regular file"
+rm "$dir/f/20-x.json"
+echo 'root:TOPSECRET:19000:0:99999:7:::' >"$dir/shadow"
+ln -s ../shadow "$dir/f/20-x.json"
+asks "a link that leads out" "20-x.json: leads out of the directory; expected a file in it"
+hasnt "what lies there is not shown" "$out$err" TOPSECRET
+rm "$dir/f/20-x.json"
+ln -s nowhere "$dir/f/20-x.json"
+asks "a link to nothing" "20-x.json: a link to nothing; expected a regular file"
+rm "$dir/f/20-x.json"
+ln -s 10-good.json "$dir/f/20-x.json"
+run check "$dir/f"
+has "a link inside is read" "$out" "20-x.json:"
+rm "$dir/f/20-x.json"
+truncate -s $(((8 << 20) + 1)) "$dir/f/20-x.json"
+asks "a file too large" "20-x.json: has 8388609 bytes; expected at most 8388608"
+rm "$dir/f/20-x.json"
+# A ConfigMap volume: what ..data names is read, once.
+mkdir "$dir/v" "$dir/v/..1"
+cp policies/examples/eu-only.json "$dir/v/..1/p.json"
+ln -s ..1 "$dir/v/..data"
+ln -s ..data/p.json "$dir/v/p.json"
+run check "$dir/v"
+is "a mounted volume is valid" $code 0
+mkfifo "$dir/alone.json"
+run_soon check "$dir/alone.json"
+is "a pipe by its name: exit 2" $code 2
+has "said" "$err" "alone.json: a named pipe"
+run_soon check <(cat policies/examples/eu-only.json)
+is "a shell's <(command) is read" $code 0
+out=$("$ctl" check - <policies/examples/eu-only.json)
+has "and so is standard input" "$out" "valid: 0 errors"
+
 # ---- explain ----
 E=(explain --policy-dir policies/examples/eu-only.json)
 S=(--namespace shop --labels app=assistant)

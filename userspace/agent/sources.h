@@ -12,11 +12,8 @@
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "policy/policy.h"
-
-#define EG_SOURCE_FILES	     1024u
-#define EG_SOURCE_FILE_BYTES ((size_t)4 << 20)
-#define EG_SOURCE_BYTES	     ((size_t)16 << 20)
 
 struct eg_source {
 	struct eg_arena arena; /* of all that follows */
@@ -24,11 +21,8 @@ struct eg_source {
 	size_t count;
 };
 
-/*
- * Every *.json of the directory, in order of name; of one generation where the directory is a
- * Kubernetes volume (read through ..data, opened once). No such file is not an error. *out is only
- * written on success; eg_source_fini() it.
- */
+/* The directory's files (eg_dir_read) within policy's own limits. *out is only written on success;
+ * eg_source_fini() it. */
 int eg_source_read(const char *dir, struct eg_source *out, struct eg_error *e) EG_MUST;
 bool eg_source_equal(const struct eg_source *a, const struct eg_source *b);
 void eg_source_fini(struct eg_source *s);
@@ -41,10 +35,5 @@ struct eg_file_mark {
 };
 void eg_file_mark(int dir_fd, const char *path, struct eg_file_mark *out);
 bool eg_file_mark_equal(const struct eg_file_mark *a, const struct eg_file_mark *b);
-
-/* Reads <dir_fd>/<path> without leaving dir_fd (AT_FDCWD: anywhere). The caller frees *bytes, which
- * ends with a NUL that is not counted. */
-int eg_file_read(int dir_fd, const char *path, size_t max_bytes, char **bytes, size_t *n,
-		 struct eg_error *e) EG_MUST;
 
 #endif

@@ -44,17 +44,41 @@ int eg_usage_error(const char *command, const char *format, ...)
 	return EG_EXIT_USAGE;
 }
 
+/* A shell's <(command) is a pipe with somebody at its other end; a pipe in the file system, which
+ * may have nobody there, would be waited for without end. */
+static bool shells_pipe(const char *path)
+{
+	return !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6);
+}
+
+static int open_to_read(const char *path, struct eg_error *e)
+{
+	EG_CLEANUP_FD int fd =
+		strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : dup(0);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return eg_error_set(e, -EISDIR, "%s: a directory; expected a file", path);
+	if (!strcmp(path, "-"))
+		return eg_fd_take(&fd);
+	if (S_ISFIFO(st.st_mode) && !shells_pipe(path))
+		return eg_error_set(e, -EINVAL, "%s: a named pipe; expected a file, or \"-\"",
+				    path);
+	if (fcntl(fd, F_SETFL, 0) < 0)
+		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
+	return eg_fd_take(&fd);
+}
+
 int eg_read_file(const char *path, size_t max_bytes, struct eg_str *out, struct eg_error *e)
 {
-	EG_CLEANUP_FD int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(0);
-	struct stat st;
+	EG_CLEANUP_FD int fd = open_to_read(path, e);
 	size_t n = 0;
 	char *p;
 
 	if (fd < 0)
-		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
-		return eg_error_set(e, -EISDIR, "%s: a directory; expected a file", path);
+		return fd;
 	p = malloc(max_bytes + 2);
 	if (!p)
 		return eg_error_set(e, -ENOMEM, "%s: out of memory", path);

@@ -7,12 +7,14 @@
 #include "policy/policy.h"
 
 struct policy_files {
-	struct eg_policy_file *files; /* heap; text and names too */
+	struct eg_arena arena; /* of the files, and of a directory's texts */
+	char *text;	       /* heap: of one file */
+	struct eg_policy_file *files;
 	size_t count;
 };
 
-/* A directory: its *.json that don't begin with '.', as a ConfigMap volume shows them. 0 or -errno
- * with *e; policy_files_fini() in both cases. */
+/* A directory as the agent reads it (eg_dir_read), or one file, wherever it lies; "-": stdin. 0 or
+ * -errno with *e; policy_files_fini() in both cases. */
 int policy_files_read(const char *path, struct policy_files *out, struct eg_error *e) EG_MUST;
 void policy_files_fini(struct policy_files *f);
 

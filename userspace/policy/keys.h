@@ -43,18 +43,16 @@ extern const struct eg_key_object eg_key_top, eg_key_provider, eg_key_credential
 	eg_key_pods, eg_key_regions, eg_key_route, eg_key_match, eg_key_target, eg_key_timeouts,
 	eg_key_defaults, eg_key_destination;
 
-/* Limits of a set, so that a hostile ConfigMap can't take the supervisor's memory. */
-#define EG_POLICY_MAX_FILES	  256u
-#define EG_POLICY_MAX_FILE_BYTES  (8u << 20)
-#define EG_POLICY_MAX_TOTAL_BYTES (32u << 20)
-#define EG_POLICY_MAX_DEPTH	  16u
-#define EG_POLICY_MAX_POLICIES	  20000u
-#define EG_POLICY_MAX_ROUTES	  20000u /* of the whole set */
-#define EG_POLICY_MAX_PROVIDERS	  4096u
-#define EG_POLICY_MAX_NAMES	  4096u /* different hosts; what the kernel's map holds */
-#define EG_POLICY_MAX_CIDRS	  4096u
-#define EG_POLICY_MAX_RULES	  1000000u /* hosts x models x operations of all routes */
-#define EG_POLICY_MAX_GLOBS	  1024u /* tried one after the other: same text before a wildcard */
-#define EG_POLICY_MAX_ERRORS	  200u	/* reported; the rest is counted */
+/* Limits of a set, so that a hostile ConfigMap can't take the supervisor's memory; those of files
+ * are in policy.h. */
+#define EG_POLICY_MAX_DEPTH	16u
+#define EG_POLICY_MAX_POLICIES	20000u
+#define EG_POLICY_MAX_ROUTES	20000u /* of the whole set */
+#define EG_POLICY_MAX_PROVIDERS 4096u
+#define EG_POLICY_MAX_NAMES	4096u /* different hosts; what the kernel's map holds */
+#define EG_POLICY_MAX_CIDRS	4096u
+#define EG_POLICY_MAX_RULES	1000000u /* hosts x models x operations of all routes */
+#define EG_POLICY_MAX_GLOBS	1024u /* tried one after the other: same text before a wildcard */
+#define EG_POLICY_MAX_ERRORS	200u  /* reported; the rest is counted */
 
 #endif

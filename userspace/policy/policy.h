@@ -21,6 +21,11 @@ struct eg_policy_file {
 	struct eg_str text;
 };
 
+/* What a set may have of files; who reads them stops there, too. */
+#define EG_POLICY_MAX_FILES	  256u
+#define EG_POLICY_MAX_FILE_BYTES  (8u << 20)
+#define EG_POLICY_MAX_TOTAL_BYTES (16u << 20)
+
 struct eg_policy_error {
 	char file[128];
 	char path[192];	  /* JSON path: "$.policies[0].routes[1].targets" */

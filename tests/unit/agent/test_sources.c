@@ -98,16 +98,31 @@ static void test_trouble_is_named(void **state)
 	assert_non_null(strstr(e.text, "absent"));
 	assert_int_equal(mkdir(in("dir.json"), 0755), 0);
 	assert_int_equal(eg_source_read(dir, &s, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "dir.json: not a regular file"));
+	assert_non_null(strstr(e.text, "dir.json: a directory; expected a regular file"));
 	assert_int_equal(rmdir(in("dir.json")), 0);
 	assert_int_equal(mkfifo(in("pipe.json"), 0600), 0); /* must not block */
 	assert_int_equal(eg_source_read(dir, &s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "pipe.json: a named pipe; expected a regular file"));
 	assert_int_equal(unlink(in("pipe.json")), 0);
-	assert_int_equal(truncate(in("big.json"), 0) && errno != ENOENT, 0);
+	assert_int_equal(symlink("/dev/null", in("out.json")), 0);
+	assert_true(eg_source_read(dir, &s, &e) < 0);
+	assert_non_null(strstr(e.text, "out.json: leads out of the directory; expected a file in"));
+	assert_int_equal(unlink(in("out.json")), 0);
+	assert_int_equal(symlink("nothing", in("to.json")), 0);
+	assert_true(eg_source_read(dir, &s, &e) < 0);
+	assert_non_null(strstr(e.text, "to.json: a link to nothing; expected a regular file"));
+	assert_int_equal(unlink(in("to.json")), 0);
 	put("big.json", "x");
-	assert_int_equal(truncate(in("big.json"), (off_t)EG_SOURCE_FILE_BYTES + 1), 0);
+	assert_int_equal(truncate(in("big.json"), (off_t)EG_POLICY_MAX_FILE_BYTES + 1), 0);
 	assert_int_equal(eg_source_read(dir, &s, &e), -EFBIG);
-	assert_non_null(strstr(e.text, "big.json"));
+	assert_non_null(strstr(e.text, "big.json: has 8388609 bytes; expected at most 8388608"));
+	assert_int_equal(truncate(in("big.json"), (off_t)EG_POLICY_MAX_FILE_BYTES), 0);
+	put("big2.json", "x");
+	assert_int_equal(truncate(in("big2.json"), (off_t)EG_POLICY_MAX_FILE_BYTES), 0);
+	put("last.json", "x");
+	assert_int_equal(eg_source_read(dir, &s, &e), -EFBIG);
+	assert_non_null(strstr(e.text, "last.json: with it the files have more than 16777216"));
+	assert_int_equal(unlink(in("big2.json")) | unlink(in("last.json")), 0);
 	/* nothing there is no error: the policy room judges an empty set */
 	assert_int_equal(unlink(in("big.json")), 0);
 	assert_int_equal(eg_source_read(dir, &s, &e), 0);

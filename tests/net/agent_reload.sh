@@ -101,10 +101,22 @@ echo '{"namespace": "shop", "nam' > "$E_DIR/pods/shop-podB.json"
 await 10 grep -q 'shop-podB.json' "$T_RUN/egretd.log"
 await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .pods.refused) = 1 ]"
 is "a broken file is refused, and leaves the pod as it was" "$(ctl status --json | jq .pods.refused) $(ask podB)" "1 200"
+# A pod's file may call its pod anything: a terminal acts on nothing of it.
+pod_register "$E_DIR/pods" podB shop '{}'
+jq '.name = "podB\u001b[2K\rnothing here\u009b1A"' "$E_DIR/pods/shop-podB.json" > "$E_DIR/pods/.evil" && mv "$E_DIR/pods/.evil" "$E_DIR/pods/shop-podB.json"
+await 10 sh -c "'$EGRETCTL' pods --kernel --run-dir '$E_DIR/run' --pin-dir '$E_PIN' | grep -q 'podB.u001b'"
+ask podB >/dev/null
+for shown in "pods" "pods --kernel" "flows" "flows --counters" "flows --learned" "flows --json" "pods --json"; do
+	# shellcheck disable=SC2086 # words
+	out=$(ctl $shown)
+	has "$shown: a pod's name is shown" "$out" 'podB\u001'
+	is "$shown: and acts on no terminal" "$(tr -d '\n' <<<"$out" | LC_ALL=C grep -c -P '[\x00-\x1f\x7f]|\xc2[\x80-\x9f]')" 0
+done
 pod_register "$E_DIR/pods" podB elsewhere '{}'
+rm "$E_DIR/pods/shop-podB.json"
 await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\") | .state == \"ungoverned\"'"
 is "moved to where no policy is: untouched" "$(ask podB)" 401
-rm "$E_DIR/pods/elsewhere-podB.json" "$E_DIR/pods/shop-podB.json"
+rm "$E_DIR/pods/elsewhere-podB.json"
 await 10 sh -c "! '$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\")'"
 is "its file removed: stopped by the guard again" "$(ask podB --max-time 3)" 000
 pod_add podC

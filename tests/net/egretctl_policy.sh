@@ -155,6 +155,72 @@ is "a shell's <(command) is read" $code 0
 out=$("$ctl" check - <policies/examples/eu-only.json)
 has "and so is standard input" "$out" "valid: 0 errors"
 
+# ---- nothing in a file or an answer acts on the terminal ----
+export LC_ALL=C.UTF-8
+controls() { printf %s "$1" | tr -d '\n' | LC_ALL=C grep -c -P '[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]'; }
+quiet() { # WHAT: the last run printed no control character, and no line "valid: 0 errors"
+	is "$1: nothing that a terminal acts upon" "$(controls "$out$err")" 0
+	is "$1: no line of the file's own making" "$(printf '%s\n%s\n' "$out" "$err" | grep -c '^valid: 0 errors')" 0
+}
+EVIL='\u001b[2K\rvalid: 0 errors, 0 warnings (policy 0)\nvalid: 0 errors\u009b31m\u202e'
+mkdir "$dir/e"
+cat >"$dir/e/10.json" <<EOF
+{"version": "egret/v1", "$EVIL": 1, "providers": {"$EVIL": {"kind": "$EVIL", "endpoint": "$EVIL"}},
+ "policies": [{"name": "$EVIL", "mode": "$EVIL", "pods": {"labels": {"$EVIL": "$EVIL"}, "namespaces": ["$EVIL"]},
+  "routes": [{"name": "r", "match": {"hosts": ["$EVIL"], "models": ["$EVIL"], "operations": ["$EVIL"]}, "targets": [{"provider": "$EVIL"}]}]}]}
+EOF
+run check "$dir/e"
+is "a hostile policy is not valid" $code 1
+has "what it says is shown" "$out" '\u001b[2K\u000dvalid: 0 errors'
+quiet check
+run check --json "$dir/e"
+quiet "check --json"
+printf '{"version": "egret/v1"}' >"$dir/e/10.json"
+touch "$dir/e/$(printf 'a\033[2K\rvalid: 0 errors\nvalid: 0 errors.json')"
+run check "$dir/e"
+quiet "check, a file's name"
+run check "$dir/$(printf 'none\033[2K\r')"
+quiet "check, an argument"
+X=(explain --policy-dir policies/examples/eu-only.json)
+printf -v RAW '%b' "$EVIL"
+run "${X[@]}" --namespace shop --labels "app=assistant,x=${RAW//,/}" --host api.openai.com --path /v1/chat/completions --model "$RAW"
+quiet "explain, labels and model"
+has "explain, what was asked is shown" "$out" '\u001b[2K\u000dvalid'
+run "${X[@]}" --namespace "$RAW" --host "api.openai.com" --path "/$RAW"
+quiet "explain, namespace and path"
+mkdir "$dir/ep"
+echo "{\"namespace\": \"shop\", \"name\": \"$EVIL\", \"uid\": \"u1\", \"labels\": {\"app\": \"assistant\", \"a\": \"$EVIL\"}, \"ips\": [\"10.1.0.2\"], \"netns\": \"/run/netns/a\"}" >"$dir/ep/a.json"
+run "${X[@]}" --pods-dir "$dir/ep" --pod "shop/$RAW" --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+quiet "explain, a pod's file"
+# An agent that answers whatever a policy or a pod made it say.
+cat >"$dir/agent.py" <<'EOF'
+import json, os, socket, sys
+evil = json.loads('"%s"' % sys.argv[2])
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1] + "/egretd.sock")
+s.listen(8)
+open(sys.argv[1] + "/up", "w").close()
+while True:
+    c, _ = s.accept()
+    command = json.loads(c.recv(4096))["command"]
+    c.sendall(json.dumps({"ready": False, "state": evil, "version": evil, "notes": evil, "mode": evil, "fail": evil, "pin_dir": evil,
+        "policy": {"valid": False, "directory": evil, "last_error": evil, "version": evil}} if command == "status" else
+        {"pods": [{"namespace": evil, "name": evil, "state": evil, "policy": evil, "addresses": [evil]}]}).encode())
+    c.close()
+EOF
+mkdir "$dir/run"
+python3 "$dir/agent.py" "$dir/run" "$EVIL" &
+agent=$!
+trap 'kill $agent; rm -rf "$dir"' EXIT
+for _ in $(seq 100); do [ -e "$dir/run/up" ] && break; sleep 0.1; done
+for c in status pods; do
+	run $c --run-dir "$dir/run"
+	has "$c, a hostile agent's answer is shown" "$out" '\u001b[2K\u000dvalid'
+	quiet "$c"
+	run $c --run-dir "$dir/run" --json
+	quiet "$c --json"
+done
+
 # ---- explain ----
 E=(explain --policy-dir policies/examples/eu-only.json)
 S=(--namespace shop --labels app=assistant)

@@ -75,6 +75,49 @@ int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 	return r ? r : eg_buf_append(out, "\"", 1);
 }
 
+static uint32_t utf8_point(const unsigned char *p, size_t length)
+{
+	static const unsigned char mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+	uint32_t c = p[0] & mask[length];
+
+	for (size_t i = 1; i < length; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	return c;
+}
+
+/* What a terminal acts upon instead of showing it, or what moves or hides its neighbours: C0 and C1
+ * controls, line and paragraph separators, bidirectional and other format characters. */
+static bool acts_on_terminal(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
+	       (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
+	       (c >= 0xe0000 && c <= 0xe007f);
+}
+
+int eg_text_printable(struct eg_buf *out, struct eg_str s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t from = 0, i = 0;
+	int r = 0;
+
+	while (!r && i < s.n) {
+		size_t step = utf8_length(p + i, s.n - i);
+		uint32_t c = step ? utf8_point(p + i, step) : p[i];
+
+		if (step && !acts_on_terminal(c)) {
+			i += step;
+			continue;
+		}
+		r = eg_buf_append(out, p + from, i - from);
+		if (!r)
+			r = eg_buf_printf(out, c > 0xffff ? "\\U%08x" : "\\u%04x", c);
+		i += step ? step : 1;
+		from = i;
+	}
+	return r || i == from ? r : eg_buf_append(out, p + from, i - from);
+}
+
 void eg_log(enum eg_log_level level, const char *format, ...)
 {
 	static const char *const names[] = {"debug", "info", "warn", "error"};

@@ -27,5 +27,11 @@ struct eg_buf;
  * that are not valid UTF-8 are written as \u00XX. 0 or as eg_buf_append().
  */
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap) EG_MUST;
+/*
+ * Appends s for a person's terminal: control and format characters and bytes that are not valid
+ * UTF-8 are written as \u00XX, so that s can neither begin a line of its own, nor take one back.
+ * 0 or as eg_buf_append().
+ */
+int eg_text_printable(struct eg_buf *out, struct eg_str s) EG_MUST;
 
 #endif

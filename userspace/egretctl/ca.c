@@ -61,7 +61,7 @@ struct names {
 
 static int fail(const char *text)
 {
-	fprintf(stderr, "egretctl ca: %s\n", text);
+	eg_complain("ca", "%s", text);
 	return EG_EXIT_USAGE;
 }
 

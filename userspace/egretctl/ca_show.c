@@ -25,7 +25,7 @@ static void problem(struct problems *p, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	(void)json_array_append_new(p->list, json_string(text));
+	(void)json_array_append_new(p->list, eg_json_text(eg_str_from(text)));
 }
 
 static X509 *read_cert(const char *dir, const char *name, struct eg_error *e)
@@ -75,9 +75,9 @@ static json_t *constraints_of(X509 *x, bool *ip_excluded)
 
 		if (g->type == GEN_DNS)
 			(void)json_array_append_new(
-				list,
-				json_stringn((const char *)ASN1_STRING_get0_data(g->d.dNSName),
-					     (size_t)ASN1_STRING_length(g->d.dNSName)));
+				list, eg_json_text((struct eg_str){
+					      (const char *)ASN1_STRING_get0_data(g->d.dNSName),
+					      (size_t)ASN1_STRING_length(g->d.dNSName)}));
 	}
 	for (int i = 0; nc && i < sk_GENERAL_SUBTREE_num(nc->excludedSubtrees); i++)
 		excluded +=
@@ -110,7 +110,7 @@ static json_t *describe(X509 *x, const char *what, const char *key, struct probl
 		for (unsigned int i = 0; i < n; i++)
 			snprintf(hex + strlen(hex), 4, i ? ":%02X" : "%02X", digest[i]);
 	(void)ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x));
-	(void)json_object_set_new(o, "subject", json_string(subject));
+	(void)json_object_set_new(o, "subject", eg_json_text(eg_str_from(subject)));
 	put_time(o, "not_before", X509_get0_notBefore(x));
 	put_time(o, "not_after", X509_get0_notAfter(x));
 	(void)json_object_set_new(o, "days_left", json_integer(days));
@@ -148,16 +148,16 @@ static void print_one(const char *what, const json_t *o)
 	size_t i;
 	json_t *name;
 
-	printf("%s\n", what);
-	printf("  subject    %s\n", json_string_value(json_object_get(o, "subject")));
-	printf("  valid      %s to %s (%lld days left)\n",
-	       json_string_value(json_object_get(o, "not_before")),
-	       json_string_value(json_object_get(o, "not_after")),
-	       (long long)json_integer_value(json_object_get(o, "days_left")));
-	printf("  sha256     %s\n", json_string_value(json_object_get(o, "sha256")));
-	printf("  key        %s\n", json_string_value(json_object_get(o, "key")));
-	json_array_foreach(names, i, name) printf(
-		"  %s%s and below\n", i ? "           " : "permits    ", json_string_value(name));
+	eg_line("%s", what);
+	eg_line("  subject    %s", json_string_value(json_object_get(o, "subject")));
+	eg_line("  valid      %s to %s (%lld days left)",
+		json_string_value(json_object_get(o, "not_before")),
+		json_string_value(json_object_get(o, "not_after")),
+		(long long)json_integer_value(json_object_get(o, "days_left")));
+	eg_line("  sha256     %s", json_string_value(json_object_get(o, "sha256")));
+	eg_line("  key        %s", json_string_value(json_object_get(o, "key")));
+	json_array_foreach(names, i, name) eg_line(
+		"  %s%s and below", i ? "           " : "permits    ", json_string_value(name));
 }
 
 int ca_show(const char *dir, bool json)
@@ -184,18 +184,16 @@ int ca_show(const char *dir, bool json)
 	X509_free(middle);
 	all = json_pack("{s:o, s:o, s:o}", "root", r, "intermediate", m, "problems", p.list);
 	if (!all) {
-		fprintf(stderr, "egretctl ca: out of memory\n");
+		eg_complain("ca", "out of memory");
 		return EG_EXIT_USAGE;
 	}
 	if (json) {
-		json_dumpf(all, stdout, JSON_INDENT(2));
-		putchar('\n');
+		(void)eg_print_json(all);
 	} else {
 		print_one("root", r);
 		print_one("intermediate", m);
 	}
-	json_array_foreach(p.list, i, text)
-		fprintf(stderr, "egretctl ca: %s\n", json_string_value(text));
+	json_array_foreach(p.list, i, text) eg_complain("ca", "%s", json_string_value(text));
 	code = json_array_size(p.list) ? EG_EXIT_NO : EG_EXIT_OK;
 	json_decref(all);
 	return fflush(stdout) ? EG_EXIT_USAGE : code;

@@ -121,44 +121,43 @@ static void print_lines(const struct findings *f, const struct eg_policy_set *s)
 	for (size_t i = 0; i < f->list.count; i++) {
 		const struct eg_policy_error *e = &f->list.item[i];
 
-		if (*e->file)
-			printf("%s:", e->file);
+		char at[32] = "";
+
 		if (e->line)
-			printf("%d:%d:", e->line, e->column);
-		printf("%s%s: %s%s\n", *e->file || e->line ? " " : "", e->path,
-		       e->warning ? "warning: " : "", e->text);
+			snprintf(at, sizeof(at), "%d:%d:", e->line, e->column);
+		eg_line("%s%s%s%s%s: %s%s", e->file, *e->file ? ":" : "", at,
+			*e->file || e->line ? " " : "", e->path, e->warning ? "warning: " : "",
+			e->text);
 	}
 	if (s)
-		printf("%s: %zu errors, %zu warnings (policy %s)\n",
-		       f->errors ? "not valid" : "valid", f->errors, f->warnings,
-		       eg_policy_version(s));
+		eg_line("%s: %zu errors, %zu warnings (policy %s)",
+			f->errors ? "not valid" : "valid", f->errors, f->warnings,
+			eg_policy_version(s));
 	else
-		printf("not valid: %zu errors, %zu warnings\n", f->errors, f->warnings);
+		eg_line("not valid: %zu errors, %zu warnings", f->errors, f->warnings);
 }
 
 static int print_json(const struct findings *f, const struct eg_policy_set *s)
 {
 	json_t *list = json_array(), *top;
-	char *text;
+	int code;
 
 	for (size_t i = 0; i < f->list.count; i++) {
 		const struct eg_policy_error *e = &f->list.item[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "severity",
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:i, s:i, s:o}", "severity",
 						      e->warning ? "warning" : "error", "file",
-						      e->file, "path", e->path, "line", e->line,
-						      "column", e->column, "text", e->text));
+						      eg_json_text(eg_str_from(e->file)), "path",
+						      eg_json_text(eg_str_from(e->path)), "line",
+						      e->line, "column", e->column, "text",
+						      eg_json_text(eg_str_from(e->text))));
 	}
 	top = json_pack("{s:b, s:s?, s:I, s:I, s:o}", "valid", f->errors == 0, "version",
 			s ? eg_policy_version(s) : NULL, "errors", (json_int_t)f->errors,
 			"warnings", (json_int_t)f->warnings, "findings", list);
-	text = top ? json_dumps(top, JSON_INDENT(2)) : NULL;
+	code = eg_print_json(top);
 	json_decref(top);
-	if (!text)
-		return eg_usage_error("check", "out of memory");
-	puts(text);
-	free(text);
-	return EG_EXIT_OK;
+	return code;
 }
 
 static int check(const struct options *o, const struct policy_files *files)

@@ -8,6 +8,8 @@
 #ifndef EGRET_EGRETCTL_COMMAND_H
 #define EGRET_EGRETCTL_COMMAND_H
 
+#include <jansson.h>
+
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/error.h"
@@ -26,8 +28,20 @@ int eg_cmd_pods(int argc, char **argv);	   /* pods.c */
 int eg_cmd_flows(int argc, char **argv);   /* flows.c */
 int eg_cmd_doctor(int argc, char **argv);  /* doctor.c */
 
-/* "egretctl <command>: " and the sentence on stderr; returns EG_EXIT_USAGE. */
+/* say.c: all that a person reads goes through these. Each is one line; what would act on a
+ * terminal (also a new line inside) is written as \u00XX, so no argument needs care. */
+void eg_line(const char *format, ...) EG_PRINTF(1, 2); /* on stdout */
+/* "egretctl <command>: " and the sentence on stderr. */
+void eg_complain(const char *command, const char *format, ...) EG_PRINTF(2, 3);
+/* Likewise, with a hint at --help; returns EG_EXIT_USAGE. */
 int eg_usage_error(const char *command, const char *format, ...) EG_PRINTF(2, 3);
+/* The document on stdout, in ASCII; NULL is out of memory. EG_EXIT_OK, or EG_EXIT_USAGE when it
+ * could not be written, which was said. */
+
+int eg_print_json(const json_t *document);
+/* A string value; of bytes that are no UTF-8 (a name that the kernel's map cut) as eg_line() has
+ * them. */
+json_t *eg_json_text(struct eg_str s);
 /* Reads a whole regular file (or "-": stdin) of at most max_bytes into *out, NUL-terminated; the
  * caller frees out->p. 0 or -errno with *e naming the file. */
 int eg_read_file(const char *path, size_t max_bytes, struct eg_str *out,

@@ -60,9 +60,10 @@ static void add_step(void *ctx, const char *what, enum eg_reason reason, const c
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	json_array_append_new(x->steps, json_pack("{s:s, s:b, s:s, s:s}", "step", what, "ok",
-						  reason == EG_REASON_OK, "reason",
-						  eg_reason_label(reason), "text", text));
+	json_array_append_new(x->steps,
+			      json_pack("{s:s, s:b, s:s, s:o}", "step", what, "ok",
+					reason == EG_REASON_OK, "reason", eg_reason_label(reason),
+					"text", eg_json_text(eg_str_from(text))));
 }
 
 static void conclude(struct explanation *x, enum eg_reason reason, bool allowed, const char *format,
@@ -269,30 +270,30 @@ static int print(const struct explanation *x, const struct eg_policy_set *s)
 	json_t *step;
 
 	if (x->q->json) {
-		json_t *top = json_pack("{s:b, s:s, s:i, s:s, s:s, s:O}", "allowed", x->allowed,
+		json_t *top = json_pack("{s:b, s:s, s:i, s:o, s:s, s:O}", "allowed", x->allowed,
 					"reason", eg_reason_label(x->reason), "status",
-					(int)eg_reason_status(x->reason), "answer", x->answer,
-					"policy_version", eg_policy_version(s), "steps", x->steps);
-		char *text = top ? json_dumps(top, JSON_INDENT(2)) : NULL;
+					(int)eg_reason_status(x->reason), "answer",
+					eg_json_text(eg_str_from(x->answer)), "policy_version",
+					eg_policy_version(s), "steps", x->steps);
+		int code = eg_print_json(top);
 
 		json_decref(top);
-		if (!text)
-			return eg_usage_error("explain", "a value is not UTF-8, or out of memory");
-		puts(text);
-		free(text);
+		if (code)
+			return code;
 	} else {
 		json_array_foreach(x->steps, i, step)
 		{
 			const char *reason = json_string_value(json_object_get(step, "reason"));
 			bool ok = json_is_true(json_object_get(step, "ok"));
 
-			printf("%-10s %s%s%s%s\n", json_string_value(json_object_get(step, "step")),
-			       json_string_value(json_object_get(step, "text")), ok ? "" : "  [",
-			       ok ? "" : reason, ok ? "" : "]");
+			eg_line("%-10s %s%s%s%s", json_string_value(json_object_get(step, "step")),
+				json_string_value(json_object_get(step, "text")), ok ? "" : "  [",
+				ok ? "" : reason, ok ? "" : "]");
 		}
-		printf("\n%s\n", x->answer);
+		eg_line("%s", "");
+		eg_line("%s", x->answer);
 		if (x->reason != EG_REASON_OK)
-			printf("reason: %s\n", eg_reason_label(x->reason));
+			eg_line("reason: %s", eg_reason_label(x->reason));
 	}
 	return x->allowed ? EG_EXIT_OK : EG_EXIT_NO;
 }

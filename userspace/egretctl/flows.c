@@ -69,9 +69,9 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 	memcpy(name, pod->name, EG_POD_NAME);
 	name[EG_POD_NAME] = '\0';
 	snprintf(key, sizeof(key), "%u", ifindex);
-	json_object_set_new(v->pods, key, json_string(name));
+	json_object_set_new(v->pods, key, eg_json_text(eg_str_from(name)));
 	snprintf(key, sizeof(key), "#%u", pod->pod_id);
-	json_object_set_new(v->pods, key, json_string(name));
+	json_object_set_new(v->pods, key, eg_json_text(eg_str_from(name)));
 	return true;
 }
 
@@ -83,7 +83,7 @@ static bool add_name(void *context, const struct eg_name *n)
 	snprintf(key, sizeof(key), "%u", n->name_id);
 	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
 		 EG_DNS_NAME - 1, n->text);
-	json_object_set_new(v->names, key, json_string(name));
+	json_object_set_new(v->names, key, eg_json_text(eg_str_from(name)));
 	return true;
 }
 
@@ -166,42 +166,46 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	return true;
 }
 
+static const char *cell(const json_t *row, const char *column, char number[24])
+{
+	const json_t *v = json_object_get(row, column);
+	const char *text = json_string_value(v);
+
+	if (json_is_integer(v)) {
+		snprintf(number, 24, "%lld", (long long)json_integer_value(v));
+		return number;
+	}
+	return text && *text ? text : "-";
+}
+
+static void print_row(const json_t *row, const char *const *columns, const size_t *width)
+{
+	char number[24];
+	struct eg_buf b;
+	int r = 0;
+
+	eg_buf_init(&b, 65536);
+	for (size_t c = 0; columns[c] && !r; c++)
+		r = eg_buf_printf(&b, "%-*s  ", (int)width[c],
+				  row ? cell(row, columns[c], number) : columns[c]);
+	eg_line("%.*s", EG_STR_ARG(eg_buf_str(&b)));
+	eg_buf_fini(&b);
+}
+
 /* Columns as wide as what is in them. */
 static void print_rows(const json_t *rows, const char *const *columns)
 {
 	size_t width[16] = {0}, i, c;
 	const json_t *row;
+	char number[24];
 
-	for (c = 0; columns[c]; c++)
+	for (c = 0; columns[c]; c++) {
 		width[c] = strlen(columns[c]);
-	for (int pass = 0; pass < 2; pass++) {
-		for (c = 0; pass && columns[c]; c++)
-			printf("%-*s  ", (int)width[c], columns[c]);
-		if (pass)
-			printf("\n");
-		json_array_foreach(rows, i, row)
-		{
-			for (c = 0; columns[c]; c++) {
-				const json_t *v = json_object_get(row, columns[c]);
-				char cell[256];
-
-				if (json_is_integer(v))
-					snprintf(cell, sizeof(cell), "%lld",
-						 (long long)json_integer_value(v));
-				else
-					snprintf(cell, sizeof(cell), "%s",
-						 v && json_is_string(v) && *json_string_value(v)
-							 ? json_string_value(v)
-							 : "-");
-				if (!pass)
-					width[c] = EG_MAX(width[c], strlen(cell));
-				else
-					printf("%-*s  ", (int)width[c], cell);
-			}
-			if (pass)
-				printf("\n");
-		}
+		json_array_foreach(rows, i, row) width[c] =
+			EG_MAX(width[c], strlen(cell(row, columns[c], number)));
 	}
+	print_row(NULL, columns, width);
+	json_array_foreach(rows, i, row) print_row(row, columns, width);
 }
 
 enum table { LEARNED, DESTINATIONS, COUNTERS, TABLES };
@@ -223,7 +227,7 @@ static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg
 	return eg_pins_flows(pins, add_flow, v, e);
 }
 
-static void show(const struct ask_options *o, const bool *own, const struct view *v)
+static int show(const struct ask_options *o, const bool *own, const struct view *v)
 {
 	static const char *const flow_columns[] = {
 		"pod",	"protocol", "source", "source_port", "destination", "destination_port",
@@ -242,13 +246,13 @@ static void show(const struct ask_options *o, const bool *own, const struct view
 
 	if (o->json) {
 		json_t *document = json_pack("{s:O}", keys[which], v->rows);
+		int code = eg_print_json(document);
 
-		json_dumpf(document, stdout, JSON_INDENT(2));
-		printf("\n");
 		json_decref(document);
-	} else {
-		print_rows(v->rows, columns[which]);
+		return code;
 	}
+	print_rows(v->rows, columns[which]);
+	return EG_EXIT_OK;
 }
 
 int eg_cmd_flows(int argc, char **argv)
@@ -265,7 +269,7 @@ int eg_cmd_flows(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (eg_pins_open(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &pins, &e)) {
-		fprintf(stderr, "egretctl flows: %s\n", e.text);
+		eg_complain("flows", "%s", e.text);
 		return EG_EXIT_NO;
 	}
 	v.pods = json_object();
@@ -274,11 +278,10 @@ int eg_cmd_flows(int argc, char **argv)
 	r = fill(pins, own, &v, &e);
 	eg_pins_close(pins);
 	if (r)
-		fprintf(stderr, "egretctl flows: %s\n", e.text);
-	else
-		show(&o, own, &v);
+		eg_complain("flows", "%s", e.text);
+	r = r ? EG_EXIT_NO : show(&o, own, &v);
 	json_decref(v.pods);
 	json_decref(v.names);
 	json_decref(v.rows);
-	return r ? EG_EXIT_NO : EG_EXIT_OK;
+	return r;
 }

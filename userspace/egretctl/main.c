@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,18 +30,6 @@ static const struct command commands[] = {
 	{"doctor", "test what this node needs, and say what is missing", eg_cmd_doctor},
 	{"ca", "create and inspect the certificate authority", eg_cmd_ca},
 };
-
-int eg_usage_error(const char *command, const char *format, ...)
-{
-	va_list ap;
-
-	fprintf(stderr, "egretctl%s%s: ", *command ? " " : "", command);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, "\nTry `egretctl%s%s --help`.\n", *command ? " " : "", command);
-	return EG_EXIT_USAGE;
-}
 
 /* A shell's <(command) is a pipe with somebody at its other end; a pipe in the file system, which
  * may have nobody there, would be waited for without end. */
@@ -111,7 +98,7 @@ int eg_print(const struct eg_buf *b)
 	struct eg_str s = eg_buf_str(b);
 
 	if ((s.n && fwrite(s.p, 1, s.n, stdout) != s.n) || fflush(stdout) != 0) {
-		fprintf(stderr, "egretctl: stdout: %s\n", strerror(errno));
+		eg_complain("", "stdout: %s", strerror(errno));
 		return EG_EXIT_USAGE;
 	}
 	return EG_EXIT_OK;

@@ -57,12 +57,14 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 		link[0] = '\0';
 	json_array_append_new(
 		all,
-		json_pack("{s:i, s:s%, s:s, s:s, s:i, s:[i], s:s, s:o, s:b, s:b, s:b}", "id",
-			  (int)pod->pod_id, "namespace", name, slash ? (size_t)(slash - name) : 0,
-			  "name", slash ? slash + 1 : name, "state", state_name(pod->state),
-			  "policy_id", (int)pod->policy_id, "links", (int)ifindex, "link", link,
-			  "addresses", addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN,
-			  "capture_all_tls", pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",
+		json_pack("{s:i, s:o, s:o, s:s, s:i, s:[i], s:o, s:o, s:b, s:b, s:b}", "id",
+			  (int)pod->pod_id, "namespace",
+			  eg_json_text((struct eg_str){name, slash ? (size_t)(slash - name) : 0}),
+			  "name", eg_json_text(eg_str_from(slash ? slash + 1 : name)), "state",
+			  state_name(pod->state), "policy_id", (int)pod->policy_id, "links",
+			  (int)ifindex, "link", eg_json_text(eg_str_from(link)), "addresses",
+			  addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN, "capture_all_tls",
+			  pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",
 			  pod->flags & EG_POD_STRICT));
 	return true;
 }
@@ -89,17 +91,19 @@ static void print(const json_t *answer)
 	const json_t *pod, *address;
 	size_t i, k;
 
-	printf("%-44s %-11s %-20s %s\n", "POD", "STATE", "POLICY", "ADDRESSES");
+	eg_line("%-44s %-11s %-20s %s", "POD", "STATE", "POLICY", "ADDRESSES");
 	json_array_foreach(json_object_get(answer, "pods"), i, pod)
 	{
-		char name[200];
+		char name[600], addresses[EG_POD_ADDRESSES * EG_ADDRESS_TEXT] = "";
+		size_t n = 0;
 
 		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
-		printf("%-44s %-11s %-20s", name, text(pod, "state"),
-		       *text(pod, "policy") ? text(pod, "policy") : "-");
-		json_array_foreach(json_object_get(pod, "addresses"), k, address)
-			printf(" %s", json_string_value(address));
-		printf("\n");
+		json_array_foreach(json_object_get(pod, "addresses"), k,
+				   address) if (n < sizeof(addresses)) n +=
+			(size_t)snprintf(addresses + n, sizeof(addresses) - n, " %s",
+					 json_string_value(address));
+		eg_line("%-44s %-11s %-20s%s", name, text(pod, "state"),
+			*text(pod, "policy") ? text(pod, "policy") : "-", addresses);
 	}
 }
 
@@ -118,21 +122,20 @@ int eg_cmd_pods(int argc, char **argv)
 	if (!kernel) {
 		answer = ask_agent(o.run_dir, "pods", &code, &e);
 		if (!answer)
-			fprintf(stderr, "egretctl pods: %s; this is the kernel's table\n", e.text);
+			eg_complain("pods", "%s; this is the kernel's table", e.text);
 	}
 	if (!answer)
 		answer = from_kernel(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)),
 				     &e);
 	if (!answer) {
-		fprintf(stderr, "egretctl pods: %s\n", e.text);
+		eg_complain("pods", "%s", e.text);
 		return EG_EXIT_NO;
 	}
 	if (o.json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		printf("\n");
+		r = eg_print_json(answer);
 	} else {
 		print(answer);
 	}
 	json_decref(answer);
-	return EG_EXIT_OK;
+	return r < 0 ? EG_EXIT_OK : r;
 }

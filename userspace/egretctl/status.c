@@ -38,32 +38,32 @@ static void print_agent(const json_t *a)
 	bool ready = json_is_true(json_object_get(a, "ready"));
 
 	if (ready)
-		printf("agent     serving, version %s\n", text(a, "version"));
+		eg_line("agent     serving, version %s", text(a, "version"));
 	else
-		printf("agent     NOT SERVING (%s), version %s\n", text(a, "state"),
-		       text(a, "version"));
-	printf("policy    %s, generation %lld, %lld policies, %lld watched names\n",
-	       *text(policy, "version") ? text(policy, "version") : "none in force",
-	       number(policy, "generation"), number(policy, "policies"),
-	       number(policy, "watched_names"));
+		eg_line("agent     NOT SERVING (%s), version %s", text(a, "state"),
+			text(a, "version"));
+	eg_line("policy    %s, generation %lld, %lld policies, %lld watched names",
+		*text(policy, "version") ? text(policy, "version") : "none in force",
+		number(policy, "generation"), number(policy, "policies"),
+		number(policy, "watched_names"));
 	if (!json_is_true(json_object_get(policy, "valid")))
-		printf("          what lies in %s is REFUSED: %s\n", text(policy, "directory"),
-		       text(policy, "last_error"));
-	printf("pods      %lld known, %lld governed, %lld held, %lld files refused\n",
-	       number(pods, "known"), number(pods, "governed"), number(pods, "held"),
-	       number(pods, "refused"));
-	printf("gateway   pid %lld, %lld workers, replaced %lld times (%lld because it hung)\n",
-	       number(gateway, "pid"), number(a, "workers"), number(gateway, "restarts"),
-	       number(gateway, "hangs"));
-	printf("signer    pid %lld, replaced %lld times\n", number(signer, "pid"),
-	       number(signer, "restarts"));
-	printf("kernel    %s mode, fail %s, pins in %s\n", text(a, "mode"), text(a, "fail"),
-	       text(a, "pin_dir"));
+		eg_line("          what lies in %s is REFUSED: %s", text(policy, "directory"),
+			text(policy, "last_error"));
+	eg_line("pods      %lld known, %lld governed, %lld held, %lld files refused",
+		number(pods, "known"), number(pods, "governed"), number(pods, "held"),
+		number(pods, "refused"));
+	eg_line("gateway   pid %lld, %lld workers, replaced %lld times (%lld because it hung)",
+		number(gateway, "pid"), number(a, "workers"), number(gateway, "restarts"),
+		number(gateway, "hangs"));
+	eg_line("signer    pid %lld, replaced %lld times", number(signer, "pid"),
+		number(signer, "restarts"));
+	eg_line("kernel    %s mode, fail %s, pins in %s", text(a, "mode"), text(a, "fail"),
+		text(a, "pin_dir"));
 	if (number(a, "credentials_missing"))
-		printf("CREDENTIALS MISSING: %lld; requests that need them are refused\n",
-		       number(a, "credentials_missing"));
+		eg_line("CREDENTIALS MISSING: %lld; requests that need them are refused",
+			number(a, "credentials_missing"));
 	if (*text(a, "notes"))
-		printf("note      %s\n", text(a, "notes"));
+		eg_line("note      %s", text(a, "notes"));
 }
 
 struct fail {
@@ -97,7 +97,7 @@ static json_t *kernel_state(const char *pin_dir)
 	json_object_set_new(o, "pin_dir", json_string(pin_dir));
 	if (eg_pins_open(pin_dir, &pins, &e) || eg_pins_config(pins, &c, &e)) {
 		json_object_set_new(o, "installed", json_false());
-		json_object_set_new(o, "why", json_string(e.text));
+		json_object_set_new(o, "why", eg_json_text(eg_str_from(e.text)));
 		return o;
 	}
 	if (eg_pins_listeners(pins, &filled, &e))
@@ -105,7 +105,7 @@ static json_t *kernel_state(const char *pin_dir)
 	json_object_set_new(o, "installed", json_true());
 	json_object_set_new(o, "enabled", json_boolean(c.enabled));
 	if (eg_pins_pods(pins, count_pod, &fail, &e))
-		json_object_set_new(o, "why", json_string(e.text));
+		json_object_set_new(o, "why", eg_json_text(eg_str_from(e.text)));
 	json_object_set_new(o, "pods_fail_open", json_integer((json_int_t)fail.open));
 	json_object_set_new(o, "pods_fail_closed", json_integer((json_int_t)fail.closed));
 	json_object_set_new(o, "generation", json_integer(c.generation));
@@ -121,18 +121,18 @@ static json_t *kernel_state(const char *pin_dir)
 
 static void print_dead(const struct eg_error *e, const json_t *kernel)
 {
-	printf("agent     NOT RUNNING: %s\n", e->text);
+	eg_line("agent     NOT RUNNING: %s", e->text);
 	if (!json_is_true(json_object_get(kernel, "installed"))) {
-		printf("kernel    nothing of Egret there: %s\n", text(kernel, "why"));
+		eg_line("kernel    nothing of Egret there: %s", text(kernel, "why"));
 		return;
 	}
-	printf("kernel    Egret's programs are in place (%s)\n", text(kernel, "pin_dir"));
-	printf("pods      %lld fail closed: their governed connections are refused until an agent "
-	       "runs\n",
-	       number(kernel, "pods_fail_closed"));
+	eg_line("kernel    Egret's programs are in place (%s)", text(kernel, "pin_dir"));
+	eg_line("pods      %lld fail closed: their governed connections are refused until an agent "
+		"runs",
+		number(kernel, "pods_fail_closed"));
 	if (number(kernel, "pods_fail_open"))
-		printf("          %lld fail OPEN: theirs PASS to the providers, ungoverned\n",
-		       number(kernel, "pods_fail_open"));
+		eg_line("          %lld fail OPEN: theirs PASS to the providers, ungoverned",
+			number(kernel, "pods_fail_open"));
 }
 
 int eg_cmd_status(int argc, char **argv)
@@ -158,12 +158,13 @@ int eg_cmd_status(int argc, char **argv)
 		}
 	}
 	if (o.json && answer) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		printf("\n");
+		r = eg_print_json(answer);
 	} else if (answer) {
 		print_agent(answer);
 	}
 	json_decref(answer);
 	json_decref(kernel);
+	if (r > 0)
+		return r;
 	return ready ? EG_EXIT_OK : EG_EXIT_NO;
 }

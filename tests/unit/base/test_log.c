@@ -108,6 +108,56 @@ static void quoting(void **state)
 	eg_buf_fini(&b);
 }
 
+/* What a terminal would act upon is shown instead; all else stays as it is. */
+static void printable(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{"", ""},
+		{"plain \"text\" \\ with caf\xc3\xa9 \xe6\x97\xa5 \xf0\x9f\x90\xa6", NULL},
+		{"a\x1b[2K\rvalid: 0 errors", "a\\u001b[2K\\u000dvalid: 0 errors"},
+		{"\n\t\x7f", "\\u000a\\u0009\\u007f"},
+		{"\xc2\x9b"
+		 "31m",
+		 "\\u009b31m"}, /* CSI as one character */
+		{"\x9b"
+		 "31m",
+		 "\\u009b31m"}, /* and as a byte of Latin-1 */
+		{"\xe2\x80\xae"
+		 "cba",
+		 "\\u202ecba"},			     /* right-to-left override */
+		{"\xe2\x80\xa8x", "\\u2028x"},	     /* line separator */
+		{"\xf3\xa0\x81\x81", "\\U000e0041"}, /* a tag character, which nobody sees */
+		{"\xed\xa0\x80\xc3", "\\u00ed\\u00a0\\u0080\\u00c3"}, /* no UTF-8 */
+	};
+	struct eg_buf b;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		eg_buf_init(&b, 1000);
+		assert_int_equal(eg_text_printable(&b, eg_str_from(cases[i].in)), 0);
+		assert_true(eg_str_eq(eg_buf_str(&b),
+				      eg_str_from(cases[i].out ? cases[i].out : cases[i].in)));
+		eg_buf_fini(&b);
+	}
+	for (int c = 0; c < 65536; c++) { /* no two bytes leave a control behind */
+		char two[2] = {(char)(c >> 8), (char)c};
+
+		eg_buf_init(&b, 1000);
+		assert_int_equal(eg_text_printable(&b, (struct eg_str){two, 2}), 0);
+		for (size_t i = 0; i < b.length; i++) {
+			unsigned char byte = (unsigned char)eg_buf_data(&b)[i];
+
+			assert_true(byte >= 0x20 && byte != 0x7f);
+			assert_false(byte == 0xc2 && (unsigned char)eg_buf_data(&b)[i + 1] < 0xa0);
+		}
+		eg_buf_fini(&b);
+	}
+	eg_buf_init(&b, 4);
+	assert_int_equal(eg_text_printable(&b, EG_STR("\x1b")), -ENOBUFS);
+	eg_buf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +165,7 @@ int main(void)
 		cmocka_unit_test(levels),
 		cmocka_unit_test(long_messages_are_cut),
 		cmocka_unit_test(quoting),
+		cmocka_unit_test(printable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,11 @@ static size_t count_errors(const struct eg_policy_errors *e)
 
 	for (size_t i = 0; i < e->count; i++) {
 		n += !e->item[i].warning;
-		FUZZ_CHECK(*e->item[i].text && *e->item[i].path == '$');
+		FUZZ_CHECK(*e->item[i].text && *e->item[i].path == '$' && *e->item[i].file);
+		FUZZ_CHECK(e->item[i].warning || strstr(e->item[i].text, "expected") ||
+			   strstr(e->item[i].text, "more errors"));
+		/* What syntax.c lets through, jansson takes. */
+		FUZZ_CHECK(strncmp(e->item[i].text, "not read as JSON", 16));
 		FUZZ_CHECK(e->item[i].line >= 0 && e->item[i].column >= 0);
 	}
 	return n;

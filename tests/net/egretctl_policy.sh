@@ -49,9 +49,9 @@ echo 'not json' >"$dir/p/notes.txt"
 run check "$dir/p"
 is "a broken set: exit 1" $code 1
 has "kind, with file, line, column and path" "$out" \
-	'10-broken.json:3:33: $.providers.a.kind: kind "bedrock" is not supported by this version; supported: openai, anthropic'
+	'10-broken.json:3:33: $.providers.a.kind: kind "bedrock" is not supported by this version; expected one of: openai, anthropic'
 has "what is for later, likewise" "$out" '10-broken.json:4:44: $.policies[0].limits: "limits" is not supported'
-has "JSON that is cut, in the other file" "$out" '20-cut.json:2:0: $: not valid JSON'
+has "JSON that is cut, in the other file" "$out" "20-cut.json:2:1: \$: not valid JSON: the file ends here; expected a comma or '}'"
 has "and the sum" "$out" "not valid: 3 errors, 0 warnings"
 hasnt "hidden files and others are not read" "$out" "hidden"
 run check --json "$dir/p"
@@ -80,7 +80,7 @@ has "it is named" "$out" 'credential "mistral-eu": mistral-eu/key: has a space, 
 hasnt "no secret is printed" "$out$err" "planted"
 rm "$dir/c/mistral-eu/key"
 run check policies/examples/eu-only.json --credentials-dir "$dir/c"
-has "a missing file" "$out" 'credential "mistral-eu": mistral-eu/key: No such file'
+has "a missing file, with its place" "$out" 'eu-only.json:16:45: $.credentials.mistral-eu.file: credential "mistral-eu": mistral-eu/key: No such file'
 echo $secret >"$dir/c/mistral-eu/key"
 run check policies/examples/eu-only.json --credentials-dir "$dir/c"
 is "all there: exit 0" $code 0
@@ -150,6 +150,8 @@ mkfifo "$dir/alone.json"
 run_soon check "$dir/alone.json"
 is "a pipe by its name: exit 2" $code 2
 has "said" "$err" "alone.json: a named pipe"
+run check "$dir/shadow"
+hasnt "what is no JSON is not repeated" "$out$err" root
 run_soon check <(cat policies/examples/eu-only.json)
 is "a shell's <(command) is read" $code 0
 out=$("$ctl" check - <policies/examples/eu-only.json)

@@ -48,7 +48,8 @@ static int add_finding(struct findings *f, const struct eg_policy_error *e)
 }
 
 /* ---- credentials ---- */
-static int check_credentials(const struct eg_policy_set *s, const char *dir, struct findings *f)
+static int check_credentials(const struct eg_policy_set *s, const struct policy_files *files,
+			     const char *dir, struct findings *f)
 {
 	EG_CLEANUP_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct eg_credential_spec *specs;
@@ -67,8 +68,10 @@ static int check_credentials(const struct eg_policy_set *s, const char *dir, str
 			eg_fd_close(&fd);
 			continue;
 		}
-		snprintf(at.path, sizeof(at.path), "$.credentials.%s.file", specs[i].name);
-		snprintf(at.text, sizeof(at.text), "%.300s", e.text);
+		(void)eg_policy_locate(files->files, files->count, "credentials", specs[i].name,
+				       "file", &at);
+		snprintf(at.text, sizeof(at.text),
+			 "%.260s; expected a secret as docs/policy.md says", e.text);
 		if (add_finding(f, &at))
 			return EG_EXIT_USAGE;
 	}
@@ -78,8 +81,10 @@ static int check_credentials(const struct eg_policy_set *s, const char *dir, str
 
 		if (!providers[i].ca_file || !faccessat(dir_fd, providers[i].ca_file, R_OK, 0))
 			continue;
-		snprintf(at.path, sizeof(at.path), "$.providers.%s.ca_file", providers[i].name);
-		snprintf(at.text, sizeof(at.text), "%s: %s", providers[i].ca_file, strerror(errno));
+		snprintf(at.text, sizeof(at.text), "%.160s: %s; expected a PEM file below %.80s",
+			 providers[i].ca_file, strerror(errno), dir);
+		(void)eg_policy_locate(files->files, files->count, "providers", providers[i].name,
+				       "ca_file", &at);
 		if (add_finding(f, &at))
 			return EG_EXIT_USAGE;
 	}
@@ -169,7 +174,7 @@ static int check(const struct options *o, const struct policy_files *files)
 	if (eg_policy_load(files->files, files->count, &s, &f.list) == -ENOMEM)
 		code = eg_usage_error("check", "out of memory");
 	if (s && o->credentials && !code)
-		code = check_credentials(s, o->credentials, &f);
+		code = check_credentials(s, files, o->credentials, &f);
 	if (s && o->ca && !code)
 		code = check_ca(s, o->ca, &f);
 	for (size_t i = 0; i < f.list.count; i++) {

@@ -346,8 +346,9 @@ static int explain(const struct question *q)
 		code = eg_usage_error("explain", "%s", e.text);
 	} else if (eg_policy_load(files.files, files.count, &s, &errors)) {
 		code = eg_usage_error(
-			"explain", "the policy in %s is not valid: %s %s (egretctl check %s)",
-			q->policy_dir, errors.count ? errors.item[0].path : "",
+			"explain", "the policy in %s is not valid: %s: %s: %s (egretctl check %s)",
+			q->policy_dir, errors.count ? errors.item[0].file : "",
+			errors.count ? errors.item[0].path : "",
 			errors.count ? errors.item[0].text : "out of memory", q->policy_dir);
 	} else {
 		eg_arena_init(&x.arena, 0);

@@ -69,7 +69,8 @@ static void check_string(const struct place *at, json_t *v, const struct eg_key 
 		return;
 	list_values(allowed, sizeof(allowed), k->values);
 	if (!strcmp(k->name, "kind") || !strcmp(k->name, "type") || !strcmp(k->name, "version"))
-		source_error(at, "%s \"%.60s\" is not supported by this version; supported: %s",
+		source_error(at,
+			     "%s \"%.60s\" is not supported by this version; expected one of: %s",
 			     k->name, json_string_value(v), allowed);
 	else
 		source_error(at, "is \"%.60s\"; expected one of: %s", json_string_value(v),
@@ -122,7 +123,8 @@ static void check_value(const struct place *at, json_t *v, const struct eg_key *
 		if (!json_is_integer(v) || json_integer_value(v) < 0 ||
 		    (uint64_t)json_integer_value(v) < k->min ||
 		    (uint64_t)json_integer_value(v) > k->max)
-			source_error(at, "expected an integer from %llu to %llu",
+			source_error(at, "is %s; expected an integer from %llu to %llu",
+				     json_is_number(v) ? "not in range" : type_name(v),
 				     (unsigned long long)k->min, (unsigned long long)k->max);
 		break;
 	case EG_KEY_BOOL:
@@ -156,13 +158,31 @@ static void unknown_key(const struct place *at, const struct eg_key_object *o, c
 	size_t n = 0;
 
 	if (in_list(o->later, name)) {
-		source_key_error(at, "\"%s\" is not supported by this version; remove it", name);
+		source_key_error(at,
+				 "\"%s\" is not supported by this version; expected it to be left "
+				 "out",
+				 name);
 		return;
 	}
 	for (size_t i = 0; i < o->key_count && n < sizeof(known); i++)
 		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "",
 				      o->keys[i].name);
 	source_key_error(at, "unknown key \"%.60s\"; expected one of: %s", name, known);
+}
+
+static void missing_key(const struct place *at, const struct eg_key *k)
+{
+	static const char *const types[] = {
+		[EG_KEY_STRING] = "a string",	 [EG_KEY_UINT] = "an integer",
+		[EG_KEY_BOOL] = "true or false", [EG_KEY_OBJECT] = "an object",
+		[EG_KEY_ARRAY] = "an array",	 [EG_KEY_MAP] = "an object",
+	};
+	char allowed[160] = "";
+
+	if (k->values)
+		list_values(allowed, sizeof(allowed), k->values);
+	source_error(at, "has no \"%s\", which is required; expected %s%s", k->name,
+		     k->values ? "one of: " : types[k->type], allowed);
 }
 
 bool source_check(const struct place *at, json_t *v, const struct eg_key_object *o)
@@ -184,7 +204,7 @@ bool source_check(const struct place *at, json_t *v, const struct eg_key_object 
 	}
 	for (size_t i = 0; i < o->key_count; i++)
 		if (o->keys[i].required && !json_object_get(v, o->keys[i].name))
-			source_error(at, "has no \"%s\"; it is required", o->keys[i].name);
+			missing_key(at, &o->keys[i]);
 	return true;
 }
 
@@ -240,6 +260,48 @@ bool source_name(const struct place *at, const char *text)
 		source_error(at,
 			     "\"%.60s\" is not a name; expected a letter or digit, then letters, "
 			     "digits, '.', '_' or '-', at most 63",
+			     text);
+	return good;
+}
+
+/* Lower-case letters, digits and '-', which neither begins nor ends it (RFC 1123). */
+static bool rfc1123_label(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9') ||
+		      (s[i] == '-' && i && i + 1 < n)))
+			return false;
+	return n && n <= 63;
+}
+
+bool source_namespace(const struct place *at, const char *text)
+{
+	if (rfc1123_label(text, strlen(text)))
+		return true;
+	source_error(at,
+		     "\"%.63s\" is not a namespace; expected lower-case letters, digits and '-', "
+		     "at most 63, no wildcards",
+		     text);
+	return false;
+}
+
+bool source_service_account(const struct place *at, const char *text)
+{
+	const char *s = text;
+	bool good = strlen(text) <= 253;
+
+	for (; good; s++) {
+		size_t n = strcspn(s, ".");
+
+		good = rfc1123_label(s, n);
+		s += n;
+		if (!*s)
+			break;
+	}
+	if (!good)
+		source_error(at,
+			     "\"%.80s\" is not the name of a service account; expected lower-case "
+			     "letters, digits, '-' and '.', at most 253, no wildcards",
 			     text);
 	return good;
 }
@@ -361,7 +423,8 @@ const char **source_strings(const struct place *at, json_t *array, size_t *count
 		for (size_t k = 0; k < used && !twice; k++)
 			twice = !strcmp(out[k], text);
 		if (twice)
-			source_error(&p, "\"%.80s\" is in the list twice", text);
+			source_error(&p, "\"%.80s\" is in the list twice; expected each once",
+				     text);
 		else
 			out[used] = source_dup(at->l, text);
 		used += !twice && out[used];

@@ -85,7 +85,7 @@ static void collect_names(struct loading *l)
 	if (!l->out_of_memory)
 		add_destination_hosts(&n);
 	if (n.capacity > EG_POLICY_MAX_NAMES)
-		source_file_error(l, EG_STR(""), 0, 0,
+		source_file_error(l, NULL,
 				  "more than %u different hosts in all files; expected fewer",
 				  EG_POLICY_MAX_NAMES);
 	free(n.table);
@@ -141,7 +141,7 @@ static int read_all(struct loading *l)
 		return -EINVAL;
 	r = eg_index_build(l->set);
 	if (r == -E2BIG) {
-		source_file_error(l, EG_STR(""), 0, 0,
+		source_file_error(l, NULL,
 				  "hosts x models x operations of all routes make more than %u "
 				  "rules; expected fewer",
 				  EG_POLICY_MAX_RULES);
@@ -149,7 +149,7 @@ static int read_all(struct loading *l)
 	}
 	if (r == -EMLINK) {
 		source_file_error(
-			l, EG_STR(""), 0, 0,
+			l, NULL,
 			"more than %u model globs of one policy and host differ only after "
 			"their first wildcard; expected fewer",
 			EG_POLICY_MAX_GLOBS);
@@ -191,7 +191,7 @@ int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_p
 	eg_arena_init(&l.set->memory, SET_BUDGET_BYTES);
 	r = source_open(&l, files, count);
 	if (!r && !l.document_count && !l.errors_seen)
-		source_file_error(&l, EG_STR(""), 0, 0,
+		source_file_error(&l, NULL,
 				  "there is no policy file; expected at least one *.json");
 	if (!r)
 		r = read_all(&l);

@@ -27,9 +27,9 @@ struct eg_policy_file {
 #define EG_POLICY_MAX_TOTAL_BYTES (16u << 20)
 
 struct eg_policy_error {
-	char file[128];
-	char path[192];	  /* JSON path: "$.policies[0].routes[1].targets" */
-	char text[320];	  /* what is wrong and what was expected */
+	char file[256];	  /* "*.json": the set as a whole */
+	char path[512];	  /* JSON path: "$.policies[0].routes[1].targets" */
+	char text[320];	  /* what is wrong, and of an error what was expected */
 	int line, column; /* 0: not known */
 	bool warning;	  /* the set is usable (ties, unused providers, names outside the CA) */
 };
@@ -38,6 +38,11 @@ struct eg_policy_errors {
 	size_t count;
 };
 void eg_policy_errors_fini(struct eg_policy_errors *e);
+/* Where $.<map>.<name>.<key> stands in the files of a set that loaded: file, path, line and column
+ * of *out. For what is found wrong with it outside this room. False, and *out untouched: nowhere.
+ */
+bool eg_policy_locate(const struct eg_policy_file *files, size_t count, const char *map,
+		      const char *name, const char *key, struct eg_policy_error *out);
 
 /* ---- compiled ---- */
 struct eg_model_map {

@@ -14,13 +14,21 @@ static bool cidr_text(const struct place *at, const char *text, char *out, size_
 	char host[64], canonical[64];
 	uint64_t bits = width;
 
-	if (!slash || (size_t)(slash - text) >= sizeof(host) ||
+	/* inet_ntop() writes no zero before a number, and what is read here is shown again. */
+	if (!slash || (size_t)(slash - text) >= sizeof(host) || (slash[1] == '0' && slash[2]) ||
 	    eg_str_u64(eg_str_from(slash + 1), &bits) || bits > width)
 		goto bad;
 	memcpy(host, text, (size_t)(slash - text));
 	host[slash - text] = '\0';
 	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, address) != 1)
 		goto bad;
+	if (v6 && !memcmp(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12)) {
+		source_error(at,
+			     "%.60s is IPv4 written as IPv6, which no packet has; expected "
+			     "%u.%u.%u.%u and a prefix of at most /32",
+			     text, address[12], address[13], address[14], address[15]);
+		return false;
+	}
 	if (bits < least) {
 		source_error(at,
 			     "%.60s governs too much; expected at least /%u (for every TLS "
@@ -71,7 +79,8 @@ static void read_destination(const struct place *at, json_t *v)
 		return;
 	for (size_t i = 0; i < s->cidr_count; i++)
 		if (!strcmp(s->cidrs[i], canonical)) {
-			source_error(&cidr_at, "%s is a destination already", canonical);
+			source_error(&cidr_at, "%s is a destination already; expected each once",
+				     canonical);
 			return;
 		}
 	s->cidrs[s->cidr_count] = source_dup(at->l, canonical);
@@ -85,8 +94,8 @@ void read_destinations(struct loading *l)
 	for (size_t i = 0; i < l->document_count; i++)
 		count += json_array_size(source_array(l->documents[i].root, "destinations"));
 	if (count > EG_POLICY_MAX_CIDRS) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu destinations; expected at most %u",
-				  count, EG_POLICY_MAX_CIDRS);
+		source_file_error(l, NULL, "%zu destinations; expected at most %u", count,
+				  EG_POLICY_MAX_CIDRS);
 		return;
 	}
 	l->set->cidrs = source_alloc(l, count, sizeof(*l->set->cidrs));

@@ -87,23 +87,6 @@ static bool model_glob(const struct place *at, const char *text)
 	return true;
 }
 
-static bool namespace_name(const struct place *at, const char *text)
-{
-	if (strpbrk(text, "._*")) {
-		source_error(at,
-			     "\"%.63s\" is not a namespace; expected lower-case letters, "
-			     "digits and '-' (no wildcards)",
-			     text);
-		return false;
-	}
-	return source_host(at, text, false);
-}
-
-static bool service_account(const struct place *at, const char *text)
-{
-	return source_host(at, text, false);
-}
-
 /* ---- pods ---- */
 /* Label keys and values: Kubernetes' documentation, "Syntax and character set". */
 static bool label_part(const char *s, size_t n, bool dns)
@@ -141,9 +124,9 @@ static void read_pods(const struct place *at, json_t *v, struct selector *s)
 	const char *key;
 
 	s->namespaces = source_strings(&namespaces, source_array(v, "namespaces"),
-				       &s->namespace_count, namespace_name);
+				       &s->namespace_count, source_namespace);
 	s->service_accounts = source_strings(&accounts, source_array(v, "serviceAccounts"),
-					     &s->service_account_count, service_account);
+					     &s->service_account_count, source_service_account);
 	json_object_foreach(map, key, value)
 	{
 		struct place p = place_key(&labels, key);
@@ -161,6 +144,15 @@ static void read_pods(const struct place *at, json_t *v, struct selector *s)
 }
 
 /* ---- routes ---- */
+static bool lists_operation(const struct eg_route *r, const struct eg_operation *const *list,
+			    const struct eg_operation *op)
+{
+	for (size_t i = 0; i < r->operation_count; i++)
+		if (list[i]->id == op->id)
+			return true;
+	return false;
+}
+
 static void read_operations(const struct place *at, json_t *array, struct eg_route *r)
 {
 	size_t n = json_array_size(array);
@@ -176,13 +168,16 @@ static void read_operations(const struct place *at, json_t *array, struct eg_rou
 		op = eg_operation_by_name(eg_str_from(name));
 		if (!op) {
 			source_error(&p,
-				     "operation \"%.60s\" is not known; docs/policy.md lists them "
-				     "(such as models, files, batches, responses.stored)",
+				     "operation \"%.60s\" is not known; expected one that "
+				     "docs/policy.md lists, such as models, files, batches, "
+				     "responses.stored",
 				     name);
 			continue;
 		}
 		if (op->class == EG_CLASS_CREDENTIAL || op->class == EG_CLASS_ADMIN) {
-			source_error(&p, "operation \"%s\" %s and is refused always; remove it",
+			source_error(&p,
+				     "operation \"%s\" %s and is refused always; expected it "
+				     "to be left out",
 				     name,
 				     op->class == EG_CLASS_CREDENTIAL
 					     ? "handles credentials: it would put a key into a pod"
@@ -194,6 +189,12 @@ static void read_operations(const struct place *at, json_t *array, struct eg_rou
 				       "operation \"%s\" is inference, which a route always "
 				       "allows: listing it neither adds nor restricts anything",
 				       name);
+		if (lists_operation(r, out, op)) {
+			source_error(&p,
+				     "operation \"%s\" is in the list twice; expected each once",
+				     name);
+			continue;
+		}
 		out[r->operation_count++] = op;
 	}
 	r->operations = out;
@@ -223,7 +224,8 @@ static void read_targets(const struct place *at, json_t *array, struct eg_route 
 		for (size_t k = 0; k < r->target_count && found; k++)
 			if (out[k].provider == found) {
 				source_error(&p,
-					     "provider \"%s\" is a target of this route already",
+					     "provider \"%s\" is a target of this route already; "
+					     "expected each once",
 					     name);
 				found = NULL;
 			}
@@ -290,8 +292,8 @@ static void check_route_names(const struct place *at, const struct eg_route *rou
 		if (sorted[i]->name && sorted[i - 1]->name &&
 		    !strcmp(sorted[i]->name, sorted[i - 1]->name))
 			source_error(&name_at,
-				     "another route of this policy is named \"%s\"; names "
-				     "must be different",
+				     "another route of this policy is named \"%s\"; expected "
+				     "different names",
 				     sorted[i]->name);
 	}
 	free(sorted);
@@ -324,6 +326,14 @@ static void read_routes(const struct place *at, json_t *array, struct eg_policy 
 }
 
 /* ---- policies ---- */
+static bool lists_region(const struct eg_policy *p, const struct eg_region *list, const char *code)
+{
+	for (size_t i = 0; i < p->region_count; i++)
+		if (!strcmp(list[i].code, code))
+			return true;
+	return false;
+}
+
 static void read_regions(const struct place *at, json_t *v, struct eg_policy *p)
 {
 	struct place allow_at = place_key(at, "allow");
@@ -344,8 +354,12 @@ static void read_regions(const struct place *at, json_t *v, struct eg_policy *p)
 				     "provider's own region name",
 				     text);
 		else if (!strcmp(out[p->region_count].code, "GLOBAL"))
-			source_error(&element, "GLOBAL is no place: leave \"regions\" out to allow "
-					       "any region");
+			source_error(&element, "GLOBAL is no place; expected a region, or no "
+					       "\"regions\" at all to allow any");
+		else if (lists_region(p, out, out[p->region_count].code))
+			source_error(&element,
+				     "region \"%.40s\" is in the list twice; expected each once",
+				     text);
 		else
 			p->region_count++;
 	}
@@ -368,8 +382,9 @@ static void read_policy(const struct place *at, json_t *v, const struct defaults
 	if (is(v, "mode", "shadow"))
 		p->mode = is(v, "shadow", "full") ? EG_MODE_SHADOW_FULL : EG_MODE_SHADOW_SNI;
 	else if (source_string(v, "shadow"))
-		source_error(&shadow_at,
-			     "is only for \"mode\": \"shadow\"; remove it or set the mode");
+		source_error(
+			&shadow_at,
+			"is only for \"mode\": \"shadow\"; expected that mode, or no \"shadow\"");
 	p->otherwise_pass = is(v, "otherwise", "pass");
 	p->fail_open = source_string(v, "fail") ? is(v, "fail", "open") : d->fail_open;
 	p->fail_stated = source_string(v, "fail") || d->fail_stated;
@@ -410,8 +425,8 @@ static void check_names(struct loading *l, struct named *names, size_t count)
 
 		if (*names[i].name && !strcmp(names[i].name, names[i - 1].name))
 			source_error(&name_at,
-				     "policy \"%s\" is defined in %.*s too; names must be "
-				     "different",
+				     "policy \"%s\" is defined in %.*s too; expected different "
+				     "names",
 				     names[i].name,
 				     EG_STR_ARG(l->documents[names[i - 1].document].name));
 	}
@@ -426,7 +441,7 @@ void read_policies(struct loading *l)
 	for (size_t i = 0; i < l->document_count; i++)
 		count += json_array_size(source_array(l->documents[i].root, "policies"));
 	if (count > EG_POLICY_MAX_POLICIES) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu policies; expected at most %u", count,
+		source_file_error(l, NULL, "%zu policies; expected at most %u", count,
 				  EG_POLICY_MAX_POLICIES);
 		return;
 	}

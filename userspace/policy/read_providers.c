@@ -30,8 +30,8 @@ static bool new_name(const struct place *at, const char *map, const char *name)
 	if (!source_name(at, name))
 		return false;
 	if (e)
-		source_key_error(at, "\"%s\" is defined in %.*s too; names must be different", name,
-				 EG_STR_ARG(e->name));
+		source_key_error(at, "\"%s\" is defined in %.*s too; expected different names",
+				 name, EG_STR_ARG(e->name));
 	return !e;
 }
 
@@ -70,19 +70,6 @@ static const char *lower_dup(struct loading *l, const char *text)
 	return copy;
 }
 
-/* Kubernetes namespace: a DNS label (RFC 1123). */
-static bool namespace_valid(const struct place *at, const char *text)
-{
-	if (!strchr(text, '.') && !strchr(text, '_') && source_host(at, text, false))
-		return true;
-	if (strchr(text, '.') || strchr(text, '_'))
-		source_error(at,
-			     "\"%.63s\" is not a namespace; expected lower-case letters, "
-			     "digits and '-'",
-			     text);
-	return false;
-}
-
 static void credential_file(const struct place *at, json_t *v, struct eg_credential_spec *c)
 {
 	const char *file = source_string(v, "file");
@@ -90,7 +77,7 @@ static void credential_file(const struct place *at, json_t *v, struct eg_credent
 	struct place file_at = place_key(at, "file"), header_at = place_key(at, "header");
 
 	if (c->type == EG_CREDENTIAL_NONE && (file || header))
-		source_error(at, "is of type none and has a \"%s\"; remove one of the two",
+		source_error(at, "is of type none and has a \"%s\"; expected only one of the two",
 			     file ? "file" : "header");
 	if (c->type == EG_CREDENTIAL_NONE)
 		return;
@@ -101,9 +88,9 @@ static void credential_file(const struct place *at, json_t *v, struct eg_credent
 		c->file = source_dup(at->l, file);
 	if (c->type == EG_CREDENTIAL_BEARER && header)
 		source_error(&header_at, "a bearer credential always goes into Authorization; "
-					 "remove it, or use type header");
+					 "expected none, or type header");
 	if (c->type == EG_CREDENTIAL_HEADER && !json_object_get(v, "header"))
-		source_error(at, "has no \"header\"; a credential of type header needs its name");
+		source_error(at, "has no \"header\"; expected the name of one, such as x-api-key");
 	if (c->type == EG_CREDENTIAL_HEADER && header && header_allowed(&header_at, header))
 		c->header = lower_dup(at->l, header);
 }
@@ -126,7 +113,7 @@ static void read_credential(const struct place *at, const char *name, json_t *v)
 		c->type = EG_CREDENTIAL_HEADER;
 	if (type)
 		credential_file(at, v, c);
-	if (owner && namespace_valid(&owner_at, owner))
+	if (owner && source_namespace(&owner_at, owner))
 		c->owner_namespace = source_dup(at->l, owner);
 	/* One file that is both shared and a namespace's own would break the owner's promise. */
 	for (size_t i = 0; i < s->credential_count && c->file; i++) {
@@ -148,8 +135,8 @@ void read_credentials(struct loading *l)
 	size_t count = count_map(l, "credentials");
 
 	if (count > EG_POLICY_MAX_PROVIDERS) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu credentials; expected at most %u",
-				  count, EG_POLICY_MAX_PROVIDERS);
+		source_file_error(l, NULL, "%zu credentials; expected at most %u", count,
+				  EG_POLICY_MAX_PROVIDERS);
 		return;
 	}
 	l->set->credentials = source_alloc(l, count, sizeof(*l->set->credentials));
@@ -348,8 +335,8 @@ static void check_transport(const struct place *at, const struct eg_provider *p)
 					   "\"allow_private\": true for an endpoint inside the "
 					   "cluster");
 	if (!p->tls && p->ca_file)
-		source_error(at,
-			     "has a \"ca_file\" and a plain http endpoint; remove one of the two");
+		source_error(at, "has a \"ca_file\" and a plain http endpoint; expected only one "
+				 "of the two");
 	if (!strcmp(p->host, "localhost") ||
 	    eg_str_ends(eg_str_from(p->host), EG_STR(".localhost")) ||
 	    (ipv4_literal(p->host) && (!strncmp(p->host, "127.", 4) || !strncmp(p->host, "0.", 2) ||
@@ -401,7 +388,7 @@ void read_providers(struct loading *l)
 	size_t count = count_map(l, "providers");
 
 	if (count > EG_POLICY_MAX_PROVIDERS) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu providers; expected at most %u", count,
+		source_file_error(l, NULL, "%zu providers; expected at most %u", count,
 				  EG_POLICY_MAX_PROVIDERS);
 		return;
 	}

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/log.h"
+
 /* ---- positions: jansson keeps none, so an error's place is found again in the text ---- */
 static size_t skip_space(struct eg_str t, size_t i)
 {
@@ -61,10 +63,11 @@ static bool key_is(struct eg_str t, size_t i, size_t end, const char *key)
 	return same;
 }
 
-/* Offset of the child of the value at i, or of its key; SIZE_MAX when there is none. */
+/* Offset of the child of the value at i, or of its key; SIZE_MAX when there is none. Of equal keys
+ * the last, as jansson keeps it. */
 static size_t find_child(struct eg_str t, size_t i, const struct place *child, bool want_key)
 {
-	size_t n = 0;
+	size_t n = 0, found = SIZE_MAX;
 
 	if (i >= t.n || t.p[i] != (child->key ? '{' : '['))
 		return SIZE_MAX;
@@ -80,12 +83,14 @@ static size_t find_child(struct eg_str t, size_t i, const struct place *child, b
 			i = skip_space(t, i + 1);
 		}
 		if (match)
-			return want_key ? start : i;
+			found = want_key ? start : i;
+		if (match && !child->key)
+			break;
 		i = skip_space(t, skip_value(t, i));
 		if (i < t.n && t.p[i] == ',')
 			i = skip_space(t, i + 1);
 	}
-	return SIZE_MAX;
+	return found;
 }
 
 static size_t find_place(const struct place *at, bool want_key)
@@ -112,26 +117,41 @@ static void line_and_column(struct eg_str t, size_t offset, int *line, int *colu
 	}
 }
 
-static size_t render_path(const struct place *at, char *out, size_t cap)
+static int render_key(struct eg_buf *out, const char *key)
 {
-	size_t n;
-	int w;
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-";
+	int r;
 
-	if (!at->up) {
-		snprintf(out, cap, "$");
-		return 1;
-	}
-	n = render_path(at->up, out, cap);
-	if (n + 1 >= cap)
-		return n;
-	if (!at->key)
-		w = snprintf(out + n, cap - n, "[%zu]", at->index);
-	else if (*at->key && strspn(at->key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					     "0123456789_-") == strlen(at->key))
-		w = snprintf(out + n, cap - n, ".%s", at->key);
-	else
-		w = snprintf(out + n, cap - n, "[\"%.60s\"]", at->key);
-	return EG_MIN(n + (size_t)EG_MAX(w, 0), cap - 1);
+	if (*key && strspn(key, plain) == strlen(key))
+		return eg_buf_printf(out, ".%s", key);
+	r = eg_buf_append_str(out, EG_STR("["));
+	if (!r)
+		r = eg_json_quote(out, eg_str_from(key), SIZE_MAX);
+	return r ? r : eg_buf_append_str(out, EG_STR("]"));
+}
+
+static int render_place(const struct place *at, struct eg_buf *out)
+{
+	int r = at->up ? render_place(at->up, out) : eg_buf_append_str(out, EG_STR("$"));
+
+	if (r || !at->up)
+		return r;
+	return at->key ? render_key(out, at->key) : eg_buf_printf(out, "[%zu]", at->index);
+}
+
+/* One that does not fit is cut, and ends with "..." to say so. */
+static void render_path(const struct place *at, char *out, size_t cap)
+{
+	struct eg_buf b;
+
+	eg_buf_init(&b, SIZE_MAX / 2);
+	if (render_place(at, &b))
+		at->l->out_of_memory = true;
+	eg_str_copy(out, cap, eg_buf_str(&b));
+	if (b.length >= cap)
+		memcpy(out + cap - 4, "...", 4);
+	eg_buf_fini(&b);
 }
 
 /* ---- reports ---- */
@@ -156,19 +176,24 @@ static struct eg_policy_error *new_report(struct loading *l, bool warning)
 	return &e->item[e->count++];
 }
 
-static void report(const struct place *at, bool warning, bool key, const char *format, va_list ap)
-	__attribute__((format(printf, 4, 0)));
-static void report(const struct place *at, bool warning, bool key, const char *format, va_list ap)
+#define AT_VALUE (SIZE_MAX - 1)
+#define AT_KEY	 (SIZE_MAX - 2)
+
+/* `offset`: in the document, or AT_VALUE or AT_KEY, to be looked for. */
+static void report(const struct place *at, bool warning, size_t offset, const char *format,
+		   va_list ap) __attribute__((format(printf, 4, 0)));
+static void report(const struct place *at, bool warning, size_t offset, const char *format,
+		   va_list ap)
 {
 	struct eg_policy_error *e = new_report(at->l, warning);
-	size_t offset;
 
 	if (!e)
 		return;
 	eg_str_copy(e->file, sizeof(e->file), at->document->name);
 	render_path(at, e->path, sizeof(e->path));
 	vsnprintf(e->text, sizeof(e->text), format, ap);
-	offset = find_place(at, key);
+	if (offset == AT_VALUE || offset == AT_KEY)
+		offset = find_place(at, offset == AT_KEY);
 	if (offset != SIZE_MAX)
 		line_and_column(at->document->text, offset, &e->line, &e->column);
 }
@@ -178,7 +203,7 @@ void source_error(const struct place *at, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	report(at, false, false, format, ap);
+	report(at, false, AT_VALUE, format, ap);
 	va_end(ap);
 }
 
@@ -187,7 +212,7 @@ void source_key_error(const struct place *at, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	report(at, false, true, format, ap);
+	report(at, false, AT_KEY, format, ap);
 	va_end(ap);
 }
 
@@ -196,48 +221,34 @@ void source_warning(const struct place *at, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	report(at, true, false, format, ap);
+	report(at, true, AT_VALUE, format, ap);
 	va_end(ap);
 }
 
-void source_file_error(struct loading *l, struct eg_str name, int line, int column,
-		       const char *format, ...)
+void source_error_at(const struct place *at, size_t offset, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	report(at, false, offset, format, ap);
+	va_end(ap);
+}
+
+void source_file_error(struct loading *l, const struct document *d, const char *format, ...)
 {
 	struct eg_policy_error *e = new_report(l, false);
 	va_list ap;
 
 	if (!e)
 		return;
-	eg_str_copy(e->file, sizeof(e->file), name);
+	eg_str_copy(e->file, sizeof(e->file), d ? d->name : EG_STR(SOURCE_ALL_FILES));
 	snprintf(e->path, sizeof(e->path), "$");
-	e->line = line;
-	e->column = column;
 	va_start(ap, format);
 	vsnprintf(e->text, sizeof(e->text), format, ap);
 	va_end(ap);
 }
 
 /* ---- files ---- */
-/* jansson's parser recurses and its own limit is 2,048 levels: refuse long before. */
-static bool too_deep(struct eg_str t, size_t *offset)
-{
-	size_t depth = 0;
-
-	for (size_t i = 0; i < t.n; i++) {
-		if (t.p[i] == '"') {
-			i = skip_string(t, i) - 1;
-		} else if (t.p[i] == '{' || t.p[i] == '[') {
-			if (++depth > EG_POLICY_MAX_DEPTH) {
-				*offset = i;
-				return true;
-			}
-		} else if ((t.p[i] == '}' || t.p[i] == ']') && depth) {
-			depth--;
-		}
-	}
-	return false;
-}
-
 /* jansson's hash tables are seeded by us, because its own way opens /dev/urandom, which a process
  * without open() can't; once for the process. */
 static void seed_json(void)
@@ -252,27 +263,21 @@ static void seed_json(void)
 static void parse(struct loading *l, struct document *d)
 {
 	json_error_t e;
-	size_t offset;
-	int line, column;
 
 	if (d->text.n > EG_POLICY_MAX_FILE_BYTES) {
-		source_file_error(l, d->name, 0, 0, "the file has %zu bytes; expected at most %u",
-				  d->text.n, EG_POLICY_MAX_FILE_BYTES);
+		source_file_error(l, d, "the file has %zu bytes; expected at most %u", d->text.n,
+				  EG_POLICY_MAX_FILE_BYTES);
 		return;
 	}
-	if (too_deep(d->text, &offset)) {
-		line_and_column(d->text, offset, &line, &column);
-		source_file_error(l, d->name, line, column,
-				  "nested too deeply; expected at most %u levels",
-				  EG_POLICY_MAX_DEPTH);
+	if (!syntax_check(l, d))
 		return;
-	}
-	d->root = json_loadb(d->text.p ? d->text.p : "", d->text.n, JSON_REJECT_DUPLICATES, &e);
+	d->root = json_loadb(d->text.p, d->text.n, JSON_DECODE_ANY, &e);
 	/* jansson says some failures of malloc with no text at all. */
 	if (!d->root && (json_error_code(&e) == json_error_out_of_memory || !*e.text))
 		l->out_of_memory = true;
 	else if (!d->root)
-		source_file_error(l, d->name, e.line, e.column, "not valid JSON: %s", e.text);
+		source_file_error(l, d, "not read as JSON: %s; expected what RFC 8259 says",
+				  e.text);
 }
 
 static int by_name(const void *a, const void *b)
@@ -289,7 +294,7 @@ int source_open(struct loading *l, const struct eg_policy_file *files, size_t co
 	size_t total = 0;
 
 	if (count > EG_POLICY_MAX_FILES) {
-		source_file_error(l, EG_STR(""), 0, 0, "%zu files; expected at most %u", count,
+		source_file_error(l, NULL, "%zu files; expected at most %u", count,
 				  EG_POLICY_MAX_FILES);
 		return 0;
 	}
@@ -305,9 +310,8 @@ int source_open(struct loading *l, const struct eg_policy_file *files, size_t co
 	if (count)
 		qsort(l->documents, count, sizeof(*l->documents), by_name);
 	if (total > EG_POLICY_MAX_TOTAL_BYTES) {
-		source_file_error(l, EG_STR(""), 0, 0,
-				  "the files have %zu bytes together; expected at most %u", total,
-				  EG_POLICY_MAX_TOTAL_BYTES);
+		source_file_error(l, NULL, "the files have %zu bytes together; expected at most %u",
+				  total, EG_POLICY_MAX_TOTAL_BYTES);
 		return 0;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -321,6 +325,27 @@ int source_open(struct loading *l, const struct eg_policy_file *files, size_t co
 		}
 	}
 	return 0;
+}
+
+bool eg_policy_locate(const struct eg_policy_file *files, size_t count, const char *map,
+		      const char *name, const char *key, struct eg_policy_error *out)
+{
+	struct loading l = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		struct document d = {.name = files[i].name, .text = files[i].text};
+		struct place root = {.l = &l, .document = &d}, map_at = place_key(&root, map);
+		struct place name_at = place_key(&map_at, name), at = place_key(&name_at, key);
+		size_t offset = find_place(&at, false);
+
+		if (offset == SIZE_MAX)
+			continue;
+		eg_str_copy(out->file, sizeof(out->file), d.name);
+		render_path(&at, out->path, sizeof(out->path));
+		line_and_column(d.text, offset, &out->line, &out->column);
+		return true;
+	}
+	return false;
 }
 
 void source_close(struct loading *l)

@@ -50,10 +50,19 @@ static inline struct place place_index(const struct place *up, size_t index)
 void source_error(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
 /* The key itself is wrong (points at the key's own position). */
 void source_key_error(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
+/* Wrong at that byte of the document, which need not be JSON. */
+void source_error_at(const struct place *at, size_t offset, const char *format, ...)
+	EG_PRINTF(3, 4);
 void source_warning(const struct place *at, const char *format, ...) EG_PRINTF(2, 3);
-/* With no place in a file: `name` is the file or "". */
-void source_file_error(struct loading *l, struct eg_str name, int line, int column,
-		       const char *format, ...) EG_PRINTF(5, 6);
+/* Of a whole file, or of the set as a whole (NULL), which is shown as SOURCE_ALL_FILES. */
+#define SOURCE_ALL_FILES "*.json"
+void source_file_error(struct loading *l, const struct document *d, const char *format, ...)
+	EG_PRINTF(3, 4);
+
+/* ---- syntax.c ---- */
+/* Is the document JSON, and no key in an object twice? Reports; a key that is there twice is no
+ * reason not to read on. */
+bool syntax_check(struct loading *l, const struct document *d);
 
 /* Parses every file into l->documents (sorted by name). Errors are reported. -ENOMEM or 0. */
 int source_open(struct loading *l, const struct eg_policy_file *files, size_t count) EG_MUST;
@@ -72,6 +81,9 @@ uint64_t source_uint(json_t *object, const char *key, uint64_t fallback);
 bool source_bool(json_t *object, const char *key, bool fallback);
 
 /* ---- checks of single values, each with its message ---- */
+/* A DNS label or name as Kubernetes has them (RFC 1123): a namespace, a service account. */
+bool source_namespace(const struct place *at, const char *text);
+bool source_service_account(const struct place *at, const char *text);
 /* A name of ours: a letter or digit, then letters, digits, '.', '_', '-'; at most 63. */
 bool source_name(const struct place *at, const char *text);
 /* A DNS name, lower case, or with `wildcard` "*." and one. */

@@ -26,26 +26,86 @@ struct bad {
 
 static const struct bad bads[] = {
 	/* not JSON, not a policy */
-	{"", "$", "not valid JSON", 1, 0},
-	{"{", "$", "not valid JSON", 1, 1},
-	{"{\"version\":\"egret/v1\"} x", "$", "not valid JSON", 1, 0},
-	{"{\"version\":\"egret/v1\",\n\"version\":\"egret/v1\"}", "$", "duplicate object key", 2,
-	 0},
+	{"", "$", "not valid JSON: the file is empty; expected an object", 1, 1},
+	{" \n ", "$", "not valid JSON: the file is empty; expected an object", 2, 2},
+	{"{", "$", "not valid JSON: the file ends here; expected a key in double quotes", 1, 2},
+	{"\xef\xbb\xbf{}", "$", "a byte order mark is here; expected an object", 1, 1},
+	{"{\"version\":\"egret/v1\"} x", "$", "expected nothing after the object", 1, 24},
+	{"{\"version\":\"egret/v1\",\n\"version\":\"egret/v1\"}", "$.version",
+	 "this key is in the object twice; expected each key once", 2, 1},
+	{"{\"version\":\"egret/v1\",\n\"ver\\u0073ion\":\"egret/v1\"}", "$.version",
+	 "this key is in the object twice; expected each key once", 2, 1},
+	{PROVIDER(OPENAI ",\n\"kind\":\"openai\""), "$.providers.a.kind",
+	 "this key is in the object twice; expected each key once", 3, 1},
+	{"{\"version\":\"egret/v1\",\"policies\":[{\"name\":\"p\",\"pods\":{\"labels\":{\"a/"
+	 "b\":\"1\","
+	 "\n\"a/b\":\"2\"}},\"routes\":[]}]}",
+	 "$.policies[0].pods.labels[\"a/b\"]", "expected each key once", 2, 1},
+	{PROVIDER(OPENAI ",\"allow_private\": NaN"), "$.providers.a.allow_private",
+	 "NaN and Infinity are no JSON; expected an object, an array", 2, 90},
+	{PROVIDER(OPENAI ",\"allow_private\": -Infinity"), "$.providers.a.allow_private",
+	 "expected digits without a leading zero", 2, 0},
+	{PROVIDER(OPENAI ",\"allow_private\": True"), "$.providers.a.allow_private",
+	 "something else is here; expected an object, an array", 2, 0},
+	{PROVIDER(OPENAI ",\"region\": 'EU'"), "$.providers.a.region",
+	 "a single quote is here; expected", 2, 0},
+	{PROVIDER(OPENAI ", // why\n\"region\":\"EU\""), "$.providers.a",
+	 "a comment is here; expected a key in double quotes", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"\xff\""), "$.providers.a.region",
+	 "a string is not UTF-8; expected UTF-8", 2, 0},
+	{PROVIDER(OPENAI ",\"re\xc3gion\":\"EU\""), "$.providers.a",
+	 "a string is not UTF-8; expected", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"E\tU\""), "$.providers.a.region",
+	 "a control character is in a string; expected it as an escape", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"E\\xU\""), "$.providers.a.region",
+	 "a backslash that begins no escape, or half a surrogate pair; expected one of", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"\\ud800\""), "$.providers.a.region",
+	 "half a surrogate pair; expected one of", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"EU\\u0000\""), "$.providers.a.region",
+	 "\\u0000 is here; expected text without NUL", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":\"EU"), "$.providers.a.region",
+	 "the file ends inside a string; expected", 2, 0},
+	{"{\"version\":\"egret/v1", "$.version",
+	 "the file ends inside a string; expected a closing quote", 1, 21},
+	{PROVIDER(OPENAI ",\"region\""), "$.providers.a.region",
+	 "a closing bracket is here; expected a colon after the key", 2, 0},
+	{PROVIDER(OPENAI ",\"region\":"), "$.providers.a.region",
+	 "a closing bracket is here; expected an object, an array", 2, 0},
+	{PROVIDER(OPENAI ","), "$.providers.a",
+	 "a closing bracket is here; expected a key in double quotes", 2, 0},
+	{PROVIDER(OPENAI " \"region\":\"EU\""), "$.providers.a",
+	 "a string is here; expected a comma or '}'", 2, 0},
+	{"{\"version\":\"egret/v1\",\"policies\":[1 2]}", "$.policies",
+	 "something else is here; expected a comma or ']'", 1, 37},
+	{"{\"version\":\"egret/v1\",\"policies\":[1,]}", "$.policies[1]",
+	 "a closing bracket is here; expected an object", 1, 37},
+	{ROUTE("\"max_body_bytes\":01"), "$.policies[0].routes[0].max_body_bytes",
+	 "a number is not written as JSON writes it; expected digits", 2, 0},
+	{ROUTE("\"max_body_bytes\":1."), "$.policies[0].routes[0].max_body_bytes",
+	 "expected digits after the decimal point", 2, 0},
+	{ROUTE("\"max_body_bytes\":1e"), "$.policies[0].routes[0].max_body_bytes",
+	 "expected digits of the exponent", 2, 0},
+	{ROUTE("\"max_body_bytes\":10000000000000000000"), "$.policies[0].routes[0].max_body_bytes",
+	 "a number is too large or too exact; expected at most 18 digits", 2, 0},
+	{ROUTE("\"max_body_bytes\":1e999"), "$.policies[0].routes[0].max_body_bytes",
+	 "a number is too large or too exact; expected", 2, 0},
+	{"\"x\"", "$", "is a string; expected an object", 1, 1},
 	{"[]", "$", "is an array; expected an object", 1, 1},
-	{"{}", "$", "has no \"version\"", 1, 1},
-	{"{\"version\":\"egret/v2\"}", "$.version", "supported: egret/v1", 1, 12},
+	{"{}", "$", "has no \"version\", which is required; expected one of: egret/v1", 1, 1},
+	{"{\"version\":\"egret/v2\"}", "$.version", "expected one of: egret/v1", 1, 12},
 	{"{\"version\":1}", "$.version", "is a number; expected a string", 1, 12},
 	{"{\"version\":\"egret/v1\",\n \"polices\":[]}", "$.polices", "unknown key", 2, 2},
 	{"{\"version\":\"egret/v1\",\n \"limits\":[]}", "$.limits", "not supported by this version",
 	 2, 2},
-	{"{\"version\":\"egret/v1\",\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "$",
-	 "nested too deeply", 1, 42},
+	{"{\"version\":\"egret/v1\",\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}",
+	 "$.a[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]", "nested too deeply", 1, 42},
 	/* providers */
 	{PROVIDER(OPENAI ",\"sku\":\"x\""), "$.providers.a.sku", "not supported by this version", 2,
 	 0},
 	{PROVIDER("\"kind\":\"azure\",\"endpoint\":\"https://x.example.org\""),
-	 "$.providers.a.kind", "kind \"azure\" is not supported by this version; supported: openai",
-	 2, 0},
+	 "$.providers.a.kind",
+	 "kind \"azure\" is not supported by this version; expected one of: openai, anthropic", 2,
+	 0},
 	{PROVIDER("\"kind\":\"openai\""), "$.providers.a", "has no \"endpoint\"", 2, 0},
 	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"\""), "$.providers.a.endpoint", "is empty", 2,
 	 0},
@@ -140,7 +200,7 @@ static const struct bad bads[] = {
 	{POLICY("\"routes\":[],\"mode\":\"audit\""), "$.policies[0].mode",
 	 "is \"audit\"; expected one of: enforce, shadow", 2, 0},
 	{POLICY("\"routes\":[],\"shadow\":\"full\""), "$.policies[0].shadow",
-	 "only for \"mode\": \"shadow\"", 2, 0},
+	 "only for \"mode\": \"shadow\"; expected", 2, 0},
 	{POLICY("\"routes\":[],\"limits\":[]"), "$.policies[0].limits",
 	 "not supported by this version", 2, 0},
 	{POLICY("\"routes\":[],\"fail\":\"maybe\""), "$.policies[0].fail", "expected one of: open",
@@ -155,7 +215,7 @@ static const struct bad bads[] = {
 	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"Europe\"]}"),
 	 "$.policies[0].regions.allow[0]", "is not known", 2, 0},
 	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"GLOBAL\"]}"),
-	 "$.policies[0].regions.allow[0]", "GLOBAL is no place", 2, 0},
+	 "$.policies[0].regions.allow[0]", "GLOBAL is no place; expected a region", 2, 0},
 	{"{" BASE
 	 ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"namespaces\":[\"a*\"]}}]}",
 	 "$.policies[0].pods.namespaces[0]", "no wildcards", 1, 0},
@@ -166,7 +226,7 @@ static const struct bad bads[] = {
 	 "$.policies[0].pods.labels", "has 0 elements", 1, 0},
 	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[]},\n"
 	 "{\"name\":\"p\",\"pods\":{},\"routes\":[]}]}",
-	 "$.policies[1].name", "names must be different", 2, 9},
+	 "$.policies[1].name", "expected different names", 2, 9},
 	{POLICY("\"routes\":[{\"name\":\"r\",\"match\":{},\"targets\":[{\"provider\":\"eu\"}]},"
 		"{\"name\":\"r\",\"match\":{},\"targets\":[{\"provider\":\"eu\"}]}]"),
 	 "$.policies[0].routes[1].name", "another route of this policy is named", 2, 0},
@@ -180,7 +240,8 @@ static const struct bad bads[] = {
 	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"x\"}]"),
 	 "$.policies[0].routes[0].targets[0].provider", "provider \"x\" is not defined", 2, 0},
 	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"},{\"provider\":\"eu\"}]"),
-	 "$.policies[0].routes[0].targets[1].provider", "is a target of this route already", 2, 0},
+	 "$.policies[0].routes[0].targets[1].provider",
+	 "is a target of this route already; expected each once", 2, 0},
 	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\",\"may_drop\":[]}]"),
 	 "$.policies[0].routes[0].targets[0].may_drop", "not supported by this version", 2, 0},
 	{ROUTE("\"match\":{},\"targets\":[{\"provider\":\"eu\"}],\"processors\":[]"),
@@ -213,7 +274,29 @@ static const struct bad bads[] = {
 	{MATCH("\"hosts\":[\"a.com.\"]"), "$.policies[0].routes[0].match.hosts[0]",
 	 "is not a host name", 2, 0},
 	{MATCH("\"hosts\":[\"a.example.org\",\"a.example.org\"]"),
-	 "$.policies[0].routes[0].match.hosts[1]", "is in the list twice", 2, 0},
+	 "$.policies[0].routes[0].match.hosts[1]", "is in the list twice; expected each once", 2,
+	 0},
+	{MATCH("\"operations\":[\"files\",\"models\",\"files\"]"),
+	 "$.policies[0].routes[0].match.operations[2]",
+	 "operation \"files\" is in the list twice; expected each once", 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"EU\",\"EU\"]}"),
+	 "$.policies[0].regions.allow[1]", "region \"EU\" is in the list twice; expected each once",
+	 2, 0},
+	{POLICY("\"routes\":[],\"regions\":{\"allow\":[\"EU:DE\",\"DE\"]}"),
+	 "$.policies[0].regions.allow[1]", "region \"DE\" is in the list twice; expected each once",
+	 2, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"namespaces\":[\"UPPER "
+	 "CASE\"]}}]}",
+	 "$.policies[0].pods.namespaces[0]",
+	 "\"UPPER CASE\" is not a namespace; expected lower-case", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"serviceAccounts\":["
+	 "\"a\",\"Default\"]}}]}",
+	 "$.policies[0].pods.serviceAccounts[1]",
+	 "\"Default\" is not the name of a service account; expected lower-case", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"serviceAccounts\":[\"a."
+	 ".b\"]}}]}",
+	 "$.policies[0].pods.serviceAccounts[0]", "is not the name of a service account; expected",
+	 1, 0},
 	{MATCH("\"models\":[\"gpt[4]\"]"), "$.policies[0].routes[0].match.models[0]",
 	 "is not a model glob", 2, 0},
 	{MATCH("\"models\":[\"a**b\"]"), "$.policies[0].routes[0].match.models[0]", "\"**\"", 2, 0},
@@ -236,6 +319,11 @@ static const struct bad bads[] = {
 	 "$.destinations[0].cidr", "is not a network", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.1/8\"}]}",
 	 "$.destinations[0].cidr", "has bits set after its prefix", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"1.2.3.0/024\"}]}",
+	 "$.destinations[0].cidr", "is not a network; expected address/bits", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"::ffff:1.2.3.0/120\"}]}",
+	 "$.destinations[0].cidr", "is IPv4 written as IPv6, which no packet has; expected 1.2.3.0",
+	 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"0.0.0.0/0\"}]}",
 	 "$.destinations[0].cidr", "governs too much", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"127.0.0.0/8\"}]}",
@@ -244,10 +332,23 @@ static const struct bad bads[] = {
 	 "$.destinations[0].cidr", "is loopback, link-local", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.0/8\"},"
 	 "{\"cidr\":\"10.0.0.0/8\"}]}",
-	 "$.destinations[1].cidr", "is a destination already", 1, 0},
+	 "$.destinations[1].cidr", "is a destination already; expected each once", 1, 0},
 	{"{\"version\":\"egret/v1\",\"defaults\":{\"fail\":\"no\"}}", "$.defaults.fail",
 	 "expected one of: open, closed", 1, 0},
 };
+
+/* Of every error, whatever it is: file, path, and what was expected. */
+static void assert_complete(const struct eg_policy_errors *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		const struct eg_policy_error *x = &e->item[i];
+
+		if (x->warning)
+			continue;
+		if (!*x->file || x->path[0] != '$' || !strstr(x->text, "expected"))
+			fail_msg("not complete: \"%s\": \"%s\": %s", x->file, x->path, x->text);
+	}
+}
 
 static void every_mistake_is_named(void **state)
 {
@@ -274,8 +375,33 @@ static void every_mistake_is_named(void **state)
 		assert_int_equal(r, -EINVAL);
 		assert_true(found);
 		assert_null(s);
+		assert_complete(&e);
 		eg_policy_errors_fini(&e);
 	}
+}
+
+/* A path that does not fit says that it was cut; one that does is whole, however odd its keys. */
+static void paths_are_whole(void **state)
+{
+	char key[700], text[1000];
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+
+	for (size_t n = 200; n <= 600; n += 400) {
+		memset(key, 'k', n);
+		key[n] = '\0';
+		snprintf(text, sizeof(text), "{\"version\":\"egret/v1\",\"%s\":1}", key);
+		assert_int_equal(load_text(text, &s, &e), -EINVAL);
+		assert_int_equal(strlen(e.item[0].path), EG_MIN(n + 2, sizeof(e.item[0].path) - 1));
+		assert_int_equal(!strcmp(e.item[0].path + strlen(e.item[0].path) - 3, "..."),
+				 n == 600);
+		eg_policy_errors_fini(&e);
+	}
+	assert_int_equal(
+		load_text("{\"version\":\"egret/v1\",\"a\\\"b]\\u001b\\u00e9\":1}", &s, &e),
+		-EINVAL);
+	assert_string_equal(e.item[0].path, "$[\"a\\\"b]\\u001b\xc3\xa9\"]");
+	eg_policy_errors_fini(&e);
 }
 
 static void all_errors_at_once(void **state)
@@ -650,6 +776,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_mistake_is_named),
+		cmocka_unit_test(paths_are_whole),
 		cmocka_unit_test(all_errors_at_once),
 		cmocka_unit_test(errors_are_bounded),
 		cmocka_unit_test(names_differ_over_files),

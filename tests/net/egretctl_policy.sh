@@ -264,6 +264,47 @@ run "${E[@]}" --pods-dir "$dir/pods" --pod shop/a --host api.openai.com --path /
 is "a pod of --pods-dir" $code 0
 run "${E[@]}" --pods-dir "$dir/pods" --pod shop/b --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
 is "a pod that is not there: exit 2" $code 2
+for h in api.openai.com:443 API.OpenAI.com api.openai.com. api.openai.com:80; do
+	run "${E[@]}" "${S[@]}" --host $h --path /v1/chat/completions --model gpt-5
+	is "--host $h is that host: exit 1" $code 1
+	has "--host $h: the real reason" "$out" "reason: model_denied"
+done
+run "${E[@]}" "${S[@]}" --host api.openai.com:8443 --path /v1/chat/completions --model gpt-4o-mini
+is "another port of a governed host: exit 1" $code 1
+has "said" "$out" "reason: port_denied"
+run "${E[@]}" "${S[@]}" --host www.example.org:8443 --path /
+has "another port of another host: untouched" "$out" "Untouched: www.example.org is not governed"
+for h in https://api.openai.com api.openai.com/v1 api.openai.com:0 api.openai.com:x :443 "" "a b" user@api.openai.com 10.0.0.1 '[::1]:443' "$(printf 'a%.0s' {1..300}).example"; do
+	run "${E[@]}" "${S[@]}" --host "$h" --path /v1/chat/completions --model gpt-5
+	is "--host '${h:0:40}' is refused: exit 2" $code 2
+	has "--host '${h:0:40}': what was expected" "$err" "expected a server's name"
+done
+echo '{"model": "gpt-4o-mini", "images": [{"file_id": "file-1"}]}' >"$dir/body"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/images/edits --body "$dir/body"
+has "JSON where a form could be is read" "$out" "reason: stateful_denied"
+for mode in sni full; do
+	sed "s/\"name\": \"eu-chat\",/&\"mode\": \"shadow\", \"shadow\": \"$mode\",/" policies/examples/eu-only.json >"$dir/shadow-$mode.json"
+	run check "$dir/shadow-$mode.json"
+	is "the policy in shadow: $mode is valid" $code 0
+done
+X=(explain --policy-dir "$dir/shadow-sni.json" "${S[@]}")
+run "${X[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-5
+is "shadow: sni passes what it would refuse" $code 0
+has "the record it leaves" "$out" "Recorded: type connection, reason ok"
+has "and that requests are not seen" "$out" "operations and models are never seen"
+has "what enforcement would say" "$out" "No route of the pod's policy allows this model.  [model_denied]"
+hasnt "the reason is not what nobody saw" "$out" "reason: model_denied"
+is "--json has the record's reason" "$("$ctl" "${X[@]}" --json --host api.openai.com --path /v1/chat/completions --model gpt-5 | jq -c '[.allowed, .reason]')" '[true,"ok"]'
+run "${X[@]}" --host api.openai.com --path /v1/chat/completions
+is "it needs no body" $code 0
+run "${X[@]}" --host api.openai.com:80 --path /v1/chat/completions
+has "plain HTTP under shadow: sni" "$out" "Recorded: type connection, reason shadow"
+run "${X[@]}" --gateway --path /v1/chat/completions --model qwen3
+is "the gateway address in shadow mode: exit 1" $code 1
+has "said" "$out" "served by enforced policies only"
+run explain --policy-dir "$dir/shadow-full.json" "${S[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-5
+is "shadow: full passes, too" $code 0
+has "and records what would have been" "$out" "reason: model_denied"
 run explain --policy-dir "$dir/p" "${S[@]}" --host api.openai.com --path /
 is "a broken policy: exit 2" $code 2
 has "and where" "$err" "is not valid"

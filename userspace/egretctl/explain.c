@@ -8,6 +8,7 @@
 
 #include "datapath/pods_dir.h"
 #include "egretctl/policy_files.h"
+#include "proto/uri.h"
 
 static const char usage[] =
 	"Usage: egretctl explain --policy-dir DIR POD --host H --path P [OPTION...]\n"
@@ -19,8 +20,8 @@ static const char usage[] =
 	"  --pods-dir DIR --pod NAMESPACE/NAME     a pod of the agent's --pods-dir\n"
 	"  --namespace NS [--labels K=V,...] [--service-account SA]   any pod like that\n"
 	"\n"
-	"  --host H         the server's name as the client wrote it; --gateway instead: the\n"
-	"                   gateway's own address\n"
+	"  --host H         the server's name as the client wrote it, with its port if it had\n"
+	"                   one; --gateway instead: the gateway's own address\n"
 	"  --path P         path of the URL (/v1/chat/completions)\n"
 	"  --method M       default POST\n"
 	"  --model M        the model that the body names\n"
@@ -38,6 +39,8 @@ struct question {
 	const char *policy_dir, *pods_dir, *pod, *namespace_name, *labels, *service_account;
 	const char *host, *path, *method, *model, *body;
 	bool gateway, json;
+	struct eg_str name; /* of host: lower case, without port */
+	uint16_t port;	    /* 0: none given */
 };
 
 struct explanation {
@@ -137,6 +140,9 @@ static int read_body(struct explanation *x, struct eg_request_facts *f)
 		f->body_read = true;
 		f->body.model = eg_str_from(q->model);
 	}
+	/* What takes a form or JSON is asked about as JSON, which every operation takes. */
+	if (q->model || q->body)
+		f->operation = eg_operation_for_content(f->operation, EG_STR("application/json"));
 	if (!q->body)
 		return EG_EXIT_OK;
 	r = eg_read_file(q->body, BODY_MAX, &text, &e);
@@ -175,6 +181,35 @@ static void show_targets(struct explanation *x, const struct eg_decision *d, str
 	conclude(x, EG_REASON_OK, true, "Allowed by route %s: goes to %s.", d->route->name, list);
 }
 
+/* What the agent records of a connection that it does not open (front/connection.c). */
+static void conclude_names_only(struct explanation *x, enum eg_name_verdict verdict)
+{
+	bool plain = x->q->port == 80;
+	enum eg_reason recorded = plain			      ? EG_REASON_SHADOW
+				  : verdict == EG_NAME_ROUTED ? EG_REASON_OK
+							      : EG_REASON_NO_ROUTE;
+
+	add_step(x, "shadow", EG_REASON_SHADOW,
+		 "shadow: sni judges the server's name only: nothing is decrypted, so paths, "
+		 "operations and models are never seen");
+	conclude(x, recorded, true,
+		 "Passed through untouched, with the pod's own credential. Recorded: type "
+		 "connection, reason %s%s.",
+		 eg_reason_label(recorded),
+		 recorded == EG_REASON_OK ? "; whether each request would be allowed is not "
+					    "known (shadow: full would tell)"
+					  : "");
+}
+
+/* The steps under "shadow: sni" are what enforcement would say. */
+static void note_enforcement(struct explanation *x, const struct eg_decision *d)
+{
+	if (d->need_body)
+		add_step(x, "enforced", EG_REASON_OK, "it would depend on the body");
+	else
+		add_step(x, "enforced", d->reason, "it would be: %s", eg_reason_text(d->reason));
+}
+
 static void decide(struct explanation *x, const struct eg_policy_set *s, const struct eg_policy *p,
 		   struct eg_request_facts *f, struct eg_str rest)
 {
@@ -182,6 +217,18 @@ static void decide(struct explanation *x, const struct eg_policy_set *s, const s
 	struct eg_decision d;
 
 	eg_policy_decide(s, p, f, &trace, &d);
+	if (d.shadow && x->q->gateway) {
+		conclude(x, EG_REASON_NO_ROUTE, false,
+			 "The policy is in shadow mode, and the gateway address is served by "
+			 "enforced policies only. (HTTP %u)",
+			 eg_reason_status(EG_REASON_NO_ROUTE));
+		return;
+	}
+	if (p->mode == EG_MODE_SHADOW_SNI) {
+		note_enforcement(x, &d);
+		conclude_names_only(x, eg_policy_name(s, p, f->host));
+		return;
+	}
 	if (d.need_body)
 		conclude(x, EG_REASON_OK, false,
 			 "The head alone does not decide: give --model or --body.");
@@ -205,7 +252,7 @@ static int explain_request(struct explanation *x, const struct eg_policy_set *s,
 {
 	const struct question *q = x->q;
 	struct eg_request_facts f = {.gateway_address = q->gateway,
-				     .host = eg_str_from(q->gateway ? "" : q->host),
+				     .host = q->name,
 				     .method = eg_str_from(q->method),
 				     .pod_namespace = pod->namespace_name};
 	struct eg_str rest = {0};
@@ -249,15 +296,28 @@ static int explain_pod(struct explanation *x, const struct eg_policy_set *s,
 	}
 	if (q->gateway)
 		return explain_request(x, s, p, pod);
-	verdict = eg_policy_name(s, p, eg_str_from(q->host));
+	verdict = eg_policy_name(s, p, q->name);
 	if (verdict == EG_NAME_UNGOVERNED) {
 		add_step(x, "policy", EG_REASON_OK, "%s", p->name);
 		add_step(x, "host", EG_REASON_PASS_UNGOVERNED,
-			 "%s: no route of any policy names it", q->host);
-		conclude(x, EG_REASON_PASS_UNGOVERNED, true, "Untouched: %s is not governed.%s",
-			 q->host,
+			 "%.*s: no route of any policy names it", EG_STR_ARG(q->name));
+		conclude(x, EG_REASON_PASS_UNGOVERNED, true, "Untouched: %.*s is not governed.%s",
+			 EG_STR_ARG(q->name),
 			 p->strict ? " Under capture: strict its address is denied unless learned."
 				   : "");
+		return EG_EXIT_OK;
+	}
+	if (q->port && q->port != 443 && q->port != 80) {
+		bool shadow = p->mode != EG_MODE_ENFORCE;
+
+		add_step(x, "policy", EG_REASON_OK, "%s (%s)", p->name,
+			 shadow ? "shadow" : "enforce");
+		add_step(x, "port", shadow ? EG_REASON_SHADOW : EG_REASON_PORT_DENIED,
+			 "%.*s is governed, and %u is neither 443 nor 80", EG_STR_ARG(q->name),
+			 q->port);
+		conclude(x, shadow ? EG_REASON_SHADOW : EG_REASON_PORT_DENIED, shadow, "%s",
+			 shadow ? "Passes: the policy is in shadow mode."
+				: eg_reason_text(EG_REASON_PORT_DENIED));
 		return EG_EXIT_OK;
 	}
 	return explain_request(x, s, p, pod);
@@ -364,6 +424,33 @@ static int explain(const struct question *q)
 	return code;
 }
 
+/* "host[:port]" as a Host field has it. */
+static int parse_host(struct question *q, char lower[256])
+{
+	struct eg_str host;
+
+	if (strstr(q->host, "://") || strchr(q->host, '/'))
+		return eg_usage_error("explain",
+				      "--host %s: expected a server's name, with a port or without "
+				      "(the rest of a URL goes into --path)",
+				      q->host);
+	if (eg_authority_parse(eg_str_from(q->host), &host, &q->port) || host.n > 255)
+		return eg_usage_error("explain",
+				      "--host %s: expected a server's name, with a port "
+				      "or without",
+				      q->host);
+	if (eg_host_is_ip(host))
+		return eg_usage_error("explain",
+				      "--host %s: an address; expected a server's name (under a "
+				      "policy that enforces, TLS to an address is %s)",
+				      q->host, eg_reason_label(EG_REASON_IP_LITERAL));
+	for (size_t i = 0; i < host.n; i++)
+		lower[i] =
+			host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] + 32) : host.p[i];
+	q->name = (struct eg_str){lower, host.n};
+	return EG_EXIT_OK;
+}
+
 static int check_question(const struct question *q)
 {
 	if (!q->policy_dir)
@@ -398,7 +485,8 @@ int eg_cmd_explain(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct question q = {.method = "POST"};
+	struct question q = {.method = "POST", .name = EG_STR("")};
+	char lower[256];
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", table, NULL)) != -1) {
@@ -457,5 +545,7 @@ int eg_cmd_explain(int argc, char **argv)
 	if (optind != argc)
 		return eg_usage_error("explain", "'%s' is not expected", argv[optind]);
 	c = check_question(&q);
+	if (!c && q.host)
+		c = parse_host(&q, lower);
 	return c ? c : explain(&q);
 }

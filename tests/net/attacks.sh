@@ -195,7 +195,7 @@ is "no smuggled request reached the provider" "$(at_provider '.path != "/v1/chat
 
 echo "# headers that carry credentials or overrides never leave"
 mock_forget
-attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions?key=AIza-leak&api%2Dkey=leak2&x=1' "" \
+attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions?key=AIza-leak&api%2Dkey=leak2&x-goog-user-project=leak11&openai-organization=org-leak12&sig=leak13&limit=1' "" \
 	'Authorization: Bearer sk-pod-own' 'Authorization: Bearer sk-pod-second' 'x-api-key: leak3' 'API-KEY: leak4' 'x-goog-api-key: leak5' \
 	'Cookie: session=leak6' 'OpenAI-Organization: org-leak7' 'OpenAI-Project: proj-leak8' 'x-amz-security-token: leak9' \
 	'Proxy-Authorization: Basic leak10' 'X-Forwarded-For: 10.0.0.1' 'X-HTTP-Method-Override: DELETE' \
@@ -203,6 +203,11 @@ attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions
 seen=$(mock_last '{headers, path}')
 for word in leak sk-pod x-forwarded method-override org- proj-; do hasnt "the provider never sees '$word'" "${seen,,}" "$word"; done
 is "Connection can't remove our credential" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+
+mock_forget
+r=$(attack podA tls-request api.openai.com api.openai.com POST '/v1/chat/completions?x-new-carrier=1')
+is "a query key that the API does not define is refused" "$(of "$r" .reason)" unknown_query
+is "and goes nowhere" "$(at_provider)" 0
 
 echo "# capture: all_tls and strict, towards addresses that nobody knows"
 untouched() { local pod=$1; shift; pod "$pod" curl -sS --max-time 8 --cacert "$T_RUN/certs/root.crt" -o /dev/null -w '%{http_code}' "$@" 2>/dev/null; }

@@ -239,6 +239,9 @@ run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/realtime/client_secrets
 has "minting" "$out" "reason: credential_minting"
 run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/../files
 has "a path that moves" "$out" "reason: path_unsafe"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path '/v1/chat/completions?limit=1&trace=1'
+has "a query key that the API does not define" "$out" "reason: unknown_query"
+has "is named" "$out" 'API defines no key "trace"'
 run "${E[@]}" "${S[@]}" --host www.example.org --path /
 is "a host that nothing governs: untouched" $code 0
 has "said" "$out" "Untouched: www.example.org is not governed"

@@ -128,6 +128,18 @@ static enum eg_reason judge_operation(struct deciding *d)
 	return d->stateful ? EG_REASON_STATEFUL_DENIED : EG_REASON_OPERATION_DENIED;
 }
 
+static enum eg_reason judge_query(struct deciding *d)
+{
+	const struct eg_request_facts *f = d->facts;
+	struct eg_str key;
+
+	if (!eg_query_unknown(f->dialect, f->target.query, &key))
+		return EG_REASON_OK;
+	STEP(d, "query", EG_REASON_UNKNOWN_QUERY, "%s's API defines no key \"%.*s\"",
+	     eg_dialect_label(f->dialect), (int)EG_MIN(key.n, (size_t)60), key.p);
+	return EG_REASON_UNKNOWN_QUERY;
+}
+
 static struct eg_str last_segment(struct eg_str path)
 {
 	size_t n = path.n;
@@ -346,6 +358,9 @@ static enum eg_reason decide(struct deciding *d)
 	STEP(d, "operation", reason, "%s%s%s", f->operation ? f->operation->name : "unknown",
 	     refers_to_state(f) ? ", whose body refers to what the provider keeps: needs " : "",
 	     refers_to_state(f) ? eg_operation_for_state(f->operation)->name : "");
+	if (reason != EG_REASON_OK)
+		return reason;
+	reason = judge_query(d);
 	if (reason != EG_REASON_OK)
 		return reason;
 	if (f->operation->json_body && !f->body_read) {

@@ -86,6 +86,13 @@ static const struct eg_str request_headers[] = {
 	EG_STR("anthropic-beta"),
 };
 
+/* The SDK's parameters of lists, and "beta", which it puts on every call of a beta API. */
+static const struct eg_str query_keys[] = {
+	EG_STR("beta"),	     EG_STR("after_id"), EG_STR("before_id"),  EG_STR("limit"),
+	EG_STR("order"),     EG_STR("page"),	 EG_STR("page_token"), EG_STR("ids"),
+	EG_STR("lifecycle"), EG_STR("scope_id"), EG_STR("source"),
+};
+
 static const char *error_type(enum eg_reason reason)
 {
 	unsigned int status = eg_reason_status(reason);
@@ -137,5 +144,7 @@ const struct eg_vendor eg_vendor_anthropic = {
 	.base_path_count = EG_ARRAY_SIZE(base_paths),
 	.request_headers = request_headers,
 	.request_header_count = EG_ARRAY_SIZE(request_headers),
+	.query_keys = query_keys,
+	.query_key_count = EG_ARRAY_SIZE(query_keys),
 	.error = error_body,
 };

@@ -72,35 +72,6 @@ bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name)
 	return !listed(refused_response_headers, EG_ARRAY_SIZE(refused_response_headers), name);
 }
 
-const struct eg_str eg_credential_query_keys[] = {
-	EG_STR("key"),
-	EG_STR("api_key"),
-	EG_STR("api-key"),
-	EG_STR("apikey"),
-	EG_STR("x-api-key"),
-	EG_STR("x-goog-api-key"),
-	EG_STR("access_token"),
-	EG_STR("access-token"),
-	EG_STR("auth_token"),
-	EG_STR("oauth_token"),
-	EG_STR("token"),
-	EG_STR("authorization"),
-	EG_STR("bearer"),
-	EG_STR("subscription-key"),
-	EG_STR("ocp-apim-subscription-key"),
-	EG_STR("client_secret"),
-	EG_STR("x-amz-algorithm"),
-	EG_STR("x-amz-credential"),
-	EG_STR("x-amz-date"),
-	EG_STR("x-amz-expires"),
-	EG_STR("x-amz-security-token"),
-	EG_STR("x-amz-signature"),
-	EG_STR("x-amz-signedheaders"),
-	EG_STR("organization"),
-	EG_STR("project"),
-};
-const size_t eg_credential_query_key_count = EG_ARRAY_SIZE(eg_credential_query_keys);
-
 static const struct eg_str credential_headers[] = {
 	EG_STR("authorization"), EG_STR("proxy-authorization"), EG_STR("x-api-key"),
 	EG_STR("api-key"),	 EG_STR("x-goog-api-key"),	EG_STR("ocp-apim-subscription-key"),

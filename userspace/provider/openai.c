@@ -231,6 +231,24 @@ static const struct eg_str request_headers[] = {
 	EG_STR("x-client-request-id"),
 };
 
+/* OpenAI's OpenAPI description; then those of compatible providers: Azure's api-version, Mistral's
+ * pages, OpenRouter's list of models. */
+static const struct eg_str query_keys[] = {
+	EG_STR("after"),       EG_STR("before"),
+	EG_STR("limit"),       EG_STR("order"),
+	EG_STR("order_by"),    EG_STR("include"),
+	EG_STR("stream"),      EG_STR("include_obfuscation"),
+	EG_STR("filter"),      EG_STR("starting_after"),
+	EG_STR("metadata"),    EG_STR("model"),
+	EG_STR("name"),	       EG_STR("purpose"),
+	EG_STR("run_id"),      EG_STR("status"),
+	EG_STR("user"),	       EG_STR("variant"),
+	EG_STR("api-version"), EG_STR("page"),
+	EG_STR("page_size"),   EG_STR("sample_type"),
+	EG_STR("search"),      EG_STR("source"),
+	EG_STR("category"),    EG_STR("supported_parameters"),
+};
+
 static const char *error_type(enum eg_reason reason)
 {
 	unsigned int status = eg_reason_status(reason);
@@ -270,5 +288,7 @@ const struct eg_vendor eg_vendor_openai = {
 	.base_path_count = EG_ARRAY_SIZE(base_paths),
 	.request_headers = request_headers,
 	.request_header_count = EG_ARRAY_SIZE(request_headers),
+	.query_keys = query_keys,
+	.query_key_count = EG_ARRAY_SIZE(query_keys),
 	.error = error_body,
 };

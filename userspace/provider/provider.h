@@ -103,7 +103,10 @@ bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name);
 /* May a provider's response header go on to the client? Set-Cookie, Alt-Svc, organisation and
  * hop-by-hop headers may not. */
 bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name);
-/* Query keys that carry credentials: always removed. */
+/* Has the query a key that the dialect's operations don't define and that is no carrier of a
+ * credential? Then *key is the first, as sent. Such a request is refused (unknown_query). */
+bool eg_query_unknown(enum eg_dialect d, struct eg_str query, struct eg_str *key);
+/* Query keys that carry credentials, or say whose account it is: always removed. */
 extern const struct eg_str eg_credential_query_keys[];
 extern const size_t eg_credential_query_key_count;
 /* True when the header carries a client credential that looks real (not a placeholder); for the

@@ -31,6 +31,9 @@ struct eg_vendor {
 	/* Request headers that pass, beside the common ones; lower case. */
 	const struct eg_str *request_headers;
 	size_t request_header_count;
+	/* Query keys that its operations define; as they are compared: byte by byte. */
+	const struct eg_str *query_keys;
+	size_t query_key_count;
 	/* The error object; see eg_dialect_error(). */
 	int (*error)(struct eg_buf *out, enum eg_reason reason, struct eg_str text,
 		     struct eg_str request_id) EG_MUST;

@@ -282,13 +282,16 @@ static void test_denials(void **state)
 /* Nothing that carries a credential or an override gets to the provider. */
 static void test_header_stripping(void **state)
 {
-	static const char *const secret[] = {"leak1", "leak2", "leak3",	  "leak4",
-					     "leak5", "leak6", "leak7",	  "leak8",
-					     "leak9", "org-x", "1.2.3.4", "DELETE"};
+	static const char *const secret[] = {"leak1",	"leak2",  "leak3",  "leak4",	  "leak5",
+					     "leak6",	"leak7",  "leak8",  "leak9",	  "org-x",
+					     "1.2.3.4", "DELETE", "x-goog", "openai-org", "sig="};
 	struct world *w = *state;
 
 	pod_send(&w->pod,
-		 "POST /v1/chat/completions?key=leak1&a=b&%61pi_key=leak2&ACCESS_TOKEN=leak3&c=d "
+		 "POST "
+		 "/v1/chat/"
+		 "completions?key=leak1&limit=1&%61pi_key=leak2&ACCESS_TOKEN=leak3&order=asc"
+		 "&x-goog-user-project=leak10&openai-organization=leak11&sig=leak12 "
 		 "HTTP/1.1\r\n"
 		 "Host: api.openai.com\r\n"
 		 "Authorization: Bearer leak4\r\nAUTHORIZATION: Bearer leak5\r\n"
@@ -303,12 +306,25 @@ static void test_header_stripping(void **state)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(secret); i++)
 		if (inbox_has(&w->up, secret[i]))
 			fail_msg("%s came through: %s", secret[i], w->up.text);
-	assert_true(inbox_has(&w->up, "POST /v1/chat/completions?a=b&c=d HTTP/1.1\r\n"));
+	assert_true(inbox_has(&w->up, "POST /v1/chat/completions?limit=1&order=asc HTTP/1.1\r\n"));
 	/* Connection: authorization took the client's away, never ours. */
 	assert_true(inbox_has(&w->up, "Authorization: Bearer " PLANE_KEY "\r\n"));
 	assert_false(inbox_has(&w->up, "gone"));
 	assert_false(inbox_has(&w->up, "railers"));
 	assert_true(inbox_has(&w->up, "User-Agent: test\r\n"));
+}
+
+/* A key that nobody defined is neither passed on nor dropped without a word. */
+static void test_unknown_query(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, "POST /v1/chat/completions?limit=1&x=1 HTTP/1.1\r\n" HEADERS JSON
+			  "Content-Length: 32\r\n\r\n" BODY);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 400 ");
+	inbox_await(&w->plane, &w->pod.in, "egret_unknown_query");
+	assert_true(inbox_has(&w->pod.in, "x-should-retry: false\r\n"));
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
 }
 
 static void test_response_headers(void **state)
@@ -794,6 +810,7 @@ int main(void)
 		T(test_chunked_request),
 		cmocka_unit_test(test_denials),
 		T(test_header_stripping),
+		T(test_unknown_query),
 		T(test_response_headers),
 		T(test_http10_client),
 		T(test_close_delimited_answer),

@@ -14,6 +14,7 @@
 #include "fixture.h"
 #include "policy/keys.h"
 #include "provider/provider.h"
+#include "provider/vendor.h"
 
 static json_t *schema;
 
@@ -206,6 +207,26 @@ static void documentation_names_everything(void **state)
 	free(text);
 }
 
+/* And every key of a query that passes. */
+static void documentation_names_query_keys(void **state)
+{
+	static const struct eg_vendor *const vendors[] = {&eg_vendor_openai, &eg_vendor_anthropic};
+	char *text = read_file("docs/policy.md"), *end, needle[96];
+	char *at = strstr(text, "Of the *query* only keys");
+
+	assert_non_null(at);
+	end = strstr(at, "Keys that carry a credential");
+	assert_non_null(end);
+	*end = '\0';
+	for (size_t v = 0; v < EG_ARRAY_SIZE(vendors); v++)
+		for (size_t i = 0; i < vendors[v]->query_key_count; i++) {
+			snprintf(needle, sizeof(needle), "`%s`", vendors[v]->query_keys[i].p);
+			if (!strstr(at, needle))
+				fail_msg("docs/policy.md does not name the query key %s", needle);
+		}
+	free(text);
+}
+
 /* The operations that docs/policy.md lists are known, by exactly these names. */
 static void documented_operations_exist(void **state)
 {
@@ -235,6 +256,7 @@ int main(void)
 		cmocka_unit_test(every_object),
 		cmocka_unit_test(later_keys_are_not_there),
 		cmocka_unit_test(documentation_names_everything),
+		cmocka_unit_test(documentation_names_query_keys),
 		cmocka_unit_test(documented_operations_exist),
 	};
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "provider/provider.h"
+#include "provider/vendor.h"
 
 #define O EG_DIALECT_OPENAI
 #define A EG_DIALECT_ANTHROPIC
@@ -114,19 +115,96 @@ static void response_headers(void **state)
 		assert_true(eg_response_header_allowed(A, eg_str_from(passing[i])));
 }
 
+/* By query, and the first key that is refused; NULL: none. */
 static void query_keys(void **state)
 {
-	static const char *const keys[] = {"key", "access_token", "api_key", "subscription-key",
-					   "x-amz-signature"};
+	static const struct {
+		enum eg_dialect dialect;
+		const char *query, *unknown;
+	} cases[] = {
+		{O, "", NULL},
+		{O, "&&;", NULL},
+		{O, "after=x&before=y&limit=10&order=asc&purpose=batch", NULL},
+		{O, "include[]=a&include%5B%5D=b&include%5b0%5d=c&metadata[topic]=x", NULL},
+		{O, "stream=true&starting_after=4&include_obfuscation=false", NULL},
+		{O, "api-version=preview", NULL},
+		{O, "l%69mit=1", NULL},
+		{A, "beta=true&before_id=a&after_id=b&limit=2", NULL},
+		/* Of the other dialect. */
+		{A, "after=x", "after"},
+		{O, "beta=true", "beta"},
+		{EG_DIALECT_NONE, "limit=1", "limit"},
+		/* What carries a credential or says whose account it is: not unknown, but removed.
+		 */
+		{O, "key=1&ACCESS_TOKEN=2&%61pi_key=3&limit=1", NULL},
+		{O, "x-goog-user-project=p&x-goog-iam-authority-selector=s&openai-organization=o",
+		 NULL},
+		{O, "openai-project=p&api_token=t&id_token=t&secret=s&password=p&sig=s&signature=s",
+		 NULL},
+		/* Anything else. */
+		{O, "x=1", "x"},
+		{O, "limit=1&x", "x"},
+		{O, "limit=1;x=2", "x"},
+		{O, "=1", ""},
+		{O, "LIMIT=1", "LIMIT"},
+		{O, "limits=1", "limits"},
+		{O, "limit%00=1", "limit%00"},
+		{O, "l%2569mit=1", "l%2569mit"}, /* another reader might decode twice */
+		{O, "%zz=1", "%zz"},
+		{O, "api+key=1", "api+key"},
+		{O, "key[]=1", "key[]"},
+		{O, "include[=1", "include["},
+		{O, "x-amz-meta=1", "x-amz-meta"},
+		{O, "X-Goog-Api-Client=1", "X-Goog-Api-Client"},
+		{O,
+		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=1",
+		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+	};
+	static const char *const removed[] = {
+		"key",
+		"access_token",
+		"api_key",
+		"subscription-key",
+		"x-amz-signature",
+		"api_token",
+		"id_token",
+		"secret",
+		"password",
+		"sig",
+		"signature",
+		"openai-organization",
+		"openai-project",
+		"x-goog-user-project",
+		"x-goog-iam-authority-selector",
+	};
 
-	for (size_t i = 0; i < EG_ARRAY_SIZE(keys); i++) {
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct eg_str key = {"(none)", 6};
+		bool unknown =
+			eg_query_unknown(cases[i].dialect, eg_str_from(cases[i].query), &key);
+
+		if (unknown != (cases[i].unknown != NULL) ||
+		    (unknown && !eg_str_eq(key, eg_str_from(cases[i].unknown))))
+			fail_msg("%s: %d %.*s", cases[i].query, unknown, EG_STR_ARG(key));
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(removed); i++) {
 		bool found = false;
 
 		for (size_t k = 0; k < eg_credential_query_key_count; k++)
 			found = found ||
-				eg_str_ieq(eg_credential_query_keys[k], eg_str_from(keys[i]));
-		assert_true(found);
+				eg_str_ieq(eg_credential_query_keys[k], eg_str_from(removed[i]));
+		if (!found)
+			fail_msg("%s is not removed", removed[i]);
 	}
+	/* A key can't be both what passes and what goes. */
+	for (size_t k = 0; k < eg_credential_query_key_count; k++)
+		for (size_t v = 0; v < 2; v++) {
+			const struct eg_vendor *vendor = eg_vendor_of(v ? O : A);
+
+			for (size_t i = 0; i < vendor->query_key_count; i++)
+				assert_false(eg_str_ieq(vendor->query_keys[i],
+							eg_credential_query_keys[k]));
+		}
 }
 
 static void real_and_placeholder_keys(void **state)

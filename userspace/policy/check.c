@@ -388,7 +388,11 @@ bool source_path(const struct place *at, const char *text)
 	for (;;) {
 		size_t n = strcspn(part, "/");
 
-		if (!n || (n <= 2 && !strncmp(part, "..", n)) || n > 255) {
+		if (n > 255) {
+			source_error(at, "has a part of %zu bytes; expected at most 255", n);
+			return false;
+		}
+		if (!n || (n <= 2 && !strncmp(part, "..", n))) {
 			source_error(at,
 				     "\"%.80s\" has an empty, \".\" or \"..\" part; expected a "
 				     "path below the credentials directory",

@@ -204,6 +204,9 @@ struct eg_region {
 /* From a provider's own region name ("eu-central-1", "swedencentral", "europe-west4"), a code, or
  * "cluster". -ENOENT when it is not in the table. */
 int eg_region_parse(struct eg_str text, struct eg_region *out) EG_MUST;
+/* The texts that eg_region_parse() takes, one after the other, each once; false after the last. For
+ * what lists them (policies/schema.json). */
+bool eg_region_text(size_t index, char out[32]);
 /* From the host of an endpoint, by the table; code "" where the host does not tell. */
 void eg_region_of_host(struct eg_str host, struct eg_region *out);
 /* Likewise with the endpoint's base path, which names the location at some hosts and has to agree

@@ -248,6 +248,34 @@ int eg_region_parse(struct eg_str text, struct eg_region *out)
 	return -ENOENT;
 }
 
+bool eg_region_text(size_t index, char out[32])
+{
+	static const struct {
+		const struct region_name *names;
+		size_t count;
+	} tables[] = {
+		{aws_regions, EG_ARRAY_SIZE(aws_regions)},
+		{gcp_locations, EG_ARRAY_SIZE(gcp_locations)},
+		{azure_regions, EG_ARRAY_SIZE(azure_regions)},
+	};
+
+	if (index < EG_ARRAY_SIZE(other_codes))
+		return snprintf(out, 32, "%s", other_codes[index]) > 0;
+	index -= EG_ARRAY_SIZE(other_codes);
+	if (!index)
+		return snprintf(out, 32, "GB") > 0;
+	index--;
+	if (index < 2 * EG_ARRAY_SIZE(eu_members))
+		return snprintf(out, 32, "%s%s", index % 2 ? "EU:" : "", eu_members[index / 2]) > 0;
+	index -= 2 * EG_ARRAY_SIZE(eu_members);
+	for (size_t t = 0; t < EG_ARRAY_SIZE(tables); t++) {
+		if (index < tables[t].count)
+			return snprintf(out, 32, "%s", tables[t].names[index].name) > 0;
+		index -= tables[t].count;
+	}
+	return false;
+}
+
 /* The label of `host` between prefix and suffix, .n 0 when it is not of that form. */
 static struct eg_str label_between(struct eg_str host, const struct host_region *h)
 {

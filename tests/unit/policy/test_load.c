@@ -24,6 +24,8 @@ struct bad {
 #define ROUTE(body)	 POLICY("\"routes\":[{\"name\":\"r\"," body "}]")
 #define MATCH(body)	 ROUTE("\"targets\":[{\"provider\":\"eu\"}],\"match\":{" body "}")
 
+#define X64 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
 static const struct bad bads[] = {
 	/* not JSON, not a policy */
 	{"", "$", "not valid JSON: the file is empty; expected an object", 1, 1},
@@ -168,6 +170,8 @@ static const struct bad bads[] = {
 	 2, 0},
 	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"a/../k\""), "$.credentials.a.file",
 	 "\"..\" part", 2, 0},
+	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"" X64 X64 X64 X64 "\""), "$.credentials.a.file",
+	 "has a part of 256 bytes; expected at most 255", 2, 0},
 	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"a//k\""), "$.credentials.a.file", "an empty", 2,
 	 0},
 	{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\\n\""), "$.credentials.a.file",

@@ -63,12 +63,77 @@ static void refers_to(const char *where, const json_t *s, const struct eg_key_ob
 	CHECK(!strcmp(str(s, "$ref"), expected));
 }
 
+static bool listed(const json_t *array, const char *name)
+{
+	for (size_t i = 0; i < json_array_size(array); i++)
+		if (!strcmp(json_string_value(json_array_get(array, i)), name))
+			return true;
+	return false;
+}
+
+/* Keys whose values are one of a table of the provider room, not of keys.c. */
+static bool ends_in(const char *where, const char *key)
+{
+	return eg_str_ends(eg_str_from(where), eg_str_from(key));
+}
+
+/* Every operation that a route may list, and nothing else. */
+static void lists_operations(const char *where, const json_t *list)
+{
+	static const struct eg_vendor *const vendors[] = {&eg_vendor_openai, &eg_vendor_anthropic};
+	bool seen[EG_OPERATION_IDS] = {false};
+	size_t n = 0;
+
+	for (size_t v = 0; v < EG_ARRAY_SIZE(vendors); v++)
+		for (size_t i = 0; i < vendors[v]->row_count; i++) {
+			const struct eg_operation *op = vendors[v]->rows[i].operation;
+			bool never =
+				op->class == EG_CLASS_CREDENTIAL || op->class == EG_CLASS_ADMIN;
+
+			if (listed(list, op->name) == never)
+				fprintf(stderr, "operation %s\n", op->name);
+			CHECK(listed(list, op->name) != never);
+			n += !never && !seen[op->id];
+			seen[op->id] = true;
+		}
+	CHECK(json_array_size(list) == n);
+}
+
+/* Every text of a region; a rule's without those that are no place. */
+static void lists_regions(const char *where, const json_t *list, bool rule)
+{
+	struct eg_region r;
+	char text[32];
+	size_t n = 0;
+
+	for (size_t i = 0; eg_region_text(i, text); i++) {
+		bool wanted;
+
+		CHECK(!eg_region_parse(eg_str_from(text), &r));
+		wanted = !rule || strcmp(r.code, "GLOBAL");
+		if (listed(list, text) != wanted)
+			fprintf(stderr, "region %s\n", text);
+		CHECK(listed(list, text) == wanted);
+		n += wanted;
+	}
+	CHECK(json_array_size(list) == n);
+}
+
 static void same_string(const char *where, const json_t *s, size_t max_length,
 			const char *const *values)
 {
 	const json_t *list = json_object_get(s, "enum");
 	size_t n = 0;
 
+	if (ends_in(where, "match.operations"))
+		lists_operations(where, list);
+	if (ends_in(where, "regions.allow"))
+		lists_regions(where, list, true);
+	if (ends_in(where, "provider.region"))
+		lists_regions(where, list, false);
+	/* No string is free because somebody forgot it; what a pattern takes is compared with the
+	 * parser by tests/net/policy_schema.sh. */
+	CHECK(list || *str(s, "pattern"));
 	CHECK(!strcmp(str(s, "type"), "string"));
 	CHECK(json_integer_value(json_object_get(s, "minLength")) == 1);
 	CHECK(json_integer_value(json_object_get(s, "maxLength")) ==
@@ -77,7 +142,7 @@ static void same_string(const char *where, const json_t *s, size_t max_length,
 		CHECK(n < json_array_size(list));
 		CHECK(!strcmp(json_string_value(json_array_get(list, n)), values[n]));
 	}
-	CHECK(json_array_size(list) == n);
+	CHECK(!values || json_array_size(list) == n);
 }
 
 static void same_count(const char *where, const json_t *s, const char *least, const char *most,
@@ -117,10 +182,15 @@ static void same_key(const char *object, const json_t *s, const struct eg_key *k
 			refers_to(where, inner, k->object);
 		else
 			same_string(where, inner, k->max_length, NULL);
+		CHECK(json_is_true(json_object_get(s, "uniqueItems")) ==
+		      (!k->object || k->object == &eg_key_target));
 		break;
 	case EG_KEY_MAP:
 		CHECK(!strcmp(str(s, "type"), "object"));
 		same_count(where, s, "minProperties", "maxProperties", k);
+		inner = json_object_get(s, "propertyNames");
+		CHECK(*str(inner, "pattern"));
+		CHECK(json_integer_value(json_object_get(inner, "minLength")) == 1);
 		inner = json_object_get(s, "additionalProperties");
 		if (k->object)
 			refers_to(where, inner, k->object);
@@ -128,14 +198,6 @@ static void same_key(const char *object, const json_t *s, const struct eg_key *k
 			same_string(where, inner, k->max_length, NULL);
 		break;
 	}
-}
-
-static bool listed(const json_t *array, const char *name)
-{
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (!strcmp(json_string_value(json_array_get(array, i)), name))
-			return true;
-	return false;
 }
 
 static void same_object(const char *where, const json_t *s, const struct eg_key_object *o)

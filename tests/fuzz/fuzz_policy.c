@@ -74,7 +74,7 @@ static void check_targets(const struct eg_policy *p, const struct eg_request_fac
 		bool in_region = !p->region_count;
 
 		FUZZ_CHECK(t->dialect == f->dialect);
-		eg_region_of_request(t->dialect, eg_str_from(t->host), &t->region,
+		eg_region_of_request(t->dialect, eg_str_from(t->host), &t->region, t->region_stated,
 				     d->targets[i].model ? eg_str_from(d->targets[i].model)
 							 : f->body.model,
 				     &f->body, &where);

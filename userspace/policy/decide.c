@@ -187,8 +187,8 @@ static const char *mapped_model(const struct eg_provider *p, struct eg_str model
 static enum eg_reason judge_region(const struct deciding *d, const struct eg_provider *p,
 				   struct eg_str model, struct eg_region *where)
 {
-	eg_region_of_request(p->dialect, eg_str_from(p->host), &p->region, model, &d->facts->body,
-			     where);
+	eg_region_of_request(p->dialect, eg_str_from(p->host), &p->region, p->region_stated, model,
+			     &d->facts->body, where);
 	if (!d->policy->region_count)
 		return EG_REASON_OK;
 	for (size_t i = 0; i < d->policy->region_count; i++)

@@ -141,6 +141,7 @@ static const char *const other_codes[] = {
 enum host_rule {
 	HOST_FIXED,   /* the whole host has this code */
 	HOST_AWS,     /* the label between prefix and suffix is an AWS region */
+	HOST_MANTLE,  /* likewise; what a geographic model id means there is not documented */
 	HOST_GCP,     /* likewise a Google location; the path has to agree */
 	HOST_GCP_ANY, /* Google's host without a location */
 };
@@ -189,7 +190,7 @@ static const struct host_region host_regions[] = {
 	{"router.huggingface.co", "", HOST_FIXED, "GLOBAL"},
 	{"api.cerebras.ai", "", HOST_FIXED, "GLOBAL"},
 	{"generativelanguage.googleapis.com", "", HOST_FIXED, "GLOBAL"},
-	{"bedrock-mantle.", ".api.aws", HOST_AWS, NULL},
+	{"bedrock-mantle.", ".api.aws", HOST_MANTLE, NULL},
 	{"bedrock-runtime.", ".amazonaws.com", HOST_AWS, NULL},
 	{"bedrock-runtime-fips.", ".amazonaws.com", HOST_AWS, NULL},
 	{"bedrock-runtime.", ".api.aws", HOST_AWS, NULL},
@@ -339,6 +340,7 @@ void eg_region_of_endpoint(struct eg_str host, struct eg_str base_path, struct e
 		set_code(out, h->code);
 		break;
 	case HOST_AWS:
+	case HOST_MANTLE:
 		(void)find_name(aws_regions, EG_ARRAY_SIZE(aws_regions), label, out);
 		break;
 	case HOST_GCP:
@@ -363,33 +365,49 @@ void eg_region_of_host(struct eg_str host, struct eg_region *out)
 }
 
 /* Bedrock's geographic inference profiles: a model id with such a prefix runs anywhere in that
- * geography, wherever the host is. */
-static void region_of_profile(struct eg_str model, struct eg_region *io)
+ * geography, wherever the host is. True when the model id said something of it. */
+static bool region_of_profile(struct eg_str model, struct eg_region *io)
 {
 	static const struct region_name prefixes[] = {
 		{"us.", "US"}, {"eu.", "EU"},	      {"jp.", "JP"},	     {"au.", "AU"},
 		{"ca.", "CA"}, {"us-gov.", "US-GOV"}, {"global.", "GLOBAL"}, {"apac.", ""},
 		{"sa.", ""},   {"amer.", ""},
 	};
+	/* Vendors whose names are as short as a geography's. */
+	static const struct eg_str vendors[] = {EG_STR("ai21."), EG_STR("meta."), EG_STR("qwen."),
+						EG_STR("luma."), EG_STR("zai.")};
 	ssize_t dot;
 
+	for (size_t i = 0; i < EG_ARRAY_SIZE(vendors); i++)
+		if (eg_str_starts(model, vendors[i]) && eg_str_find(model, '/') < 0)
+			return false;
 	for (size_t i = 0; i < EG_ARRAY_SIZE(prefixes); i++)
 		if (eg_str_istarts(model, eg_str_from(prefixes[i].name))) {
 			bool exact = eg_str_starts(model, eg_str_from(prefixes[i].name));
 
-			set_code(io, exact ? prefixes[i].code : "");
-			return;
+			return set_code(io, exact ? prefixes[i].code : "");
 		}
 	/* An ARN may wrap any of them; an unknown short prefix may be a geography made later. */
 	dot = eg_str_find(model, '.');
-	if (eg_str_istarts(model, EG_STR("arn:")) ||
-	    (dot > 0 && dot <= 4 && !eg_str_starts(model, EG_STR("ai21."))) ||
+	if (eg_str_istarts(model, EG_STR("arn:")) || (dot > 0 && dot <= 4) ||
 	    eg_str_find(model, '/') >= 0)
-		set_code(io, "");
+		return set_code(io, "");
+	return false;
+}
+
+/* Of Bedrock's OpenAI-compatible hosts only recorded traffic is known: a model id that names a
+ * geography is nowhere, unless policy states the endpoint's region and the geography lies in it. */
+static void region_at_mantle(const struct eg_region *endpoint, bool stated, struct eg_str model,
+			     struct eg_region *out)
+{
+	if (!region_of_profile(model, out) || !strcmp(out->code, "GLOBAL"))
+		return;
+	if (!stated || !eg_region_satisfies(out, endpoint))
+		set_code(out, "");
 }
 
 void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg_region *endpoint,
-			  struct eg_str model, const struct eg_body_facts *body,
+			  bool stated, struct eg_str model, const struct eg_body_facts *body,
 			  struct eg_region *out)
 {
 	struct eg_str label;
@@ -397,7 +415,9 @@ void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg
 
 	*out = *endpoint;
 	if (h && h->rule == HOST_AWS && model.n)
-		region_of_profile(model, out);
+		(void)region_of_profile(model, out);
+	if (h && h->rule == HOST_MANTLE && model.n)
+		region_at_mantle(endpoint, stated, model, out);
 	/* inference_geo: "us" or "global" (Anthropic's data residency documentation). */
 	if (d == EG_DIALECT_ANTHROPIC && body->has_inference_geo) {
 		if (eg_str_eq(body->inference_geo, EG_STR("us"))) {

@@ -144,19 +144,39 @@ static const char *of_request(enum eg_dialect d, const char *host, const char *m
 	struct eg_region endpoint;
 
 	eg_region_of_endpoint(eg_str_from(host), EG_STR("/v1"), &endpoint);
-	eg_region_of_request(d, eg_str_from(host), &endpoint, eg_str_from(model), &body, &out);
+	eg_region_of_request(d, eg_str_from(host), &endpoint, false, eg_str_from(model), &body,
+			     &out);
+	return out.code;
+}
+
+static const char *of_stated(const char *host, const char *stated, const char *model)
+{
+	static struct eg_region out;
+	struct eg_body_facts body = {0};
+	struct eg_region endpoint;
+
+	assert_int_equal(eg_region_parse(eg_str_from(stated), &endpoint), 0);
+	eg_region_of_request(EG_DIALECT_OPENAI, eg_str_from(host), &endpoint, true,
+			     eg_str_from(model), &body, &out);
 	return out.code;
 }
 
 static void requests(void **state)
 {
-	static const char aws[] = "bedrock-mantle.eu-central-1.api.aws";
+	static const char aws[] = "bedrock-runtime.eu-central-1.amazonaws.com";
+	static const char mantle[] = "bedrock-mantle.eu-central-1.api.aws";
 	static const struct {
 		const char *model, *code;
 	} models[] = {
 		{"anthropic.claude-3-haiku-20240307-v1:0", "EU:DE"},
 		{"openai.gpt-oss-120b", "EU:DE"},
 		{"ai21.jamba-1-5-mini-v1:0", "EU:DE"},
+		{"meta.llama3-70b-instruct-v1:0", "EU:DE"},
+		{"qwen.qwen3-32b-v1:0", "EU:DE"},
+		{"zai.glm-4.6", "EU:DE"},
+		{"meta.x/y", ""},
+		{"METAx.y", "EU:DE"},
+		{"META.y", ""},
 		{"eu.amazon.nova-lite-v1:0", "EU"},
 		{"us.amazon.nova-lite-v1:0", "US"},
 		{"global.anthropic.claude-sonnet-4-5", "GLOBAL"},
@@ -173,6 +193,24 @@ static void requests(void **state)
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(models); i++)
 		assert_string_equal(of_request(o, aws, models[i].model, "", false), models[i].code);
+	/* Bedrock's compatible hosts: what a geographic id means there is not known (regions.json),
+	 * unless policy states where the endpoint is, and the geography lies in that. */
+	assert_string_equal(of_request(o, mantle, "openai.gpt-oss-120b", "", false), "EU:DE");
+	assert_string_equal(of_request(o, mantle, NULL, "", false), "EU:DE");
+	assert_string_equal(of_request(o, mantle, "eu.anthropic.claude-sonnet-4-5", "", false), "");
+	assert_string_equal(of_request(o, mantle, "us.amazon.nova-lite-v1:0", "", false), "");
+	assert_string_equal(of_request(o, mantle, "global.anthropic.claude", "", false), "GLOBAL");
+	assert_string_equal(of_request(o, "bedrock-mantle.us-east-1.api.aws",
+				       "us.amazon.nova-lite-v1:0", "", false),
+			    "");
+	assert_string_equal(of_stated(mantle, "EU", "eu.anthropic.claude-sonnet-4-5"), "EU");
+	assert_string_equal(of_stated(mantle, "EU", "openai.gpt-oss-120b"), "EU");
+	assert_string_equal(of_stated(mantle, "EU", "us.amazon.nova-lite-v1:0"), "");
+	assert_string_equal(of_stated(mantle, "EU", "global.anthropic.claude"), "GLOBAL");
+	assert_string_equal(of_stated(mantle, "EU", "arn:aws:bedrock:eu-central-1::x"), "");
+	assert_string_equal(of_stated(mantle, "EU:DE", "eu.anthropic.claude-sonnet-4-5"), "");
+	assert_string_equal(of_stated("bedrock-mantle.us-east-1.api.aws", "US", "us.amazon.nova"),
+			    "US");
 	/* Only AWS gives such prefixes a meaning. */
 	assert_string_equal(of_request(o, "eu.api.openai.com", "global.x", "", false), "EU");
 	assert_string_equal(of_request(a, "api.anthropic.com", "m", "us", true), "US");
@@ -207,7 +245,7 @@ static bool allowed_by_us(const char *url, const json_t *body, const char *rule)
 	facts.inference_geo = eg_str_from(geo);
 	assert_int_equal(eg_region_parse(eg_str_from(rule), &allow), 0);
 	eg_region_of_endpoint(name, eg_client_base_path(name), &endpoint);
-	eg_region_of_request(d, name, &endpoint, eg_str_from(text_of(body, "model")), &facts,
+	eg_region_of_request(d, name, &endpoint, false, eg_str_from(text_of(body, "model")), &facts,
 			     &where);
 	return eg_region_satisfies(&where, &allow);
 }

@@ -68,6 +68,12 @@ is "what was refused left no file" "$(find "$work/none" -type f 2>/dev/null)" ""
 printf 'one root\n' >"$work/system.pem"
 is "bundle is the system's roots and ours" "$("$build/egretctl" ca bundle "$ca" --system "$work/system.pem")" \
 	"$(cat "$work/system.pem" "$ca/root.crt")"
+r=$("$build/egretctl" ca bundle "$ca" --system "$work/system.pem" --json)
+is "bundle --json is one document with the same text" "$(jq -r .bundle <<<"$r")" "$(cat "$work/system.pem" "$ca/root.crt")"
+is "with the number of certificates" "$(jq -c '[.certificates, .out]' <<<"$r")" '[1,null]'
+r=$("$build/egretctl" ca bundle "$ca" --system "$ca/root.crt" --out "$work/bundle.pem" --json)
+is "bundle --out --json says where it went" "$(jq -c '[.certificates, .out, .bundle]' <<<"$r")" "[2,\"$work/bundle.pem\",null]"
+is "and wrote it" "$(cat "$work/bundle.pem")" "$(cat "$ca/root.crt" "$ca/root.crt")"
 
 serve() { # VARIABLE ARGS...: starts a server, puts its port into VARIABLE
 	local name=$1 port; shift

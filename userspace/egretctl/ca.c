@@ -17,7 +17,7 @@ static const char usage[] =
 	"Usage: egretctl ca create --dir DIR NAMES [OPTION...]\n"
 	"       egretctl ca intermediate --dir DIR NAMES [OPTION...]\n"
 	"       egretctl ca show DIR [--json]\n"
-	"       egretctl ca bundle DIR [--system FILE] [--out FILE]\n"
+	"       egretctl ca bundle DIR [--system FILE] [--out FILE] [--json]\n"
 	"\n"
 	"create        makes a root (root.crt, root.key) and an intermediate\n"
 	"              (intermediate.crt, intermediate.key) in DIR\n"
@@ -288,6 +288,30 @@ static int make_with_names(const struct options *o, bool root)
 	return r;
 }
 
+/* {"system", "certificates", "out" or null, "bundle" when it went into no file} */
+static int print_bundle(const struct options *o, const char *system, const struct eg_buf *all)
+{
+	static const struct eg_str begin = EG_STR("-----BEGIN CERTIFICATE-----");
+	struct eg_str rest = eg_buf_str(all);
+	json_int_t count = 0;
+	json_t *document;
+	const char *at;
+	int code;
+
+	while ((at = memmem(rest.p, rest.n, begin.p, begin.n))) {
+		count++;
+		rest = (struct eg_str){at + begin.n, rest.n - (size_t)(at - rest.p) - begin.n};
+	}
+	document = json_pack("{s:o, s:I, s:o}", "system", eg_json_text(eg_str_from(system)),
+			     "certificates", count, "out",
+			     o->out ? eg_json_text(eg_str_from(o->out)) : json_null());
+	if (document && !o->out)
+		(void)json_object_set_new(document, "bundle", eg_json_text(eg_buf_str(all)));
+	code = eg_print_json(document);
+	json_decref(document);
+	return code;
+}
+
 static int bundle(const struct options *o)
 {
 	const char *system = o->system ? o->system : "/etc/ssl/certs/ca-certificates.crt";
@@ -312,9 +336,10 @@ static int bundle(const struct options *o)
 		eg_buf_fini(&all);
 		return fail(e.text[0] ? e.text : strerror(-r));
 	}
-	if (o->out)
-		r = write_file(o->out, eg_buf_str(&all), 0644, &e) ? fail(e.text) : EG_EXIT_OK;
-	else
+	r = o->out && write_file(o->out, eg_buf_str(&all), 0644, &e) ? fail(e.text) : EG_EXIT_OK;
+	if (!r && o->json)
+		r = print_bundle(o, system, &all);
+	else if (!r && !o->out)
 		r = eg_print(&all);
 	eg_buf_fini(&all);
 	return r;

@@ -374,8 +374,11 @@ static size_t check_folder(const char *folder, const char *prefix)
 
 static void recordings(void **state)
 {
-	static const char *const folders[] = {"openai", "anthropic", "groq",	   "mistral",
-					      "xai",	"deepseek",  "openrouter", "together"};
+	static const char *const folders[] = {
+		"openai",     "anthropic",  "groq",	      "mistral",  "xai",
+		"deepseek",   "openrouter", "together",	      "cerebras", "huggingface",
+		"perplexity", "zai",	    "bedrock-mantle",
+	};
 	size_t n = 0;
 	json_t *index = shared_json("recorded/index.json");
 

@@ -11,4 +11,4 @@ SAN_ENV = ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:al
 asan:
 	$(Q)$(SAN_ENV) $(MAKE) --no-print-directory O=build-asan SAN=address,undefined check
 tsan:
-	$(Q)$(SAN_ENV) $(MAKE) --no-print-directory O=build-tsan SAN=thread check-unit
+	$(Q)$(SAN_ENV) $(MAKE) --no-print-directory O=build-tsan SAN=thread check-unit check-fault

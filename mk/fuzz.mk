@@ -62,11 +62,17 @@ fuzz-minimise: $(FUZZ_NAMES:%=fuzz-minimise-%)
 # ---- replay ----
 REPLAY_BINS = $(FUZZ_NAMES:%=$(O)/tests/fuzz/replay_%)
 REPLAY_LIBS = $(foreach r,$(FUZZ_ROOMS),$(O)/lib$(r).a)
-$(O)/tests/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay_main.c $(REPLAY_LIBS)
+REPLAY_CC = $(CC) $(FUZZ_CPPFLAGS) -std=gnu11 $(OPT) -Wall -Wextra -Wno-unused-parameter -Werror \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) -MMD -MP
+# An object of its own: two sources in one command would write one .d file, and the second would have it.
+$(O)/tests/fuzz/replay_main.o: tests/fuzz/replay_main.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
-	$(Q)$(CC) $(FUZZ_CPPFLAGS) -std=gnu11 $(OPT) -Wall -Wextra -Wno-unused-parameter -Werror \
-		$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) -MMD -MP -MF $@.d $< tests/fuzz/replay_main.c \
+	$(Q)$(REPLAY_CC) -c $< -o $@
+$(O)/tests/fuzz/replay_%: tests/fuzz/fuzz_%.c $(O)/tests/fuzz/replay_main.o $(REPLAY_LIBS)
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(REPLAY_CC) -MF $@.d -MT $@ $< $(O)/tests/fuzz/replay_main.o \
 		$(LDFLAGS) -Wl,--start-group $(REPLAY_LIBS) -Wl,--end-group $(FUZZ_LIBS) -o $@
 .PRECIOUS: $(O)/tests/fuzz/replay_%
 

@@ -56,11 +56,13 @@ topology_up() {
 	t_require
 	t_sweep_stale "$prefix"
 	T=$prefix-$$ T_NODE=$T-node T_INET=$T-inet
-	T_RUN=$(mktemp -d "/tmp/$T.XXXXXX")
+	# Once it ends, nothing interrupts its clean-up: not a second Ctrl-C, not the HUP of a terminal that closes. What the clean-up
+	# runs ignores those signals too, and finishes; what spawn started did so before, and ends by SIGTERM.
+	trap 'T_STATUS=$?; trap "" INT TERM HUP; trap - EXIT; topology_down; exit $T_STATUS' EXIT
+	trap 'trap "" INT TERM HUP; exit 130' INT
+	trap 'trap "" INT TERM HUP; exit 143' TERM HUP
+	T_RUN=$(mktemp -d "/tmp/$T.XXXXXX") || t_die "cannot make a directory in /tmp"
 	chmod 755 "$T_RUN" # pod_user reads certificates there; credentials/ is closed by itself
-	trap 'T_STATUS=$?; trap - EXIT; topology_down; exit $T_STATUS' EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
 	t_make_inet
 	t_make_node
 	printf 'nameserver %s\noptions timeout:2 attempts:2\n' "$(t_dns_address)" > "$T_RUN/resolv.conf"
@@ -91,7 +93,7 @@ topology_down() {
 		ip netns del "$T-agent" 2>/dev/null || true
 	fi
 	T_POD_INDEX=() T_POD_SHAPE=()
-	if [ -n "${T_KEEP:-}" ]; then echo "topology: kept $T_RUN" >&2; else rm -rf "$T_RUN"; fi
+	if [ -n "${T_KEEP:-}" ]; then echo "topology: kept $T_RUN" >&2; else rm -rf "${T_RUN:-}"; fi
 }
 
 # Waits three seconds at most, then SIGKILL: a test never hangs in its clean-up.

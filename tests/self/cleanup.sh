@@ -44,7 +44,7 @@ left() { # PID: what is there of the test's
 	for pid in $(cat "$dir/pids"); do [ ! -e "/proc/$pid/stat" ] || grep -qE '\) Z ' "/proc/$pid/stat" || echo "process $pid"; done
 }
 ended_by() { # TEXT STATUS FIRST "LATER..." WHOM [egret]: WHOM is the test alone (one) or its process group (all), as a terminal does
-	local text=$1 want=$2 first=$3 later=$4 whom=$5 pid minus= signal
+	local text=$1 want=$2 first=$3 later=$4 whom=$5 minus="" pid signal
 	rm -f "$dir"/{up,cleaning,go,pids}
 	# A shell's background child ignores SIGINT, and bash can't take that back.
 	env --default-signal=INT setsid "$dir/test" "$root" "$dir" "${6:-}" > "$dir/log" 2>&1 &

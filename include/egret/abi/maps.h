@@ -154,7 +154,7 @@ struct eg_flow {
 };
 
 enum eg_flow_flags {
-	EG_FLOW_PAYLOAD = 1 << 0, /* bytes of the pod were seen: a ClientHello is no longer awaited */
+	EG_FLOW_PAYLOAD = 1 << 0, /* the pod sent bytes: its ClientHello is no longer awaited */
 };
 
 /* ---- watched_names: HASH. See name_hash.h for the hash. ---- */

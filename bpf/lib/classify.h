@@ -154,14 +154,37 @@ static __always_inline __u8 eg_target_of(struct eg_config *cfg, __u8 family,
 	return EG_TARGET_GOVERNED;
 }
 
-static __always_inline struct eg_learned *
-learned_find(__u32 ifindex, const struct eg_address *address, __u64 now_ns)
+static __always_inline struct eg_learned *learned_at(const struct eg_learned_key *key, __u64 now_ns)
 {
-	struct eg_learned_key key = {.ifindex = ifindex, .address = *address};
-	struct eg_learned *found = bpf_map_lookup_elem(&learned, &key);
+	struct eg_learned *found = bpf_map_lookup_elem(&learned, key);
 
 	if (found && found->expires_ns && found->expires_ns < now_ns)
 		return 0;
+	return found;
+}
+
+/*
+ * What the pod of this link was taught of an address, or of the IPv4 address inside it, which is
+ * one way to the same place. *odd as in eg_target_of; not touched when nothing is found.
+ */
+static __always_inline struct eg_learned *learned_find(__u32 ifindex, __u8 family,
+						       const struct eg_address *address,
+						       __u64 now_ns, __u8 *odd)
+{
+	struct eg_learned_key key = {.ifindex = ifindex, .address = *address};
+	struct eg_learned *found = learned_at(&key, now_ns);
+	__be32 inner;
+	int embedded;
+
+	if (family != 6)
+		return found;
+	embedded = address_embedded4(address, &inner);
+	if (!found && embedded) {
+		eg_address_from4(&key.address, inner);
+		found = learned_at(&key, now_ns);
+	}
+	if (found)
+		*odd = embedded == 2;
 	return found;
 }
 
@@ -417,7 +440,7 @@ static __always_inline void eg_classify(struct eg_scene *s)
 	target = eg_target_of(s->config, p->family, &p->destination, s->now_ns,
 			      &s->decision.name_id, &s->decision.origin, &odd);
 	if (target == EG_TARGET_NONE) {
-		taught = learned_find(s->ifindex, &p->destination, s->now_ns);
+		taught = learned_find(s->ifindex, p->family, &p->destination, s->now_ns, &odd);
 		if (taught) {
 			target = EG_TARGET_GOVERNED;
 			s->decision.name_id = taught->name_id;

@@ -458,7 +458,58 @@ static const struct row rows[] = {
 	{"mapped gateway", {T6("::ffff:169.254.77.1"), .dport = 80}, DROP, REASON(UNPARSEABLE), 0},
 };
 
-static void run_row(const struct row *row)
+/* The same with an address that only the pod's own answers taught: ELSEWHERE4 (192.0.2.1). */
+static const struct row learned_rows[] = {
+	{"learned 443", {T4(ELSEWHERE4)}, REDIRECT, REASON(REDIRECT), 0},
+	{"learned 8443", {T4(ELSEWHERE4), .dport = 8443}, DROP, REASON(PORT_DENIED), 0},
+	{"learned NAT64 443", {T6("64:ff9b::c000:201")}, REDIRECT, REASON(REDIRECT), 0},
+	{"learned NAT64 8443",
+	 {T6("64:ff9b::c000:201"), .dport = 8443},
+	 DROP,
+	 REASON(PORT_DENIED),
+	 0},
+	{"learned NAT64 QUIC",
+	 {T6("64:ff9b::c000:201"), .protocol = IPPROTO_UDP},
+	 DROP,
+	 REASON(QUIC_REFUSED),
+	 0},
+	{"learned NAT64 ICMPv6",
+	 {T6("64:ff9b::c000:201"), .protocol = IPPROTO_ICMPV6},
+	 DROP,
+	 REASON(PROTOCOL_DENIED),
+	 0},
+	{"learned NAT64 fragment",
+	 {T6("64:ff9b::c000:201"), .extensions = 1, .extension = {{44, .fragment = 16}}},
+	 DROP,
+	 REASON(FRAGMENT),
+	 0},
+	{"learned NAT64 spoofed",
+	 {.source = "fd00:1::9", .destination = "64:ff9b::c000:201"},
+	 DROP,
+	 REASON(SPOOFED_SOURCE),
+	 0},
+	{"learned 6to4 443", {T6("2002:c000:201::1")}, DROP, REASON(UNPARSEABLE), 0},
+	{"learned 6to4 22", {T6("2002:c000:201::1"), .dport = 22}, DROP, REASON(UNPARSEABLE), 0},
+	{"learned compatible", {T6("::192.0.2.1")}, DROP, REASON(UNPARSEABLE), 0},
+	{"learned mapped", {T6("::ffff:192.0.2.1")}, DROP, REASON(UNPARSEABLE), 0},
+	{"learned mapped QUIC",
+	 {T6("::ffff:192.0.2.1"), .protocol = IPPROTO_UDP},
+	 DROP,
+	 REASON(UNPARSEABLE),
+	 0},
+	{"learned, NAT64 of its neighbour",
+	 {T6("64:ff9b::c000:202")},
+	 NEXT,
+	 REASON(PASS_UNGOVERNED),
+	 0},
+	{"learned by another pod, NAT64",
+	 {.source = "fd00:1::5", .destination = "64:ff9b::c000:201", .dport = 80},
+	 NEXT,
+	 REASON(PASS_UNGOVERNED),
+	 POD_ALL_TLS},
+};
+
+static void run_row(const struct row *row, const char *learned)
 {
 	uint32_t ifindex = row->ifindex ? row->ifindex : POD;
 	struct run r = {.ifindex = ifindex};
@@ -467,6 +518,8 @@ static void run_row(const struct row *row)
 	uint64_t all;
 
 	world_reset();
+	if (learned)
+		set_learned(POD, learned, 5, 0);
 	v = run_tc(progs.egress, frame, frame_build(&row->frame, frame), &r);
 	check(v == row->verdict, row->name, "verdict %s, expected %s", verdict_text(v),
 	      verdict_text(row->verdict));
@@ -480,7 +533,7 @@ static void run_row(const struct row *row)
 
 /* The same rows with the mark: what was redirected is marked and passes on; nothing else changes.
  */
-static void run_row_mark(const struct row *row)
+static void run_row_mark(const struct row *row, const char *learned)
 {
 	struct run r = {.ifindex = row->ifindex ? row->ifindex : POD, .mark = 0x1234abcd};
 	enum verdict v, expected = row->verdict == REDIRECT ? NEXT : row->verdict;
@@ -490,6 +543,8 @@ static void run_row_mark(const struct row *row)
 
 	snprintf(name, sizeof(name), "mark: %s", row->name);
 	world_reset();
+	if (learned)
+		set_learned(POD, learned, 5, 0);
 	world_config()->mode = EG_MODE_MARK;
 	v = run_tc(progs.egress, frame, frame_build(&row->frame, frame), &r);
 	check(v == expected, name, "verdict %s, expected %s", verdict_text(v),
@@ -571,8 +626,12 @@ void test_egress(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		run_row(&rows[i]);
-		run_row_mark(&rows[i]);
+		run_row(&rows[i], NULL);
+		run_row_mark(&rows[i], NULL);
+	}
+	for (i = 0; i < sizeof(learned_rows) / sizeof(*learned_rows); i++) {
+		run_row(&learned_rows[i], ELSEWHERE4);
+		run_row_mark(&learned_rows[i], ELSEWHERE4);
 	}
 	test_disabled();
 	test_unknown_choices();

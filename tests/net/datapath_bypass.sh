@@ -33,15 +33,28 @@ settle() { sleep 1; }
 reset_wire() { : > "$T_RUN/wire"; : > "$T_RUN/provider.bytes"; }
 show() { sort "$T_RUN/wire" | awk -v a=$GOVERNED4 -v b=$GOVERNED6 '$3==a||$3==b' | head -5; }
 
-run_mode() { # NAME OPTION...
-	local name=$1 p; shift
+# How the kernel came to know the governed addresses: the agent resolved their name (for every pod
+# and the guard), or each pod's own answers taught them (for that pod alone, and no guard behind it).
+know() { # resolved|learned
+	local p
+	if [ "$1" = resolved ]; then
+		dp resolved api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
+		return
+	fi
+	for p in podA podB; do
+		dp learn "$(pod_link $p)" api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
+	done
+}
+run_mode() { # NAME resolved|learned OPTION...
+	local name=$1-$2 how=$2 p; shift 2
 	dp_names "$name"
 	dp_start -d 1000 "$@"
 	dp open >/dev/null || fail "$name: open" "$DP_ANSWER"
 	dp_policy >/dev/null
-	dp resolved api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
 	dp_pod podA governed >/dev/null; dp_pod podB governed >/dev/null; dp_pod podC ungoverned >/dev/null
+	check "$name: known" know "$how"
 	dp attach >/dev/null; dp prune >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+	is "$name: what is known" "$(known_origins)" "$([ "$how" = resolved ] && echo "2 0" || echo "0 4")"
 	is "$name: captured" "$(ask podA $GOVERNED4 443)" "agent ::ffff:$(pod_ip podA) ::ffff:$GOVERNED4 443"
 
 	for p in podA podB; do
@@ -77,6 +90,12 @@ run_mode() { # NAME OPTION...
 	dp stop >/dev/null; dp_quit
 	dp_clean
 }
+# Resolved and learned addresses: that each run stands on what its name says.
+known_origins() {
+	local resolved
+	resolved=$(for m in 4 6; do bpftool -j map dump pinned "$DP_PINS/destinations$m"; done | jq -s '[.[][] | select(.formatted.value.origin == 2)] | length')
+	echo "$resolved $(bpftool -j map dump pinned "$DP_PINS/learned" | jq length)"
+}
 # At least these reasons were counted: spoofed 8, quic 9, protocol 10, port 11, unparseable 12, fragment 13.
 pins_reasons() {
 	local seen
@@ -85,8 +104,10 @@ pins_reasons() {
 	echo yes
 }
 
-run_mode netns
-DP_SHORT=1 run_mode clsact -c
-DP_SHORT=1 run_mode mark -m mark
+run_mode netns resolved
+run_mode netns learned
+DP_SHORT=1 run_mode clsact resolved -c
+DP_SHORT=1 run_mode mark resolved -m mark
+DP_SHORT=1 run_mode mark learned -m mark
 cat "$T_RUN/dp.log" | grep -v ' there$' | head
 checks_done

@@ -5,6 +5,7 @@
  */
 #include "lib/dns.h"
 #include "lib/learn.h"
+#include "lib/queries.h"
 #include "lib/skb.h"
 #include "lib/steer.h"
 
@@ -25,23 +26,22 @@ struct {
 
 /*
  * Believed is only a configured resolver, answering what the pod asked: egress_tc recorded the
- * query. So a neighbour can't teach a pod by sending it answers with the resolver's address.
+ * query. So a neighbour can't teach a pod by sending it answers with the resolver's address. A
+ * datagram's query is answered once; over TCP one record stands for the connection.
  */
-static __always_inline int is_believed(struct eg_scene *s)
+static __always_inline int is_believed(struct eg_scene *s, const struct eg_dns *d)
 {
-	struct eg_packet *p = &s->packet;
-	struct eg_address from = p->source;
-	struct eg_flow_key query = {};
+	struct eg_query *query;
+	__be16 id_be = 0;
 
-	if (!s->config->any_resolver && !bpf_map_lookup_elem(&resolvers, &from))
+	if (s->packet.protocol == IPPROTO_UDP)
+		id_be = bpf_htons((__u16)dns_word(d, 0));
+	query = eg_asked(s, id_be);
+	if (!query)
 		return 0;
-	query.source = p->destination;
-	query.destination = p->source;
-	query.source_port_be = p->destination_port_be;
-	query.destination_port_be = p->source_port_be;
-	query.ifindex = s->ifindex;
-	query.protocol = p->protocol;
-	return bpf_map_lookup_elem(&flows, &query) != 0;
+	if (s->packet.protocol == IPPROTO_UDP)
+		query->asked_ns = 0;
+	return 1;
 }
 
 /*
@@ -147,7 +147,8 @@ int dns_tc(struct __sk_buff *skb)
 	if (!scratch)
 		return EG_TC_NEXT;
 	d = &scratch->dns;
-	if (!is_believed(&s) || load_message(skb, &s, d, &cut))
+	if (!is_resolver(s.config, &s.packet.source) || load_message(skb, &s, d, &cut) ||
+	    !is_believed(&s, d))
 		return EG_TC_NEXT;
 	if (eg_dns_begin(d, s.config->name_hash_base))
 		return EG_TC_NEXT;

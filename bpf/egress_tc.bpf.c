@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* TC ingress on the host side of each pod's link: what the pod sends is classified here. */
 #include "lib/backstop.h"
+#include "lib/queries.h"
 #include "lib/skb.h"
 #include "lib/steer.h"
 
@@ -47,6 +48,7 @@ int egress_tc(struct __sk_buff *skb)
 	if (sni_backstop)
 		eg_backstop(skb, &s);
 	eg_record(&s);
+	eg_ask(skb, &s);
 	eg_note(EG_HOOK_EGRESS, &s);
 	return eg_steer(skb, &s);
 }

@@ -167,9 +167,8 @@ static __always_inline struct eg_learned *learned_at(const struct eg_learned_key
  * What the pod of this link was taught of an address, or of the IPv4 address inside it, which is
  * one way to the same place. *odd as in eg_target_of; not touched when nothing is found.
  */
-static __always_inline struct eg_learned *learned_find(__u32 ifindex, __u8 family,
-						       const struct eg_address *address,
-						       __u64 now_ns, __u8 *odd)
+static __always_inline struct eg_learned *
+learned_find(__u32 ifindex, __u8 family, const struct eg_address *address, __u64 now_ns, __u8 *odd)
 {
 	struct eg_learned_key key = {.ifindex = ifindex, .address = *address};
 	struct eg_learned *found = learned_at(&key, now_ns);
@@ -294,16 +293,6 @@ static __always_inline int follow_flow(struct eg_scene *s)
 	s->decision.name_id = s->flow->name_id;
 	decide(s, s->flow->action, s->flow->reason);
 	return 1;
-}
-
-/* UDP to a resolver whose answers are believed. */
-static __always_inline int is_query(const struct eg_scene *s)
-{
-	struct eg_address to = s->packet.destination;
-
-	return s->packet.protocol == IPPROTO_UDP &&
-	       s->packet.destination_port_be == bpf_htons(53) &&
-	       (s->config->any_resolver || bpf_map_lookup_elem(&resolvers, &to));
 }
 
 /* A link whose pod is not (wholly) known, towards a governed destination. */
@@ -459,10 +448,8 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	}
 	if (target != EG_TARGET_GOVERNED) {
-		/* Recorded, so that a name learned later doesn't cut what is open now; and a
-		 * query of names, so that dns_tc knows an answer was asked for. */
-		if ((p->flags & EG_PACKET_PORTS) && !p->defect &&
-		    (p->protocol == IPPROTO_TCP || is_query(s)))
+		/* Recorded, so that a name learned later doesn't cut what is open now. */
+		if ((p->flags & EG_PACKET_PORTS) && !p->defect && p->protocol == IPPROTO_TCP)
 			s->decision.flags |= EG_DECISION_RECORD;
 		else
 			s->decision.flags |= EG_DECISION_SILENT;

@@ -254,12 +254,15 @@ struct eg_config *world_config(void)
 
 static void map_empty(const char *name)
 {
-	uint8_t key[64];
-	int fd = map_fd(name);
+	uint8_t key[64], next[64];
+	int fd = map_fd(name), more = !bpf_map_get_next_key(fd, NULL, next);
 
-	while (!bpf_map_get_next_key(fd, NULL, key))
+	while (more) { /* the next one first: after a key that is gone the walk begins anew */
+		memcpy(key, next, sizeof(key));
+		more = !bpf_map_get_next_key(fd, key, next);
 		if (bpf_map_delete_elem(fd, key))
 			fatal(name);
+	}
 }
 
 void set_destination(const char *cidr, uint32_t name_id, uint8_t origin)
@@ -420,10 +423,10 @@ static void world_pods(void)
 
 void world_reset(void)
 {
-	static const char *const names[] = {"pods",	     "pod_links", "destinations4",
-					    "destinations6", "learned",	  "learned_count",
-					    "verdicts",	     "flows",	  "watched_names",
-					    "resolvers",     "counters",  "event_rate"};
+	static const char *const names[] = {
+		"pods",		 "pod_links",  "destinations4", "destinations6", "learned",
+		"learned_count", "verdicts",   "flows",		"watched_names", "resolvers",
+		"counters",	 "event_rate", "queries"};
 	struct eg_address resolver;
 	uint32_t one = 1;
 	size_t i;

@@ -8,7 +8,9 @@
 
 #include "harness.h"
 
-#define QUESTION 12 /* where the question's name is, for pointers to it */
+#define QUESTION	    12 /* where the question's name is, for pointers to it */
+#define EG_DNS_HEADER_BYTES 12
+#define MESSAGE_ID	    0x1234
 
 struct message {
 	uint8_t bytes[4200];
@@ -51,7 +53,7 @@ static void name(struct message *m, const char *text)
 static void begin(struct message *m, const char *question, uint32_t type, uint32_t answers)
 {
 	m->length = 0;
-	word(m, 0x1234);
+	word(m, MESSAGE_ID);
 	word(m, 0x8180);
 	word(m, 1);
 	word(m, answers);
@@ -110,36 +112,54 @@ struct delivery {
 	uint32_t ifindex;
 	const char *pod, *resolver;
 	bool tcp, no_query, raw; /* raw: the program that reads no names */
+	uint16_t id;		 /* of the query, when not the answer's */
 	uint32_t tcp_length;	 /* claimed, when not the right one */
 	uint16_t fragment;
 	uint32_t cut; /* bytes left off the end of the frame's message */
 };
 
+/* A query through egress_tc; over TCP its SYN. */
+static enum verdict query(const struct delivery *how, uint16_t id)
+{
+	uint8_t header[EG_DNS_HEADER_BYTES] = {(uint8_t)(id >> 8), (uint8_t)id, 1, 0, 0, 1};
+	struct frame f = {.source = how->pod ? how->pod : POD4,
+			  .destination = how->resolver ? how->resolver : RESOLVER4,
+			  .sport = 5353,
+			  .dport = 53,
+			  .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP};
+
+	if (!how->tcp) {
+		f.payload = header;
+		f.payload_length = sizeof(header);
+	}
+	return run_frame(progs.egress, how->ifindex ? how->ifindex : POD, &f);
+}
+
+static void ask(const struct delivery *how, uint16_t id)
+{
+	enum verdict v = query(how, id);
+
+	check(v == NEXT, "dns", "the query itself must pass: %s", verdict_text(v));
+}
+
 /* Asks (through egress_tc), then answers. */
 static void deliver(const struct message *m, const struct delivery *how)
 {
 	static uint8_t frame[PACKET_MAX], payload[5000];
-	const char *pod = how->pod ? how->pod : POD4;
-	const char *resolver = how->resolver ? how->resolver : RESOLVER4;
-	uint32_t ifindex = how->ifindex ? how->ifindex : POD, size = m->length;
-	struct run r = {.ifindex = ifindex};
-	struct frame query = {.source = pod,
-			      .destination = resolver,
-			      .sport = 5353,
-			      .dport = 53,
-			      .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP};
-	struct frame answer = {.source = resolver,
-			       .destination = pod,
+	uint32_t size = m->length;
+	struct run r = {.ifindex = how->ifindex ? how->ifindex : POD};
+	struct frame answer = {.source = how->resolver ? how->resolver : RESOLVER4,
+			       .destination = how->pod ? how->pod : POD4,
 			       .sport = 53,
 			       .dport = 5353,
-			       .protocol = query.protocol,
+			       .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP,
 			       .tcp_flags = ACK | PSH,
 			       .fragment = how->fragment,
 			       .payload = payload};
 	enum verdict v;
 
 	if (!how->no_query)
-		run_frame(progs.egress, ifindex, &query);
+		ask(how, how->id ? how->id : MESSAGE_ID);
 	if (how->tcp) {
 		uint32_t claimed = how->tcp_length ? how->tcp_length : size;
 
@@ -170,6 +190,37 @@ static uint32_t quota_used(uint32_t ifindex)
 }
 
 static const struct delivery plain;
+
+/* The queries on record; all of them asked `by_ns` earlier than they were. */
+static uint32_t queries_walk(uint64_t by_ns)
+{
+	struct eg_query_key key, *previous = NULL;
+	struct eg_queries set;
+	uint32_t n = 0, i;
+
+	while (!bpf_map_get_next_key(map_fd("queries"), previous, &key)) {
+		previous = &key;
+		if (bpf_map_lookup_elem(map_fd("queries"), &key, &set))
+			continue;
+		for (i = 0; i < EG_QUERY_WAYS; i++) {
+			n += set.query[i].asked_ns != 0;
+			if (set.query[i].asked_ns)
+				set.query[i].asked_ns -= by_ns;
+		}
+		map_set("queries", &key, &set);
+	}
+	return n;
+}
+
+static uint32_t queries_kept(void)
+{
+	return queries_walk(0);
+}
+
+static void queries_age(uint64_t by_ns)
+{
+	check(queries_walk(by_ns) == 1, "dns", "one query on record");
+}
 
 static void test_basic(void)
 {
@@ -548,6 +599,36 @@ static void test_belief(void)
 	watch();
 	untaught("another resolver's answer", &m, &(struct delivery){.resolver = "10.96.0.11"}, 0);
 	watch();
+	untaught("an answer to another query", &m, &(struct delivery){.id = MESSAGE_ID + 1}, 0);
+	watch();
+	ask(&(struct delivery){.ifindex = POD_OTHER, .pod = POD4}, MESSAGE_ID);
+	untaught("an answer another link asked for", &m, &(struct delivery){.no_query = true}, 0);
+	watch();
+	ask(&(struct delivery){.tcp = true}, MESSAGE_ID);
+	untaught("an answer asked for over TCP", &m, &(struct delivery){.no_query = true}, 0);
+	watch();
+	ask(&(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, MESSAGE_ID);
+	check(queries_kept() == 0, "dns", "an ungoverned pod's query is not kept");
+	ask(&(struct delivery){.resolver = ELSEWHERE4}, MESSAGE_ID);
+	check(queries_kept() == 0, "dns", "nor one to another resolver");
+	/* Once, and not for ever. */
+	watch();
+	deliver(&m, &plain);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns", "the first answer");
+	simple(&m, "api.openai.com", "192.0.2.11");
+	deliver(&m, &(struct delivery){.no_query = true});
+	check(!is_learned(POD, "192.0.2.11", NULL), "dns", "a second answer to one query");
+	watch();
+	ask(&plain, MESSAGE_ID);
+	queries_age(31 * SECOND);
+	untaught("an answer half a minute late", &m, &(struct delivery){.no_query = true}, 0);
+	watch();
+	ask(&plain, MESSAGE_ID);
+	queries_age(20 * SECOND);
+	deliver(&m, &(struct delivery){.no_query = true});
+	check(is_learned(POD, "192.0.2.11", NULL), "dns", "a slow answer");
+	simple(&m, "api.openai.com", "192.0.2.10");
+	watch();
 	world_config()->any_resolver = 1;
 	deliver(&m, &(struct delivery){.resolver = "10.96.0.11"});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "any_resolver");
@@ -561,6 +642,78 @@ static void test_belief(void)
 	watch();
 	world_config()->enabled = 0;
 	untaught("while disabled", &m, &plain, 0);
+}
+
+/* More than `queries` has entries. */
+static void flood_queries(const struct delivery *how)
+{
+	uint32_t i;
+
+	for (i = 0; i < 20000; i++)
+		query(how, (uint16_t)i);
+}
+
+/* Connections of another pod, more than `flows` has entries: as egress_tc records them. */
+static void flood_flows(void)
+{
+	enum { CHUNK = 4096, CHUNKS = 48 };
+	struct eg_flow_key *key = calloc(CHUNK, sizeof(*key));
+	struct eg_flow *value = calloc(CHUNK, sizeof(*value));
+	uint32_t chunk, i, n;
+
+	check(key && value, "dns crowd", "memory");
+	for (chunk = 0; key && value && chunk < CHUNKS; chunk++) {
+		for (i = 0; i < CHUNK; i++)
+			key[i] = (struct eg_flow_key){.source = address_of("10.0.0.9"),
+						      .destination = address_of(ELSEWHERE4),
+						      .source_port_be = htons((uint16_t)i),
+						      .destination_port_be = (__be16)chunk,
+						      .ifindex = POD_OTHER,
+						      .protocol = IPPROTO_TCP};
+		n = CHUNK;
+		check(!bpf_map_update_batch(map_fd("flows"), key, value, &n, NULL), "dns crowd",
+		      "chunk %u", chunk);
+	}
+	free(key);
+	free(value);
+}
+
+/* What another pod does to the maps that all share must not make this pod's answer unasked for. */
+static void test_crowd(void)
+{
+	struct frame open = {.source = POD4, .destination = ELSEWHERE4};
+	struct delivery late = {.no_query = true},
+			other = {.ifindex = POD_OTHER, .pod = "10.0.0.9"};
+	struct delivery late_tcp = {.no_query = true, .tcp = true};
+	struct message m;
+	uint32_t i;
+
+	simple(&m, "api.openai.com", "192.0.2.10");
+	watch();
+	run_frame(progs.egress, POD, &open);
+	ask(&plain, MESSAGE_ID);
+	flood_flows();
+	check(!find_flow(POD, &open, NULL), "dns crowd", "flows is not full");
+	deliver(&m, &late);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's connections");
+	watch();
+	ask(&(struct delivery){.tcp = true}, 0);
+	flood_queries(&other);
+	deliver(&m, &late_tcp);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's queries, TCP");
+	watch();
+	ask(&plain, MESSAGE_ID);
+	flood_queries(&other);
+	check(queries_kept() == 1 + EG_QUERY_SETS * EG_QUERY_WAYS, "dns crowd",
+	      "%u queries on record", queries_kept());
+	deliver(&m, &late);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's queries");
+	/* Its own, of which so many may be in flight. */
+	watch();
+	for (i = 0; i < 100; i++)
+		ask(&plain, (uint16_t)(MESSAGE_ID + i));
+	deliver(&m, &late);
+	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "a hundred of its own");
 }
 
 /* Addresses that would make the agent the pod's deputy. */
@@ -686,6 +839,7 @@ void test_dns(void)
 	test_tcp();
 	test_malformed();
 	test_belief();
+	test_crowd();
 	test_refused();
 	test_quota();
 	test_race();

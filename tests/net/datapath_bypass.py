@@ -294,6 +294,15 @@ def send(arguments):
     print(pod.sent)
 
 
+def flood(target4, source4, count):
+    """SYNs of as many connections, to addresses in 198.51.100.0/24, by way of the gateway towards target4."""
+    pod = Pod([target4, target4, source4, source4, source4, source4])
+    for i in range(count):
+        target = f"198.51.100.{i // 60000 + 1}"
+        pod.frame(ip4(source4, target, 6, tcp(source4, target, i % 60000 + 1024, 443, 2)))
+    print(pod.sent)
+
+
 def sniff(link, path):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
@@ -323,5 +332,7 @@ def sniff(link, path):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2:])
+    elif sys.argv[1] == "flood":
+        flood(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         sniff(sys.argv[2], sys.argv[3])

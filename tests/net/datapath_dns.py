@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A DNS server that says what it is told, and a lookup followed at once by a connection.
 
-usage: datapath_dns.py serve ADDRESS NAME=ANSWER[,ANSWER...]...    ANSWER: address, cname:NAME, pad:BYTES
-       datapath_dns.py ask SERVER NAME [A|AAAA]   looks up, connects to port 443 of the first answer, prints the line
+usage: datapath_dns.py serve ADDRESS NAME=ANSWER[,ANSWER...]...    ANSWER: address, cname:NAME, pad:BYTES,
+           hold:FILE (answers when FILE is there)
+       datapath_dns.py ask SERVER NAME [A|AAAA [SECONDS]]   looks up, connects to port 443 of the first answer, prints
+           the line
        datapath_dns.py query SERVER NAME [A|AAAA]    looks up only, prints how many answers
 """
+import os
 import socket
 import struct
 import sys
+import threading
+import time
 
 
 def encode(name):
@@ -28,6 +33,10 @@ def answer(query, table, ttl):
     kind, = struct.unpack("!H", query[at:at + 2])
     records, count, owner = b"", 0, name
     for value in table.get(name.lower(), []):
+        if value.startswith("hold:"):
+            while not os.path.exists(value[5:]):
+                time.sleep(0.02)
+            continue
         if value.startswith("cname:"):
             data = encode(value[6:])
             records += encode(owner) + struct.pack("!HHIH", 5, 1, ttl, len(data)) + data
@@ -45,6 +54,13 @@ def answer(query, table, ttl):
             records += encode(owner) + struct.pack("!HHIH", want, 1, ttl, len(data)) + data
         count += 1
     return query[:2] + struct.pack("!HHHHH", 0x8180, 1, count, 0, 0) + query[12:at + 4] + records
+
+
+def reply(s, query, peer, table, ttl):
+    try:
+        s.sendto(answer(query, table, ttl), peer)
+    except (IndexError, ValueError, OSError) as e:
+        print("not answered:", e, flush=True)
 
 
 def serve(address, entries):
@@ -66,15 +82,12 @@ def serve(address, entries):
     print("ready", flush=True)
     while True:
         query, peer = s.recvfrom(4096)
-        try:
-            s.sendto(answer(query, table, ttl), peer)
-        except (IndexError, ValueError, OSError) as e:
-            print("not answered:", e, flush=True)
+        threading.Thread(target=reply, args=(s, query, peer, table, ttl), daemon=True).start()
 
 
-def lookup(server, name, kind):
+def lookup(server, name, kind, seconds):
     s = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(3)
+    s.settimeout(seconds)
     s.sendto(struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + encode(name) + struct.pack("!HH", kind, 1), (server, 53))
     data = s.recv(65536)
     count, = struct.unpack("!H", data[6:8])
@@ -95,7 +108,7 @@ def main():
     what, server, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
     if what == "serve":
         return serve(server, rest)
-    found = lookup(server, rest[0], 28 if rest[1:2] == ["AAAA"] else 1)
+    found = lookup(server, rest[0], 28 if rest[1:2] == ["AAAA"] else 1, float((rest[2:3] or [3])[0]))
     if what == "query":
         print(len(found))
         return 0

@@ -19,7 +19,7 @@ spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
 ENTRIES=("api.openai.com=$LEARN4,$LEARN6" "eu.anthropic.com=$SHARED4" cdn.example.net=203.0.113.23
 	"openai.example.org=cname:api.openai.com,$CNAME4" huge.anthropic.com=pad:3000
 	"victim.anthropic.com=$EXCLUDED4" meta.anthropic.com=169.254.169.254 "pod.anthropic.com=$(pod_ip podB)"
-	short.anthropic.com=203.0.113.24 many.anthropic.com=198.18.1.0..600)
+	"held.anthropic.com=hold:$T_RUN/release,203.0.113.23" short.anthropic.com=203.0.113.24 many.anthropic.com=198.18.1.0..600)
 spawn dns inet python3 datapath_dns.py serve $DNS "${ENTRIES[@]}"
 spawn dns6 inet python3 datapath_dns.py serve $DNS6 "${ENTRIES[@]}"
 spawn rogue inet python3 datapath_dns.py serve $ROGUE "cdn.anthropic.com=203.0.113.23"
@@ -79,6 +79,22 @@ run_mode() { # NAME OPTION...
 }
 run_mode netns
 run_mode mark -m mark
+
+# Every map that pods share has a bound; a pod that fills one must not take from another what it asked.
+echo "# a pod that opens connections by the hundred thousand, while another waits for an answer"
+dp_names crowd
+dp_start -r $DNS
+dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null; dp_pod podB governed >/dev/null
+dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+pod_user podB python3 "$PWD/datapath_dns.py" ask $DNS held.anthropic.com A 60 > "$T_RUN/held" 2>&1 &
+T_PIDS+=($!); held=$!
+asked() { bpftool -j map dump pinned "$DP_PINS/queries" | jq -e '[.[].formatted.value.query[] | select(.asked_ns > 0)] | length == 1'; }
+check "the query is on record" await 5 asked
+at_least "podA's connections" "$(pod podA python3 "$PWD/datapath_bypass.py" flood $LEARN4 "$(pod_ip podA)" 140000)" 135000
+touch "$T_RUN/release"; wait $held
+is "podB's late answer was believed" "$(cat "$T_RUN/held")" "agent ::ffff:$(pod_ip podB) ::ffff:203.0.113.23 443"
+check_not "and taken off the record" asked
+dp stop >/dev/null; dp_quit; dp_clean
 
 echo "# the SNI backstop"
 dp_names sni

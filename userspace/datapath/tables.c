@@ -25,6 +25,8 @@ const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 			     sizeof(struct eg_verdict)},
 	[EG_MAP_FLOWS] = {"flows", BPF_MAP_TYPE_LRU_HASH, sizeof(struct eg_flow_key),
 			  sizeof(struct eg_flow)},
+	[EG_MAP_QUERIES] = {"queries", BPF_MAP_TYPE_LRU_HASH, sizeof(struct eg_query_key),
+			    sizeof(struct eg_queries)},
 	[EG_MAP_WATCHED_NAMES] = {"watched_names", BPF_MAP_TYPE_HASH, sizeof(struct eg_name_key),
 				  sizeof(struct eg_name)},
 	[EG_MAP_RESOLVERS] = {"resolvers", BPF_MAP_TYPE_HASH, sizeof(struct eg_address), 4},

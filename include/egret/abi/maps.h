@@ -157,6 +157,32 @@ enum eg_flow_flags {
 	EG_FLOW_PAYLOAD = 1 << 0, /* the pod sent bytes: its ClientHello is no longer awaited */
 };
 
+/*
+ * ---- queries: LRU_HASH: what pods asked their resolvers and have no answer to. Each link has
+ * EG_QUERY_SETS entries and no more, so that no pod's queries push out another's. ----
+ */
+#define EG_QUERY_SETS 32
+#define EG_QUERY_WAYS 8
+
+struct eg_query_key {
+	__u32 ifindex;
+	__u32 set; /* below EG_QUERY_SETS: a hash of the query */
+};
+
+struct eg_query {
+	struct eg_address source; /* the pod */
+	struct eg_address resolver;
+	__u64 asked_ns; /* CLOCK_MONOTONIC; 0: no query, or it was answered */
+	__be16 source_port_be;
+	__be16 id_be; /* of the DNS message; 0 over TCP, where a connection is one entry */
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct eg_queries {
+	struct eg_query query[EG_QUERY_WAYS];
+};
+
 /* ---- watched_names: HASH. See name_hash.h for the hash. ---- */
 struct eg_name_key {
 	__u64 hash; /* eg_name_hash() of the lower-case dotted name; name_hash.h */
@@ -295,6 +321,7 @@ EG_ABI_ASSERT(sizeof(struct eg_verdict_key) == 12);
 EG_ABI_ASSERT(sizeof(struct eg_verdict) == 4);
 EG_ABI_ASSERT(sizeof(struct eg_flow_key) == 44);
 EG_ABI_ASSERT(sizeof(struct eg_flow) == 40);
+EG_ABI_ASSERT(sizeof(struct eg_query) == 48);
 EG_ABI_ASSERT(sizeof(struct eg_name) == 8 + EG_DNS_NAME);
 EG_ABI_ASSERT(sizeof(struct eg_counter_key) == 16);
 EG_ABI_ASSERT(sizeof(struct eg_config) == 120);

@@ -17,7 +17,7 @@
 
 #define EG_DNS_MESSAGE	 4096 /* power of two: offsets are masked by it */
 #define EG_DNS_MASK	 (EG_DNS_MESSAGE - 1)
-#define EG_DNS_ADDRESSES 64
+#define EG_DNS_ADDRESSES 256 /* power of two; what a pod may teach at all */
 #define EG_DNS_STEPS	 1024
 #define EG_DNS_HEADER	 12
 
@@ -62,7 +62,8 @@ struct eg_dns {
 	__u32 hint_size;
 	__u32 left; /* records */
 	__u32 ttl;
-	__u32 count; /* addresses */
+	__u32 count;  /* addresses */
+	__u32 missed; /* addresses for which there was no room */
 	__u32 name_id;
 	__u32 phase; /* enum eg_dns_phase */
 };
@@ -100,8 +101,10 @@ static __always_inline void dns_take_address(struct eg_dns *d, __u32 at, __u32 s
 	struct eg_dns_answer *a;
 	__u32 i, slot = d->count;
 
-	if (slot >= EG_DNS_ADDRESSES)
+	if (slot >= EG_DNS_ADDRESSES) {
+		d->missed++;
 		return;
+	}
 	a = &d->answer[slot & (EG_DNS_ADDRESSES - 1)];
 	if (size == 4) {
 		eg_address_from4(&a->address, bpf_htonl(dns_long(d, at)));
@@ -365,6 +368,7 @@ static __always_inline int eg_dns_begin(struct eg_dns *d, __u64 base)
 	__u32 flags = dns_word(d, 2);
 
 	d->count = 0;
+	d->missed = 0;
 	d->name_id = 0;
 	d->left = dns_word(d, 6);
 	/* QR set, opcode 0, no error (RFC 1035 4.1.1); other bits don't matter here. */
@@ -383,14 +387,17 @@ static __always_inline int eg_dns_begin(struct eg_dns *d, __u64 base)
 }
 
 /* Reads to the end. Afterwards phase is DONE, BAD or SHORT, and name_id, answer, count are set. */
-static __always_inline void eg_dns_read(struct eg_dns *d)
+__noinline int eg_dns_read(struct eg_dns *d)
 {
 	int i;
 
+	if (!d)
+		return 0;
 	for (i = 0; i < EG_DNS_STEPS; i++)
 		if (eg_dns_step(d))
-			return;
+			return 0;
 	d->phase = EG_DNS_BAD;
+	return 0;
 }
 
 #endif

@@ -89,7 +89,7 @@ __noinline int eg_learn_report(struct eg_lesson *l, __u32 pod_id, __u32 reason)
 		return 0;
 	if (reason != EG_REASON_OK)
 		eg_count(pod_id, l->name_id, reason, l->hook, l->bytes);
-	if (!eg_event_allowed(l->ifindex, l->now_ns))
+	if (!eg_event_allowed(l->ifindex, l->now_ns, EG_EVENT_LEARNED))
 		return 0;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e)

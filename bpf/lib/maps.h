@@ -125,7 +125,7 @@ struct {
 struct eg_event_rate {
 	__u64 window_ns;
 	__u32 count;
-	__u32 pad;
+	__u32 dns_count; /* DNS_RAW, which must not wait behind the others */
 };
 
 struct {

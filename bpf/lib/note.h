@@ -36,21 +36,29 @@ __noinline int eg_count(__u32 pod_id, __u32 name_id, __u32 reason, __u32 hook, _
 	return 0;
 }
 
-/* One link can't drown the events of the others: so many a second each. */
-__noinline int eg_event_allowed(__u32 ifindex, __u64 now_ns)
+/*
+ * One link can't drown the events of the others: so many a second each. DNS_RAW has as many of its
+ * own: the others are news, but from that the agent learns.
+ */
+__noinline int eg_event_allowed(__u32 ifindex, __u64 now_ns, __u32 type)
 {
 	struct eg_event_rate *rate = bpf_map_lookup_elem(&event_rate, &ifindex);
 
 	if (!rate) {
-		struct eg_event_rate fresh = {.window_ns = now_ns, .count = 1};
+		struct eg_event_rate fresh = {.window_ns = now_ns};
 
-		bpf_map_update_elem(&event_rate, &ifindex, &fresh, BPF_ANY);
-		return 1;
+		bpf_map_update_elem(&event_rate, &ifindex, &fresh, BPF_NOEXIST);
+		rate = bpf_map_lookup_elem(&event_rate, &ifindex);
+		if (!rate)
+			return 0;
 	}
 	if (now_ns - rate->window_ns > EG_EVENT_WINDOW_NS) {
 		rate->window_ns = now_ns;
 		rate->count = 0;
+		rate->dns_count = 0;
 	}
+	if (type == EG_EVENT_DNS_RAW)
+		return rate->dns_count++ < EG_EVENTS_PER_WINDOW;
 	return rate->count++ < EG_EVENTS_PER_WINDOW;
 }
 
@@ -78,7 +86,7 @@ static __always_inline void eg_event_send(__u8 type, __u8 hook, const struct eg_
 {
 	struct eg_event *e;
 
-	if (!eg_event_allowed(s->ifindex, s->now_ns))
+	if (!eg_event_allowed(s->ifindex, s->now_ns, type))
 		return;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e)

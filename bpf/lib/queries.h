@@ -58,14 +58,16 @@ __noinline int eg_query_find(struct eg_queries *set, struct eg_query *want, int 
 }
 
 /*
- * Puts a query on record. Two CPUs that do so for one link at once may spoil one entry of it: an
- * answer is then not believed, which is the pod's own loss and no other's.
+ * Puts a query on record; `again`: what is known of the connection stays. Two CPUs that do so for
+ * one link at once may spoil one entry of it: an answer is then not believed, which is the pod's
+ * own loss and no other's.
  */
-__noinline int eg_query_put(struct eg_query *asked, __u32 ifindex)
+__noinline int eg_query_put(struct eg_query *asked, __u32 ifindex, int again)
 {
 	static const struct eg_queries none;
 	struct eg_query_key key;
 	struct eg_queries *set;
+	struct eg_query *q;
 	int at;
 
 	if (!asked)
@@ -79,8 +81,13 @@ __noinline int eg_query_put(struct eg_query *asked, __u32 ifindex)
 	if (!set)
 		return 0;
 	at = eg_query_find(set, asked, 1);
-	if (at >= 0)
-		set->query[at & (EG_QUERY_WAYS - 1)] = *asked;
+	if (at < 0)
+		return 0;
+	q = &set->query[at & (EG_QUERY_WAYS - 1)];
+	if (again && q->asked_ns && query_equal(q, asked))
+		q->asked_ns = asked->asked_ns;
+	else
+		*q = *asked;
 	return 0;
 }
 
@@ -102,7 +109,7 @@ static __always_inline void eg_ask(struct __sk_buff *skb, const struct eg_scene 
 	asked.asked_ns = s->now_ns;
 	asked.source_port_be = p->source_port_be;
 	asked.protocol = p->protocol;
-	eg_query_put(&asked, s->ifindex);
+	eg_query_put(&asked, s->ifindex, !is_syn(p));
 }
 
 /* The query that an answer with this DNS id (0 over TCP) is for; NULL: the pod asked no such. */

@@ -252,7 +252,7 @@ struct eg_config *world_config(void)
 	return config;
 }
 
-static void map_empty(const char *name)
+void map_clear(const char *name)
 {
 	uint8_t key[64], next[64];
 	int fd = map_fd(name), more = !bpf_map_get_next_key(fd, NULL, next);
@@ -432,7 +432,7 @@ void world_reset(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
-		map_empty(names[i]);
+		map_clear(names[i]);
 	events_drain(0, NULL);
 	listener_clear();
 	memset(config, 0, sizeof(*config));

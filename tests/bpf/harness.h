@@ -68,6 +68,7 @@ struct eg_config *world_config(void); /* mapped: stores take effect at once */
 uint64_t now_ns(void);
 int map_fd(const char *name);
 void map_set(const char *name, const void *key, const void *value);
+void map_clear(const char *name);
 void set_destination(const char *cidr, uint32_t name_id, uint8_t origin);
 void set_verdict(uint32_t policy, uint32_t name_id, uint8_t protocol, uint16_t port,
 		 enum eg_action action, enum eg_reason reason);
@@ -106,6 +107,7 @@ void test_parse(void);
 void test_flows(void);
 void test_fail(void);
 void test_dns(void);
+void test_dns_stream(void);
 void test_sni(void);
 void test_guard(void);
 void test_xdp(void);

@@ -6,221 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness.h"
-
-#define QUESTION	    12 /* where the question's name is, for pointers to it */
-#define EG_DNS_HEADER_BYTES 12
-#define MESSAGE_ID	    0x1234
-
-struct message {
-	uint8_t bytes[4200];
-	uint32_t length;
-};
-
-static void byte(struct message *m, uint32_t v)
-{
-	m->bytes[m->length++] = (uint8_t)v;
-}
-
-static void word(struct message *m, uint32_t v)
-{
-	byte(m, v >> 8);
-	byte(m, v);
-}
-
-/* "api.openai.com"; a trailing "@N" ends the name with a pointer to N. */
-static void name(struct message *m, const char *text)
-{
-	while (*text) {
-		size_t n = strcspn(text, ".@");
-
-		if (n) {
-			byte(m, (uint32_t)n);
-			memcpy(m->bytes + m->length, text, n);
-			m->length += (uint32_t)n;
-		}
-		text += n;
-		if (*text == '@') {
-			word(m, 0xc000u | (uint32_t)atoi(text + 1));
-			return;
-		}
-		if (*text == '.')
-			text++;
-	}
-	byte(m, 0);
-}
-
-static void begin(struct message *m, const char *question, uint32_t type, uint32_t answers)
-{
-	m->length = 0;
-	word(m, MESSAGE_ID);
-	word(m, 0x8180);
-	word(m, 1);
-	word(m, answers);
-	word(m, 0);
-	word(m, 0);
-	name(m, question);
-	word(m, type);
-	word(m, 1);
-}
-
-static void record(struct message *m, const char *owner, uint32_t type, uint32_t ttl, uint32_t size)
-{
-	name(m, owner);
-	word(m, type);
-	word(m, 1);
-	word(m, ttl >> 16);
-	word(m, ttl);
-	word(m, size);
-}
-
-static void address(struct message *m, const char *owner, const char *text, uint32_t ttl)
-{
-	struct eg_address a = address_of(text);
-	bool v6 = strchr(text, ':') != NULL;
-
-	record(m, owner, v6 ? 28 : 1, ttl, v6 ? 16 : 4);
-	memcpy(m->bytes + m->length, v6 ? &a.word_be[0] : &a.word_be[3], v6 ? 16 : 4);
-	m->length += v6 ? 16 : 4;
-}
-
-/* Returns where the target's name is in the message. */
-static uint32_t cname(struct message *m, const char *owner, const char *target)
-{
-	uint32_t at, size;
-
-	record(m, owner, 5, 60, 0);
-	at = m->length;
-	name(m, target);
-	size = m->length - at;
-	m->bytes[at - 2] = (uint8_t)(size >> 8);
-	m->bytes[at - 1] = (uint8_t)size;
-	return at;
-}
-
-static void watch(void)
-{
-	world_reset();
-	set_watched("api.openai.com", 5);
-	set_watched("*.openai.azure.com", 6);
-	set_watched("azure.com", 7);
-	set_watched("*.deep.azure.com", 8);
-	set_watched("api.anthropic.com", 9);
-}
-
-struct delivery {
-	uint32_t ifindex;
-	const char *pod, *resolver;
-	bool tcp, no_query, raw; /* raw: the program that reads no names */
-	uint16_t id;		 /* of the query, when not the answer's */
-	uint32_t tcp_length;	 /* claimed, when not the right one */
-	uint16_t fragment;
-	uint32_t cut; /* bytes left off the end of the frame's message */
-};
-
-/* A query through egress_tc; over TCP its SYN. */
-static enum verdict query(const struct delivery *how, uint16_t id)
-{
-	uint8_t header[EG_DNS_HEADER_BYTES] = {(uint8_t)(id >> 8), (uint8_t)id, 1, 0, 0, 1};
-	struct frame f = {.source = how->pod ? how->pod : POD4,
-			  .destination = how->resolver ? how->resolver : RESOLVER4,
-			  .sport = 5353,
-			  .dport = 53,
-			  .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP};
-
-	if (!how->tcp) {
-		f.payload = header;
-		f.payload_length = sizeof(header);
-	}
-	return run_frame(progs.egress, how->ifindex ? how->ifindex : POD, &f);
-}
-
-static void ask(const struct delivery *how, uint16_t id)
-{
-	enum verdict v = query(how, id);
-
-	check(v == NEXT, "dns", "the query itself must pass: %s", verdict_text(v));
-}
-
-/* Asks (through egress_tc), then answers. */
-static void deliver(const struct message *m, const struct delivery *how)
-{
-	static uint8_t frame[PACKET_MAX], payload[5000];
-	uint32_t size = m->length;
-	struct run r = {.ifindex = how->ifindex ? how->ifindex : POD};
-	struct frame answer = {.source = how->resolver ? how->resolver : RESOLVER4,
-			       .destination = how->pod ? how->pod : POD4,
-			       .sport = 53,
-			       .dport = 5353,
-			       .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP,
-			       .tcp_flags = ACK | PSH,
-			       .fragment = how->fragment,
-			       .payload = payload};
-	enum verdict v;
-
-	if (!how->no_query)
-		ask(how, how->id ? how->id : MESSAGE_ID);
-	if (how->tcp) {
-		uint32_t claimed = how->tcp_length ? how->tcp_length : size;
-
-		payload[0] = (uint8_t)(claimed >> 8);
-		payload[1] = (uint8_t)claimed;
-		memcpy(payload + 2, m->bytes, size);
-		size += 2;
-	} else {
-		memcpy(payload, m->bytes, size);
-	}
-	answer.payload_length = size - how->cut;
-	v = run_tc(how->raw ? progs.dns_raw : progs.dns, frame, frame_build(&answer, frame), &r);
-	check(v == NEXT, "dns", "the answer itself must pass: %s", verdict_text(v));
-}
-
-static void simple(struct message *m, const char *question, const char *a)
-{
-	begin(m, question, 1, 1);
-	address(m, "@12", a, 300);
-}
-
-static uint32_t quota_used(uint32_t ifindex)
-{
-	uint32_t n = 0;
-
-	bpf_map_lookup_elem(map_fd("learned_count"), &ifindex, &n);
-	return n;
-}
-
-static const struct delivery plain;
-
-/* The queries on record; all of them asked `by_ns` earlier than they were. */
-static uint32_t queries_walk(uint64_t by_ns)
-{
-	struct eg_query_key key, *previous = NULL;
-	struct eg_queries set;
-	uint32_t n = 0, i;
-
-	while (!bpf_map_get_next_key(map_fd("queries"), previous, &key)) {
-		previous = &key;
-		if (bpf_map_lookup_elem(map_fd("queries"), &key, &set))
-			continue;
-		for (i = 0; i < EG_QUERY_WAYS; i++) {
-			n += set.query[i].asked_ns != 0;
-			if (set.query[i].asked_ns)
-				set.query[i].asked_ns -= by_ns;
-		}
-		map_set("queries", &key, &set);
-	}
-	return n;
-}
-
-static uint32_t queries_kept(void)
-{
-	return queries_walk(0);
-}
-
-static void queries_age(uint64_t by_ns)
-{
-	check(queries_walk(by_ns) == 1, "dns", "one query on record");
-}
+#include "dns_message.h"
 
 static void test_basic(void)
 {
@@ -229,10 +15,10 @@ static void test_basic(void)
 	struct eg_event e;
 	uint64_t before;
 
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	before = now_ns();
-	deliver(&m, &plain);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5 && l.from == EG_LEARNED_DNS,
 	      "dns", "A");
 	check(l.expires_ns > before + 3890 * SECOND && l.expires_ns < now_ns() + 3901 * SECOND,
@@ -245,21 +31,21 @@ static void test_basic(void)
 		      e.destination.word_be[3] == address_of("192.0.2.10").word_be[3],
 	      "dns", "event");
 	/* Again: nothing new. */
-	deliver(&m, &plain);
+	dns_deliver(&m, &dns_plain);
 	check(quota_used(POD) == 1, "dns", "known already");
 	check(events_drain(EG_EVENT_LEARNED, NULL) == 0, "dns", "no event for what is known");
 	/* IPv6 */
-	watch();
-	begin(&m, "api.openai.com", 28, 1);
-	address(&m, "@12", "2001:db8:9::1", 300);
-	deliver(&m, &(struct delivery){.pod = POD6, .resolver = RESOLVER6});
+	dns_watch();
+	message_begin(&m, "api.openai.com", 28, 1);
+	put_address(&m, "@12", "2001:db8:9::1", 300);
+	dns_deliver(&m, &(struct delivery){.pod = POD6, .resolver = RESOLVER6});
 	check(is_learned(POD, "2001:db8:9::1", &l) && l.name_id == 5, "dns", "AAAA over IPv6");
 	/* A name whose TTL is none (RFC 2181 8), and one of a year */
-	watch();
-	begin(&m, "api.openai.com", 1, 2);
-	address(&m, "@12", "192.0.2.10", 0x80000001);
-	address(&m, "@12", "192.0.2.11", 31536000);
-	deliver(&m, &plain);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 2);
+	put_address(&m, "@12", "192.0.2.10", 0x80000001);
+	put_address(&m, "@12", "192.0.2.11", 31536000);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", &l) && l.expires_ns < now_ns() + 3601 * SECOND, "dns",
 	      "no TTL");
 	check(is_learned(POD, "192.0.2.11", &l) &&
@@ -273,9 +59,9 @@ static void matches(const char *question, uint32_t name_id)
 	struct message m;
 	bool found;
 
-	watch();
-	simple(&m, question, "192.0.2.10");
-	deliver(&m, &plain);
+	dns_watch();
+	message_simple(&m, question, "192.0.2.10");
+	dns_deliver(&m, &dns_plain);
 	found = is_learned(POD, "192.0.2.10", &l);
 	check(found == (name_id != 0) && l.name_id == name_id, question,
 	      "dns: name %u, expected %u", l.name_id, name_id);
@@ -320,20 +106,20 @@ static void test_dot_in_label(void)
 {
 	struct message m;
 
-	watch();
-	begin(&m, "", 1, 1);
+	dns_watch();
+	message_begin(&m, "", 1, 1);
 	m.length = QUESTION;
-	byte(&m, 10);
+	put_byte(&m, 10);
 	memcpy(m.bytes + m.length, "api.openai", 10);
 	m.length += 10;
-	byte(&m, 3);
+	put_byte(&m, 3);
 	memcpy(m.bytes + m.length, "com", 3);
 	m.length += 3;
-	byte(&m, 0);
-	word(&m, 1);
-	word(&m, 1);
-	address(&m, "@12", "192.0.2.10", 60);
-	deliver(&m, &plain);
+	put_byte(&m, 0);
+	put_word(&m, 1);
+	put_word(&m, 1);
+	put_address(&m, "@12", "192.0.2.10", 60);
+	dns_deliver(&m, &dns_plain);
 	check(!is_learned(POD, "192.0.2.10", NULL), "dns", "a dot inside a label");
 }
 
@@ -345,31 +131,31 @@ static void test_chains(void)
 	uint32_t at;
 
 	/* the question is watched, the addresses belong to the end of a chain */
-	watch();
-	begin(&m, "api.openai.com", 1, 4);
-	at = cname(&m, "@12", "edge.cdn.example");
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 4);
+	at = put_cname(&m, "@12", "edge.cdn.example");
 	snprintf(text, sizeof(text), "@%u", at);
-	at = cname(&m, text, "pop.cdn.example");
+	at = put_cname(&m, text, "pop.cdn.example");
 	snprintf(text, sizeof(text), "@%u", at);
-	at = cname(&m, text, "x.pop.cdn.example");
+	at = put_cname(&m, text, "x.pop.cdn.example");
 	snprintf(text, sizeof(text), "@%u", at);
-	address(&m, text, "192.0.2.10", 60);
-	deliver(&m, &plain);
+	put_address(&m, text, "192.0.2.10", 60);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", &l) && l.name_id == 5, "dns", "three CNAMEs");
 	/* the question is not watched, what it points to is: compressed too */
-	watch();
-	begin(&m, "llm.shop.azure.com", 1, 2);
-	at = cname(&m, "@12", "acme.openai@21"); /* 12 + llm(4) + shop(5) = azure.com at 21 */
+	dns_watch();
+	message_begin(&m, "llm.shop.azure.com", 1, 2);
+	at = put_cname(&m, "@12", "acme.openai@21"); /* 12 + llm(4) + shop(5) = azure.com at 21 */
 	snprintf(text, sizeof(text), "@%u", at);
-	address(&m, text, "192.0.2.11", 60);
-	deliver(&m, &plain);
+	put_address(&m, text, "192.0.2.11", 60);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.11", &l) && l.name_id == 6, "dns", "a watched CNAME target");
 	/* one that is not, is not */
-	watch();
-	begin(&m, "llm.shop.example", 1, 2);
-	cname(&m, "@12", "other.example");
-	address(&m, "@12", "192.0.2.12", 60);
-	deliver(&m, &plain);
+	dns_watch();
+	message_begin(&m, "llm.shop.example", 1, 2);
+	put_cname(&m, "@12", "other.example");
+	put_address(&m, "@12", "192.0.2.12", 60);
+	dns_deliver(&m, &dns_plain);
 	check(!is_learned(POD, "192.0.2.12", NULL), "dns", "an unwatched chain");
 }
 
@@ -380,39 +166,55 @@ static void test_many(void)
 	int i, n;
 
 	for (n = 8; n <= 64; n *= 2) {
-		watch();
-		begin(&m, "api.openai.com", 1, (uint32_t)n + 2);
-		record(&m, "@12", 46, 60, 40); /* RRSIG */
+		dns_watch();
+		message_begin(&m, "api.openai.com", 1, (uint32_t)n + 2);
+		put_record(&m, "@12", 46, 60, 40); /* RRSIG */
 		m.length += 40;
 		for (i = 0; i < n; i++) {
 			snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
-			address(&m, "@12", text, 60);
+			put_address(&m, "@12", text, 60);
 		}
-		record(&m, "@12", 16, 60, 3); /* TXT */
+		put_record(&m, "@12", 16, 60, 3); /* TXT */
 		m.length += 3;
-		name(&m, ""); /* OPT, in the additional section */
-		word(&m, 41);
-		word(&m, 1232);
-		word(&m, 0);
-		word(&m, 0);
-		word(&m, 0);
+		put_name(&m, ""); /* OPT, in the additional section */
+		put_word(&m, 41);
+		put_word(&m, 1232);
+		put_word(&m, 0);
+		put_word(&m, 0);
+		put_word(&m, 0);
 		m.bytes[11] = 1;
-		deliver(&m, &plain);
+		dns_deliver(&m, &dns_plain);
 		for (i = 0; i < n; i++) {
 			snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
 			check(is_learned(POD, text, NULL), "dns", "address %d of %d", i + 1, n);
 		}
 		check(quota_used(POD) == (uint32_t)n, "dns", "quota after %d", n);
 	}
-	/* More than are kept: the first 64 are. */
-	watch();
-	begin(&m, "api.openai.com", 1, 80);
-	for (i = 0; i < 80; i++) {
+	/* As many as a message has room for. */
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 200);
+	for (i = 0; i < 200; i++) {
 		snprintf(text, sizeof(text), "192.0.2.%d", i + 1);
-		address(&m, "@12", text, 60);
+		put_address(&m, "@12", text, 60);
 	}
-	deliver(&m, &plain);
-	check(quota_used(POD) == 64, "dns", "%u of 80 addresses", quota_used(POD));
+	dns_deliver(&m, &dns_plain);
+	check(quota_used(POD) == 200, "dns", "%u of 200 addresses", quota_used(POD));
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 0, "dns", "200 addresses: not handed up");
+	/* More than a pod may teach: the first ones are, and that it was not all is counted. */
+	dns_watch();
+	message_begin(&m, "api.openai.com", 65, 1);
+	put_record(&m, "@12", 65, 60, 2 + 1 + 4 + 4 * 300);
+	put_word(&m, 1);
+	put_name(&m, "");
+	put_word(&m, 4); /* ipv4hint */
+	put_word(&m, 4 * 300);
+	for (i = 0; i < 300; i++) {
+		put_word(&m, 0xc612); /* 198.18.x.y */
+		put_word(&m, (uint32_t)i + 1);
+	}
+	dns_deliver(&m, &dns_plain);
+	check(quota_used(POD) == EG_LEARN_QUOTA, "dns", "%u of 300 hints", quota_used(POD));
+	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_DNS) == 1, "dns", "300 hints: counted");
 }
 
 /* RFC 9460: an HTTPS record's hints are addresses like any other. */
@@ -421,48 +223,48 @@ static void test_https(void)
 	struct message m;
 	uint32_t at;
 
-	watch();
-	begin(&m, "api.openai.com", 65, 1);
-	record(&m, "@12", 65, 60, 0);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 65, 1);
+	put_record(&m, "@12", 65, 60, 0);
 	at = m.length;
-	word(&m, 1);
-	name(&m, "");
-	word(&m, 1); /* alpn */
-	word(&m, 3);
-	byte(&m, 2);
-	byte(&m, 'h');
-	byte(&m, '2');
-	word(&m, 4); /* ipv4hint */
-	word(&m, 8);
-	word(&m, 0xc000);
-	word(&m, 0x020a);
-	word(&m, 0xc000);
-	word(&m, 0x020b);
-	word(&m, 6); /* ipv6hint */
-	word(&m, 16);
-	word(&m, 0x2001);
-	word(&m, 0xdb8);
+	put_word(&m, 1);
+	put_name(&m, "");
+	put_word(&m, 1); /* alpn */
+	put_word(&m, 3);
+	put_byte(&m, 2);
+	put_byte(&m, 'h');
+	put_byte(&m, '2');
+	put_word(&m, 4); /* ipv4hint */
+	put_word(&m, 8);
+	put_word(&m, 0xc000);
+	put_word(&m, 0x020a);
+	put_word(&m, 0xc000);
+	put_word(&m, 0x020b);
+	put_word(&m, 6); /* ipv6hint */
+	put_word(&m, 16);
+	put_word(&m, 0x2001);
+	put_word(&m, 0xdb8);
 	m.length += 10;
 	memset(m.bytes + m.length - 10, 0, 10);
-	word(&m, 9);
+	put_word(&m, 9);
 	m.bytes[at - 2] = (uint8_t)((m.length - at) >> 8);
 	m.bytes[at - 1] = (uint8_t)(m.length - at);
-	deliver(&m, &plain);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", NULL) && is_learned(POD, "192.0.2.11", NULL) &&
 		      is_learned(POD, "2001:db8::9", NULL),
 	      "dns", "HTTPS hints");
 	/* A hint of five bytes is malformed, and so is what follows. */
-	watch();
-	begin(&m, "api.openai.com", 65, 1);
-	record(&m, "@12", 65, 60, 12);
-	word(&m, 1);
-	name(&m, "");
-	word(&m, 4);
-	word(&m, 5);
-	word(&m, 0xc000);
-	word(&m, 0x020a);
-	byte(&m, 0);
-	deliver(&m, &plain);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 65, 1);
+	put_record(&m, "@12", 65, 60, 12);
+	put_word(&m, 1);
+	put_name(&m, "");
+	put_word(&m, 4);
+	put_word(&m, 5);
+	put_word(&m, 0xc000);
+	put_word(&m, 0x020a);
+	put_byte(&m, 0);
+	dns_deliver(&m, &dns_plain);
 	check(quota_used(POD) == 0 && events_drain(EG_EVENT_DNS_RAW, NULL) == 1, "dns", "bad hint");
 }
 
@@ -471,32 +273,57 @@ static void test_tcp(void)
 	struct message m;
 	struct eg_event e;
 
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
-	deliver(&m, &(struct delivery){.tcp = true});
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_deliver(&m, &(struct delivery){.tcp = true});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, one segment");
 	/* A message that goes on in the next segment: what is here is learned, the rest told. */
-	watch();
-	begin(&m, "api.openai.com", 1, 2);
-	address(&m, "@12", "192.0.2.10", 60);
-	deliver(&m, &(struct delivery){.tcp = true, .tcp_length = m.length + 16});
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 2);
+	put_address(&m, "@12", "192.0.2.10", 60);
+	dns_deliver(&m, &(struct delivery){.tcp = true, .tcp_length = m.length + 16});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "TCP, first of two segments");
 	check(events_drain(EG_EVENT_DNS_RAW, &e) == 1 && e.data_length == m.length, "dns",
 	      "TCP, first of two segments: event");
 	/* The first of two fragments likewise. */
-	watch();
-	deliver(&m, &(struct delivery){.fragment = 1});
+	dns_watch();
+	dns_deliver(&m, &(struct delivery){.fragment = 1});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "first fragment");
-	watch();
-	deliver(&m, &(struct delivery){.fragment = 64});
+	dns_watch();
+	dns_deliver(&m, &(struct delivery){.fragment = 64});
 	check(!is_learned(POD, "192.0.2.10", NULL), "dns", "later fragment");
+}
+
+/* Events of DNS_RAW do not wait behind others, and what is not sent is counted. */
+static void test_raw_rate(void)
+{
+	struct frame denied = {.source = POD4, .destination = PROVIDER4, .dport = 22};
+	struct message m;
+	int i, n;
+
+	dns_watch();
+	for (i = 0; i < 300; i++)
+		run_frame(progs.egress, POD, &denied);
+	message_begin(&m, "api.openai.com", 1, 1); /* whose one answer is not there */
+	dns_deliver(&m, &dns_plain);
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 1, "dns raw rate", "behind 300 verdicts");
+	dns_watch();
+	for (i = 0; i < 300; i++)
+		dns_deliver(&m, &dns_plain);
+	n = events_drain(EG_EVENT_DNS_RAW, NULL);
+	check(n >= 64 && n < 300, "dns raw rate", "%d events of 300", n);
+	check(count_of(EG_REASON_DNS_LOST, EG_HOOK_DNS) == 300 - (uint64_t)n, "dns raw rate",
+	      "%d sent, %llu counted as lost", n,
+	      (unsigned long long)count_of(EG_REASON_DNS_LOST, EG_HOOK_DNS));
+	dns_deliver(&m, &(struct delivery){.ifindex = POD_OTHER, .pod = "10.0.0.9"});
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 1, "dns raw rate", "another pod has its own");
 }
 
 static void untaught(const char *what, const struct message *m, const struct delivery *how, int raw)
 {
 	int n;
 
-	deliver(m, how);
+	dns_deliver(m, how);
 	check(quota_used(how->ifindex ? how->ifindex : POD) == 0, "dns", "%s must teach nothing",
 	      what);
 	n = events_drain(EG_EVENT_DNS_RAW, NULL);
@@ -508,79 +335,79 @@ static void test_malformed(void)
 	struct message m;
 	uint32_t n;
 
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[2] = 0x01;
-	untaught("a query", &m, &plain, 0);
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	untaught("a query", &m, &dns_plain, 0);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[3] = 0x83;
-	untaught("NXDOMAIN", &m, &plain, 0);
-	watch();
-	begin(&m, "api.openai.com", 1, 0);
-	untaught("no answers", &m, &plain, 0);
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	untaught("NXDOMAIN", &m, &dns_plain, 0);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 0);
+	untaught("no answers", &m, &dns_plain, 0);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[5] = 2;
-	untaught("two questions", &m, &plain, 1);
-	watch();
-	begin(&m, "@12", 1, 1);
-	address(&m, "@12", "192.0.2.10", 60);
-	untaught("a pointer to itself", &m, &plain, 1);
-	watch();
-	begin(&m, "api.openai.com", 1, 2);
-	n = cname(&m, "@12", "x");
+	untaught("two questions", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "@12", 1, 1);
+	put_address(&m, "@12", "192.0.2.10", 60);
+	untaught("a pointer to itself", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 2);
+	n = put_cname(&m, "@12", "x");
 	m.bytes[n + 1] = 0; /* shorten it: the target is now a loop over itself */
 	m.length = n;
-	word(&m, 0xc000 | n);
+	put_word(&m, 0xc000 | n);
 	m.bytes[n - 1] = 2;
-	address(&m, "@12", "192.0.2.10", 60);
-	deliver(&m, &plain);
+	put_address(&m, "@12", "192.0.2.10", 60);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns",
 	      "a target is not read when the question matched");
-	watch();
-	begin(&m, "www.example", 1, 2);
-	record(&m, "@12", 5, 60, 2);
-	word(&m, 0xc000 | m.length);
-	address(&m, "@12", "192.0.2.10", 60);
-	untaught("a target that points to itself", &m, &plain, 1);
-	watch();
-	begin(&m, "www.example", 1, 2);
-	record(&m, "@12", 5, 60, 2);
-	word(&m, 0xc000 | 11); /* into the header */
-	address(&m, "@12", "192.0.2.10", 60);
-	untaught("a pointer into the header", &m, &plain, 1);
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
+	message_begin(&m, "www.example", 1, 2);
+	put_record(&m, "@12", 5, 60, 2);
+	put_word(&m, 0xc000 | m.length);
+	put_address(&m, "@12", "192.0.2.10", 60);
+	untaught("a target that points to itself", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "www.example", 1, 2);
+	put_record(&m, "@12", 5, 60, 2);
+	put_word(&m, 0xc000 | 11); /* into the header */
+	put_address(&m, "@12", "192.0.2.10", 60);
+	untaught("a pointer into the header", &m, &dns_plain, 1);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[m.length - 5] = 200;
-	untaught("rdlength past the end", &m, &plain, 1);
-	watch();
-	begin(&m, "api.openai.com", 1, 1);
-	record(&m, "@12", 1, 60, 5);
+	untaught("rdlength past the end", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 1);
+	put_record(&m, "@12", 1, 60, 5);
 	m.length += 5;
-	untaught("an A record of five bytes", &m, &plain, 1);
-	watch();
-	begin(&m, "api.openai.com", 1, 1);
-	record(&m, "@12", 28, 60, 4);
+	untaught("an A record of five bytes", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 1);
+	put_record(&m, "@12", 28, 60, 4);
 	m.length += 4;
-	untaught("an AAAA record of four bytes", &m, &plain, 1);
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	untaught("an AAAA record of four bytes", &m, &dns_plain, 1);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[QUESTION] = 0x83;
-	untaught("a label type that is none", &m, &plain, 1);
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
+	untaught("a label type that is none", &m, &dns_plain, 1);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
 	m.bytes[7] = 9;
-	untaught("fewer answers than it says", &m, &plain, 1);
-	watch();
-	begin(&m, "api.openai.com", 1, 1);
-	record(&m, "@12", 1, 60, 4);
+	untaught("fewer answers than it says", &m, &dns_plain, 1);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 1, 1);
+	put_record(&m, "@12", 1, 60, 4);
 	m.bytes[m.length - 7] = 3; /* class CHAOS */
 	m.length += 4;
-	untaught("another class", &m, &plain, 0);
+	untaught("another class", &m, &dns_plain, 0);
 	for (n = 1; n < m.length; n++) {
-		watch();
-		simple(&m, "api.openai.com", "192.0.2.10");
+		dns_watch();
+		message_simple(&m, "api.openai.com", "192.0.2.10");
 		if (n <= m.length - 12)
 			untaught("a message cut short", &m, &(struct delivery){.cut = n}, 1);
 		else
@@ -593,55 +420,55 @@ static void test_belief(void)
 	struct eg_pod unknown = pod_of(0, EG_POD_UNKNOWN, 0, NULL, NULL);
 	struct message m;
 
-	simple(&m, "api.openai.com", "192.0.2.10");
-	watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
 	untaught("an answer nobody asked for", &m, &(struct delivery){.no_query = true}, 0);
-	watch();
+	dns_watch();
 	untaught("another resolver's answer", &m, &(struct delivery){.resolver = "10.96.0.11"}, 0);
-	watch();
+	dns_watch();
 	untaught("an answer to another query", &m, &(struct delivery){.id = MESSAGE_ID + 1}, 0);
-	watch();
-	ask(&(struct delivery){.ifindex = POD_OTHER, .pod = POD4}, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&(struct delivery){.ifindex = POD_OTHER, .pod = POD4}, MESSAGE_ID);
 	untaught("an answer another link asked for", &m, &(struct delivery){.no_query = true}, 0);
-	watch();
-	ask(&(struct delivery){.tcp = true}, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&(struct delivery){.tcp = true}, MESSAGE_ID);
 	untaught("an answer asked for over TCP", &m, &(struct delivery){.no_query = true}, 0);
-	watch();
-	ask(&(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, MESSAGE_ID);
 	check(queries_kept() == 0, "dns", "an ungoverned pod's query is not kept");
-	ask(&(struct delivery){.resolver = ELSEWHERE4}, MESSAGE_ID);
+	dns_ask(&(struct delivery){.resolver = ELSEWHERE4}, MESSAGE_ID);
 	check(queries_kept() == 0, "dns", "nor one to another resolver");
 	/* Once, and not for ever. */
-	watch();
-	deliver(&m, &plain);
+	dns_watch();
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "the first answer");
-	simple(&m, "api.openai.com", "192.0.2.11");
-	deliver(&m, &(struct delivery){.no_query = true});
+	message_simple(&m, "api.openai.com", "192.0.2.11");
+	dns_deliver(&m, &(struct delivery){.no_query = true});
 	check(!is_learned(POD, "192.0.2.11", NULL), "dns", "a second answer to one query");
-	watch();
-	ask(&plain, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&dns_plain, MESSAGE_ID);
 	queries_age(31 * SECOND);
 	untaught("an answer half a minute late", &m, &(struct delivery){.no_query = true}, 0);
-	watch();
-	ask(&plain, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&dns_plain, MESSAGE_ID);
 	queries_age(20 * SECOND);
-	deliver(&m, &(struct delivery){.no_query = true});
+	dns_deliver(&m, &(struct delivery){.no_query = true});
 	check(is_learned(POD, "192.0.2.11", NULL), "dns", "a slow answer");
-	simple(&m, "api.openai.com", "192.0.2.10");
-	watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
 	world_config()->any_resolver = 1;
-	deliver(&m, &(struct delivery){.resolver = "10.96.0.11"});
+	dns_deliver(&m, &(struct delivery){.resolver = "10.96.0.11"});
 	check(is_learned(POD, "192.0.2.10", NULL), "dns", "any_resolver");
-	watch();
+	dns_watch();
 	untaught("an ungoverned pod's answer", &m,
 		 &(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, 0);
-	watch();
+	dns_watch();
 	set_pod(POD_UNKNOWN, &unknown);
-	deliver(&m, &(struct delivery){.ifindex = POD_UNKNOWN, .pod = "10.0.0.77"});
+	dns_deliver(&m, &(struct delivery){.ifindex = POD_UNKNOWN, .pod = "10.0.0.77"});
 	check(is_learned(POD_UNKNOWN, "192.0.2.10", NULL), "dns", "a pod not known yet learns too");
-	watch();
+	dns_watch();
 	world_config()->enabled = 0;
-	untaught("while disabled", &m, &plain, 0);
+	untaught("while disabled", &m, &dns_plain, 0);
 }
 
 /* More than `queries` has entries. */
@@ -650,7 +477,7 @@ static void flood_queries(const struct delivery *how)
 	uint32_t i;
 
 	for (i = 0; i < 20000; i++)
-		query(how, (uint16_t)i);
+		dns_query(how, (uint16_t)i);
 }
 
 /* Connections of another pod, more than `flows` has entries: as egress_tc records them. */
@@ -688,31 +515,31 @@ static void test_crowd(void)
 	struct message m;
 	uint32_t i;
 
-	simple(&m, "api.openai.com", "192.0.2.10");
-	watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_watch();
 	run_frame(progs.egress, POD, &open);
-	ask(&plain, MESSAGE_ID);
+	dns_ask(&dns_plain, MESSAGE_ID);
 	flood_flows();
 	check(!find_flow(POD, &open, NULL), "dns crowd", "flows is not full");
-	deliver(&m, &late);
+	dns_deliver(&m, &late);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's connections");
-	watch();
-	ask(&(struct delivery){.tcp = true}, 0);
+	dns_watch();
+	dns_ask(&(struct delivery){.tcp = true}, 0);
 	flood_queries(&other);
-	deliver(&m, &late_tcp);
+	dns_deliver(&m, &late_tcp);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's queries, TCP");
-	watch();
-	ask(&plain, MESSAGE_ID);
+	dns_watch();
+	dns_ask(&dns_plain, MESSAGE_ID);
 	flood_queries(&other);
 	check(queries_kept() == 1 + EG_QUERY_SETS * EG_QUERY_WAYS, "dns crowd",
 	      "%u queries on record", queries_kept());
-	deliver(&m, &late);
+	dns_deliver(&m, &late);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "another pod's queries");
 	/* Its own, of which so many may be in flight. */
-	watch();
+	dns_watch();
 	for (i = 0; i < 100; i++)
-		ask(&plain, (uint16_t)(MESSAGE_ID + i));
-	deliver(&m, &late);
+		dns_ask(&dns_plain, (uint16_t)(MESSAGE_ID + i));
+	dns_deliver(&m, &late);
 	check(is_learned(POD, "192.0.2.10", NULL), "dns crowd", "a hundred of its own");
 }
 
@@ -752,10 +579,10 @@ static void test_refused(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(never) / sizeof(*never); i++) {
-		watch();
-		begin(&m, "api.openai.com", 1, 1);
-		address(&m, "@12", never[i], 60);
-		deliver(&m, &plain);
+		dns_watch();
+		message_begin(&m, "api.openai.com", 1, 1);
+		put_address(&m, "@12", never[i], 60);
+		dns_deliver(&m, &dns_plain);
 		/* "::ffff:a.b.c.d" in an AAAA is that IPv4 address to every socket: it is learned
 		 * as such. */
 		if (strncmp(never[i], "::ffff:", 7) == 0)
@@ -765,10 +592,10 @@ static void test_refused(void)
 		check(count_of(EG_REASON_LEARN_REFUSED, EG_HOOK_DNS) == 1, "dns", "%s: counted",
 		      never[i]);
 	}
-	watch();
-	begin(&m, "api.openai.com", 28, 1);
-	address(&m, "@12", "64:ff9b::c000:210", 60);
-	deliver(&m, &plain);
+	dns_watch();
+	message_begin(&m, "api.openai.com", 28, 1);
+	put_address(&m, "@12", "64:ff9b::c000:210", 60);
+	dns_deliver(&m, &dns_plain);
 	check(is_learned(POD, "64:ff9b::c000:210", NULL), "dns", "NAT64 of an ordinary address");
 }
 
@@ -778,21 +605,21 @@ static void test_quota(void)
 	char text[32];
 	int i;
 
-	watch();
+	dns_watch();
 	for (i = 0; i < 300; i++) {
 		snprintf(text, sizeof(text), "198.18.%d.%d", i / 250, i % 250 + 1);
-		simple(&m, "api.openai.com", text);
-		deliver(&m, &plain);
+		message_simple(&m, "api.openai.com", text);
+		dns_deliver(&m, &dns_plain);
 	}
 	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "%u", quota_used(POD));
 	check(count_of(EG_REASON_LEARN_QUOTA, EG_HOOK_DNS) == 300 - EG_LEARN_QUOTA, "dns quota",
 	      "counted");
 	check(!is_learned(POD, "198.18.1.50", NULL), "dns quota", "no more learned");
-	simple(&m, "api.openai.com", "198.18.0.1");
-	deliver(&m, &plain);
+	message_simple(&m, "api.openai.com", "198.18.0.1");
+	dns_deliver(&m, &dns_plain);
 	check(quota_used(POD) == EG_LEARN_QUOTA, "dns quota", "what is known stays");
-	simple(&m, "api.openai.com", "198.18.1.50");
-	deliver(&m, &(struct delivery){.ifindex = POD_OTHER, .pod = "10.0.0.9"});
+	message_simple(&m, "api.openai.com", "198.18.1.50");
+	dns_deliver(&m, &(struct delivery){.ifindex = POD_OTHER, .pod = "10.0.0.9"});
 	check(is_learned(POD_OTHER, "198.18.1.50", NULL), "dns quota", "another pod has its own");
 }
 
@@ -803,16 +630,16 @@ static void test_raw(void)
 	struct eg_event e;
 	int i;
 
-	watch();
-	simple(&m, "www.example", "192.0.2.10");
+	dns_watch();
+	message_simple(&m, "www.example", "192.0.2.10");
 	for (i = 0; i < 200; i++)
-		deliver(&m, &(struct delivery){.raw = true});
+		dns_deliver(&m, &(struct delivery){.raw = true});
 	check(events_drain(EG_EVENT_DNS_RAW, &e) == 200, "dns raw", "every answer");
 	check(e.data_length == m.length && e.ifindex == POD && e.pod_id == 1, "dns raw", "event");
 	check(quota_used(POD) == 0, "dns raw", "the kernel learns nothing");
-	deliver(&m, &(struct delivery){.raw = true, .no_query = true, .pod = "10.0.0.9"});
+	dns_deliver(&m, &(struct delivery){.raw = true, .no_query = true, .pod = "10.0.0.9"});
 	m.bytes[2] = 0x01;
-	deliver(&m, &(struct delivery){.raw = true});
+	dns_deliver(&m, &(struct delivery){.raw = true});
 	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 0, "dns raw", "no query, nobody asked");
 }
 
@@ -822,9 +649,9 @@ static void test_race(void)
 	struct frame syn = {.source = POD4, .destination = "192.0.2.10"};
 	struct message m;
 
-	watch();
-	simple(&m, "api.openai.com", "192.0.2.10");
-	deliver(&m, &plain);
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_deliver(&m, &dns_plain);
 	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "dns", "captured at the first SYN");
 }
 
@@ -837,6 +664,8 @@ void test_dns(void)
 	test_many();
 	test_https();
 	test_tcp();
+	test_dns_stream();
+	test_raw_rate();
 	test_malformed();
 	test_belief();
 	test_crowd();

@@ -7,6 +7,11 @@ usage: datapath_dns.py serve ADDRESS NAME=ANSWER[,ANSWER...]...    ANSWER: addre
        datapath_dns.py ask SERVER NAME [A|AAAA [SECONDS]]   looks up, connects to port 443 of the first answer, prints
            the line
        datapath_dns.py query SERVER NAME [A|AAAA]    looks up only, prints how many answers
+       datapath_dns.py asktcp SERVER NAME...    asks for all over one TCP connection at once, connects to the last answer's
+           first address
+
+Over TCP, queries that come in one piece are answered in one; but before the answer for a name that begins with "split."
+its length goes out in a segment of its own.
 """
 import os
 import socket
@@ -63,6 +68,33 @@ def reply(s, query, peer, table, ttl):
         print("not answered:", e, flush=True)
 
 
+def serve_tcp(listener, table, ttl):
+    while True:
+        s, _ = listener.accept()
+        threading.Thread(target=connection, args=(s, table, ttl), daemon=True).start()
+
+
+def connection(s, table, ttl):
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    data, out = b"", b""
+    while True:
+        piece = s.recv(65536)
+        if not piece:
+            return
+        data += piece
+        while len(data) >= 2 and len(data) >= 2 + int.from_bytes(data[:2], "big"):
+            n = int.from_bytes(data[:2], "big")
+            query, data = data[2:2 + n], data[2 + n:]
+            message = answer(query, table, ttl)
+            out += struct.pack("!H", len(message))
+            if read_name(query, 12)[0].startswith("split."):
+                s.sendall(out)
+                out = b""
+            out += message
+        s.sendall(out)
+        out = b""
+
+
 def serve(address, entries):
     table, ttl = {}, 60
     for e in entries:
@@ -79,17 +111,35 @@ def serve(address, entries):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM)
     s.bind((address, 53))
+    listener = socket.create_server((address, 53), family=family)
+    threading.Thread(target=serve_tcp, args=(listener, table, ttl), daemon=True).start()
     print("ready", flush=True)
     while True:
         query, peer = s.recvfrom(4096)
         threading.Thread(target=reply, args=(s, query, peer, table, ttl), daemon=True).start()
 
 
+def question(name, kind):
+    return struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + encode(name) + struct.pack("!HH", kind, 1)
+
+
+def lookup_tcp(server, names):
+    with socket.create_connection((server, 53), timeout=3) as s, s.makefile("rb") as f:
+        queries = [question(n, 1) for n in names]
+        s.sendall(b"".join(struct.pack("!H", len(q)) + q for q in queries))
+        for _ in names:
+            data = f.read(int.from_bytes(f.read(2), "big"))
+    return addresses(data, 1)
+
+
 def lookup(server, name, kind, seconds):
     s = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(seconds)
-    s.sendto(struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + encode(name) + struct.pack("!HH", kind, 1), (server, 53))
-    data = s.recv(65536)
+    s.sendto(question(name, kind), (server, 53))
+    return addresses(s.recv(65536), kind)
+
+
+def addresses(data, kind):
     count, = struct.unpack("!H", data[6:8])
     _, at = read_name(data, 12)
     at += 4
@@ -108,7 +158,10 @@ def main():
     what, server, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
     if what == "serve":
         return serve(server, rest)
-    found = lookup(server, rest[0], 28 if rest[1:2] == ["AAAA"] else 1, float((rest[2:3] or [3])[0]))
+    if what == "asktcp":
+        found = lookup_tcp(server, rest)
+    else:
+        found = lookup(server, rest[0], 28 if rest[1:2] == ["AAAA"] else 1, float((rest[2:3] or [3])[0]))
     if what == "query":
         print(len(found))
         return 0

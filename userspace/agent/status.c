@@ -52,6 +52,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 	}
 	if (eg_pins_counters(s->pins, add_counter, out, &e))
 		eg_debug("counters: %s", e.text);
+	out->dns_events_lost += out->packets[EG_HOOK_DNS][EG_REASON_DNS_LOST];
 }
 
 static int put_string(struct eg_buf *out, const char *key, const char *value)

@@ -175,6 +175,11 @@ struct eg_query {
 	__u64 asked_ns; /* CLOCK_MONOTONIC; 0: no query, or it was answered */
 	__be16 source_port_be;
 	__be16 id_be; /* of the DNS message; 0 over TCP, where a connection is one entry */
+	/* TCP only: where in what the resolver sends the next message begins. */
+	__u32 next;	   /* sequence number of the first byte not seen yet, behind the message */
+	__u16 prefix;	   /* of the two bytes of length before it, those that were seen */
+	__u8 prefix_bytes; /* how many: 0..2 */
+	__u8 synced;	   /* the three fields before are valid */
 	__u8 protocol;
 	__u8 pad[3];
 };
@@ -321,7 +326,7 @@ EG_ABI_ASSERT(sizeof(struct eg_verdict_key) == 12);
 EG_ABI_ASSERT(sizeof(struct eg_verdict) == 4);
 EG_ABI_ASSERT(sizeof(struct eg_flow_key) == 44);
 EG_ABI_ASSERT(sizeof(struct eg_flow) == 40);
-EG_ABI_ASSERT(sizeof(struct eg_query) == 48);
+EG_ABI_ASSERT(sizeof(struct eg_query) == 56);
 EG_ABI_ASSERT(sizeof(struct eg_name) == 8 + EG_DNS_NAME);
 EG_ABI_ASSERT(sizeof(struct eg_counter_key) == 16);
 EG_ABI_ASSERT(sizeof(struct eg_config) == 120);

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dns_tc: what a resolver sends on one TCP connection, cut into segments as the network likes. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dns_message.h"
+
+struct stream {
+	uint8_t bytes[9000];
+	uint32_t length;
+};
+
+#define SEQUENCE 0xfffffff0u /* of the SYN: the numbers wrap */
+
+static void stream_byte(struct stream *s, uint32_t v)
+{
+	s->bytes[s->length++] = (uint8_t)v;
+}
+
+static void stream_add(struct stream *s, const struct message *m)
+{
+	stream_byte(s, m->length >> 8);
+	stream_byte(s, m->length);
+	memcpy(s->bytes + s->length, m->bytes, m->length);
+	s->length += m->length;
+}
+
+/* An answer for the watched name with the address 192.0.2.LAST. */
+static void stream_answer(struct stream *s, uint32_t last)
+{
+	struct message m;
+	char text[32];
+
+	snprintf(text, sizeof(text), "192.0.2.%u", last);
+	message_simple(&m, "api.openai.com", text);
+	stream_add(s, &m);
+}
+
+static bool taught(uint32_t last)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "192.0.2.%u", last);
+	return is_learned(POD, text, NULL);
+}
+
+static void segment(const struct stream *s, uint32_t from, uint32_t to)
+{
+	static uint8_t frame[PACKET_MAX];
+	struct run r = {.ifindex = POD};
+	struct frame f = {.source = RESOLVER4,
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .tcp_flags = ACK,
+			  .sequence = SEQUENCE + 1 + from,
+			  .payload = s->bytes + from,
+			  .payload_length = to - from};
+	enum verdict v = run_tc(progs.dns, frame, frame_build(&f, frame), &r);
+
+	check(v == NEXT, "dns stream", "a segment must pass: %s", verdict_text(v));
+}
+
+/* The pod's SYN and, unless its end was not seen, the resolver's. */
+static void stream_open(struct stream *s, bool seen)
+{
+	struct frame f = {.source = RESOLVER4,
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .tcp_flags = SYN | ACK,
+			  .sequence = SEQUENCE};
+
+	dns_watch();
+	s->length = 0;
+	dns_ask(&(struct delivery){.tcp = true}, 0);
+	if (seen)
+		check(run_frame(progs.dns, POD, &f) == NEXT, "dns stream", "SYN ACK");
+}
+
+static void test_stream_messages(void)
+{
+	static struct stream s;
+	uint32_t i, end, seen;
+
+	for (seen = 0; seen < 2; seen++) {
+		stream_open(&s, seen);
+		for (i = 1; i <= 20; i++)
+			stream_answer(&s, i);
+		segment(&s, 0, s.length);
+		for (i = 1; i <= 20; i++)
+			check(taught(i), "dns stream", "message %u of 20 in one segment", i);
+	}
+	/* More than are read of one packet: counted, and the next segment is read again. */
+	stream_open(&s, true);
+	for (i = 1; i <= 40; i++)
+		stream_answer(&s, i);
+	end = s.length;
+	stream_answer(&s, 50);
+	segment(&s, 0, end);
+	check(taught(32) && !taught(33), "dns stream", "messages of one packet");
+	check(count_of(EG_REASON_DNS_LOST, EG_HOOK_DNS) == 1, "dns stream", "the rest counted");
+	segment(&s, end, s.length);
+	check(taught(50), "dns stream", "after too many");
+}
+
+/* Every place at which two messages can be cut in two. Lost is only what of a message is behind. */
+static void test_stream_cuts(void)
+{
+	static struct stream s;
+	uint32_t cut, first, seen;
+
+	for (seen = 0; seen < 2; seen++) {
+		stream_open(&s, seen);
+		stream_answer(&s, 1);
+		first = s.length;
+		for (cut = 1; cut < 2 * first; cut++) {
+			bool whole1 = cut <= 2 || cut >= first;
+			bool whole2 = cut <= first + 2;
+			/* Where the stream began was not seen, and no header shows it. */
+			bool lost = !seen && cut > 2 && cut < 2 + MESSAGE_HEADER;
+			uint64_t counted;
+
+			stream_open(&s, seen);
+			stream_answer(&s, 1);
+			stream_answer(&s, 2);
+			segment(&s, 0, cut);
+			segment(&s, cut, s.length);
+			counted = count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS);
+			check(taught(1) == whole1, "dns stream", "first, cut at %u of %u", cut,
+			      first);
+			check(taught(2) == (whole2 && !lost), "dns stream",
+			      "second, cut at %u of %u", cut, 2 * first);
+			check(counted == (!lost && !(whole1 && whole2)), "dns stream",
+			      "cut at %u: %llu counted", cut, (unsigned long long)counted);
+		}
+	}
+	/* The two bytes of length one by one, and the message in a third segment. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	segment(&s, 0, 1);
+	segment(&s, 1, 2);
+	segment(&s, 2, s.length);
+	check(taught(1), "dns stream", "length in two segments");
+}
+
+static void test_stream_order(void)
+{
+	static struct stream s;
+	struct message m;
+	uint32_t first, second, i;
+
+	/* The first of three is lost on its way, and sent again when the others are there. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	first = s.length;
+	stream_answer(&s, 2);
+	second = s.length;
+	stream_answer(&s, 3);
+	segment(&s, first, second);
+	segment(&s, second, s.length);
+	segment(&s, 0, first);
+	check(taught(1) && taught(2) && taught(3), "dns stream", "a segment sent again");
+	stream_answer(&s, 4);
+	segment(&s, second, s.length);
+	check(taught(4), "dns stream", "sent again together with what is new");
+	/* Something in the midst of a message that looks like a length is not taken for one. */
+	stream_open(&s, true);
+	message_begin(&m, "www.example", 16, 1);
+	put_record(&m, "@12", 16, 60, 1000);
+	for (i = 0; i < 1000; i++)
+		put_byte(&m, i & 1 ? 0x40 : 0x20);
+	stream_add(&s, &m);
+	first = s.length - 500;
+	second = s.length;
+	stream_answer(&s, 1);
+	segment(&s, 0, first);
+	segment(&s, first, second);
+	segment(&s, second, s.length);
+	check(taught(1), "dns stream", "after a message in two segments");
+	/* The pod's own packets keep what is known of the connection; a new one begins anew. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	segment(&s, 0, 2);
+	run_frame(progs.egress, POD,
+		  &(struct frame){.source = POD4,
+				  .destination = RESOLVER4,
+				  .sport = 5353,
+				  .dport = 53,
+				  .tcp_flags = ACK});
+	segment(&s, 2, s.length);
+	check(taught(1), "dns stream", "an ACK of the pod between");
+	check(queries_kept() == 1, "dns stream", "one record");
+	dns_ask(&(struct delivery){.tcp = true}, 0);
+	s.length = 0;
+	stream_answer(&s, 2);
+	segment(&s, 0, s.length);
+	check(taught(2), "dns stream", "a new connection of the same ports");
+	/* From a resolver that is none of ours nothing is learned. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	map_clear("resolvers");
+	segment(&s, 0, s.length);
+	check(!taught(1), "dns stream", "no resolver of ours");
+}
+
+/* What follows the datagram in its frame is not of it. */
+static void test_padding(void)
+{
+	static uint8_t frame[PACKET_MAX];
+	static struct stream s;
+	struct run r = {.ifindex = POD};
+	struct message m;
+	struct frame f = {.source = RESOLVER4,
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .protocol = IPPROTO_UDP,
+			  .payload = m.bytes};
+	enum verdict v;
+
+	dns_watch();
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	dns_ask(&dns_plain, MESSAGE_ID);
+	f.payload_length = m.length;
+	f.total_length = (int)(20 + 8 + m.length - 4); /* the address is behind the end */
+	v = run_tc(progs.dns, frame, frame_build(&f, frame), &r);
+	check(v == NEXT && !is_learned(POD, "192.0.2.10", NULL), "dns padding", "UDP");
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 1, "dns padding", "UDP: handed up");
+	/* In a stream padding would shift every message after it. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	f.protocol = IPPROTO_TCP;
+	f.tcp_flags = ACK;
+	f.sequence = SEQUENCE + 1;
+	f.payload = s.bytes;
+	f.payload_length = s.length + 6;
+	f.total_length = (int)(20 + 20 + s.length);
+	run_tc(progs.dns, frame, frame_build(&f, frame), &r);
+	f.sequence += s.length;
+	f.payload_length = s.length;
+	f.total_length = 0;
+	s.bytes[s.length - 1] = 2;
+	run_tc(progs.dns, frame, frame_build(&f, frame), &r);
+	check(taught(1) && taught(2), "dns padding", "TCP");
+}
+
+void test_dns_stream(void)
+{
+	test_stream_messages();
+	test_stream_cuts();
+	test_stream_order();
+	test_padding();
+}

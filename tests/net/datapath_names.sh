@@ -92,6 +92,14 @@ dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null; dp_po
 dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
 pod_user podB python3 "$PWD/datapath_dns.py" ask $DNS held.anthropic.com A 60 > "$T_RUN/held" 2>&1 &
 T_PIDS+=($!); held=$!
+without_btf() {
+	local pin name
+	for pin in "$DP_PINS"/*; do
+		name=${pin##*/}
+		[ -d "$pin" ] || bpftool -j map show pinned "$pin" | jq -r --arg name "$name" 'select(.btf_id == null) | $name'
+	done | xargs
+}
+is "every pinned map has BTF, but those that can't" "$(without_btf)" "events listeners"
 asked() { bpftool -j map dump pinned "$DP_PINS/queries" | jq -e '[.[].formatted.value.query[] | select(.asked_ns > 0)] | length == 1'; }
 check "the query is on record" await 5 asked
 at_least "podA's connections" "$(pod podA python3 "$PWD/datapath_bypass.py" flood $LEARN4 "$(pod_ip podA)" 140000)" 135000

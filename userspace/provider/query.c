@@ -69,7 +69,9 @@ static struct eg_str decode(struct eg_str key, char out[KEY_MAX])
 
 		if (n == KEY_MAX)
 			return (struct eg_str){NULL, 0};
-		out[n++] = escape ? (char)(hex(key.p[i + 1]) << 4 | hex(key.p[i + 2])) : key.p[i];
+		out[n++] = key.p[i];
+		if (escape)
+			out[n - 1] = (char)(hex(key.p[i + 1]) * 16 + hex(key.p[i + 2]));
 		i += escape ? 2 : 0;
 	}
 	return (struct eg_str){out, n};

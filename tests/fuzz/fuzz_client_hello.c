@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ClientHellos. Oracles: no prefix of a hello is refused or complete, and a refusal stays; the same
- * message in records of another size reads the same; a name that is given is clean.
+ * message in records of another size reads the same; a name that is given is clean; a whole message
+ * is taken, and read, as by a second parser.
  */
+#include "client_hello_reference.h"
 #include "fuzz.h"
 #include "proto/client_hello.h"
 #include "proto/uri.h"
@@ -26,29 +28,15 @@ static void prefixes(const char *bytes, size_t size, enum eg_io end)
 	FUZZ_CHECK(last == end);
 }
 
-/* The message of a hello that was read, put into records of `step` bytes. */
-static void other_records(const char *bytes, size_t size, const struct eg_client_hello *hello,
-			  size_t step)
+/* A message that was read, put into records of `step` bytes. */
+static void other_records(const unsigned char *message, size_t n,
+			  const struct eg_client_hello *hello, size_t step)
 {
-	static char message[EG_CLIENT_HELLO_MAX], wire[EG_CLIENT_HELLO_MAX * 7];
-	const unsigned char *p = (const unsigned char *)bytes;
+	static char wire[EG_CLIENT_HELLO_MAX * 7];
 	struct eg_client_hello again;
-	size_t n = 0, want = 0, m = 0;
+	size_t m = 0;
 	enum eg_io io;
 
-	for (size_t at = 0; at + 5 <= size && (n < 4 || n < want);) {
-		size_t body = (size_t)p[at + 3] << 8 | p[at + 4];
-
-		FUZZ_CHECK(at + 5 + body <= size && n + body <= sizeof(message));
-		memcpy(message + n, bytes + at + 5, body);
-		n += body;
-		at += 5 + body;
-		if (n >= 4)
-			want = 4 + ((size_t)(unsigned char)message[1] << 16 |
-				    (size_t)(unsigned char)message[2] << 8 |
-				    (unsigned char)message[3]);
-	}
-	FUZZ_CHECK(n == want);
 	for (size_t at = 0; at < n; at += step) {
 		size_t body = EG_MIN(step, n - at);
 
@@ -69,7 +57,9 @@ static void other_records(const char *bytes, size_t size, const struct eg_client
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct eg_client_hello hello;
+	static unsigned char message[EG_CLIENT_HELLO_MAX];
+	struct eg_client_hello hello, reference;
+	size_t n = ref_hello_gather(data, size, message);
 	char *bytes = fuzz_copy(data, size);
 	enum eg_io io;
 
@@ -78,6 +68,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(io != EG_IO_EOF);
 	if (size < 4096)
 		prefixes(bytes, size, io);
+	if (n) {
+		bool good = ref_hello_read(message, n, &reference);
+
+		FUZZ_CHECK((io == EG_IO_DONE) == good);
+		FUZZ_CHECK(!good || !memcmp(&hello, &reference, sizeof(hello)));
+	} else {
+		FUZZ_CHECK(io != EG_IO_DONE);
+	}
 	if (io == EG_IO_DONE) {
 		struct eg_str sni = eg_str_from(hello.sni);
 
@@ -86,8 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(hello.has_sni || !sni.n);
 		FUZZ_CHECK(!sni.n || hello.sni_is_ip == eg_host_is_ip(sni));
 		FUZZ_CHECK(!hello.has_sni || hello.sni_invalid == !eg_host_valid(sni));
-		other_records(bytes, size, &hello, 1 + data[size - 1] % 100);
-		other_records(bytes, size, &hello, 16384);
+		other_records(message, n, &hello, 1 + data[size - 1] % 100);
+		other_records(message, n, &hello, 16384);
 	} else {
 		FUZZ_CHECK(!hello.has_sni && !hello.sni[0]);
 	}

@@ -5,6 +5,7 @@
  *  - a frame whose IP header, read the simple way, names the governed address never passes, and
  *    is redirected only as TCP to port 80 or 443 from the pod's own address;
  *  - one that names another address and hides nothing is not stopped;
+ *  - a source route (RFC 791) and a VLAN tag are seen, and nothing else is taken for one;
  *  - bytes after the packet change nothing; a prefix never says something else than the whole,
  *    only less.
  */
@@ -150,6 +151,44 @@ static struct simple read_simply(const uint8_t *ip, size_t size, int family)
 	return s;
 }
 
+/* 1: there is a loose or strict source route, 0: there is none, -1: the list is malformed or longer
+ * than is read. */
+static int source_route(const uint8_t *ip)
+{
+	size_t end = (size_t)(ip[0] & 15) * 4, at = 20;
+
+	for (int i = 0; i < EG_OPTIONS_MAX; i++) {
+		if (at >= end || ip[at] == 0)
+			return 0;
+		if (ip[at] == 1) {
+			at++;
+			continue;
+		}
+		if (at + 2 > end || ip[at + 1] < 2 || at + ip[at + 1] > end)
+			return -1;
+		if (ip[at] == 131 || ip[at] == 137)
+			return 1;
+		at += ip[at + 1];
+	}
+	return at >= end ? 0 : -1;
+}
+
+/* Before `at`, where the IP header is: a tag with an id, or a second one (IEEE 802.1Q 9.6). */
+static bool has_vlan(const uint8_t *b, size_t at)
+{
+	return at == 22 || (at == 18 && (get16(b + 14) & 0x0fff));
+}
+
+/* Of an option whose length lies behind the frame's end nothing is said: no host takes such a
+ * packet. */
+static void flags_agree(const struct eg_packet *p, const uint8_t *b, size_t size, size_t at)
+{
+	FUZZ_CHECK(!(p->flags & EG_PACKET_TAGGED) == !has_vlan(b, at));
+	if (p->family == 4 && (b[at] & 15) >= 5 && at + (size_t)(b[at] & 15) * 4 < size &&
+	    (!get16(b + at + 2) || get16(b + at + 2) >= (unsigned)(b[at] & 15) * 4))
+		FUZZ_CHECK(!(p->flags & EG_PACKET_SOURCE_ROUTED) == !source_route(b + at));
+}
+
 static void parse(const uint8_t *bytes, size_t size, struct eg_packet *p)
 {
 	/* As in an skb: the IP header is aligned (NET_IP_ALIGN), and the end is the end. */
@@ -255,8 +294,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(simple.sport == bpf_ntohs(whole.source_port_be));
 		FUZZ_CHECK(simple.dport == bpf_ntohs(whole.destination_port_be));
 	}
-	if (s.packet.status == EG_PACKET_IP)
+	if (s.packet.status == EG_PACKET_IP) {
 		FUZZ_CHECK(at && s.packet.l3_offset == at && s.packet.family == family);
+		flags_agree(&whole, data, size, at);
+	}
 	prefixes(data, size, &whole);
 	padded = calloc(1, size + 64);
 	if (!padded)

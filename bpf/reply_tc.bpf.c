@@ -32,10 +32,8 @@ int reply_tc(struct __sk_buff *skb)
 	if (s.packet.status == EG_PACKET_IP) {
 		destination = s.packet.destination;
 		link = bpf_map_lookup_elem(&pod_links, &destination);
-		if (link) {
-			bpf_skb_change_type(skb, EG_PACKET_HOST_TYPE);
-			return (int)bpf_redirect_peer(*link, 0);
-		}
+		if (link)
+			return eg_peer(skb, *link);
 		if (is_own_link(&s.packet))
 			return EG_TC_NEXT;
 	}

@@ -237,6 +237,17 @@ __noinline int eg_reset(struct __sk_buff *skb, struct eg_packet *p)
 	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
+/*
+ * Into the namespace behind a veth. On a bridge port a packet is addressed to another host, and its
+ * stack would drop it as such: before 6.15 redirect_peer leaves that as it is (skb_do_redirect(),
+ * net/core/filter.c).
+ */
+static __always_inline int eg_peer(struct __sk_buff *skb, __u32 ifindex)
+{
+	bpf_skb_change_type(skb, EG_PACKET_HOST_TYPE);
+	return (int)bpf_redirect_peer(ifindex, 0);
+}
+
 static __always_inline int eg_redirect(struct __sk_buff *skb, const struct eg_scene *s)
 {
 	struct eg_config *cfg = s->config;
@@ -249,9 +260,7 @@ static __always_inline int eg_redirect(struct __sk_buff *skb, const struct eg_sc
 	/* A tag of id 0 is only a priority; the way into the namespace has none. */
 	if ((skb->vlan_present || s->packet.tags) && bpf_skb_vlan_pop(skb))
 		return EG_TC_SHOT;
-	/* On a bridge port the packet is addressed to another host: OTHERHOST. */
-	bpf_skb_change_type(skb, EG_PACKET_HOST_TYPE);
-	return (int)bpf_redirect_peer(cfg->agent_ifindex, 0);
+	return eg_peer(skb, cfg->agent_ifindex);
 }
 
 static __always_inline int eg_steer(struct __sk_buff *skb, struct eg_scene *s)

@@ -20,6 +20,7 @@
 #include "egress_tc.skel.h"
 #include "guard_tc.skel.h"
 #include "listener_lookup.skel.h"
+#include "peer_type.skel.h"
 #include "reply_tc.skel.h"
 
 #define MAPS_MAX 64
@@ -140,6 +141,7 @@ static struct dns_tc *dns_tc;
 static struct guard_tc *guard_tc;
 static struct listener_lookup *listener_lookup;
 static struct classify_xdp *classify_xdp;
+static struct peer_type *peer_type;
 static struct dns_tc *dns_raw;
 static struct egress_tc *egress_plain;
 
@@ -204,6 +206,7 @@ void world_load(void)
 	LOAD(guard_tc);
 	LOAD(listener_lookup);
 	LOAD(classify_xdp);
+	LOAD(peer_type);
 	/* The same programs with their features off, as on a node that turned them off. */
 	dns_raw = dns_tc__open();
 	egress_plain = egress_tc__open();
@@ -223,6 +226,8 @@ void world_load(void)
 	progs.guard = bpf_program__fd(guard_tc->progs.guard_tc);
 	progs.lookup = bpf_program__fd(listener_lookup->progs.listener_lookup);
 	progs.xdp = bpf_program__fd(classify_xdp->progs.classify_xdp);
+	progs.peer_type = bpf_program__fd(peer_type->progs.peer_type);
+	progs.type = bpf_program__fd(peer_type->progs.type);
 	progs.guard_xdp = bpf_program__fd(classify_xdp->progs.guard_xdp);
 	ring = ring_buffer__new(map_fd("events"), on_event, NULL, NULL);
 	if (!ring)
@@ -243,6 +248,7 @@ void world_unload(void)
 	guard_tc__destroy(guard_tc);
 	listener_lookup__destroy(listener_lookup);
 	classify_xdp__destroy(classify_xdp);
+	peer_type__destroy(peer_type);
 	dns_tc__destroy(dns_raw);
 	egress_tc__destroy(egress_plain);
 }

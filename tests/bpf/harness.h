@@ -51,6 +51,7 @@ enum link {
 struct progs {
 	int egress, reply, dns, guard, lookup, xdp, guard_xdp;
 	int dns_raw, egress_plain; /* in_kernel_names off, sni_backstop off */
+	int peer_type, type;	   /* of peer_type.bpf.c */
 };
 extern struct progs progs;
 

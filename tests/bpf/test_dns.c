@@ -418,6 +418,7 @@ static void test_malformed(void)
 static void test_belief(void)
 {
 	struct eg_pod unknown = pod_of(0, EG_POD_UNKNOWN, 0, NULL, NULL);
+	struct eg_pod before = pod_of(2, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, "10.0.0.3", NULL);
 	struct message m;
 
 	message_simple(&m, "api.openai.com", "192.0.2.10");
@@ -434,6 +435,8 @@ static void test_belief(void)
 	dns_ask(&(struct delivery){.tcp = true}, MESSAGE_ID);
 	untaught("an answer asked for over TCP", &m, &(struct delivery){.no_query = true}, 0);
 	dns_watch();
+	dns_ask(&(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, MESSAGE_ID);
+	set_pod(POD_UNGOVERNED, &before);
 	dns_ask(&(struct delivery){.ifindex = POD_UNGOVERNED, .pod = "10.0.0.3"}, MESSAGE_ID);
 	check(queries_kept() == 0, "dns", "an ungoverned pod's query is not kept");
 	dns_ask(&(struct delivery){.resolver = ELSEWHERE4}, MESSAGE_ID);

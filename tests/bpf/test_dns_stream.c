@@ -165,6 +165,15 @@ static void test_stream_order(void)
 	stream_answer(&s, 4);
 	segment(&s, second, s.length);
 	check(taught(4), "dns stream", "sent again together with what is new");
+	/* What is sent again changes nothing of what is known behind it. */
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	first = s.length;
+	stream_answer(&s, 2);
+	segment(&s, 0, first + 2);
+	segment(&s, 0, first);
+	segment(&s, first + 2, s.length);
+	check(taught(2), "dns stream", "sent again between a length and its message");
 	/* Something in the midst of a message that looks like a length is not taken for one. */
 	stream_open(&s, true);
 	message_begin(&m, "www.example", 16, 1);
@@ -192,11 +201,16 @@ static void test_stream_order(void)
 	segment(&s, 2, s.length);
 	check(taught(1), "dns stream", "an ACK of the pod between");
 	check(queries_kept() == 1, "dns stream", "one record");
+	stream_open(&s, true);
+	stream_byte(&s, 0x20); /* of a message that never comes */
+	stream_byte(&s, 0);
+	segment(&s, 0, 2);
 	dns_ask(&(struct delivery){.tcp = true}, 0);
 	s.length = 0;
 	stream_answer(&s, 2);
+	stream_answer(&s, 3);
 	segment(&s, 0, s.length);
-	check(taught(2), "dns stream", "a new connection of the same ports");
+	check(taught(2) && taught(3), "dns stream", "a new connection of the same ports");
 	/* From a resolver that is none of ours nothing is learned. */
 	stream_open(&s, true);
 	stream_answer(&s, 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flows: a connection keeps its verdict; a dead agent and what the kernel does without it. */
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -137,6 +138,56 @@ void test_flows(void)
 	test_verdict_order();
 }
 
+/* As if the flow's last packet had come so much earlier. */
+static void age_flow(const struct frame *f, uint64_t by_ns)
+{
+	struct eg_flow_key key = {.source = address_of(f->source),
+				  .destination = address_of(f->destination),
+				  .source_port_be = htons(40000),
+				  .destination_port_be = htons(443),
+				  .ifindex = POD,
+				  .protocol = IPPROTO_TCP};
+	struct eg_flow flow = {0};
+
+	check(find_flow(POD, f, &flow), "aged flow", "there is none");
+	flow.last_seen_ns -= by_ns;
+	map_set("flows", &key, &flow);
+}
+
+/*
+ * A SYN of ports that a flow let pass for lack of an agent: within 8 s it is that connection's own,
+ * sent again; later, or after an answered one, it is another's.
+ */
+static void test_syn_again(void)
+{
+	struct frame syn = {.source = POD4, .destination = PROVIDER4};
+	static const struct {
+		uint64_t age_ns;
+		enum verdict verdict;
+	} ages[] = {{0, NEXT}, {7 * SECOND, NEXT}, {9 * SECOND, REDIRECT}, {60 * SECOND, REDIRECT}};
+	size_t i;
+
+	for (i = 0; i < sizeof(ages) / sizeof(*ages); i++) {
+		enum verdict v;
+
+		world_reset();
+		listener_clear();
+		world_config()->fail_policy = EG_FAIL_OPEN;
+		check(run_frame(progs.egress, POD, &syn) == NEXT, "SYN again", "fail open");
+		listener_add(0);
+		age_flow(&syn, ages[i].age_ns);
+		v = run_frame(progs.egress, POD, &syn);
+		check(v == ages[i].verdict, "SYN again", "after %llu s: %s",
+		      (unsigned long long)(ages[i].age_ns / SECOND), verdict_text(v));
+	}
+	/* A flow that passes for another reason is not waited for. */
+	world_reset();
+	set_verdict(3, 5, 0, 0, EG_ACTION_PASS, EG_REASON_SHADOW);
+	check(run_frame(progs.egress, POD, &syn) == NEXT, "SYN again", "shadow");
+	set_verdict(3, 5, 0, 0, EG_ACTION_REDIRECT, EG_REASON_REDIRECT);
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "SYN again", "after shadow");
+}
+
 /* The agent is away. `how`: 0 no listener, 1 no heartbeat, 2 no namespace. */
 static void agent_away(int how)
 {
@@ -213,6 +264,7 @@ void test_fail(void)
 	test_away(0, "no listener");
 	test_away(1, "no heartbeat");
 	test_away(2, "no namespace");
+	test_syn_again();
 	/* A pod's own flag. */
 	world_reset();
 	agent_away(1);

@@ -66,6 +66,8 @@ static void test_truncated(void)
 	cut("truncated elsewhere v6", &elsewhere6, 14 + 40);
 }
 
+#define DENIED6 "2001:db8:7::7"
+
 /* What a reset must be: from the far end, to the pod, acceptable to the pod's TCP. */
 static void reset_is_right(const char *name, const struct frame *f, uint32_t seq, uint32_t ack)
 {
@@ -77,8 +79,10 @@ static void reset_is_right(const char *name, const struct frame *f, uint32_t seq
 	enum verdict v;
 
 	world_reset();
+	set_destination(DENIED6 "/128", 7, EG_DESTINATION_RESOLVED);
 	v = run_tc(progs.egress, frame, length, &r);
 	check(v == RESET, name, "verdict %s", verdict_text(v));
+	check(count_all() == 1 && count_of(EG_REASON_DENY, EG_HOOK_EGRESS) == 1, name, "counted");
 	check(r.out_length == 14 + header + 20, name, "length %u", r.out_length);
 	check(!memcmp(r.out + 14 + at, frame + 14 + at + size, size) &&
 		      !memcmp(r.out + 14 + at + size, frame + 14 + at, size),
@@ -94,28 +98,36 @@ static void reset_is_right(const char *name, const struct frame *f, uint32_t seq
 	check(frame_checksums_ok(r.out, r.out_length, f->partial), name, "checksum");
 }
 
-static void test_resets(void)
+/* Every shape of what is answered, from this frame's pod. */
+static void reset_shapes(const char *family, struct frame f)
 {
 	static const char data[] = "0123456789abcdefghijk";
-	struct frame f = {.source = POD4, .destination = DENIED4, .sequence = 0xfffffffe};
-	struct frame six = {.source = "fd00:1::2", .destination = "2001:db8:7::7", .sequence = 7};
+	char name[64];
+	int partial;
 
-	reset_is_right("reset of a SYN", &f, 0, 0xffffffff);
-	f.partial = true;
-	reset_is_right("reset of a SYN, checksum left to the device", &f, 0, 0xffffffff);
-	f.partial = false;
-	f.tcp_flags = ACK;
-	f.acknowledged = 12345;
-	reset_is_right("reset of an ACK", &f, 12345, 0);
-	f.tcp_flags = FIN;
-	f.payload = data;
-	f.payload_length = 21; /* an odd length */
-	f.sequence = 100;
-	reset_is_right("reset of a FIN with data", &f, 0, 122);
-	f.partial = true;
-	reset_is_right("reset of a FIN with data, checksum left", &f, 0, 122);
-	world_reset();
-	(void)six;
+	for (partial = 0; partial < 2; partial++) {
+		snprintf(name, sizeof(name), "reset %s%s", family, partial ? ", sum left" : "");
+		f.partial = partial != 0;
+		f.payload_length = 0;
+		f.sequence = 0xfffffffe;
+		f.acknowledged = 0;
+		f.tcp_flags = SYN;
+		reset_is_right(name, &f, 0, 0xffffffff);
+		f.tcp_flags = ACK;
+		f.acknowledged = 12345;
+		reset_is_right(name, &f, 12345, 0);
+		f.tcp_flags = FIN;
+		f.payload = data;
+		f.payload_length = 21; /* an odd length */
+		f.sequence = 100;
+		reset_is_right(name, &f, 0, 122);
+	}
+}
+
+static void test_resets(void)
+{
+	reset_shapes("v4", (struct frame){.source = POD4, .destination = DENIED4});
+	reset_shapes("v6", (struct frame){.source = POD6, .destination = DENIED6});
 }
 
 static void test_reset6(void)
@@ -159,22 +171,38 @@ static void test_gso(void)
 			  .payload_length = sizeof(payload)};
 	struct run r = {.ifindex = POD, .gso_size = 1448, .gso_segs = 3};
 	uint8_t frame[PACKET_MAX];
+	struct eg_flow flow = {0};
 	enum verdict v;
+	size_t length = frame_build(&f, frame);
 
 	world_reset();
-	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
-	check(v == REDIRECT, "GSO", "verdict %s", verdict_text(v));
+	v = run_tc(progs.egress, frame, length, &r);
+	check(v == REDIRECT && r.out_length == length, "GSO", "verdict %s", verdict_text(v));
+	check(count_all() == 1 && count_of(EG_REASON_REDIRECT, EG_HOOK_EGRESS) == 1, "GSO",
+	      "counted");
+	check(find_flow(POD, &f, &flow) && flow.packets == 1 && flow.bytes == length, "GSO",
+	      "flow: %llu packets, %llu bytes", (unsigned long long)flow.packets,
+	      (unsigned long long)flow.bytes);
 	f.destination = DENIED4;
 	world_reset();
 	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
 	check(v == RESET && r.out_length == 54, "GSO reset", "verdict %s, %u bytes",
 	      verdict_text(v), r.out_length);
+	check(count_all() == 1 && count_of(EG_REASON_DENY, EG_HOOK_EGRESS) == 1, "GSO reset",
+	      "counted");
 	f.destination = PROVIDER4;
+	f.dport = 22;
+	world_reset();
+	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
+	check(v == DROP && count_all() == 1 && count_of(EG_REASON_PORT_DENIED, EG_HOOK_EGRESS) == 1,
+	      "GSO port", "verdict %s", verdict_text(v));
+	f.dport = 443;
 	f.protocol = IPPROTO_UDP; /* UDP segmentation: QUIC's own */
 	world_reset();
 	v = run_tc(progs.egress, frame, frame_build(&f, frame), &r);
-	check(v == DROP && count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_EGRESS) == 1, "GSO QUIC",
-	      "verdict %s", verdict_text(v));
+	check(v == DROP && count_all() == 1 &&
+		      count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_EGRESS) == 1,
+	      "GSO QUIC", "verdict %s", verdict_text(v));
 }
 
 /*

@@ -185,13 +185,32 @@ static void test_shapes(void)
 
 static void test_who(void)
 {
+	struct eg_pod before = pod_of(1, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, POD4, POD6);
+	struct frame hello_frame = {
+		.source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK | PSH};
 	struct hello h;
 	uint32_t quota = EG_LEARN_QUOTA, ifindex = POD;
 
 	hello(&h, "api.openai.com", 32, 17, 0);
+	hello_frame.payload = h.bytes;
+	hello_frame.payload_length = h.length;
 	watch();
 	check(send_bytes(POD_UNGOVERNED, "10.0.0.3", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
 	      "ungoverned");
+	/* nor one that was governed before: of its connections only those that were redirected
+	 * matter
+	 */
+	watch();
+	set_pod(POD, &before);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == NEXT &&
+		      !is_learned(POD, ELSEWHERE4, NULL),
+	      "sni", "ungoverned, flows followed");
+	watch();
+	check(send_bytes(POD, POD4, ELSEWHERE4, NULL, 0) == NEXT, "sni", "while it is governed");
+	set_pod(POD, &before);
+	check(run_frame(progs.egress, POD, &hello_frame) == NEXT &&
+		      !is_learned(POD, ELSEWHERE4, NULL),
+	      "sni", "on a connection from when it was governed");
 	watch();
 	check(send_bytes(POD_UNKNOWN, "10.0.0.77", ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
 	      "a pod not known yet");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way back (reply_tc) and the choice of a listener (sk_lookup). */
 #include <arpa/inet.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,20 @@
 #include <unistd.h>
 
 #include "harness.h"
+
+/* The frames' address is none of the links': without us the far end would drop them. */
+static void test_type(void)
+{
+	struct frame f = {.source = POD4, .destination = PROVIDER4};
+	struct run r = {.ifindex = POD};
+	uint8_t frame[PACKET_MAX];
+	size_t length = frame_build(&f, frame);
+
+	run_tc(progs.type, frame, length, &r);
+	check(r.retval == PACKET_OTHERHOST, "packet type", "comes as %d", r.retval);
+	run_tc(progs.peer_type, frame, length, &r);
+	check(r.retval == PACKET_HOST, "packet type", "goes on as %d", r.retval);
+}
 
 void test_reply(void)
 {
@@ -17,6 +32,7 @@ void test_reply(void)
 		.source = "fe80::1", .destination = "fe80::77", .protocol = IPPROTO_ICMPV6};
 
 	world_reset();
+	test_type();
 	check(run_frame(progs.reply, UPLINK, &f) == REDIRECT, "reply", "v4");
 	check(run_frame(progs.reply, UPLINK, &six) == REDIRECT, "reply", "v6");
 	check(count_all() == 0, "reply", "not counted");

@@ -54,7 +54,8 @@ static void reopen_access_log(struct eg_supervisor *s)
 
 	if (!s->o->access_log || !strcmp(s->o->access_log, "-"))
 		return;
-	fd = open(s->o->access_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	/* Non-blocking: a pipe that nobody reads must not stop the supervisor (ENXIO says so). */
+	fd = open(s->o->access_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
 	if (fd < 0) {
 		eg_error("--access-log %s: %s", s->o->access_log, strerror(errno));
 		return;
@@ -236,7 +237,10 @@ static int open_access_log(struct eg_supervisor *s, struct eg_error *e)
 	if (!strcmp(path, "-"))
 		s->access_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	else
-		s->access_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+		s->access_fd =
+			open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (s->access_fd < 0 && errno == ENXIO)
+		return eg_error_set(e, -ENXIO, "--access-log %s is a pipe that nobody reads", path);
 	return s->access_fd < 0
 		       ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno))
 		       : 0;

@@ -78,13 +78,11 @@ static void say_violation(const struct eg_exchange *x, struct eg_str said)
 }
 
 /* The check after the one before: does the answer say it came from where policy allows? */
-static void judge_evidence(struct eg_record *r, const struct eg_exchange *x)
+static void judge_evidence(struct eg_record *r, const struct eg_exchange *x, struct eg_str said)
 {
-	struct eg_str said =
-		x->region_evidence.n ? x->region_evidence : eg_str_from(x->usage.inference_geo);
 	struct eg_region where;
 
-	if (!x->provider || !eg_region_of_evidence(said, &where))
+	if (!x->provider || !eg_region_of_evidence(said, &where) || r->region_violation)
 		return;
 	r->region_evidence = said;
 	if (!x->policy || !x->policy->region_count)
@@ -147,7 +145,8 @@ void exchange_record(struct eg_exchange *x)
 				     : 0;
 	describe_upstream(&r, x);
 	describe_usage(&r, &x->usage);
-	judge_evidence(&r, x);
+	judge_evidence(&r, x, x->region_evidence);
+	judge_evidence(&r, x, eg_str_from(x->usage.inference_geo));
 	eg_telemetry_record(t, &r);
 }
 

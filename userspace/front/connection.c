@@ -6,9 +6,10 @@
 
 #include "base/state.h"
 
-#define DIAL_MS	  10000u
-#define HTTP_PORT 80
-#define PEEK_MAX  (EG_CLIENT_HELLO_MAX + 1)
+#define DIAL_MS	   10000u
+#define HTTP_PORT  80
+#define PEEK_MAX   (EG_CLIENT_HELLO_MAX + 1)
+#define FREE_HELLO 4096u /* of a ClientHello that is not complete */
 
 static const uint32_t successors[] = {
 	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
@@ -75,6 +76,7 @@ static void close_connection(struct connection *c, bool reset, enum eg_reason re
 	eg_leaf_unref(c->leaf);
 	c->leaf = NULL;
 	(void)eg_account_descriptors(&w->engine, c->peer.account, &c->descriptors, 0);
+	(void)eg_account_hold(&w->engine, c->peer.account, &c->charged, 0);
 	eg_account_release(&w->engine, c->peer.account);
 	eg_list_remove(&c->link);
 	w->connection_count--;
@@ -350,8 +352,17 @@ static void peek(struct connection *c)
 		return;
 	}
 	r = eg_client_hello_parse(bytes, &hello);
-	if (r == EG_IO_AGAIN && bytes.n < PEEK_MAX)
+	if (r == EG_IO_AGAIN && bytes.n < PEEK_MAX) {
+		/* Half a hello is held like half a head; what an ordinary one needs is free. */
+		enum eg_reason full =
+			eg_account_hold(&c->worker->engine, c->peer.account, &c->charged,
+					bytes.n > FREE_HELLO ? 2 * bytes.n : 0);
+
+		if (full != EG_REASON_OK)
+			deny(c, full, NULL);
 		return;
+	}
+	(void)eg_account_hold(&c->worker->engine, c->peer.account, &c->charged, 0);
 	if (r != EG_IO_DONE)
 		r = EG_IO_FAIL;
 	if (!pod) {

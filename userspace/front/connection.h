@@ -43,7 +43,7 @@ struct connection {
 	struct relay *relay;	    /* NULL until relayed */
 	enum eg_reason pass_reason; /* of the record, when relayed */
 	bool shadow;
-	size_t descriptors; /* charged to the pod and the node */
+	size_t descriptors, charged; /* to the pod and the node; bytes */
 	uint64_t began_ms;
 };
 

@@ -227,6 +227,29 @@ static enum eg_reason judge_target(struct deciding *d, const struct eg_provider 
 	return reason;
 }
 
+/* A body that leaves the choice of model or processor to the provider says nothing that a rule
+ * about it could be held against. */
+static enum eg_reason judge_fallbacks(struct deciding *d, const struct eg_route *route)
+{
+	const struct eg_body_facts *b = &d->facts->body;
+
+	if (!d->facts->body_read)
+		return EG_REASON_OK;
+	if (b->other_models && route->model_count) {
+		STEP(d, "model", EG_REASON_MODEL_DENIED,
+		     "the body's \"models\" names others to fall back to, and the route is by "
+		     "model");
+		return EG_REASON_MODEL_DENIED;
+	}
+	if ((b->other_models || b->other_providers) && d->policy->region_count) {
+		STEP(d, "target", EG_REASON_REGION_UNKNOWN,
+		     "the body's \"%s\" lets the provider choose who processes it",
+		     b->other_providers ? "provider" : "models");
+		return EG_REASON_REGION_UNKNOWN;
+	}
+	return EG_REASON_OK;
+}
+
 /* The reason when no target is left: the most telling one of what was found. */
 static enum eg_reason worst_of(const unsigned int *seen)
 {
@@ -375,7 +398,8 @@ static enum eg_reason decide(struct deciding *d)
 	if (route == NO_ROUTE)
 		return why_no_route(d);
 	d->out->route = &d->policy->routes[route];
-	return choose_targets(d, d->out->route);
+	reason = judge_fallbacks(d, d->out->route);
+	return reason == EG_REASON_OK ? choose_targets(d, d->out->route) : reason;
 }
 
 void eg_policy_decide(const struct eg_policy_set *s, const struct eg_policy *p,

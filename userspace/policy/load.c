@@ -67,7 +67,24 @@ static void add_destination_hosts(struct names *n)
 	}
 }
 
-/* Watched names: the hosts of all routes, in order, then those of destinations. */
+/*
+ * The endpoints themselves: a pod with a policy that calls one by its own name must not get round
+ * the routes, with or without a key of its own. Not those inside the cluster, which may be an
+ * ordinary service to others, nor addresses.
+ */
+static void add_endpoint_hosts(struct names *n)
+{
+	for (size_t i = 0; i < n->l->set->provider_count; i++) {
+		const struct eg_provider *p = &n->l->set->providers[i];
+		const char *dot = strrchr(p->host, '.');
+
+		if (!p->allow_private && dot && !strchr(p->host, ':') &&
+		    (dot[1] < '0' || dot[1] > '9'))
+			add_name(n, p->host);
+	}
+}
+
+/* Watched names: the hosts of all routes, in order, then those of destinations and providers. */
 static void collect_names(struct loading *l)
 {
 	struct names n = {.l = l, .capacity = EG_POLICY_MAX_NAMES};
@@ -82,8 +99,10 @@ static void collect_names(struct loading *l)
 		for (size_t k = 0; k < l->set->policies[i].route_count; k++)
 			for (size_t h = 0; h < l->set->policies[i].routes[k].host_count; h++)
 				add_name(&n, l->set->policies[i].routes[k].hosts[h]);
-	if (!l->out_of_memory)
+	if (!l->out_of_memory) {
 		add_destination_hosts(&n);
+		add_endpoint_hosts(&n);
+	}
 	if (n.capacity > EG_POLICY_MAX_NAMES)
 		source_file_error(l, NULL,
 				  "more than %u different hosts in all files; expected fewer",

@@ -49,6 +49,10 @@ static int member(void *ctx, const struct eg_json_member *m)
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
 	if (eg_str_eq(m->key, EG_STR("stream_options")))
 		return include_usage(m->raw, &out->include_usage);
+	if (r->op->dialect == EG_DIALECT_OPENAI && m->type != EG_JSON_NULL) {
+		out->other_models |= eg_str_eq(m->key, EG_STR("models"));
+		out->other_providers |= eg_str_eq(m->key, EG_STR("provider"));
+	}
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_eq(m->key, EG_STR("inference_geo"))) {
 		out->has_inference_geo = m->type != EG_JSON_NULL;
 		return m->type == EG_JSON_STRING ? read_string(r, m, &out->inference_geo) : 0;

@@ -7,8 +7,7 @@
 
 /* Groq: seen in recorded answers; Azure: x-ms-region ("Sweden Central") of its OpenAI API. */
 static const struct eg_str evidence_headers[] = {
-	EG_STR("x-groq-region"),
-	EG_STR("x-ms-region"),
+	EG_STR("x-groq-region"), EG_STR("x-ms-region"), EG_STR("x-ppl-region"), /* Perplexity */
 };
 
 struct eg_str eg_region_evidence_header(const struct eg_h1_head *head)

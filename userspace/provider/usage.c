@@ -49,8 +49,16 @@ static void take2(struct eg_str object, const char *key, const char *key2, uint6
 /* A string value, cut to cap - 1 bytes. */
 static void take_text(char *out, size_t cap, struct eg_str raw)
 {
-	if (raw.n > 2 && raw.p[0] == '"')
-		eg_str_copy(out, cap, (struct eg_str){raw.p + 1, raw.n - 2});
+	size_t n = 0;
+
+	if (raw.n < 3 || raw.p[0] != '"')
+		return;
+	for (size_t i = 1; i + 1 < raw.n && n + 1 < cap; i++) {
+		if (raw.p[i] == '\\' && i + 2 < raw.n)
+			i++; /* names have no escapes but of '/', '"' and themselves */
+		out[n++] = raw.p[i];
+	}
+	out[n] = '\0';
 }
 
 /* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "telemetry/telemetry_private.h"
 
 #define LINES_MAX   (256u * 1024u)
@@ -52,6 +53,14 @@ void eg_telemetry_flush(struct eg_telemetry *t)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno != EAGAIN && !t->log_failed) {
+			t->log_failed = true; /* said once; a disk may be full for hours */
+			eg_error("the access log can't be written: %s; records are lost until it "
+				 "can",
+				 strerror(errno));
+		}
+		if (n > 0)
+			t->log_failed = false;
 		if (n <= 0)
 			break; /* they wait in the buffer; past its cap they are counted as lost */
 		eg_buf_consume(&t->lines, (size_t)n);

@@ -9,6 +9,7 @@
 struct eg_telemetry {
 	char gateway[64];
 	int log_fd;
+	bool log_failed;     /* and it was said */
 	struct eg_buf lines; /* owner only: records not written yet */
 	atomic_uint_fast64_t count[EG_COUNTS];
 	atomic_int_fast64_t gauge[EG_GAUGES];

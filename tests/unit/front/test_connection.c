@@ -249,6 +249,35 @@ static void test_half_open_ends(void **state)
 	(void)state;
 }
 
+/* Hellos that never end fill their pod's budget, and then their connections are reset. */
+static void test_half_hellos_are_charged(void **state)
+{
+	enum { COUNT = 30 };
+	static const unsigned char record[] = {22, 3, 1, 0x40, 0, 1, 0, 0xf0, 0, 3, 3};
+	static char part[16000];
+	struct world *w = begin(enforce, NULL, 100);
+	int fd[COUNT];
+
+	w->worker->engine.limits.pod_bytes = 200000;
+	for (int i = 0; i < COUNT; i++) {
+		fd[i] = plane_connect(w->port);
+		(void)!send(fd[i], record, sizeof(record), MSG_NOSIGNAL);
+		(void)!send(fd[i], part, sizeof(part), MSG_NOSIGNAL);
+		plane_turns(&w->plane, 5);
+	}
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"pod_budget\""));
+	assert_true(w->worker->connection_count >= 3);
+	assert_true(w->worker->connection_count < COUNT / 2);
+	assert_true(w->budgets.node.held_bytes <= 200000);
+	for (int i = 0; i < COUNT; i++)
+		close(fd[i]);
+	for (int i = 0; i < PLANE_TURNS && w->worker->connection_count; i++)
+		plane_turn(&w->plane);
+	assert_int_equal(w->budgets.node.held_bytes, 0);
+	finish(w);
+	(void)state;
+}
+
 static void test_pod_connection_limit(void **state)
 {
 	struct world *w = begin(enforce, NULL, 2);
@@ -376,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_governed_name_is_minted),
 		cmocka_unit_test(test_shadow_changes_nothing),
 		cmocka_unit_test(test_half_open_ends),
+		cmocka_unit_test(test_half_hellos_are_charged),
 		cmocka_unit_test(test_pod_connection_limit),
 		cmocka_unit_test(test_gateway_rules),
 		cmocka_unit_test(test_gateway_needs_host),

@@ -476,6 +476,58 @@ static void otherwise_and_names(void **state)
 	}
 }
 
+/* A provider's own host is governed for every pod with a policy, whoever's route leads there. */
+static void endpoints_are_governed(void **state)
+{
+	struct eg_policy_set *s = routes("", ROUTE("r", OPENAI_HOST, T("eu")));
+	struct ask direct = {"eu.api.openai.com", CHAT, GPT, NULL};
+	struct eg_decision d;
+	size_t n;
+	const struct eg_policy *p = eg_policies(s, &n);
+
+	assert_int_equal(eg_policy_name(s, p, EG_STR("eu.api.openai.com")), EG_NAME_OTHERWISE);
+	decide(s, &direct, &d);
+	assert_int_equal(d.reason, EG_REASON_NO_ROUTE);
+	eg_policy_set_unref(s);
+}
+
+/* Bodies that leave the choice to the provider (OpenRouter's "models" and "provider"). */
+static void fallbacks_in_the_body(void **state)
+{
+	static const char models[] = "{\"model\":\"gpt-4o\",\"models\":[\"o1-pro\"]}";
+	static const char provider[] = "{\"model\":\"gpt-4o\",\"provider\":{\"only\":[\"x\"]}}";
+	struct eg_policy_set *by_model =
+		routes("", ROUTE("r", OPENAI_HOST ",\"models\":[\"gpt-4o*\"]", T("world")));
+	struct eg_policy_set *any = routes("", ROUTE("r", OPENAI_HOST, T("world")));
+	struct eg_policy_set *region =
+		routes("\"regions\":{\"allow\":[\"EU\"]},", ROUTE("r", OPENAI_HOST, T("eu")));
+	const struct {
+		struct eg_policy_set *set;
+		const char *body;
+		enum eg_reason reason;
+	} rows[] = {
+		{by_model, models, EG_REASON_MODEL_DENIED},
+		{by_model, provider, EG_REASON_OK},
+		{any, models, EG_REASON_OK},
+		{any, provider, EG_REASON_OK},
+		{region, models, EG_REASON_REGION_UNKNOWN},
+		{region, provider, EG_REASON_REGION_UNKNOWN},
+		{region, "{\"model\":\"gpt-4o\",\"models\":null}", EG_REASON_OK},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct ask a = {"api.openai.com", CHAT, rows[i].body, NULL};
+		struct eg_decision d;
+
+		decide(rows[i].set, &a, &d);
+		if (d.reason != rows[i].reason)
+			fail_msg("row %zu: %s", i, eg_reason_label(d.reason));
+	}
+	eg_policy_set_unref(by_model);
+	eg_policy_set_unref(any);
+	eg_policy_set_unref(region);
+}
+
 static void shadow_and_no_policy(void **state)
 {
 	struct eg_policy_set *s = routes("\"mode\":\"shadow\",\"shadow\":\"full\",",
@@ -916,6 +968,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_are_not_translated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(gateway_address, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(otherwise_and_names, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(endpoints_are_governed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(fallbacks_in_the_body, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shadow_and_no_policy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(head_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(models_are_mapped, set_up, tear_down),

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# `make install PREFIX=/usr DESTDIR=/tmp/image`: both programs, man pages, documentation, policy schema and examples.
+# `make install PREFIX=/usr DESTDIR=/tmp/image`: both programs, man pages, documentation, licences, policy schema and examples.
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/egret
 SHAREDIR = $(DESTDIR)$(PREFIX)/share/egret
-INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE docs/*.md)
+# Each at its own path below DOCDIR, so that the links between them hold. The licences of bpf/ are those of what egretd loads.
+INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE bpf/LICENSE.* docs/*.md docs/internals/*.md manifests/*.md)
 
 .PHONY: install uninstall
 install: all
@@ -17,12 +18,17 @@ install: all
 		install -d $(MANDIR)/man$$section; \
 		install -m 0644 $$page $(MANDIR)/man$$section/; \
 	done
-	$(if $(INSTALL_DOCS),install -m 0644 $(INSTALL_DOCS) $(DOCDIR)/)
-	$(Q)cd $(CURDIR) && find policies -type f 2>/dev/null | while read -r f; do \
-		install -D -m 0644 "$$f" "$(SHAREDIR)/$$f"; \
-	done
+	$(Q)for f in $(INSTALL_DOCS); do install -D -m 0644 $$f $(DOCDIR)/$$f || exit 1; done
+	$(Q)for f in $$(find policies -type f); do install -D -m 0644 $$f $(SHAREDIR)/$$f || exit 1; done
 
-# What install put there; policies and credentials of the machine are elsewhere and stay.
+# What install put there; policies and credentials of the machine are elsewhere and stay. Directories go too when nothing else is in
+# them, but for those that every system has.
 uninstall:
 	rm -f $(SBINDIR)/egretd $(BINDIR)/egretctl $(patsubst docs/man/%,$(MANDIR)/man?/%,$(wildcard docs/man/*.[1-8]))
 	rm -rf $(DOCDIR) $(SHAREDIR)
+ifneq ($(DESTDIR)$(filter-out /usr /usr/local,$(PREFIX)),)
+	$(Q)cd $(if $(DESTDIR),$(DESTDIR)/,$(dir $(PREFIX))) && top=$(if $(DESTDIR),$(PREFIX:/%=%),$(notdir $(PREFIX))) && \
+	for d in $$top/sbin $$top/bin $$top/share/man/man? $$top/share/man $$top/share/doc $$top/share; do \
+		[ ! -d $$d ] || rmdir -p --ignore-fail-on-non-empty $$d || exit 1; \
+	done
+endif

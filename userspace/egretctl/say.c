@@ -38,25 +38,30 @@ void eg_line(const char *format, ...)
 	va_end(ap);
 }
 
-void eg_complain(const char *command, const char *format, ...)
+static void complain(const char *command, const char *format, va_list ap) EG_PRINTF(2, 0);
+static void complain(const char *command, const char *format, va_list ap)
 {
 	char prefix[64];
-	va_list ap;
 
 	snprintf(prefix, sizeof(prefix), "egretctl%s%s: ", *command ? " " : "", command);
-	va_start(ap, format);
 	line(stderr, prefix, format, ap);
+}
+
+void eg_complain(const char *command, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	complain(command, format, ap);
 	va_end(ap);
 }
 
 int eg_usage_error(const char *command, const char *format, ...)
 {
-	char prefix[64];
 	va_list ap;
 
-	snprintf(prefix, sizeof(prefix), "egretctl%s%s: ", *command ? " " : "", command);
 	va_start(ap, format);
-	line(stderr, prefix, format, ap);
+	complain(command, format, ap);
 	va_end(ap);
 	fprintf(stderr, "Try `egretctl%s%s --help`.\n", *command ? " " : "", command);
 	return EG_EXIT_USAGE;

@@ -95,48 +95,40 @@ void eg_account_release(struct eg_engine *e, struct eg_account *a)
 	free(a);
 }
 
-/* More of what both the pod and the node have a limit for. */
-static enum eg_reason take(atomic_size_t *pod, size_t pod_limit, atomic_size_t *node,
-			   size_t node_limit, size_t more)
+/* Of what both the pod and the node have a limit for: *held becomes `to`, or stays. */
+static enum eg_reason adjust(atomic_size_t *pod, size_t pod_limit, atomic_size_t *node,
+			     size_t node_limit, size_t *held, size_t to)
 {
-	if (pod && !eg_budget_take(pod, more, pod_limit))
-		return EG_REASON_POD_BUDGET;
-	if (eg_budget_take(node, more, node_limit))
-		return EG_REASON_OK;
-	if (pod)
-		eg_budget_give(pod, more);
-	return EG_REASON_OVERLOADED;
-}
+	if (to > *held) {
+		size_t more = to - *held;
 
-static void give(atomic_size_t *pod, atomic_size_t *node, size_t less)
-{
-	if (pod)
-		eg_budget_give(pod, less);
-	eg_budget_give(node, less);
-}
-
-static void note_held(struct eg_engine *e, size_t *held, size_t bytes)
-{
-	if (e->telemetry && bytes != *held)
-		eg_telemetry_gauge(e->telemetry, EG_GAUGE_HELD_BYTES,
-				   (int64_t)bytes - (int64_t)*held);
-	e->held_bytes += bytes - *held;
-	*held = bytes;
+		if (pod && !eg_budget_take(pod, more, pod_limit))
+			return EG_REASON_POD_BUDGET;
+		if (!eg_budget_take(node, more, node_limit)) {
+			if (pod)
+				eg_budget_give(pod, more);
+			return EG_REASON_OVERLOADED;
+		}
+	} else if (to < *held) {
+		if (pod)
+			eg_budget_give(pod, *held - to);
+		eg_budget_give(node, *held - to);
+	}
+	*held = to;
+	return EG_REASON_OK;
 }
 
 static enum eg_reason set_held(struct eg_engine *e, struct eg_account *a, size_t *held,
 			       size_t bytes, size_t pod_limit, size_t node_limit)
 {
-	atomic_size_t *pod = a ? &a->budget->used.held_bytes : NULL;
-	atomic_size_t *node = &e->budgets->node.held_bytes;
-	enum eg_reason r = EG_REASON_OK;
+	size_t before = *held;
+	enum eg_reason r = adjust(a ? &a->budget->used.held_bytes : NULL, pod_limit,
+				  &e->budgets->node.held_bytes, node_limit, held, bytes);
 
-	if (bytes > *held)
-		r = take(pod, pod_limit, node, node_limit, bytes - *held);
-	else if (bytes < *held)
-		give(pod, node, *held - bytes);
-	if (r == EG_REASON_OK)
-		note_held(e, held, bytes);
+	if (e->telemetry && *held != before)
+		eg_telemetry_gauge(e->telemetry, EG_GAUGE_HELD_BYTES,
+				   (int64_t)*held - (int64_t)before);
+	e->held_bytes += *held - before;
 	return r;
 }
 
@@ -165,18 +157,8 @@ enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_accou
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
 				      size_t count)
 {
-	atomic_size_t *pod = a ? &a->budget->used.descriptors : NULL;
-	atomic_size_t *node = &e->budgets->node.descriptors;
-	enum eg_reason r = EG_REASON_OK;
-
-	if (count > *held)
-		r = take(pod, e->limits.pod_descriptors, node, e->limits.descriptors,
-			 count - *held);
-	else if (count < *held)
-		give(pod, node, *held - count);
-	if (r == EG_REASON_OK)
-		*held = count;
-	return r;
+	return adjust(a ? &a->budget->used.descriptors : NULL, e->limits.pod_descriptors,
+		      &e->budgets->node.descriptors, e->limits.descriptors, held, count);
 }
 
 /* ---- cooldowns ---- */

@@ -197,7 +197,7 @@ void exchange_finish_pass(struct eg_exchange *x);
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
 
 /* preamble.c */
-/* A stream whose beginning can be held; describe_answer has been done. */
+/* A stream or JSON body whose beginning can be held; describe_answer has been done. */
 bool exchange_preamble_wanted(const struct eg_exchange *x);
 void exchange_preamble_begin(struct eg_exchange *x);
 void exchange_preamble_data(struct eg_exchange *x, struct eg_str data);

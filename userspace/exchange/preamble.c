@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream that has begun and has said nothing: pings, a role, message_start. It is held, so that
- * an error or silence inside a 200 still goes to the next target (DESIGN section 5). With the first
- * content, the limit, or an end it is let go, and from there on nothing is ever held.
+ * The beginning of a 200 that may still turn out to be an error. A stream that has said nothing
+ * (pings, a role, message_start) is held, so that an error or silence goes to the next target
+ * (DESIGN section 5); of a JSON body the first bytes, which tell whether it is an error object.
+ * With the first content, the limit, or an end it is let go, and from there on nothing is ever
+ * held.
  */
-#include <stdio.h>
-
 #include "exchange/exchange_impl.h"
 
 bool exchange_preamble_wanted(const struct eg_exchange *x)

@@ -85,11 +85,8 @@ static void judge_evidence(struct eg_record *r, const struct eg_exchange *x, str
 	if (!x->provider || !eg_region_of_evidence(said, &where) || r->region_violation)
 		return;
 	r->region_evidence = said;
-	if (!x->policy || !x->policy->region_count)
+	if (!x->policy || eg_policy_allows_region(x->policy, &where))
 		return;
-	for (size_t i = 0; i < x->policy->region_count; i++)
-		if (eg_region_satisfies(&where, &x->policy->regions[i]))
-			return;
 	r->region_violation = true;
 	eg_telemetry_count(x->engine->telemetry, EG_COUNT_REGION_VIOLATIONS, 1);
 	say_violation(x, said);

@@ -184,16 +184,21 @@ static const char *mapped_model(const struct eg_provider *p, struct eg_str model
 	return NULL;
 }
 
+bool eg_policy_allows_region(const struct eg_policy *p, const struct eg_region *where)
+{
+	for (size_t i = 0; i < p->region_count; i++)
+		if (eg_region_satisfies(where, &p->regions[i]))
+			return true;
+	return !p->region_count;
+}
+
 static enum eg_reason judge_region(const struct deciding *d, const struct eg_provider *p,
 				   struct eg_str model, struct eg_region *where)
 {
 	eg_region_of_request(p->dialect, eg_str_from(p->host), &p->region, p->region_stated, model,
 			     &d->facts->body, where);
-	if (!d->policy->region_count)
+	if (eg_policy_allows_region(d->policy, where))
 		return EG_REASON_OK;
-	for (size_t i = 0; i < d->policy->region_count; i++)
-		if (eg_region_satisfies(where, &d->policy->regions[i]))
-			return EG_REASON_OK;
 	return *where->code ? EG_REASON_REGION_DENIED : EG_REASON_REGION_UNKNOWN;
 }
 

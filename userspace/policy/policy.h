@@ -138,6 +138,8 @@ const struct eg_policy *eg_policy_select(const struct eg_policy_set *s,
 					 const struct eg_identity *pod);
 
 /* ---- decisions ---- */
+/* Is a request that lands there within `regions.allow`? Without such a rule: always. */
+bool eg_policy_allows_region(const struct eg_policy *p, const struct eg_region *where);
 /* Is this server name governed for the policy: does a route name it, or is it watched at all? */
 enum eg_name_verdict {
 	EG_NAME_UNGOVERNED, /* nothing watches it: pass through (if the policy lets it) */

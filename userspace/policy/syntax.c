@@ -218,6 +218,17 @@ static bool parse_member(struct syntax *s, const struct place *at, uint32_t base
 	return parse_value(s, &member, depth);
 }
 
+/* After an element: a comma, and another follows. */
+static bool another(struct syntax *s)
+{
+	skip_space(s);
+	if (peek(s) != ',')
+		return false;
+	s->i++;
+	skip_space(s);
+	return true;
+}
+
 static bool parse_object(struct syntax *s, const struct place *at, unsigned int depth)
 {
 	uint32_t base = s->keys.count;
@@ -228,15 +239,10 @@ static bool parse_object(struct syntax *s, const struct place *at, unsigned int 
 		s->i++;
 		return true;
 	}
-	for (;;) {
+	do {
 		if (!parse_member(s, at, base, depth))
 			return false;
-		skip_space(s);
-		if (peek(s) != ',')
-			break;
-		s->i++;
-		skip_space(s);
-	}
+	} while (another(s));
 	if (peek(s) != '}')
 		return wrong(s, at, found_here(s), "a comma or '}'");
 	s->i++;
@@ -246,23 +252,20 @@ static bool parse_object(struct syntax *s, const struct place *at, unsigned int 
 
 static bool parse_array(struct syntax *s, const struct place *at, unsigned int depth)
 {
+	size_t n = 0;
+
 	s->i++;
 	skip_space(s);
 	if (peek(s) == ']') {
 		s->i++;
 		return true;
 	}
-	for (size_t n = 0;; n++) {
-		struct place element = place_index(at, n);
+	do {
+		struct place element = place_index(at, n++);
 
 		if (!parse_value(s, &element, depth))
 			return false;
-		skip_space(s);
-		if (peek(s) != ',')
-			break;
-		s->i++;
-		skip_space(s);
-	}
+	} while (another(s));
 	if (peek(s) != ']')
 		return wrong(s, at, found_here(s), "a comma or ']'");
 	s->i++;

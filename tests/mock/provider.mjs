@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { anthropic } from './anthropic.mjs';
 import { connectionModes, misbehave, parseMode } from './misbehave.mjs';
 import { openai } from './openai.mjs';
+import { realtime } from './realtime.mjs';
 import { site } from './site.mjs';
 
 const { values: opt } = parseArgs({ options: Object.fromEntries(
@@ -72,6 +73,7 @@ secure.on('secureConnection', (socket) => {
 });
 secure.on('tlsClientError', (error, socket) => log({ event: 'tls_error', code: error.code ?? error.message, ...ends(socket) }));
 secure.on('sessionError', () => {});
+secure.on('upgrade', (req, socket, head) => upgrade(req, socket, head, true));
 // A gateway keeps pooled connections for long; nothing here may close them behind its back.
 secure.keepAliveTimeout = 0;
 secure.requestTimeout = 0;
@@ -141,6 +143,28 @@ function serve(req, res, encrypted) {
 	});
 }
 
+// A request that wants a WebSocket. It is in the log like any other; its messages are, too.
+function upgrade(req, socket, head, encrypted) {
+	const url = new URL(req.url, 'http://mock');
+	const authority = req.headers.host ?? '';
+	const name = authority.toLowerCase().replace(/:\d+$/, '');
+	const host = world.hosts[name] ? name : hostOfAddress.get(plain(socket.localAddress)) ?? 'unknown';
+	const mode = takeMode(host, false) ?? 'ok';
+	const entry = { n: ++counter, host, conn: socket.egretId ?? null };
+	log({ event: 'request', ...entry, sni: encrypted ? socket.servername || null : null, tls: encrypted, http: req.httpVersion,
+		method: req.method, path: req.url, authority, headers: flatHeaders(req.rawHeaders), ...ends(socket),
+		credentials: credentials(req.headers, url), body_bytes: 0, model: url.searchParams.get('model'), stream: true, mode });
+	socket.on('error', () => {});
+	const accepted = keys[host];
+	if (accepted && !accepted.includes(presentedKey(req.headers))) {
+		return void socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n');
+	}
+	if (mode === '503') return void socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
+	if (url.pathname !== '/v1/realtime') return void socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
+	return realtime({ req, socket, head, host, model: url.searchParams.get('model'),
+		log: (message) => log({ event: 'message', ...entry, ...message }) });
+}
+
 function respond(call) {
 	const { req, res, host, mode } = call;
 	const dialect = DIALECTS[world.hosts[host]?.dialect ?? 'site'];
@@ -170,6 +194,7 @@ function acceptTls(socket) {
 	return undefined;
 }
 const plainServer = http.createServer((req, res) => serve(req, res, false));
+plainServer.on('upgrade', (req, socket, head) => upgrade(req, socket, head, false));
 plainServer.on('clientError', (error, socket) => {
 	log({ event: 'http_error', code: error.code, ...ends(socket) });
 	socket.destroy();

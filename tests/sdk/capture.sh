@@ -39,12 +39,14 @@ for E_MODE in netns mark; do
 		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB'
 	fi
 	sdk_run podB OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|2 MB'
+	sdk_run podB OPENAI_API_KEY=placeholder realtime.test.mjs
 	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming'
 
 	# The gateway's own address: plain HTTP, no certificate, the base URL by the SDKs' own variables.
 	export OPENAI_BASE_URL=http://169.254.77.1/v1 ANTHROPIC_BASE_URL=http://169.254.77.1
 	sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB|embeddings|bad request'
 	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming|tool use|bad request'
+	sdk_run podA OPENAI_API_KEY=placeholder realtime.test.mjs 'ping and pong|browser' # the SDK itself insists on TLS
 	unset OPENAI_BASE_URL ANTHROPIC_BASE_URL
 
 	at_least "$E_MODE: requests arrived" "$(mock_requests)" 10
@@ -52,6 +54,11 @@ for E_MODE in netns mark; do
 		"$(mock_requests ".host == \"api.openai.com\" and .credentials.authorization != \"Bearer $key\"")" 0
 	is "$E_MODE: each Anthropic request carried the real key, and once" \
 		"$(mock_requests ".host == \"api.anthropic.com\" and .credentials != {\"x-api-key\": \"$akey\"}")" 0
+	at_least "$E_MODE: WebSockets were opened" "$(mock_requests '.path == "/v1/realtime?model=gpt-realtime"')" 40
+	is "$E_MODE: no organisation of the pod's went along" "$(grep -c org-of-the-pod "$T_RUN/provider.jsonl")" 0
+	is "$E_MODE: each WebSocket has its record" \
+		"$(egret_records '.operation == "realtime" and .status == 101 and .reason == "ok"' | jq length)" \
+		"$(($(mock_requests '.path == "/v1/realtime?model=gpt-realtime"') - $(egret_records '.operation == "realtime" and .reason == "client_closed"' | jq length)))"
 	is "$E_MODE: no placeholder left the node" "$(grep -c placeholder "$T_RUN/provider.jsonl")" 0
 
 	body='{"model": "gpt-4o",  "messages":[{"role":"user","content":"gr\u00fc\u00dfe, \u4e16"}] , "seed":1e0}'

@@ -16,9 +16,11 @@ sdk() { # VARIABLE=KEY FILE
 }
 sdk OPENAI_API_KEY="$key" openai.test.mjs | tee "$T_RUN/openai.out"
 sdk ANTHROPIC_API_KEY="$akey" anthropic.test.mjs | tee "$T_RUN/anthropic.out"
-C_PASSED=$(grep -c '^ok ' "$T_RUN/openai.out" "$T_RUN/anthropic.out" | awk -F: '{s += $2} END {print s}')
-C_FAILED=$(grep -c '^FAIL ' "$T_RUN/openai.out" "$T_RUN/anthropic.out" | awk -F: '{s += $2} END {print s}')
-[ "$(tail -n1 "$T_RUN/openai.out" | grep -c passed)$(tail -n1 "$T_RUN/anthropic.out" | grep -c passed)" = 11 ] ||
+sdk OPENAI_API_KEY="$key" realtime.test.mjs | tee "$T_RUN/realtime.out"
+outputs=("$T_RUN/openai.out" "$T_RUN/anthropic.out" "$T_RUN/realtime.out")
+C_PASSED=$(cat "${outputs[@]}" | grep -c '^ok ')
+C_FAILED=$(cat "${outputs[@]}" | grep -c '^FAIL ')
+[ "$(for o in "${outputs[@]}"; do tail -n1 "$o"; done | grep -cE '^[0-9]+ passed, [0-9]+ failed$')" = 3 ] ||
 	fail "an SDK test ended without its count"
 
 check_not "a client that does not trust the root is refused" pod podA env OPENAI_API_KEY="$key" "$T_NODEJS" hello.mjs

@@ -136,6 +136,15 @@ static int read_body(struct explanation *x, struct eg_request_facts *f)
 	struct eg_str text;
 	int r;
 
+	if (f->operation->model_in_query) {
+		f->body_read = true;
+		r = eg_query_value(&x->arena, f->target.query, EG_STR("model"), &f->body.model);
+		if (r && r != -ENOENT) {
+			conclude(x, EG_REASON_BAD_REQUEST, false,
+				 "the query's \"model\" comes twice, or is malformed");
+			return EG_EXIT_NO;
+		}
+	}
 	if (q->model) {
 		f->body_read = true;
 		f->body.model = eg_str_from(q->model);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "exchange/exchange_impl.h"
+#include "proto/websocket.h"
 
 const struct eg_h1_call_ops exchange_call_ops = {
 	.body = exchange_body_pieces,
@@ -23,7 +24,7 @@ static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str 
 
 void exchange_give_head(struct eg_exchange *x)
 {
-	if (x->request != REQUEST_COMPLETE)
+	if (x->request != REQUEST_COMPLETE && !x->tunnel)
 		exchange_set_request(x, REQUEST_IGNORED);
 	exchange_set_answer(x, ANSWER_PASS);
 	x->status = x->out.status;
@@ -191,6 +192,14 @@ static int copy_error_head(struct eg_exchange *x, const struct eg_h1_head *head)
 	return 0;
 }
 
+static struct eg_str websocket_key(const struct eg_exchange *x)
+{
+	for (size_t i = 0; i < x->header_count; i++)
+		if (eg_str_ieq(x->headers[i].name, EG_STR("sec-websocket-key")))
+			return x->headers[i].value;
+	return (struct eg_str){NULL, 0};
+}
+
 void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 {
 	struct eg_exchange *x = ctx;
@@ -198,6 +207,13 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 
 	x->upstream_status = head->status;
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
+	x->tunnel = head->status == 101;
+	if (x->tunnel && !eg_websocket_granted(head, websocket_key(x))) {
+		x->tunnel = false;
+		exchange_attempt_failed(x, EG_REASON_UPSTREAM_PROTOCOL,
+					"the 101 does not grant the WebSocket that was asked for");
+		return;
+	}
 	x->region_evidence = (struct eg_str){eg_arena_dup(&x->arena, evidence), evidence.n};
 	if (copy_headers(x, head) || (evidence.n && !x->region_evidence.p)) {
 		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);

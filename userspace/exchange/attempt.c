@@ -59,7 +59,7 @@ static uint64_t silence_ms(const struct eg_exchange *x)
 
 	if (!t)
 		return 600000;
-	return x->body.stream ? t->first_byte_ms : t->total_ms;
+	return x->body.stream || x->websocket ? t->first_byte_ms : t->total_ms;
 }
 
 uint64_t exchange_attempt_patience(const struct eg_exchange *x)
@@ -70,7 +70,9 @@ uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 	/* Paused: it is the client who is slow, and the front has a limit for that. */
 	uint64_t due = (x->answer_paused ? now : x->last_data_ms) + idle;
 
-	if (t)
+	if (x->tunnel && x->request == REQUEST_COMPLETE)
+		due = EG_MIN(due, x->last_data_ms + TUNNEL_END_MS);
+	if (t && !x->tunnel) /* a session lasts as long as it is used */
 		due = EG_MIN(due, x->attempt_began_ms + t->total_ms);
 	return due > now ? due - now : 0;
 }
@@ -105,6 +107,7 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	x->upstream_reused = conn->reused;
 	x->connect_ms = conn->connect_ms;
 	x->request_sent = false;
+	x->call.upgrade = x->websocket;
 	exchange_set_answer(x, ANSWER_WAIT);
 	exchange_attempt_timer(x, silence_ms(x));
 	eg_h1_call_begin(&x->call, conn, exchange_body_chunked(x),

@@ -51,6 +51,10 @@ int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
 	int n = 0;
 
 	*last = !x->streaming || x->request == REQUEST_COMPLETE;
+	if (x->websocket && !x->tunnel) {
+		*last = false; /* frames wait for the 101 */
+		return 0;
+	}
 	if (x->streaming || !x->model_now.p)
 		return add_piece(v, 0, all.p, all.n, &skip);
 	before = (size_t)(raw.p - all.p);
@@ -179,12 +183,25 @@ static void begin_holding(struct eg_exchange *x)
 
 /* ---- begin ---- */
 
+/* What the client sends is not wanted before the provider's 101; then it goes on as it comes. */
+static void begin_websocket(struct eg_exchange *x)
+{
+	x->held.cap = 3 * STREAM_WINDOW;
+	x->streaming = true;
+	exchange_set_request(x, REQUEST_STREAM);
+	exchange_attempt_first(x);
+}
+
 void exchange_body_begin(struct eg_exchange *x)
 {
 	bool json = x->operation && x->operation->json_body;
 	const char *detail = NULL;
 	enum eg_reason r;
 
+	if (x->websocket) {
+		begin_websocket(x);
+		return;
+	}
 	if (x->pass_on) {
 		if (x->decide_again && json && !x->encoded_body) {
 			begin_holding(x);
@@ -232,7 +249,10 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 {
 	enum eg_reason r = append(x, data);
 
-	if (x->decision.route && !x->pass_on && x->bytes_in > x->decision.route->max_body_bytes)
+	if (x->tunnel)
+		x->last_data_ms = eg_loop_now_ms(x->engine->loop);
+	else if (x->decision.route && !x->pass_on &&
+		 x->bytes_in > x->decision.route->max_body_bytes)
 		r = EG_REASON_BODY_TOO_LARGE;
 	if (r != EG_REASON_OK) {
 		eg_exchange_refuse(x, r, NULL, true);
@@ -296,5 +316,7 @@ void eg_exchange_data_end(struct eg_exchange *x)
 	} else if (x->request == REQUEST_STREAM) {
 		exchange_set_request(x, REQUEST_COMPLETE);
 		eg_h1_call_body_ready(&x->call);
+		if (x->tunnel && !exchange_over(x))
+			exchange_attempt_timer(x, exchange_attempt_patience(x));
 	}
 }

@@ -39,6 +39,7 @@ enum answer_state {
 #define ERROR_BODY_MAX (64u * 1024u) /* of a provider's error, read before it is judged */
 #define ERROR_BODY_MS  2000u
 #define PREAMBLE_MAX   (64u * 1024u) /* of a stream, held until it says something */
+#define TUNNEL_END_MS  10000u	     /* for the provider to end after the client did */
 #define FRESH_IDLE_MS  1000u	     /* replay "never": no connection that was idle for longer */
 #define VIA_MAX	       512u
 
@@ -65,7 +66,9 @@ struct eg_exchange {
 	unsigned int minor;
 	enum eg_h1_body body_kind;
 	uint64_t content_length;
-	bool expect_other, upgrade_websocket, origin, placeholder, real_credential, encoded_body;
+	bool expect_other, origin, placeholder, real_credential, encoded_body;
+	bool websocket;		     /* one is asked for */
+	const char *websocket_wrong; /* in that; NULL: nothing */
 	struct eg_str host_field, content_type;
 	struct eg_target target;
 	struct eg_str rest; /* of the decoded path: goes after an endpoint's base path */
@@ -86,6 +89,7 @@ struct eg_exchange {
 	struct eg_str model_now; /* what goes out instead of body.model_raw; .p NULL: unchanged */
 	bool streaming;		 /* as it comes: `held` is a window, what has left is gone */
 	bool consumed;		 /* streamed bytes have left: no replay */
+	bool tunnel;		 /* a WebSocket that the provider granted: bytes both ways */
 
 	/* attempts */
 	size_t target_at;		    /* of decision.targets, in use */
@@ -96,8 +100,8 @@ struct eg_exchange {
 	struct eg_timer timer;
 	struct eg_attempt attempts[EG_ATTEMPTS];
 	size_t attempt_count;
-	bool noted; /* the attempt in use is among them */
-	uint64_t attempt_began_ms, last_data_ms;
+	bool noted;				 /* the attempt in use is among them */
+	uint64_t attempt_began_ms, last_data_ms; /* of the answer; in a tunnel: either way */
 	struct eg_defer step; /* connects: never from inside a call's own callback */
 	bool fresh;	      /* the connection must be a new one */
 	bool replayed, billed_twice, upstream_reused, request_sent;

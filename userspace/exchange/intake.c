@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "exchange/exchange_impl.h"
+#include "proto/websocket.h"
 
 #define VIA EG_STR("x-egret-via")
 
@@ -20,6 +21,24 @@ static bool stays_here(const struct eg_h1_head *head, struct eg_str name)
 	       eg_str_ieq(name, EG_STR("expect")) || eg_h1_hop_by_hop(head, name);
 }
 
+/* A browser's WebSocket has no other place for a key than a subprotocol. */
+static void look_at_subprotocols(struct eg_exchange *x, struct eg_str list)
+{
+	struct eg_str secret;
+
+	while (list.n) {
+		ssize_t comma = eg_str_find(list, ',');
+		size_t n = comma < 0 ? list.n : (size_t)comma;
+
+		if (eg_subprotocol_credential(eg_str_trim((struct eg_str){list.p, n}), &secret)) {
+			x->placeholder |= secret.n > 0;
+			x->real_credential |= eg_credential_looks_real(EG_STR("x-api-key"), secret);
+		}
+		n += comma >= 0;
+		list = (struct eg_str){list.p + n, list.n - n};
+	}
+}
+
 static void look_at(struct eg_exchange *x, const struct eg_header *h)
 {
 	if (eg_str_ieq(h->name, EG_STR("user-agent")))
@@ -32,6 +51,8 @@ static void look_at(struct eg_exchange *x, const struct eg_header *h)
 		x->origin = true;
 	else if (eg_str_ieq(h->name, VIA))
 		x->via = h->value;
+	else if (eg_str_ieq(h->name, EG_STR("sec-websocket-protocol")))
+		look_at_subprotocols(x, h->value);
 	else if (eg_str_ieq(h->name, EG_STR("authorization")) ||
 		 eg_str_ieq(h->name, EG_STR("x-api-key")))
 		x->placeholder |= h->value.n > 0;
@@ -42,7 +63,6 @@ static void look_at(struct eg_exchange *x, const struct eg_header *h)
 int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, struct eg_str bytes)
 {
 	char *copy = eg_arena_dup(&x->arena, (struct eg_str){bytes.p, head->head_bytes});
-	const struct eg_header *upgrade = eg_h1_find(head, EG_STR("upgrade"));
 
 	x->headers = eg_arena_alloc(&x->arena, (head->header_count + 1) * sizeof(*x->headers));
 	if (!copy || !x->headers)
@@ -55,8 +75,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	x->body_kind = head->body;
 	x->content_length = head->content_length;
 	x->expect_other = head->expect_other;
-	x->upgrade_websocket =
-		head->upgrade && upgrade && eg_str_ieq(upgrade->value, EG_STR("websocket"));
+	x->websocket = eg_websocket_wanted(head);
+	x->websocket_wrong = x->websocket ? eg_websocket_wrong(head) : NULL;
 	for (size_t i = 0; i < head->header_count; i++) {
 		struct eg_header h = {rebase(head->headers[i].name, bytes, copy),
 				      rebase(head->headers[i].value, bytes, copy)};
@@ -221,6 +241,23 @@ static void find_operation(struct eg_exchange *x)
 		x->operation = read_as;
 }
 
+/* What has no body says the model in its query. */
+static enum eg_reason read_query_model(struct eg_exchange *x, const char **detail)
+{
+	if (!x->operation->model_in_query)
+		return EG_REASON_OK;
+	switch (eg_query_value(&x->arena, x->target.query, EG_STR("model"), &x->body.model)) {
+	case 0:
+	case -ENOENT:
+		return EG_REASON_OK;
+	case -ENOMEM:
+		return EG_REASON_OVERLOADED;
+	default:
+		*detail = "the query's \"model\" comes twice, or is malformed";
+		return EG_REASON_BAD_REQUEST;
+	}
+}
+
 /* ---- policy ---- */
 
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail)
@@ -262,6 +299,17 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 	return x->decision.reason;
 }
 
+/* An operation is either a WebSocket or none; what is only passed on is neither ours to judge. */
+static enum eg_reason judge_upgrade(const struct eg_exchange *x, const char **detail)
+{
+	if (x->pass_on || x->operation->websocket == x->websocket)
+		return EG_REASON_OK;
+	if (x->websocket)
+		return EG_REASON_UPGRADE;
+	*detail = "this operation is a WebSocket: \"Upgrade: websocket\" is needed";
+	return EG_REASON_BAD_REQUEST;
+}
+
 /* Port 80 of an address that is shared: a Host that nothing watches is none of Egret's. */
 static bool ungoverned_host(const struct eg_exchange *x)
 {
@@ -285,9 +333,13 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
 		return EG_REASON_LOOP;
 	if (x->expect_other)
 		return EG_REASON_EXPECTATION;
-	if (x->upgrade_websocket)
-		return EG_REASON_UPGRADE;
-	r = check_gateway_rules(x);
+	if (x->websocket_wrong) {
+		*detail = x->websocket_wrong;
+		return EG_REASON_BAD_REQUEST;
+	}
+	r = read_query_model(x, detail);
+	if (r == EG_REASON_OK)
+		r = check_gateway_rules(x);
 	if (r != EG_REASON_OK)
 		return r;
 	if (!x->policy)
@@ -296,5 +348,6 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
 		x->pass_on = true;
 		return EG_REASON_OK;
 	}
-	return exchange_decide(x, false, detail);
+	r = exchange_decide(x, x->operation->model_in_query, detail);
+	return r == EG_REASON_OK ? judge_upgrade(x, detail) : r;
 }

@@ -52,6 +52,18 @@ static int write_header(struct eg_buf *out, struct eg_str name, struct eg_str va
 	return r ? r : eg_buf_append(out, "\r\n", 2);
 }
 
+/* The model's name at this target, where the query says the model. .p NULL: out of memory. */
+static struct eg_str map_query_model(struct eg_exchange *x, struct eg_str query)
+{
+	static const struct eg_str model = EG_STR("model");
+	const char *name = x->decision.targets[x->target_at].model;
+
+	if (!name || !x->operation->model_in_query)
+		return query;
+	query = eg_query_without(&x->arena, query, &model, 1);
+	return query.p ? eg_query_with(&x->arena, query, model, eg_str_from(name)) : query;
+}
+
 static int write_query(struct eg_exchange *x, struct eg_buf *out)
 {
 	struct eg_str query = x->target.query;
@@ -62,6 +74,9 @@ static int write_query(struct eg_exchange *x, struct eg_buf *out)
 	if (x->provider) {
 		query = eg_query_without(&x->arena, query, eg_credential_query_keys,
 					 eg_credential_query_key_count);
+		if (!query.p)
+			return -ENOMEM;
+		query = map_query_model(x, query);
 		if (!query.p)
 			return -ENOMEM;
 		if (!query.n)
@@ -114,6 +129,55 @@ static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 	return r;
 }
 
+/* The subprotocols that carry no credential; .p NULL: out of memory. */
+static struct eg_str plain_subprotocols(struct eg_exchange *x, struct eg_str list)
+{
+	char *out = eg_arena_alloc(&x->arena, list.n + 1);
+	size_t n = 0;
+
+	while (out && list.n) {
+		ssize_t comma = eg_str_find(list, ',');
+		size_t length = comma < 0 ? list.n : (size_t)comma;
+		struct eg_str token = eg_str_trim((struct eg_str){list.p, length}), secret;
+
+		length += comma >= 0;
+		list = (struct eg_str){list.p + length, list.n - length};
+		if (!token.n || eg_subprotocol_credential(token, &secret))
+			continue;
+		if (n)
+			out[n++] = ',';
+		memcpy(out + n, token.p, token.n);
+		n += token.n;
+	}
+	return (struct eg_str){out, n};
+}
+
+/* Hop by hop, so ours to write; the key is the client's, who checks the answer to it too. */
+static int write_upgrade(struct eg_exchange *x, struct eg_buf *out)
+{
+	int r = write_str(out, "connection: upgrade\r\nupgrade: websocket\r\n");
+
+	for (size_t i = 0; i < x->header_count && !r && x->provider; i++) {
+		struct eg_str name = x->headers[i].name, value = x->headers[i].value;
+
+		if (!eg_str_istarts(name, EG_STR("sec-websocket-")))
+			continue;
+		if (eg_str_ieq(name, EG_STR("sec-websocket-protocol"))) {
+			value = plain_subprotocols(x, value);
+			if (!value.p)
+				return -ENOMEM;
+			if (!value.n)
+				continue;
+		} else if (!eg_str_ieq(name, EG_STR("sec-websocket-key")) &&
+			   !eg_str_ieq(name, EG_STR("sec-websocket-version")) &&
+			   !eg_str_ieq(name, EG_STR("sec-websocket-extensions"))) {
+			continue;
+		}
+		r = write_header(out, name, value);
+	}
+	return r;
+}
+
 static int write_framing(struct eg_exchange *x, struct eg_buf *out)
 {
 	if (exchange_body_chunked(x))
@@ -151,7 +215,7 @@ int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char *
 					     x->engine->tag)
 			     : eg_buf_printf(head, "x-egret-via: %s\r\n", x->engine->tag);
 	if (!r)
-		r = write_framing(x, head);
+		r = x->websocket ? write_upgrade(x, head) : write_framing(x, head);
 	if (!r)
 		r = write_credential(x, head, why);
 	return r ? r : eg_buf_append(head, "\r\n", 2);

@@ -8,6 +8,7 @@ static const char *phrase(unsigned int status)
 		unsigned int status;
 		const char *text;
 	} table[] = {
+		{101, "Switching Protocols"},
 		{200, "OK"},
 		{201, "Created"},
 		{202, "Accepted"},
@@ -77,7 +78,9 @@ int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chu
 		r = eg_buf_append_str(out, EG_STR("transfer-encoding: chunked\r\n"));
 	else if (!r && a->length_known)
 		r = eg_buf_printf(out, "content-length: %llu\r\n", (unsigned long long)a->length);
-	if (!r && close)
+	if (!r && a->status == 101)
+		r = eg_buf_append_str(out, EG_STR("connection: upgrade\r\nupgrade: websocket\r\n"));
+	else if (!r && close)
 		r = eg_buf_append_str(out, EG_STR("connection: close\r\n"));
 	else if (!r && http10)
 		r = eg_buf_append_str(out, EG_STR("connection: keep-alive\r\n"));

@@ -30,8 +30,8 @@ static const uint32_t receive_successors[] = {
 			    EG_TO(H1_RECEIVE_CLOSED),
 	[H1_RECEIVE_DISCARD] =
 		EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) | EG_TO(H1_RECEIVE_CLOSED),
-	[H1_RECEIVE_COMPLETE] =
-		EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_LINGER) | EG_TO(H1_RECEIVE_CLOSED),
+	[H1_RECEIVE_COMPLETE] = EG_TO(H1_RECEIVE_HEAD) | EG_TO(H1_RECEIVE_BODY) /* 101 */ |
+				EG_TO(H1_RECEIVE_LINGER) | EG_TO(H1_RECEIVE_CLOSED),
 	[H1_RECEIVE_LINGER] = EG_TO(H1_RECEIVE_CLOSED),
 	[H1_RECEIVE_CLOSED] = 0,
 };
@@ -200,12 +200,15 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 	struct h1_server *s = ctx;
 	int r;
 
+	s->tunnel = a->status == 101;
 	s->no_body = a->no_body;
-	s->chunked_out = !a->length_known && !a->no_body && !s->http10;
-	s->close_after = a->close || !s->keep_alive || s->engine->draining || !body_left_small(s) ||
-			 (!a->length_known && !a->no_body && s->http10);
+	s->chunked_out = !a->length_known && !a->no_body && !s->http10 && !s->tunnel;
+	s->close_after = a->close || s->tunnel || !s->keep_alive || s->engine->draining ||
+			 !body_left_small(s) || (!a->length_known && !a->no_body && s->http10);
 	set_answer(s, H1_ANSWER_BODY);
 	s->activity_ms = now_ms(s);
+	if (s->tunnel)
+		set_receive(s, H1_RECEIVE_BODY);
 	r = h1_write_answer_head(&s->out, a, s->chunked_out, s->close_after, s->http10);
 	if (r)
 		over(s, true, EG_REASON_OVERLOADED);
@@ -365,6 +368,12 @@ static bool next_run(struct h1_server *s, struct eg_str *run, size_t *used, bool
 	struct eg_str in = eg_buf_str(&s->in);
 	enum eg_io r;
 
+	if (s->tunnel) {
+		*run = in;
+		*used = in.n;
+		*ended = s->eof;
+		return true;
+	}
 	if (s->body == EG_H1_BODY_LENGTH) {
 		in.n = (size_t)EG_MIN((uint64_t)in.n, s->left);
 		*run = in;
@@ -384,7 +393,7 @@ static bool take_body(struct h1_server *s)
 	struct eg_str run = {NULL, 0};
 	size_t used = 0;
 
-	if (!s->in.length)
+	if (!s->in.length && !(s->tunnel && s->eof))
 		return false;
 	if (!next_run(s, &run, &used, &ended)) {
 		s->keep_alive = false;
@@ -482,6 +491,8 @@ static uint64_t deadline(const struct h1_server *s)
 		return s->ended_ms + LINGER_MS;
 	if (s->out.length)
 		return s->activity_ms + l->write_idle_ms;
+	if (s->tunnel) /* the exchange knows both directions, and has their limit */
+		return UINT64_MAX;
 	if (s->receive == H1_RECEIVE_BODY || s->receive == H1_RECEIVE_DISCARD)
 		return s->activity_ms + l->body_idle_ms;
 	if (s->receive != H1_RECEIVE_HEAD)
@@ -512,7 +523,9 @@ static void expire(struct h1_server *s)
 
 static bool quiet(const struct h1_server *s)
 {
-	return s->receive == H1_RECEIVE_HEAD && !s->in.length && !s->out.length;
+	bool waits = s->receive == H1_RECEIVE_HEAD || (s->tunnel && s->receive == H1_RECEIVE_BODY);
+
+	return waits && !s->in.length && !s->out.length;
 }
 
 /* Never later than the deadline; earlier costs a look. */
@@ -609,6 +622,8 @@ static void on_end(struct h1_server *s, enum eg_io r)
 		over(s, true, EG_REASON_OK);
 	} else if (r == EG_IO_EOF && s->answer == H1_ANSWER_ENDED) {
 		return; /* the answer is on its way; then we end too */
+	} else if (r == EG_IO_EOF && s->tunnel && s->answer == H1_ANSWER_BODY) {
+		return; /* only its direction: advance() passes that on */
 	} else {
 		over(s, r != EG_IO_EOF || s->exchange, EG_REASON_CLIENT_CLOSED);
 	}

@@ -133,7 +133,7 @@ static enum eg_reason judge_query(struct deciding *d)
 	const struct eg_request_facts *f = d->facts;
 	struct eg_str key;
 
-	if (!eg_query_unknown(f->dialect, f->target.query, &key))
+	if (!eg_query_unknown(f->dialect, f->operation, f->target.query, &key))
 		return EG_REASON_OK;
 	STEP(d, "query", EG_REASON_UNKNOWN_QUERY, "%s's API defines no key \"%.*s\"",
 	     eg_dialect_label(f->dialect), (int)EG_MIN(key.n, (size_t)60), key.p);

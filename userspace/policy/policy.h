@@ -157,7 +157,8 @@ struct eg_request_facts {
 	struct eg_target target;
 	const struct eg_operation *operation;
 	enum eg_dialect dialect; /* of the client */
-	bool body_read;		 /* false: only the head is known */
+	bool body_read;		 /* false: only the head is known; also: `body` says what the query
+				    does (operation->model_in_query) */
 	struct eg_body_facts body;
 	const char *pod_namespace; /* for credentials that belong to one namespace */
 };

@@ -373,3 +373,95 @@ struct eg_str eg_query_without(struct eg_arena *a, struct eg_str query, const st
 	out[n] = '\0';
 	return (struct eg_str){out, n};
 }
+
+/* The value decoded into out (value.n bytes): its length, or -1 where two readers may differ. */
+static ssize_t decode_value(struct eg_str value, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < value.n; i++) {
+		int c = (unsigned char)value.p[i];
+
+		if (c == '+')
+			return -1; /* a space, or not */
+		if (c == '%') {
+			c = escape_at(value, i);
+			i += 2;
+			if (c < 0x20 || c == 0x7f || c == '%')
+				return -1;
+		}
+		out[n++] = (char)c;
+	}
+	for (size_t i = 0, step; i < n; i += step) {
+		step = eg_utf8_length((const unsigned char *)out + i, n - i);
+		if (!step)
+			return -1;
+	}
+	return (ssize_t)n;
+}
+
+int eg_query_value(struct eg_arena *a, struct eg_str query, struct eg_str name,
+		   struct eg_str *value)
+{
+	struct eg_str found = {NULL, 0};
+	ssize_t n;
+	char *out;
+
+	for (size_t from = 0, i = 0; query.n && i <= query.n; i++) {
+		struct eg_str pair = {query.p + from, i - from};
+		ssize_t equals;
+
+		if (i < query.n && query.p[i] != '&' && query.p[i] != ';')
+			continue;
+		from = i + 1;
+		equals = eg_str_find(pair, '=');
+		if (!key_is((struct eg_str){pair.p, equals < 0 ? pair.n : (size_t)equals}, name))
+			continue;
+		if (found.p || equals < 0)
+			return -EINVAL;
+		found = (struct eg_str){pair.p + equals + 1, pair.n - (size_t)equals - 1};
+	}
+	if (!found.p)
+		return -ENOENT;
+	out = eg_arena_alloc(a, found.n + 1);
+	if (!out)
+		return -ENOMEM;
+	n = decode_value(found, out);
+	if (n < 0)
+		return -EINVAL;
+	*value = (struct eg_str){out, (size_t)n};
+	return 0;
+}
+
+struct eg_str eg_query_with(struct eg_arena *a, struct eg_str query, struct eg_str key,
+			    struct eg_str value)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char *out = eg_arena_alloc(a, query.n + key.n + 3 * value.n + 2);
+	size_t n = 0;
+
+	if (!out)
+		return (struct eg_str){NULL, 0};
+	if (query.n) {
+		memcpy(out, query.p, query.n);
+		n = query.n;
+		out[n++] = '&';
+	}
+	memcpy(out + n, key.p, key.n);
+	n += key.n;
+	out[n++] = '=';
+	for (size_t i = 0; i < value.n; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+		bool plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+			     c == '-' || c == '.' || c == '_' || c == '~' || c == ':' || c == '/';
+
+		if (plain) {
+			out[n++] = (char)c;
+			continue;
+		}
+		out[n++] = '%';
+		out[n++] = digits[c >> 4];
+		out[n++] = digits[c & 15];
+	}
+	return (struct eg_str){out, n};
+}

@@ -48,5 +48,16 @@ bool eg_host_valid(struct eg_str host);
  */
 struct eg_str eg_query_without(struct eg_arena *a, struct eg_str query, const struct eg_str *drop,
 			       size_t drop_count);
+/*
+ * The value of the key `name` (compared as in eg_query_without()), percent-decoded once, in the
+ * arena. 0; -ENOENT: it is not there; -EINVAL: it comes twice, or holds what two readers may decode
+ * differently ('+', a bad or double escape, a control character); -ENOMEM. *value is set with 0.
+ */
+int eg_query_value(struct eg_arena *a, struct eg_str query, struct eg_str name,
+		   struct eg_str *value) EG_MUST;
+/* Appends `key` with `value` percent-encoded to `query`; the result in the arena, .p NULL when out
+ * of memory. */
+struct eg_str eg_query_with(struct eg_arena *a, struct eg_str query, struct eg_str key,
+			    struct eg_str value);
 
 #endif

@@ -93,6 +93,25 @@ static bool contains_word(struct eg_str s, const char *word)
 	return false;
 }
 
+bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret)
+{
+	static const struct eg_str names[] = {
+		EG_STR("openai-insecure-api-key."),
+		EG_STR("openai-organization."),
+		EG_STR("openai-project."),
+		EG_STR("openai-ephemeral-user-token."),
+		EG_STR("base64url.bearer.authorization."),
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++) {
+		if (!eg_str_istarts(token, names[i]))
+			continue;
+		*secret = (struct eg_str){token.p + names[i].n, token.n - names[i].n};
+		return true;
+	}
+	return false;
+}
+
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
 {
 	bool seen[256] = {false};

@@ -111,6 +111,11 @@ static const struct eg_operation skills = STATEFUL(EG_OP_SKILLS, "skills");
 static const struct eg_operation chatkit_threads =
 	STATEFUL(EG_OP_CHATKIT_THREADS, "chatkit.threads");
 
+/* Its messages are relayed unread, so a route has to ask for it. "intent=transcription" opens one
+ * without a model; "call_id" would join somebody's call, and is no key that passes. */
+static const struct eg_operation realtime =
+	OPENAI(EG_OP_REALTIME, "realtime", EG_CLASS_METADATA, .json_body = false,
+	       .model_in_query = true, .websocket = true);
 static const struct eg_operation realtime_credentials =
 	OPENAI(EG_OP_REALTIME_CREDENTIALS, "realtime.client_secrets", EG_CLASS_CREDENTIAL,
 	       .json_body = false);
@@ -199,6 +204,7 @@ static const struct eg_operation_row rows[] = {
 	{GET | POST | DELETE, "/skills/**", &skills},
 	{GET | DELETE, "/chatkit/threads/**", &chatkit_threads},
 	{ANY, "/chatkit/sessions/**", &chatkit_sessions},
+	{GET, "/realtime", &realtime},
 	{ANY, "/realtime/client_secrets/**", &realtime_credentials},
 	{ANY, "/realtime/sessions/**", &realtime_credentials},
 	{ANY, "/realtime/transcription_sessions/**", &realtime_credentials},

@@ -26,7 +26,8 @@ enum eg_dialect eg_dialect_from_kind(struct eg_str kind);
 enum eg_operation_class {
 	EG_CLASS_UNKNOWN,    /* not an operation Egret knows: refused */
 	EG_CLASS_INFERENCE,  /* allowed by default */
-	EG_CLASS_METADATA,   /* lists of models, token counts: only when the route lists it */
+	EG_CLASS_METADATA,   /* lists of models, token counts, sessions whose messages are not
+				read: only when the route lists it */
 	EG_CLASS_STATEFUL,   /* files, batches, stored responses, threads, fine-tunes, vector
 				stores... */
 	EG_CLASS_CREDENTIAL, /* mints or lists credentials: refused always */
@@ -44,6 +45,8 @@ struct eg_operation {
 	bool form_body;	     /* multipart/form-data, or JSON: see eg_operation_for_content() */
 	bool model_in_body;  /* the JSON body's "model" names the model */
 	bool model_in_path;  /* e.g. GET /v1/models/{id} */
+	bool model_in_query; /* "?model=", as for a WebSocket, which has no body */
+	bool websocket;	     /* opened by Upgrade (RFC 6455), and not to be had otherwise */
 	bool streams;	     /* "stream": true makes it SSE */
 	bool may_hold_state; /* its body may refer to state kept by the provider: read it */
 	uint16_t id;	     /* equal for rows of one name ("models" of both dialects); 0: unknown;
@@ -107,11 +110,17 @@ bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name);
  * hop-by-hop headers may not. */
 bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name);
 /* Has the query a key that the dialect's operations don't define and that is no carrier of a
- * credential? Then *key is the first, as sent. Such a request is refused (unknown_query). */
-bool eg_query_unknown(enum eg_dialect d, struct eg_str query, struct eg_str *key);
+ * credential? Then *key is the first, as sent. Such a request is refused (unknown_query). `op`:
+ * what only it defines passes too ("model" of a WebSocket); NULL: nothing more. */
+bool eg_query_unknown(enum eg_dialect d, const struct eg_operation *op, struct eg_str query,
+		      struct eg_str *key);
 /* Query keys that carry credentials, or say whose account it is: always removed. */
 extern const struct eg_str eg_credential_query_keys[];
 extern const size_t eg_credential_query_key_count;
+/* Does this subprotocol of a WebSocket carry a credential, or say whose account it is? A browser's
+ * client has no other place for them: "openai-insecure-api-key.KEY". *secret is what follows the
+ * name. Such a one is never sent on. */
+bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret);
 /* True when the header carries a client credential that looks real (not a placeholder); for the
  * report. */
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value);

@@ -85,7 +85,7 @@ static bool names(struct eg_str key, struct eg_str name)
 	return key.n == name.n || (key.p[name.n] == '[' && key.p[key.n - 1] == ']');
 }
 
-static bool known(const struct eg_vendor *v, struct eg_str raw)
+static bool known(const struct eg_vendor *v, const struct eg_operation *op, struct eg_str raw)
 {
 	char text[KEY_MAX];
 	struct eg_str key = decode(raw, text);
@@ -96,10 +96,12 @@ static bool known(const struct eg_vendor *v, struct eg_str raw)
 	for (size_t i = 0; key.p && v && i < v->query_key_count; i++)
 		if (names(key, v->query_keys[i]))
 			return true;
-	return false;
+	return op && op->websocket &&
+	       (eg_str_eq(raw, EG_STR("model")) || eg_str_eq(raw, EG_STR("intent")));
 }
 
-bool eg_query_unknown(enum eg_dialect d, struct eg_str query, struct eg_str *key)
+bool eg_query_unknown(enum eg_dialect d, const struct eg_operation *op, struct eg_str query,
+		      struct eg_str *key)
 {
 	/* ';' parts pairs too, as eg_query_without() has it. */
 	for (size_t from = 0, i = 0; i <= query.n; i++) {
@@ -113,7 +115,7 @@ bool eg_query_unknown(enum eg_dialect d, struct eg_str query, struct eg_str *key
 			continue;
 		equals = eg_str_find(pair, '=');
 		*key = (struct eg_str){pair.p, equals < 0 ? pair.n : (size_t)equals};
-		if (!known(eg_vendor_of(d), *key))
+		if (!known(eg_vendor_of(d), op, *key))
 			return true;
 	}
 	return false;

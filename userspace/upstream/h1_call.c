@@ -137,6 +137,8 @@ static void sent(struct eg_h1_call *c)
 	set_send(c, EG_H1_SEND_DONE);
 	c->writing = false;
 	want(c);
+	if (c->upgrade)
+		eg_stream_shutdown(c->conn->stream);
 	c->ops->request_sent(c->ctx);
 }
 
@@ -249,7 +251,9 @@ static bool parse_head(struct eg_h1_call *c)
 	}
 	c->scan = (struct eg_h1_scan){0};
 	length = head->head_bytes;
-	if (head->status < 200) {
+	if (head->status == 101 && c->upgrade) {
+		head->body = EG_H1_BODY_CLOSE;
+	} else if (head->status < 200) {
 		if (head->status == 101 || ++c->interim > INTERIM_MAX) {
 			fail(c, EG_REASON_UPSTREAM_PROTOCOL,
 			     head->status == 101 ? "101 was not asked for"

@@ -44,7 +44,7 @@ struct eg_h1_call_ops {
 	void (*body_sent)(void *ctx, size_t n);
 	/* The whole request has been written. */
 	void (*request_sent)(void *ctx);
-	/* The final head (never 1xx); borrowed during the call. */
+	/* The final head (never 1xx but a 101 that was asked for); borrowed during the call. */
 	void (*head)(void *ctx, const struct eg_h1_head *head);
 	/* The next bytes of the answer's body: all are taken. May call eg_h1_call_pause(). */
 	void (*data)(void *ctx, struct eg_str data);
@@ -62,6 +62,9 @@ struct eg_h1_call {
 	enum eg_h1_receive receive;
 	struct eg_buf head; /* secret: wiped as soon as it is written */
 	bool chunked_out, paused, keep_alive, head_method;
+	bool upgrade; /* set by the owner before begin: the head asks for a WebSocket. After a 101
+			 the answer's body is what comes until the end, and the request's body
+			 what the owner has, as it is; its end ends our direction. */
 	bool first_byte_seen; /* of the answer */
 	bool body_sent_any;
 	bool writing;			   /* interest in room is on */

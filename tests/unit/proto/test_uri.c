@@ -397,6 +397,56 @@ static void queries(void **state)
 	eg_arena_fini(&tiny);
 }
 
+static void query_values(void **state)
+{
+	static const struct {
+		const char *query;
+		int result;
+		const char *value;
+	} rows[] = {
+		{"", -ENOENT, NULL},
+		{"a=1", -ENOENT, NULL},
+		{"models=x", -ENOENT, NULL},
+		{"model=gpt-4o", 0, "gpt-4o"},
+		{"a=1&mode%6C=g%70t;b=2", 0, "gpt"},
+		{"MODEL=x", 0, "x"}, /* a reader that ignores case would take it */
+		{"model=", 0, ""},
+		{"model=a=b", 0, "a=b"},
+		{"model=%C3%A9", 0, "\xc3\xa9"},
+		{"model", -EINVAL, NULL},
+		{"model=a&model=a", -EINVAL, NULL},
+		{"model=a;Model=b", -EINVAL, NULL},
+		{"model=a+b", -EINVAL, NULL},
+		{"model=a%2", -EINVAL, NULL},
+		{"model=%zz", -EINVAL, NULL},
+		{"model=a%2541", -EINVAL, NULL},
+		{"model=a%00", -EINVAL, NULL},
+		{"model=a%0a", -EINVAL, NULL},
+		{"model=%ff", -EINVAL, NULL},
+		{"model=%c0%af", -EINVAL, NULL},
+	};
+	struct eg_arena tiny;
+	struct eg_str out;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct eg_str copy = exact_copy(eg_str_from(rows[i].query)), value = {NULL, 0};
+		int r = eg_query_value(&arena, copy, EG_STR("model"), &value);
+
+		if (r != rows[i].result || (!r && !eg_str_eq(value, eg_str_from(rows[i].value))))
+			fail_msg("%s: %d %.*s", rows[i].query, r, EG_STR_ARG(value));
+		exact_free(copy);
+	}
+	out = eg_query_with(&arena, EG_STR("a=1"), EG_STR("model"), EG_STR("x y&z=\xc3\xa9/1:2"));
+	assert_true(eg_str_eq(out, EG_STR("a=1&model=x%20y%26z%3D%C3%A9/1:2")));
+	out = eg_query_with(&arena, EG_STR(""), EG_STR("model"), EG_STR("m"));
+	assert_true(eg_str_eq(out, EG_STR("model=m")));
+	eg_arena_init(&tiny, 1);
+	assert_int_equal(eg_query_value(&tiny, EG_STR("model=abc"), EG_STR("model"), &out),
+			 -ENOMEM);
+	assert_null(eg_query_with(&tiny, EG_STR("a"), EG_STR("b"), EG_STR("c")).p);
+	eg_arena_fini(&tiny);
+}
+
 static int setup(void **state)
 {
 	eg_arena_init(&arena, 0);
@@ -416,7 +466,7 @@ int main(void)
 		cmocka_unit_test(invalid_targets), cmocka_unit_test(unsafe_paths),
 		cmocka_unit_test(target_memory),   cmocka_unit_test(authorities),
 		cmocka_unit_test(addresses),	   cmocka_unit_test(names),
-		cmocka_unit_test(queries),
+		cmocka_unit_test(queries),	   cmocka_unit_test(query_values),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -181,11 +181,21 @@ static void query_keys(void **state)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
 		struct eg_str key = {"(none)", 6};
 		bool unknown =
-			eg_query_unknown(cases[i].dialect, eg_str_from(cases[i].query), &key);
+			eg_query_unknown(cases[i].dialect, NULL, eg_str_from(cases[i].query), &key);
 
 		if (unknown != (cases[i].unknown != NULL) ||
 		    (unknown && !eg_str_eq(key, eg_str_from(cases[i].unknown))))
 			fail_msg("%s: %d %.*s", cases[i].query, unknown, EG_STR_ARG(key));
+	}
+	for (size_t i = 0; i < 2; i++) {
+		struct eg_str rest, key = {"", 0}, query = EG_STR("model=m&intent=transcription");
+		const struct eg_operation *op = eg_operation_find(
+			O, EG_STR("GET"), i ? EG_STR("/v1/realtime") : EG_STR("/v1/models"), &rest);
+
+		/* Only a WebSocket has its model there. */
+		assert_int_equal(eg_query_unknown(O, op, query, &key), !i);
+		assert_true(eg_query_unknown(O, op, EG_STR("model[]=m"), &key));
+		assert_true(eg_query_unknown(O, op, EG_STR("call_id=c"), &key));
 	}
 	for (size_t i = 0; i < EG_ARRAY_SIZE(removed); i++) {
 		bool found = false;

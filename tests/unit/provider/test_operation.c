@@ -68,6 +68,7 @@ static const struct row rows[] = {
 	{O, "GET", "/v1/containers/c/files/f/content", "containers",
 	 "/containers/c/files/f/content", EG_CLASS_STATEFUL},
 	/* What mints or lists credentials, by any method. */
+	{O, "GET", "/v1/realtime", "realtime", "/realtime", EG_CLASS_METADATA},
 	{O, "POST", "/v1/realtime/client_secrets", "realtime.client_secrets",
 	 "/realtime/client_secrets", EG_CLASS_CREDENTIAL},
 	{O, "POST", "/v1/realtime/sessions", "realtime.client_secrets", "/realtime/sessions",

@@ -8,6 +8,9 @@
 
 #include "exchange/exchange_impl.h"
 
+/* Without a route there are no timeouts of policy: as its built-in total_ms. */
+#define NO_ROUTE_MS 600000u
+
 static int choose(const struct eg_exchange *x)
 {
 	uint64_t best_until = UINT64_MAX;
@@ -58,7 +61,7 @@ static uint64_t silence_ms(const struct eg_exchange *x)
 	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
 
 	if (!t)
-		return 600000;
+		return NO_ROUTE_MS;
 	return x->body.stream || x->websocket ? t->first_byte_ms : t->total_ms;
 }
 
@@ -66,7 +69,7 @@ uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 {
 	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
 	uint64_t now = eg_loop_now_ms(x->engine->loop);
-	uint64_t idle = t ? t->idle_ms : 600000;
+	uint64_t idle = t ? t->idle_ms : NO_ROUTE_MS;
 	/* Paused: it is the client who is slow, and the front has a limit for that. */
 	uint64_t due = (x->answer_paused ? now : x->last_data_ms) + idle;
 

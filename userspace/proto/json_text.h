@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON string escapes (RFC 8259 section 7), for the files of the JSON reader. */
+/* JSON string escapes (RFC 8259 section 7), for who has the raw bytes of a string. */
 #ifndef EGRET_PROTO_JSON_TEXT_H
 #define EGRET_PROTO_JSON_TEXT_H
 

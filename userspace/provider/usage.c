@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "proto/json_scan.h"
+#include "proto/json_text.h"
 #include "proto/sse.h"
 
 /* response.completed carries the whole answer; a larger event's usage is not known. */
@@ -46,19 +47,17 @@ static void take2(struct eg_str object, const char *key, const char *key2, uint6
 		(void)eg_json_u64(v, out);
 }
 
-/* A string value, cut to cap - 1 bytes. */
+/* A string value, cut to cap - 1 bytes. What is longer than VALUE_MAX is no name. */
 static void take_text(char *out, size_t cap, struct eg_str raw)
 {
-	size_t n = 0;
+	char text[VALUE_MAX];
+	ssize_t n;
 
-	if (raw.n < 3 || raw.p[0] != '"')
+	if (raw.n < 3 || raw.n > sizeof(text) || raw.p[0] != '"')
 		return;
-	for (size_t i = 1; i + 1 < raw.n && n + 1 < cap; i++) {
-		if (raw.p[i] == '\\' && i + 2 < raw.n)
-			i++; /* names have no escapes but of '/', '"' and themselves */
-		out[n++] = raw.p[i];
-	}
-	out[n] = '\0';
+	n = eg_json_unescape(text, (struct eg_str){raw.p + 1, raw.n - 2});
+	if (n > 0)
+		eg_str_copy(out, cap, (struct eg_str){text, (size_t)n});
 }
 
 /* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached

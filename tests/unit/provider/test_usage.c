@@ -90,6 +90,10 @@ static const struct row rows[] = {
 	/* Nested "usage" and "model" are not the answer's. */
 	{O, false, "{\"a\":{\"usage\":{\"prompt_tokens\":1},\"model\":\"x\"},\"model\":\"m\"}", "m",
 	 0, 0, 0, 0, 0, false, true, false},
+	{O, false, "{\"model\":\"gpt\\u002d4o\\/\\\"\\u00e9\\\"\"}", "gpt-4o/\"\u00e9\"", 0, 0, 0,
+	 0, 0, false, true, false},
+	{O, true, "data: {\"model\":\"\\u006d\",\"choices\":[]}\n\ndata: [DONE]\n\n", "m", 0, 0, 0,
+	 0, 0, false, true, false},
 	{O, false, "{\"usage\":null,\"model\":\"m\",\"error\":null}", "m", 0, 0, 0, 0, 0, false,
 	 true, false},
 	{O, false, "{\"error\":{\"message\":\"x\"}}", "", 0, 0, 0, 0, 0, false, true, true},

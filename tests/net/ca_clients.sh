@@ -16,7 +16,10 @@ cleanup() {
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
 	rm -rf "$work"
 }
-trap cleanup EXIT INT TERM
+# A signal ends it, with the status that says which; the clean-up then runs once, and to its end (as in ../lib/topology.sh).
+trap 'STATUS=$?; trap "" INT TERM HUP; trap - EXIT; cleanup; exit $STATUS' EXIT
+trap 'trap "" INT TERM HUP; exit 130' INT
+trap 'trap "" INT TERM HUP; exit 143' TERM HUP
 
 missing() { # CLIENT PACKAGE
 	if [ -n "${EGRET_CI:-}${CI:-}" ]; then

@@ -71,4 +71,22 @@ if [ -x "${EGRET_BUILD:-build}/egretd" ]; then
 else
 	skip "with Egret on the node" "egretd is not built: run make"
 fi
+
+# A test without a topology, ended while it builds its server: its own traps clean up, and end it.
+mkdir "$dir"/{bin,build,tmp}
+for lib in net proto loop base; do : > "$dir/build/lib$lib.a"; done
+printf '#!/bin/sh\ntouch "%s"; sleep 1000\n' "$dir/compiling" > "$dir/bin/gcc"
+chmod 755 "$dir/bin/gcc"
+for row in "INT 130" "TERM 143" "HUP 143"; do
+	read -r signal want <<<"$row"
+	rm -f "$dir/compiling"
+	env --default-signal=INT PATH="$dir/bin:$PATH" TMPDIR="$dir/tmp" EGRET_BUILD="$dir/build" setsid tests/net/ca_clients.sh > "$dir/log" 2>&1 &
+	pid=$!
+	if await 20 test -e "$dir/compiling"; then pass "ca_clients.sh, $signal: it builds"; else fail "ca_clients.sh, $signal: it builds" "$(cat "$dir/log")"; fi
+	kill -"$signal" -- "-$pid"
+	wait "$pid"
+	is "ca_clients.sh, $signal: it ends, with that status" "$?" "$want"
+	is "ca_clients.sh, $signal: nothing is left" "$(ls "$dir/tmp")" ""
+	hasnt "ca_clients.sh, $signal: and it judged nothing any more" "$(cat "$dir/log")" "failed"
+done
 checks_done

@@ -21,7 +21,7 @@
 #define LEAVES_MAX	     4096u
 #define ASK_AGAIN_MS	     1000u
 #define IDLE_MS		     3600000u
-#define GIVE_UP_MS	     10000u
+#define GIVE_UP_MS	     8000u /* before the client does, so that the record says why */
 #define KEY_SECONDS	     86400
 #define LEAST_SECONDS	     60		/* a leaf that ends sooner is not shown to a client */
 #define RENEW_SECONDS	     (5 * 3600) /* before the end: in the background */
@@ -265,10 +265,11 @@ static void on_timer(struct eg_timer *t)
 {
 	struct eg_mint *m = eg_container_of(t, struct eg_mint, timer);
 	uint64_t now = eg_loop_now_ms(m->loop);
-	struct eg_list waits, *i, *next;
+	struct eg_list failed, waits, *i, *next;
 
+	eg_list_init(&failed);
 	eg_list_init(&waits);
-	take_waits(&m->failed, &waits);
+	take_waits(&m->failed, &failed);
 	eg_list_for_each_safe (i, next, &m->asked) {
 		struct entry *e = eg_container_of(i, struct entry, asked);
 
@@ -279,7 +280,8 @@ static void on_timer(struct eg_timer *t)
 			send_request(m, e);
 		}
 	}
-	tell(&waits, NULL, EG_REASON_INTERNAL);
+	tell(&failed, NULL, EG_REASON_INTERNAL);
+	tell(&waits, NULL, EG_REASON_NO_LEAF);
 	if (!eg_list_empty(&m->failed))
 		wake_in(m, 0);
 	else

@@ -18,7 +18,8 @@
 
 struct eg_mint;
 struct eg_mint_wait {
-	/* leaf (a reference for the callee to keep) or NULL with a reason (CA_NAME, INTERNAL). */
+	/* leaf (a reference for the callee to keep) or NULL with a reason (CA_NAME, NO_LEAF,
+	 * INTERNAL). */
 	void (*done)(struct eg_mint_wait *w, struct eg_leaf *leaf, enum eg_reason reason);
 	struct eg_list link; /* internal */
 };
@@ -30,7 +31,7 @@ struct eg_mint *eg_mint_create(struct eg_loop *l, int signer_fd, struct eg_str c
 /* Waits that are open are forgotten, their `done` is not called. */
 void eg_mint_destroy(struct eg_mint *m);
 /* Cached: returns the leaf (a reference) at once. Else NULL, and w->done is called later, from the
- * loop; a second wait for the same name joins the first. At most 10 s, then EG_REASON_INTERNAL.
+ * loop; a second wait for the same name joins the first. At most 8 s, then EG_REASON_NO_LEAF.
  * EG_REASON_CA_NAME: the signer refuses the name. Names are compared without case. */
 struct eg_leaf *eg_mint_get(struct eg_mint *m, const char *name, struct eg_mint_wait *w);
 /* Forgets a wait (the connection is gone). Harmless when `done` was called. */

@@ -205,7 +205,7 @@ open(sys.argv[1] + "/up", "w").close()
 while True:
     c, _ = s.accept()
     command = json.loads(c.recv(4096))["command"]
-    c.sendall(json.dumps({"ready": False, "state": evil, "version": evil, "notes": evil, "mode": evil, "fail": evil, "pin_dir": evil,
+    c.sendall(json.dumps({"ready": False, "state": evil, "version": evil, "notes": evil, "trouble": evil, "mode": evil, "fail": evil, "pin_dir": evil,
         "policy": {"valid": False, "directory": evil, "last_error": evil, "version": evil}} if command == "status" else
         {"pods": [{"namespace": evil, "name": evil, "state": evil, "policy": evil, "addresses": [evil]}]}).encode())
     c.close()

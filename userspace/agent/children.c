@@ -17,6 +17,17 @@ static const char *role_name(enum eg_role role)
 	return role == EG_ROLE_GATEWAY ? "gateway" : "signer";
 }
 
+/* It is gone, or must go: the spawner owes its end. */
+static void away(struct eg_child *c)
+{
+	if (!c->awaited_ms)
+		c->awaited_ms = eg_now_ms();
+	if (c->role == EG_ROLE_GATEWAY)
+		eg_heartbeat_lost(c->supervisor);
+	else
+		eg_heartbeat_signer_lost(c->supervisor);
+}
+
 static void drop_control(struct eg_child *c)
 {
 	eg_watch_remove(c->supervisor->loop, &c->watch);
@@ -42,21 +53,19 @@ static void schedule(struct eg_child *c)
 			       (uint64_t)BACKOFF_MAX);
 	c->failures++;
 	c->restarts++;
-	if (eg_timer_set(c->supervisor->loop, &c->again, delay)) {
-		eg_error("out of memory; egretd ends, and the fail policy holds");
-		eg_supervisor_stop(c->supervisor);
-	}
+	if (eg_timer_set(c->supervisor->loop, &c->again, delay))
+		eg_supervisor_fail(c->supervisor, "out of memory");
 }
 
 static void lost(struct eg_child *c)
 {
 	drop_control(c);
+	away(c);
 	c->pid = 0;
 	c->serial = 0;
-	if (c->role == EG_ROLE_GATEWAY) {
-		eg_heartbeat_lost(c->supervisor);
+	c->awaited_ms = 0;
+	if (c->role == EG_ROLE_GATEWAY)
 		eg_offer_lost(c->supervisor);
-	}
 	schedule(c);
 }
 
@@ -76,6 +85,7 @@ void eg_child_start(struct eg_child *c)
 	}
 	r = eg_spawner_spawn(&s->spawner, c->role, ends[1], &c->serial);
 	eg_fd_close(&ends[1]);
+	c->awaited_ms = c->started_ms;
 	c->control = ends[0];
 	if (!r)
 		r = eg_watch_add(s->loop, &c->watch, c->control, EPOLLIN);
@@ -87,6 +97,7 @@ void eg_child_start(struct eg_child *c)
 		eg_error("%s can't be started: %s", role_name(c->role),
 			 *e.text ? e.text : strerror(-r));
 		c->serial = 0; /* whatever was spawned finds its socket closed and ends */
+		c->awaited_ms = 0;
 		drop_control(c);
 		schedule(c);
 	}
@@ -98,10 +109,11 @@ void eg_child_kill(struct eg_child *c, const char *why)
 		return;
 	c->killed = true;
 	eg_warn("%s (pid %d) is ended: %s", role_name(c->role), c->pid, why);
-	if (eg_spawner_signal(&c->supervisor->spawner, c->pid, SIGKILL)) {
-		eg_error("the spawner does not answer; egretd ends, and the fail policy holds");
-		eg_supervisor_stop(c->supervisor);
-	}
+	/* What it still says counts no more. */
+	eg_watch_remove(c->supervisor->loop, &c->watch);
+	away(c);
+	if (eg_spawner_signal(&c->supervisor->spawner, c->pid, SIGKILL))
+		eg_supervisor_fail(c->supervisor, "the spawner does not take what it is asked for");
 }
 
 bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
@@ -181,6 +193,15 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 	}
 }
 
+/* It is as good as dead; the spawner tells the rest, unless it can't. */
+static void closed(struct eg_child *c)
+{
+	eg_watch_remove(c->supervisor->loop, &c->watch);
+	away(c);
+	if (c->supervisor->stopping && c->supervisor->spawner_hung && c->role == EG_ROLE_GATEWAY)
+		eg_loop_stop(c->supervisor->loop);
+}
+
 static void gateway_ready(struct eg_watch *w, uint32_t events)
 {
 	struct eg_child *c = eg_container_of(w, struct eg_child, watch);
@@ -190,7 +211,7 @@ static void gateway_ready(struct eg_watch *w, uint32_t events)
 
 	(void)events;
 	/* Bounded: a gateway that never stops talking must not stop the heartbeat. */
-	for (int i = 0; i < 64 && c->control >= 0; i++) {
+	for (int i = 0; i < 64 && c->control >= 0 && !c->killed; i++) {
 		r = eg_channel_receive(c->control, &m, fds);
 		if (r != 1)
 			break;
@@ -200,13 +221,16 @@ static void gateway_ready(struct eg_watch *w, uint32_t events)
 	if (r == -EPROTO)
 		eg_child_kill(c, "it sent what is not a message");
 	if (r != 1 && r != -EAGAIN)
-		eg_watch_remove(c->supervisor->loop, w); /* the spawner tells the rest */
+		closed(c);
 }
 
 static void signer_ready(struct eg_watch *w, uint32_t events)
 {
+	struct eg_child *c = eg_container_of(w, struct eg_child, watch);
+
 	(void)events;
-	eg_signer_replies(eg_container_of(w, struct eg_child, watch)->supervisor);
+	if (!eg_signer_replies(c->supervisor))
+		closed(c);
 }
 
 /* ---- what the spawner says ---- */
@@ -219,6 +243,7 @@ static void spawned(struct eg_child *c, const struct eg_message *m)
 		return;
 	}
 	c->pid = m->pid;
+	c->awaited_ms = 0;
 	eg_info("%s runs as pid %d", role_name(c->role), c->pid);
 }
 
@@ -248,6 +273,8 @@ static void spawner_says(struct eg_watch *w, uint32_t events)
 	(void)events;
 	while ((r = eg_channel_receive(s->spawner.fd, &m, fds)) == 1) {
 		eg_channel_close_fds(fds);
+		if (m.type == EG_WIRE_PONG)
+			eg_heartbeat_spawner_pong(s, m.number);
 		for (size_t i = 0; i < EG_ARRAY_SIZE(children); i++) {
 			struct eg_child *c = children[i];
 
@@ -283,6 +310,7 @@ int eg_children_start(struct eg_supervisor *s, struct eg_error *e)
 
 	init_child(s, &s->gateway, EG_ROLE_GATEWAY, gateway_ready);
 	init_child(s, &s->signer, EG_ROLE_SIGNER, signer_ready);
+	s->signer_lost_ms = eg_now_ms();
 	s->spawner_watch.ready = spawner_says;
 	s->spawner_watch.fd = -1;
 	r = eg_watch_add(s->loop, &s->spawner_watch, s->spawner.fd, EPOLLIN);

@@ -5,6 +5,7 @@
  * Host must be the loopback's (a name that a browser was made to resolve to it is refused) and an
  * Origin is refused.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -27,7 +28,8 @@ struct visitor {
 	struct eg_timer limit;
 	struct eg_buf in, out;
 	struct eg_h1_scan scan;
-	bool waiting; /* for the supervisor's figures */
+	/* What is to be written when the supervisor's figures come; NULL: none is waited for. */
+	void (*waiting)(struct visitor *v);
 };
 
 struct eg_page {
@@ -35,7 +37,8 @@ struct eg_page {
 	int listener;
 	struct eg_watch watch;
 	struct eg_timer stats_limit;
-	struct eg_wire_stats stats;
+	struct eg_wire_stats stats; /* the last ones */
+	bool silent;		    /* the supervisor gave none in time */
 	struct visitor visitors[VISITORS];
 };
 
@@ -46,7 +49,7 @@ static void leave(struct visitor *v)
 	eg_fd_close(&v->fd);
 	eg_buf_fini(&v->in);
 	eg_buf_fini(&v->out);
-	v->waiting = false;
+	v->waiting = NULL;
 	/* There is room again for one who waits in the backlog. */
 	if (eg_watch_set(v->page->gateway->loop, &v->page->watch, EPOLLIN))
 		eg_error("metrics page: epoll failed");
@@ -101,7 +104,6 @@ static void answer_metrics(struct visitor *v)
 	struct eg_buf body;
 	int r;
 
-	v->waiting = false;
 	for (uint32_t i = 0; i < g->config.worker_count; i++)
 		slots[i] = g->workers[i].telemetry;
 	eg_buf_init(&body, ANSWER_BYTES - 1024);
@@ -115,36 +117,62 @@ static void answer_metrics(struct visitor *v)
 	eg_buf_fini(&body);
 }
 
-static void answer_waiting(struct eg_page *p)
+static void answer_ready(struct visitor *v)
 {
+	struct eg_page *p = v->page;
+	char text[EG_WIRE_TEXT + 1];
+
+	if (!p->gateway->snapshot) {
+		say(v, 503, "Service Unavailable", "no policy is in force yet\n");
+	} else if (p->silent) {
+		say(v, 503, "Service Unavailable",
+		    "the supervisor does not answer: the kernel applies the fail policy; "
+		    "restart egretd\n");
+	} else if (*p->stats.trouble) {
+		snprintf(text, sizeof(text), "%s\n", p->stats.trouble);
+		say(v, 503, "Service Unavailable", text);
+	} else {
+		say(v, 200, "OK", "ok\n");
+	}
+}
+
+static void answer_waiting(struct eg_page *p, bool silent)
+{
+	p->silent = silent;
 	eg_timer_cancel(p->gateway->loop, &p->stats_limit);
-	for (size_t i = 0; i < VISITORS; i++)
-		if (p->visitors[i].waiting)
-			answer_metrics(&p->visitors[i]);
+	for (size_t i = 0; i < VISITORS; i++) {
+		void (*with)(struct visitor * v) = p->visitors[i].waiting;
+
+		p->visitors[i].waiting = NULL;
+		if (with)
+			with(&p->visitors[i]);
+	}
 }
 
 static void stats_late(struct eg_timer *t)
 {
-	answer_waiting(eg_container_of(t, struct eg_page, stats_limit));
+	answer_waiting(eg_container_of(t, struct eg_page, stats_limit), true);
 }
 
 void eg_page_stats(struct eg_page *p, const struct eg_wire_stats *s)
 {
 	p->stats = *s;
 	p->stats.policy_version[sizeof(p->stats.policy_version) - 1] = '\0';
-	answer_waiting(p);
+	p->stats.trouble[sizeof(p->stats.trouble) - 1] = '\0';
+	answer_waiting(p, false);
 }
 
-static void ask_stats(struct visitor *v)
+/* Asks the supervisor for its figures; `with` is called when they are there, or are late. */
+static void ask_stats(struct visitor *v, void (*with)(struct visitor *v))
 {
 	struct eg_message m = {.type = EG_WIRE_WANT_STATS};
 
-	v->waiting = true;
 	if (!eg_timer_armed(&v->page->stats_limit) &&
 	    eg_timer_set(v->page->gateway->loop, &v->page->stats_limit, STATS_WAIT_MS)) {
-		answer_metrics(v);
+		say(v, 500, "Internal Server Error", "out of memory\n");
 		return;
 	}
+	v->waiting = with;
 	eg_gateway_say(&m);
 }
 
@@ -169,13 +197,11 @@ static void serve(struct visitor *v, const struct eg_h1_head *h)
 	else if (head || !eg_str_eq(h->method, EG_STR("GET")))
 		say(v, 405, "Method Not Allowed", head ? "" : "only GET\n");
 	else if (eg_str_eq(h->target, EG_STR("/metrics")))
-		ask_stats(v);
+		ask_stats(v, answer_metrics);
 	else if (eg_str_eq(h->target, EG_STR("/healthz")))
 		say(v, 200, "OK", "ok\n");
-	else if (eg_str_eq(h->target, EG_STR("/readyz")) && v->page->gateway->snapshot)
-		say(v, 200, "OK", "ok\n");
 	else if (eg_str_eq(h->target, EG_STR("/readyz")))
-		say(v, 503, "Service Unavailable", "no policy is in force yet\n");
+		ask_stats(v, answer_ready);
 	else
 		say(v, 404, "Not Found", "there are /metrics, /healthz and /readyz\n");
 }

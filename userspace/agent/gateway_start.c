@@ -282,14 +282,21 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
-void eg_signer_replies(struct eg_supervisor *s)
+bool eg_signer_replies(struct eg_supervisor *s)
 {
 	struct eg_mint_control_reply reply;
-	int r;
+	int r = 0;
 
-	while (!(r = eg_mint_control_receive(s->signer.control, &reply)))
+	/* Bounded, as with the gateway: one that never stops talking must not stop the heartbeat.
+	 */
+	for (int i = 0; i < 64 && !r; i++) {
+		r = eg_mint_control_receive(s->signer.control, &reply);
+		if (r)
+			break;
 		if (reply.error)
 			eg_error("signer: %s", reply.text);
-	if (r != -EAGAIN)
-		eg_watch_remove(s->loop, &s->signer.watch); /* the spawner tells the rest */
+		else if (reply.type == EG_MINT_PING)
+			eg_heartbeat_signer_pong(s, reply.sequence);
+	}
+	return !r || r == -EAGAIN;
 }

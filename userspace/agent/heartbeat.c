@@ -2,28 +2,42 @@
 /*
  * Proof of life. The kernel is told "alive" only while the gateway answers (each worker's loop has
  * turned), or for a moment while it is being replaced; with nobody to tell it, the kernel applies
- * the fail policy by itself.
+ * the fail policy by itself. Gateway and signer are replaced when they don't answer. The spawner,
+ * which replaces them, can't be: once it is needed and does not do it, egretd ends.
  */
+#include <stdio.h>
+
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
+#include "net/mint_wire.h"
 
 #define SWEEP_MS 1000u
 #define POLL_MS	 10000u
 
 static void arm(struct eg_supervisor *s, struct eg_timer *t, uint64_t delay_ms)
 {
-	if (eg_timer_set(s->loop, t, delay_ms)) {
-		eg_error("out of memory; egretd ends, and the fail policy holds");
-		eg_supervisor_stop(s);
-	}
+	if (eg_timer_set(s->loop, t, delay_ms))
+		eg_supervisor_fail(s, "out of memory");
 }
+
+static bool answers(struct eg_beat *b, uint32_t serial)
+{
+	if (serial != b->serial || !b->asked_ms)
+		return false;
+	b->asked_ms = 0;
+	return true;
+}
+
+static bool unanswered(const struct eg_beat *b, uint64_t now, uint64_t limit_ms)
+{
+	return b->asked_ms && now - b->asked_ms >= limit_ms;
+}
+
+/* ---- the gateway ---- */
 
 void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
 {
-	if (serial != s->ping || !s->ping_ms)
-		return;
-	s->ping_ms = 0;
-	if (s->serving && !s->stopping)
+	if (answers(&s->gateway.beat, serial) && s->serving && !s->stopping)
 		eg_datapath_heartbeat(s->datapath);
 }
 
@@ -32,30 +46,121 @@ void eg_heartbeat_lost(struct eg_supervisor *s)
 	if (s->serving)
 		s->lost_ms = eg_now_ms();
 	s->ready = s->serving = false;
-	s->ping_ms = 0;
+	s->gateway.beat.asked_ms = 0;
 }
 
-static void ask(struct eg_supervisor *s, uint64_t now, bool late)
+/*
+ * When we were late ourselves, an answer may lie unread: we look again at the next tick. The same
+ * holds for signer and spawner.
+ */
+static void ask_gateway(struct eg_supervisor *s, uint64_t now, bool late)
 {
 	struct eg_message m = {.type = EG_WIRE_PING};
+	struct eg_beat *b = &s->gateway.beat;
 
 	if (!s->ready) {
 		if (s->gateway.pid && now - s->gateway.started_ms > EG_START_MS)
 			eg_child_kill(&s->gateway, "it did not become ready");
 		return;
 	}
-	if (!s->ping_ms) {
-		m.number = ++s->ping;
-		s->ping_ms = now;
+	if (!b->asked_ms) {
+		m.number = ++b->serial;
+		b->asked_ms = now;
 		eg_gateway_send(s, &m, NULL, 0);
-		return;
-	}
-	/* When we were late ourselves, its answer may lie unread: look again at the next tick. */
-	if (now - s->ping_ms >= EG_HANG_MS && !late && !s->gateway.killed) {
-		s->hangs++;
+	} else if (unanswered(b, now, EG_HANG_MS) && !late) {
+		s->gateway.hangs++;
 		eg_child_kill(&s->gateway, "it does not answer");
 	}
 }
+
+/* ---- the signer ---- */
+
+void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial)
+{
+	if (!answers(&s->signer.beat, serial))
+		return;
+	s->signer_answers = true;
+	s->signer_lost_ms = 0;
+}
+
+void eg_heartbeat_signer_lost(struct eg_supervisor *s)
+{
+	if (!s->signer_lost_ms)
+		s->signer_lost_ms = eg_now_ms();
+	s->signer_answers = false;
+	s->signer.beat.asked_ms = 0;
+}
+
+static void ask_signer(struct eg_supervisor *s, uint64_t now, bool late)
+{
+	struct eg_child *c = &s->signer;
+	uint64_t limit_ms = s->signer_answers ? EG_HANG_MS : EG_START_MS;
+	int r;
+
+	if (!c->pid || c->awaited_ms)
+		return;
+	if (!c->beat.asked_ms) {
+		/* Its control socket counts all that is sent there. */
+		c->beat.serial = ++s->signer_sequence;
+		c->beat.asked_ms = now;
+		r = eg_mint_control_ping(c->control, c->beat.serial);
+		if (r && r != -EPIPE)
+			eg_child_kill(c, "it does not read what it is sent");
+	} else if (unanswered(&c->beat, now, limit_ms) && !late) {
+		c->hangs++;
+		eg_child_kill(c,
+			      s->signer_answers ? "it does not answer" : "it did not become ready");
+	}
+}
+
+/* ---- the spawner ---- */
+
+void eg_heartbeat_spawner_pong(struct eg_supervisor *s, uint32_t serial)
+{
+	if (!answers(&s->spawner_beat, serial) || !s->spawner_hung)
+		return;
+	s->spawner_hung = false;
+	eg_info("the spawner (pid %d) answers again", s->spawner.pid);
+}
+
+static void ask_spawner(struct eg_supervisor *s, uint64_t now, bool late)
+{
+	struct eg_beat *b = &s->spawner_beat;
+	char text[EG_WIRE_TEXT];
+
+	if (!b->asked_ms) {
+		b->asked_ms = now;
+		if (eg_spawner_ping(&s->spawner, ++b->serial))
+			eg_debug("the spawner takes no ping"); /* gone, or it hangs: both show */
+	} else if (unanswered(b, now, EG_REPLACE_MS) && !late && !s->spawner_hung) {
+		s->spawner_hung = true;
+		eg_trouble(s, text);
+		eg_error("%s", text);
+	}
+}
+
+/* A child whose start or end the spawner owes for too long: nobody else can give it. */
+static void judge_spawner(struct eg_supervisor *s, uint64_t now)
+{
+	const struct eg_child *const children[] = {&s->gateway, &s->signer};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(children) && !s->stopping; i++) {
+		const struct eg_child *c = children[i];
+		char why[EG_WIRE_TEXT];
+
+		if (!c->awaited_ms || now - c->awaited_ms < EG_SPAWNER_MS)
+			continue;
+		snprintf(why, sizeof(why),
+			 "the %s must be replaced, and for %u s the spawner (pid %d) %s",
+			 c->role == EG_ROLE_GATEWAY ? "gateway" : "signer", EG_SPAWNER_MS / 1000,
+			 s->spawner.pid,
+			 s->spawner_hung ? "has not answered: it hangs or is stopped"
+					 : "has answered, but has not seen it start or end");
+		eg_supervisor_fail(s, why);
+	}
+}
+
+/* ---- the clock ---- */
 
 /*
  * New connections are for the fail policy to judge once the end is near; those that are open live
@@ -71,13 +176,20 @@ static void tick(struct eg_timer *t)
 	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, tick);
 	uint64_t now = eg_now_ms();
 	bool late = s->ticked_ms && now - s->ticked_ms > 2 * EG_TICK_MS;
-	bool answers = s->serving && (!s->ping_ms || now - s->ping_ms < EG_HANG_MS);
-	bool replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
+	bool serves, replaced;
 
 	s->ticked_ms = now;
-	if (!s->stopping)
-		ask(s, now, late);
-	if ((answers || replaced) && !near_end(s, now))
+	if (!s->stopping) {
+		if (!late)
+			judge_spawner(s, now);
+		ask_gateway(s, now, late);
+		ask_signer(s, now, late);
+		ask_spawner(s, now, late);
+	}
+	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
+	serves = s->serving && !unanswered(&s->gateway.beat, now, EG_HANG_MS);
+	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
+	if ((serves || replaced) && !near_end(s, now))
 		eg_datapath_heartbeat(s->datapath);
 	arm(s, t, EG_TICK_MS);
 }

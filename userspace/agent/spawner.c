@@ -123,6 +123,13 @@ int eg_spawner_signal(struct eg_spawner *s, pid_t pid, int signal)
 	return eg_channel_send(s->fd, &m, NULL, 0);
 }
 
+int eg_spawner_ping(struct eg_spawner *s, uint32_t number)
+{
+	struct eg_message m = {.type = EG_WIRE_PING, .number = number};
+
+	return eg_channel_send(s->fd, &m, NULL, 0);
+}
+
 /* ---- the spawner's own half ---- */
 
 struct spawner_process {
@@ -226,6 +233,8 @@ static int follow(struct spawner_process *p)
 		else if (m.type == EG_WIRE_SIGNAL && ours(p, m.pid) && m.value > 0 &&
 			 m.value < NSIG)
 			(void)kill(m.pid, (int)m.value);
+		else if (m.type == EG_WIRE_PING)
+			report(EG_WIRE_PONG, m.number, 0, 0);
 		eg_channel_close_fds(fds);
 	}
 	return r;

@@ -27,6 +27,8 @@ int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 int eg_spawner_spawn(struct eg_spawner *s, enum eg_role role, int control,
 		     uint32_t *serial) EG_MUST;
 int eg_spawner_signal(struct eg_spawner *s, pid_t pid, int signal) EG_MUST;
+/* EG_WIRE_PONG with `number` comes back once it has done what it was asked for before. */
+int eg_spawner_ping(struct eg_spawner *s, uint32_t number) EG_MUST;
 
 /* The spawner's own main: argv is {"egretd", "role:spawner", gateway uid, signer uid, log level}.
  */

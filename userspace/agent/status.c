@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor's state in words: for egretctl over the control socket, and figures for metrics.
  */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "agent/supervisor_impl.h"
@@ -16,6 +17,32 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	return true;
 }
 
+static bool signer_away(const struct eg_supervisor *s)
+{
+	return s->signer_lost_ms && eg_now_ms() - s->signer_lost_ms >= EG_REPLACE_MS;
+}
+
+void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
+{
+	*out = '\0';
+	if (s->spawner_hung && s->serving)
+		snprintf(out, EG_WIRE_TEXT,
+			 "the spawner (pid %d) does not answer: what runs serves on, but a gateway "
+			 "or signer that fails can't be replaced; restart egretd",
+			 s->spawner.pid);
+	else if (s->spawner_hung)
+		snprintf(out, EG_WIRE_TEXT,
+			 "no gateway serves, and the spawner (pid %d), which would start another, "
+			 "does not answer: the kernel applies the fail policy, and egretd ends by "
+			 "itself; whatever started it must start it anew",
+			 s->spawner.pid);
+	else if (signer_away(s))
+		snprintf(out, EG_WIRE_TEXT,
+			 "no signer answers: a server name that has no certificate yet gets none "
+			 "(reason no_leaf); another signer is being started, and the log says "
+			 "what keeps it");
+}
+
 void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 {
 	struct eg_error e = {""};
@@ -26,8 +53,10 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.policy_valid = s->policy_valid,
 		.policy_loaded_ms = s->loaded_wall_ms,
 		.gateway_restarts = s->gateway.restarts,
-		.gateway_hangs = s->hangs,
+		.gateway_hangs = s->gateway.hangs,
 		.signer_restarts = s->signer.restarts,
+		.signer_hangs = s->signer.hangs,
+		.spawner_hung = s->spawner_hung,
 		.pods = s->table ? s->table->count : 0,
 		.pods_refused = s->table ? s->table->refused : 0,
 		.credentials_missing = s->credentials.missing,
@@ -35,6 +64,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.dns_events_lost = s->dns_lost,
 		.addresses_refused = s->addresses_refused,
 	};
+	eg_trouble(s, out->trouble);
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
 		const struct eg_identity *id = &s->table->pods[i].pod.identity;
 
@@ -91,12 +121,14 @@ int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out)
 	return r ? r : eg_buf_append(out, "}", 1);
 }
 
-static const char *state(const struct eg_supervisor *s)
+static const char *state(const struct eg_supervisor *s, bool trouble)
 {
 	if (s->stopping)
 		return "draining";
 	if (s->serving)
-		return "serving";
+		return trouble ? "degraded" : "serving";
+	if (s->spawner_hung)
+		return "spawner_hung";
 	if (s->ready && !s->applied.number)
 		return "no_policy";
 	return s->lost_ms ? "replacing_gateway" : "starting";
@@ -104,6 +136,7 @@ static const char *state(const struct eg_supervisor *s)
 
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 {
+	struct eg_wire_stats stats;
 	const struct {
 		const char *key, *value;
 	} texts[] = {
@@ -112,28 +145,32 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		{"agent_namespace", s->o->agent_namespace},
 		{"resolver", s->o->resolver},
 		{"notes", eg_datapath_notes(s->datapath)},
+		{"trouble", stats.trouble},
 	};
-	struct eg_wire_stats stats;
+	bool trouble;
 	int r;
 
 	eg_stats_fill(s, &stats);
+	trouble = *stats.trouble;
 	r = eg_buf_printf(
 		out,
 		"{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
 		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
-		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d},"
+		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d,\"hung\":%s},"
 		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
-		"\"signer\":{\"pid\":%d,\"restarts\":%llu},"
+		"\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
 		"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
 		"\"credentials_missing\":%llu,",
-		s->serving && !s->stopping ? "true" : "false", state(s),
+		s->serving && !s->stopping && !trouble ? "true" : "false", state(s, trouble),
 		s->o->mode == EG_MODE_MARK ? "mark" : "netns",
 		s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
 		eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count, getpid(),
-		s->spawner.pid, s->gateway.pid, (unsigned long long)s->gateway.restarts,
-		(unsigned long long)s->hangs, s->signer.pid, (unsigned long long)s->signer.restarts,
-		(unsigned long long)stats.pods, (unsigned long long)stats.pods_governed,
-		(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
+		s->spawner.pid, s->spawner_hung ? "true" : "false", s->gateway.pid,
+		(unsigned long long)s->gateway.restarts, (unsigned long long)s->gateway.hangs,
+		s->signer.pid, (unsigned long long)s->signer.restarts,
+		(unsigned long long)s->signer.hangs, (unsigned long long)stats.pods,
+		(unsigned long long)stats.pods_governed, (unsigned long long)stats.pods_held,
+		(unsigned long long)stats.pods_refused,
 		(unsigned long long)stats.credentials_missing);
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
 		r = put_string(out, texts[i].key, texts[i].value);

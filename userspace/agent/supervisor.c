@@ -47,6 +47,14 @@ void eg_supervisor_stop(struct eg_supervisor *s)
 		eg_loop_stop(s->loop);
 }
 
+void eg_supervisor_fail(struct eg_supervisor *s, const char *why)
+{
+	eg_error("%s; egretd ends, and the fail policy holds", why);
+	s->exit_code = 1;
+	if (!s->stopping)
+		eg_supervisor_stop(s);
+}
+
 static void reopen_access_log(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_ACCESS_LOG};

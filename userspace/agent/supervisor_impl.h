@@ -13,12 +13,19 @@
 #include "loop/loop.h"
 
 #define EG_TICK_MS	 250u	/* between heartbeats */
-#define EG_HANG_MS	 1000u	/* a ping unanswered for so long: the gateway is replaced */
-#define EG_REPLACE_MS	 2000u	/* so long the kernel is told "alive" while it is replaced */
+#define EG_HANG_MS	 1000u	/* a ping unanswered for so long: gateway or signer is replaced */
+#define EG_REPLACE_MS	 2000u	/* so long the kernel is told "alive" while the gateway is */
+#define EG_SPAWNER_MS	 10000u /* so long the spawner may take over what it is asked for */
 #define EG_DOWN_GRACE_MS 10000u /* open connections live so long without a heartbeat */
 #define EG_START_MS	 20000u /* from spawn to READY */
 
 struct eg_supervisor;
+
+/* One ping at a time. */
+struct eg_beat {
+	uint32_t serial;   /* of the last one sent */
+	uint64_t asked_ms; /* when, as long as it is unanswered; 0: none is */
+};
 
 /* An unprivileged process, and its next incarnation. */
 struct eg_child {
@@ -30,7 +37,9 @@ struct eg_child {
 	struct eg_watch watch; /* of control */
 	struct eg_timer again; /* back-off before the next start */
 	uint64_t started_ms;
-	uint64_t restarts;
+	uint64_t awaited_ms; /* since when the spawner owes its start or its end; 0: neither */
+	struct eg_beat beat;
+	uint64_t restarts, hangs;
 	unsigned int failures; /* in a row, each soon after its start */
 	bool killed;	       /* we asked for its end */
 };
@@ -68,7 +77,11 @@ struct eg_supervisor {
 
 	struct eg_spawner spawner;
 	struct eg_watch spawner_watch;
+	struct eg_beat spawner_beat;
+	bool spawner_hung; /* and it has been said */
 	struct eg_child gateway, signer;
+	bool signer_answers;	 /* this incarnation has answered a ping */
+	uint64_t signer_lost_ms; /* since when none answers; 0: one does */
 
 	struct eg_datapath *datapath;
 	struct eg_watch datapath_watch;
@@ -84,11 +97,8 @@ struct eg_supervisor {
 	uint64_t ticked_ms;
 	bool ready;	  /* the gateway is READY */
 	bool serving;	  /* and has acknowledged a generation */
-	uint32_t ping;	  /* the last one sent */
-	uint64_t ping_ms; /* when the oldest unanswered one was; 0: none is */
 	uint64_t lost_ms; /* when the last serving gateway was lost; 0: one serves, or none ever did
 			   */
-	uint64_t hangs;
 
 	/* reload.c: what should be served */
 	struct eg_loaded *loaded;    /* last good; NULL: none yet */
@@ -137,14 +147,19 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_signer_clients(struct eg_supervisor *s);
 int eg_signer_ca(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_signer_ca_changed(struct eg_supervisor *s);
-void eg_signer_replies(struct eg_supervisor *s);
+/* False: it is gone, or sent what is no answer. */
+bool eg_signer_replies(struct eg_supervisor *s);
 /* Names the signer may sign from now on: those of the offered and the applied generation. */
 void eg_signer_names(struct eg_supervisor *s);
 
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
 void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial);
+void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial);
+void eg_heartbeat_spawner_pong(struct eg_supervisor *s, uint32_t serial);
+/* It is gone, or must go: from now on it does not count as alive. */
 void eg_heartbeat_lost(struct eg_supervisor *s);
+void eg_heartbeat_signer_lost(struct eg_supervisor *s);
 
 /* reload.c */
 int eg_reload_open(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
@@ -176,6 +191,8 @@ uint64_t eg_node_addresses_hash(void);
 void eg_offer_hold_new(struct eg_supervisor *s);
 
 /* status.c */
+/* What is wrong with the processes, a sentence for who is on call; "": nothing is. */
+void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT]);
 void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out);
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
 int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
@@ -188,5 +205,7 @@ void eg_admin_close(struct eg_admin *a);
 /* supervisor.c */
 void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_options *out);
 void eg_supervisor_stop(struct eg_supervisor *s);
+/* Likewise with exit code 1, so that what started egretd starts it anew; `why` is logged. */
+void eg_supervisor_fail(struct eg_supervisor *s, const char *why);
 
 #endif

@@ -41,7 +41,7 @@ enum eg_wire_type {
 	EG_WIRE_CREDENTIAL,	/* number: index; fd: the secret, sealed */
 	EG_WIRE_PROVIDER_TRUST, /* number: index of the provider; value: bytes; fd: PEM */
 	EG_WIRE_COMMIT,		/* number: generation */
-	EG_WIRE_PING,		/* number: serial */
+	EG_WIRE_PING,		/* number: serial; to the spawner, too */
 	EG_WIRE_DNS,		/* number: ifindex; a DNS answer that the kernel could not parse */
 	EG_WIRE_STATS,		/* answer to WANT_STATS */
 	EG_WIRE_DRAIN,		/* value: milliseconds */
@@ -50,7 +50,8 @@ enum eg_wire_type {
 	EG_WIRE_READY,	    /* workers turn, the system call filter is in place */
 	EG_WIRE_ACK,	    /* number: generation */
 	EG_WIRE_NACK,	    /* number: generation; text: why */
-	EG_WIRE_PONG,	    /* number: serial; every worker's loop has turned since the ping */
+	EG_WIRE_PONG,	    /* number: serial; every worker's loop has turned since the ping.
+				   The spawner's: it has done what it was asked for before */
 	EG_WIRE_RESOLVED,   /* addresses of a watched name */
 	EG_WIRE_LEARNED,    /* number: ifindex; likewise, out of an EG_WIRE_DNS of that pod */
 	EG_WIRE_WANT_STATS, /* somebody scrapes the metrics */
@@ -101,12 +102,14 @@ struct eg_wire_stats {
 	uint64_t policy_rejected;  /* sets refused since start */
 	uint64_t policy_valid;	   /* 1: what lies in the directory is what is served */
 	uint64_t policy_loaded_ms; /* wall time of the last swap */
-	uint64_t gateway_restarts, gateway_hangs, signer_restarts;
+	uint64_t gateway_restarts, gateway_hangs, signer_restarts, signer_hangs;
+	uint64_t spawner_hung; /* 1: it does not answer */
 	uint64_t pods, pods_governed, pods_held, pods_refused;
 	uint64_t credentials_missing;
 	uint64_t dns_events, dns_events_lost;
 	uint64_t addresses_refused;
 	char policy_version[20];
+	char trouble[EG_WIRE_TEXT]; /* what is wrong with the processes; "": nothing */
 	uint64_t packets[EG_WIRE_HOOKS][EG_WIRE_REASONS];
 };
 

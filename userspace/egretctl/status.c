@@ -16,7 +16,8 @@ static const char usage[] =
 	"  --json          one JSON document\n"
 	"  -h, --help      this text\n"
 	"\n"
-	"Exit codes: 0 the agent serves; 1 it does not; 2 wrong arguments.\n";
+	"Exit codes: 0 the agent serves; 1 it does not, or could not go on serving; 2 wrong\n"
+	"arguments.\n";
 
 static const char *text(const json_t *o, const char *key)
 {
@@ -39,9 +40,14 @@ static void print_agent(const json_t *a)
 
 	if (ready)
 		eg_line("agent     serving, version %s", text(a, "version"));
+	else if (!strcmp(text(a, "state"), "degraded"))
+		eg_line("agent     DEGRADED: it serves, but see TROUBLE; version %s",
+			text(a, "version"));
 	else
 		eg_line("agent     NOT SERVING (%s), version %s", text(a, "state"),
 			text(a, "version"));
+	if (*text(a, "trouble"))
+		eg_line("TROUBLE   %s", text(a, "trouble"));
 	eg_line("policy    %s, generation %lld, %lld policies, %lld watched names",
 		*text(policy, "version") ? text(policy, "version") : "none in force",
 		number(policy, "generation"), number(policy, "policies"),
@@ -55,8 +61,8 @@ static void print_agent(const json_t *a)
 	eg_line("gateway   pid %lld, %lld workers, replaced %lld times (%lld because it hung)",
 		number(gateway, "pid"), number(a, "workers"), number(gateway, "restarts"),
 		number(gateway, "hangs"));
-	eg_line("signer    pid %lld, replaced %lld times", number(signer, "pid"),
-		number(signer, "restarts"));
+	eg_line("signer    pid %lld, replaced %lld times (%lld because it hung)",
+		number(signer, "pid"), number(signer, "restarts"), number(signer, "hangs"));
 	eg_line("kernel    %s mode, fail %s, pins in %s", text(a, "mode"), text(a, "fail"),
 		text(a, "pin_dir"));
 	if (number(a, "credentials_missing"))

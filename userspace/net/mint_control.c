@@ -19,18 +19,20 @@ static int send_control(int fd, uint32_t type, uint32_t sequence, const int *fds
 	struct msghdr m = {
 		.msg_iov = &v,
 		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
 	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	ssize_t n;
 
-	if (!c)
-		return -EINVAL;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+	if (count) {
+		struct cmsghdr *c;
+
+		m.msg_control = control.bytes;
+		m.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+	}
 	do
 		n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -49,6 +51,11 @@ int eg_mint_control_ca(int control_fd, uint32_t sequence, int cert_fd, int key_f
 int eg_mint_control_client(int control_fd, uint32_t sequence, int client_fd)
 {
 	return send_control(control_fd, EG_MINT_CLIENT, sequence, &client_fd, 1);
+}
+
+int eg_mint_control_ping(int control_fd, uint32_t sequence)
+{
+	return send_control(control_fd, EG_MINT_PING, sequence, NULL, 0);
 }
 
 int eg_mint_control_names(int control_fd, uint32_t sequence, const char *const *names, size_t count)

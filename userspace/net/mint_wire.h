@@ -7,6 +7,7 @@
  *       EG_MINT_CA      fd 0: intermediate certificate (PEM), fd 1: its key (PEM); memfds
  *       EG_MINT_NAMES   fd 0: governed names, one a line ("api.openai.com", "*.openai.azure.com")
  *       EG_MINT_CLIENT  fd 0: the signer's end of a worker's socket
+ *       EG_MINT_PING    no descriptor: proves that the signer's one loop turns
  *     each is answered by one eg_mint_control_reply, in order. A CA or a list of names that is not
  *     good is refused whole, and the former one stays.
  *   gateway worker -> signer, "client":  eg_mint_request + name + SubjectPublicKeyInfo
@@ -28,7 +29,12 @@
 #define EG_MINT_CLIENTS_MAX 64u /* at one time: workers of two gateways */
 #define EG_MINT_NAMES_BYTES (1u << 20)
 
-enum eg_mint_control_type { EG_MINT_CA = 1, EG_MINT_NAMES = 2, EG_MINT_CLIENT = 3 };
+enum eg_mint_control_type {
+	EG_MINT_CA = 1,
+	EG_MINT_NAMES = 2,
+	EG_MINT_CLIENT = 3,
+	EG_MINT_PING = 4
+};
 
 struct eg_mint_control {
 	uint32_t type; /* enum eg_mint_control_type */
@@ -69,6 +75,7 @@ int eg_mint_control_ca(int control_fd, uint32_t sequence, int cert_fd, int key_f
 int eg_mint_control_names(int control_fd, uint32_t sequence, const char *const *names,
 			  size_t count) EG_MUST;
 int eg_mint_control_client(int control_fd, uint32_t sequence, int client_fd) EG_MUST;
+int eg_mint_control_ping(int control_fd, uint32_t sequence) EG_MUST;
 /* One answer: 0, -EAGAIN when none is there, -EPIPE when the signer is gone, -EPROTO. */
 int eg_mint_control_receive(int control_fd, struct eg_mint_control_reply *out) EG_MUST;
 /* Waits up to timeout_ms for the answer to `sequence` (others before it are dropped): what it said,

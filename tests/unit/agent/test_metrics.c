@@ -14,6 +14,8 @@ static void test_text(void **state)
 {
 	struct eg_wire_stats s = {.policy_generation = 7,
 				  .gateway_restarts = 2,
+				  .signer_hangs = 3,
+				  .spawner_hung = 1,
 				  .policy_loaded_ms = 1500,
 				  .policy_version = "abc"};
 	struct eg_buf b;
@@ -27,6 +29,8 @@ static void test_text(void **state)
 	assert_int_equal(eg_buf_append(&b, "", 1), 0);
 	text = eg_buf_data(&b);
 	assert_non_null(strstr(text, "egret_gateway_restarts_total 2\n"));
+	assert_non_null(strstr(text, "egret_signer_hangs_total 3\n"));
+	assert_non_null(strstr(text, "egret_spawner_hung 1\n"));
 	assert_non_null(strstr(text, "{hook=\"egress\",reason=\"redirect\"} 5\n"));
 	assert_non_null(strstr(text, "{hook=\"guard\",reason=\"guard_no_stamp\"} 1\n"));
 	assert_non_null(strstr(text, "egret_policy_loaded_timestamp_seconds 1.500\n"));

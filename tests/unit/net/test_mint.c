@@ -544,6 +544,31 @@ static void control_refuses_what_is_bad(void **state)
 	assert_int_equal(eg_mint_control_wait(-1, 1, 10, &e), -EBADF);
 }
 
+static void a_ping_is_answered_after_what_came_before(void **state)
+{
+	struct eg_mint_control_reply r;
+	struct eg_error e = {""};
+	struct signer s;
+	int got = -EAGAIN;
+
+	signer_start(&s); /* with no CA: it proves life, not more */
+	assert_int_equal(eg_mint_control_ping(s.control, 41), 0);
+	for (int i = 0; i < 500 && got == -EAGAIN; i++) {
+		got = eg_mint_control_receive(s.control, &r);
+		usleep(10000);
+	}
+	assert_int_equal(got, 0);
+	assert_int_equal(r.type, EG_MINT_PING);
+	assert_int_equal(r.sequence, 41);
+	assert_int_equal(r.error, 0);
+	assert_string_equal(r.text, "");
+	assert_int_equal(signer_ca(&s, &cert, &key, &e), 0);
+	assert_int_equal(eg_mint_control_ping(s.control, 42), 0);
+	assert_int_equal(eg_mint_control_wait(s.control, 42, 5000, &e), 0);
+	signer_stop(&s);
+	assert_int_equal(eg_mint_control_ping(-1, 43), -EBADF);
+}
+
 static void the_signer_ends_with_its_sockets(void **state)
 {
 	struct signer s;
@@ -597,6 +622,7 @@ int main(void)
 		cmocka_unit_test(an_ended_intermediate),
 		cmocka_unit_test(a_new_intermediate_and_new_names),
 		cmocka_unit_test(control_refuses_what_is_bad),
+		cmocka_unit_test(a_ping_is_answered_after_what_came_before),
 		cmocka_unit_test(the_signer_ends_with_its_sockets),
 	};
 

@@ -137,6 +137,20 @@ is "a name that is minted now has the new one, without a restart" "$(served api.
 	"$(openssl x509 -noout -fingerprint -in "$E_DIR/ca/intermediate.crt")"
 is "and pods accept it" "$(ask podA)" 200
 
+# --- the access log is moved away, and its name is then a pipe that nobody reads: said, and no record is lost
+mv "$E_DIR/access.jsonl" "$T_RUN/access.old"
+mkfifo "$E_DIR/access.jsonl"
+kill -HUP "$E_PID"
+check "a pipe without a reader: said" await 10 grep -q "access.jsonl is a pipe that nobody reads; records go on to where they went" "$T_RUN/egretd.log"
+BEFORE=$(jq -s length "$T_RUN/access.old")
+is "requests are answered" "$(ask podA)" 200
+check "and on record where they were before" await 5 sh -c "[ \$(jq -s length '$T_RUN/access.old') -gt $BEFORE ]"
+rm "$E_DIR/access.jsonl"
+kill -HUP "$E_PID"
+check "a file again: made" await 10 test -f "$E_DIR/access.jsonl"
+is "requests are answered" "$(ask podA)" 200
+check "and on record there" await 5 test -s "$E_DIR/access.jsonl"
+
 # --- a DNS answer with more addresses than the kernel reads: the gateway reads it, for that pod alone
 dns_set api.anthropic.com "$(jq -nc '{a: [range(1; 75) | "198.51.100.\(. + 100)"], ttl: 60}')"
 pod podA getent ahostsv4 api.anthropic.com > "$T_RUN/hosts"

@@ -55,19 +55,39 @@ void eg_supervisor_fail(struct eg_supervisor *s, const char *why)
 		eg_supervisor_stop(s);
 }
 
+/*
+ * Opens what --access-log names: *fd is it, or -1 when there is none. Non-blocking: a pipe that
+ * nobody reads must not stop the supervisor.
+ */
+static int open_access_log(const struct eg_options *o, int *fd, struct eg_error *e)
+{
+	const char *path = o->access_log;
+
+	*fd = -1;
+	if (!path)
+		return 0;
+	if (!strcmp(path, "-"))
+		*fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	else
+		*fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (*fd < 0 && errno == ENXIO)
+		return eg_error_set(e, -ENXIO, "--access-log %s is a pipe that nobody reads", path);
+	return *fd < 0 ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno)) : 0;
+}
+
+/* What can't be opened leaves the former one in use. */
 static void reopen_access_log(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_ACCESS_LOG};
+	struct eg_error e = {""};
 	int fd;
 
-	if (!s->o->access_log || !strcmp(s->o->access_log, "-"))
-		return;
-	/* Non-blocking: a pipe that nobody reads must not stop the supervisor (ENXIO says so). */
-	fd = open(s->o->access_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
-	if (fd < 0) {
-		eg_error("--access-log %s: %s", s->o->access_log, strerror(errno));
+	if (open_access_log(s->o, &fd, &e)) {
+		eg_error("%s; records go on to where they went", e.text);
 		return;
 	}
+	if (fd < 0)
+		return;
 	eg_fd_close(&s->access_fd);
 	s->access_fd = fd;
 	eg_gateway_send(s, &m, &fd, 1);
@@ -236,24 +256,6 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
-static int open_access_log(struct eg_supervisor *s, struct eg_error *e)
-{
-	const char *path = s->o->access_log;
-
-	if (!path)
-		return 0;
-	if (!strcmp(path, "-"))
-		s->access_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	else
-		s->access_fd =
-			open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
-	if (s->access_fd < 0 && errno == ENXIO)
-		return eg_error_set(e, -ENXIO, "--access-log %s is a pipe that nobody reads", path);
-	return s->access_fd < 0
-		       ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno))
-		       : 0;
-}
-
 /* What can't be helped later is said now, before anything is attached. */
 static int check_files(const struct eg_options *o, struct eg_error *e)
 {
@@ -315,7 +317,7 @@ static int open_privileged(struct eg_supervisor *s, struct eg_error *e)
 	if (!r)
 		r = open_metrics(s, e);
 	if (!r)
-		r = open_access_log(s, e);
+		r = open_access_log(s->o, &s->access_fd, e);
 	if (!r)
 		r = eg_admin_open(s, &s->admin, e);
 	return r ? r : eg_capabilities_keep(keeps, EG_ARRAY_SIZE(keeps), e);

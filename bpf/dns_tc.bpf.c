@@ -3,7 +3,7 @@
  * TC egress on the host side of each pod's link: DNS answers on their way to the pod. The
  * addresses of a watched name are in `learned` before the pod has the answer.
  */
-#include "lib/dns_stream.h"
+#include "lib/dns_parts.h"
 #include "lib/learn.h"
 #include "lib/queries.h"
 #include "lib/skb.h"
@@ -82,8 +82,8 @@ static __always_inline void learn_all(struct eg_scene *s, struct eg_dns *d, stru
 		count(s, d, EG_REASON_LEARN_QUOTA);
 }
 
-/* One message that is believed. */
-static __always_inline void read_message(struct eg_scene *s, struct eg_dns_scratch *x)
+/* One message that is believed. `waits`: it will be read again, as a whole. */
+static __always_inline void read_message(struct eg_scene *s, struct eg_dns_scratch *x, int waits)
 {
 	int cut = x->stream.cut || s->packet.defect == EG_REASON_FRAGMENT;
 	struct eg_dns *d = &x->dns;
@@ -91,20 +91,22 @@ static __always_inline void read_message(struct eg_scene *s, struct eg_dns_scrat
 	d->name_id = 0;
 	s->decision.name_id = 0;
 	if (!d->length) { /* not even its header is here */
-		count(s, d, EG_REASON_UNPARSEABLE);
+		if (!waits)
+			count(s, d, EG_REASON_UNPARSEABLE);
 		return;
 	}
 	if (eg_dns_begin(d, s->config->name_hash_base))
 		return;
 	if (!in_kernel_names) {
-		send_raw(s, d);
+		if (!waits)
+			send_raw(s, d);
 		return;
 	}
 	eg_dns_read(d);
 	if (d->name_id && d->count &&
 	    (d->phase == EG_DNS_DONE || (d->phase == EG_DNS_SHORT && cut)))
 		learn_all(s, d, &x->lesson);
-	if (d->phase != EG_DNS_DONE) {
+	if (d->phase != EG_DNS_DONE && !waits) {
 		s->decision.reason = EG_REASON_UNPARSEABLE;
 		count(s, d, EG_REASON_UNPARSEABLE);
 		send_raw(s, d);
@@ -147,6 +149,7 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct eg_scene *
 	struct eg_packet *p = &s->packet;
 	__u32 here = payload_here(skb, p), i;
 	struct eg_query *q = 0;
+	int waits = 0;
 
 	if (p->protocol == IPPROTO_TCP) {
 		q = eg_asked(s, 0);
@@ -157,12 +160,24 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct eg_scene *
 			q->prefix_bytes = 0;
 			q->prefix = 0;
 			q->synced = 1;
+			eg_dns_part_forget(p, s->ifindex);
 			return;
 		}
 	}
 	if (!here)
 		return;
 	eg_dns_open(&x->stream, p, here, q);
+	if (q && !q->synced)
+		eg_dns_part_forget(p, s->ifindex);
+	if (q && q->synced) {
+		int went = eg_dns_part_go_on(skb, p, &x->stream, &x->dns, s->ifindex);
+
+		if (went == EG_DNS_WAITS)
+			return;
+		x->dns.name_id = 0;
+		if (went == EG_DNS_GAP)
+			count(s, &x->dns, EG_REASON_DNS_LOST);
+	}
 	for (i = 0; i < EG_DNS_MESSAGES; i++) {
 		if (eg_dns_next(skb, &x->stream, &x->dns))
 			break;
@@ -170,7 +185,13 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct eg_scene *
 			return;
 		if (!i && x->stream.loose && !eg_dns_plausible(&x->dns))
 			return;
-		read_message(s, x);
+		if (q)
+			waits = eg_dns_part_keep(skb, p, &x->stream, s->ifindex);
+		if (waits > 1) {
+			x->dns.name_id = 0;
+			count(s, &x->dns, EG_REASON_DNS_LOST);
+		}
+		read_message(s, x, waits);
 	}
 	if (!q)
 		return;

@@ -20,6 +20,9 @@ struct eg_dns_stream {
 	__u32 prefix_bytes; /* how many of its bytes that is: 0..2 */
 	__u32 cut;	    /* the message that was loaded goes on elsewhere */
 	__u32 loose;	    /* that a message begins here is a guess */
+	__u32 begin;	    /* where what was loaded last begins */
+	__u32 whole;	    /* and the length that it is to have */
+	__u32 loaded;	    /* the next message is in *d already (dns_parts.h) */
 };
 
 /*
@@ -33,6 +36,10 @@ __noinline int eg_dns_next(struct __sk_buff *skb, struct eg_dns_stream *st, stru
 
 	if (!st || !d)
 		return 1;
+	if (st->loaded) {
+		st->loaded = 0;
+		return 0;
+	}
 	for (i = 0; i < 2; i++) {
 		if (st->prefix_bytes >= 2)
 			break;
@@ -47,6 +54,8 @@ __noinline int eg_dns_next(struct __sk_buff *skb, struct eg_dns_stream *st, stru
 		return 1;
 	here = st->end - at;
 	st->cut = st->prefix > here;
+	st->begin = at;
+	st->whole = st->prefix;
 	if (here > st->prefix)
 		here = st->prefix;
 	if (here > EG_DNS_MESSAGE) {
@@ -79,6 +88,7 @@ static __always_inline void eg_dns_open(struct eg_dns_stream *st, const struct e
 	st->at = p->payload_offset;
 	st->end = p->payload_offset + here;
 	st->loose = 0;
+	st->loaded = 0;
 	if (!q) {
 		st->prefix = here;
 		st->prefix_bytes = 2;

@@ -9,6 +9,7 @@
 struct stream {
 	uint8_t bytes[9000];
 	uint32_t length;
+	uint16_t port; /* the pod's; 0: 5353 */
 };
 
 #define SEQUENCE 0xfffffff0u /* of the SYN: the numbers wrap */
@@ -52,7 +53,7 @@ static void segment(const struct stream *s, uint32_t from, uint32_t to)
 	struct frame f = {.source = RESOLVER4,
 			  .destination = POD4,
 			  .sport = 53,
-			  .dport = 5353,
+			  .dport = s->port ? s->port : 5353,
 			  .tcp_flags = ACK,
 			  .sequence = SEQUENCE + 1 + from,
 			  .payload = s->bytes + from,
@@ -105,7 +106,8 @@ static void test_stream_messages(void)
 	check(taught(50), "dns stream", "after too many");
 }
 
-/* Every place at which two messages can be cut in two. Lost is only what of a message is behind. */
+/* Every place at which two messages can be cut in two. Lost is only, where the beginning of the
+ * connection was not seen, what of a message is behind the cut. */
 static void test_stream_cuts(void)
 {
 	static struct stream s;
@@ -116,8 +118,8 @@ static void test_stream_cuts(void)
 		stream_answer(&s, 1);
 		first = s.length;
 		for (cut = 1; cut < 2 * first; cut++) {
-			bool whole1 = cut <= 2 || cut >= first;
-			bool whole2 = cut <= first + 2;
+			bool whole1 = seen || cut <= 2 || cut >= first;
+			bool whole2 = seen || cut <= first + 2;
 			/* Where the stream began was not seen, and no header shows it. */
 			bool lost = !seen && cut > 2 && cut < 2 + MESSAGE_HEADER;
 			uint64_t counted;
@@ -143,6 +145,137 @@ static void test_stream_cuts(void)
 	segment(&s, 1, 2);
 	segment(&s, 2, s.length);
 	check(taught(1), "dns stream", "length in two segments");
+}
+
+/* An answer of `count` addresses, 198.51.100.1 and on. */
+static void stream_large(struct stream *s, uint32_t count)
+{
+	struct message m;
+	char text[32];
+
+	message_begin(&m, "api.openai.com", 1, (uint16_t)count);
+	for (uint32_t i = 1; i <= count; i++) {
+		snprintf(text, sizeof(text), "198.51.100.%u", i);
+		put_address(&m, "@12", text, 300);
+	}
+	stream_add(s, &m);
+}
+
+static uint32_t taught_large(uint32_t count)
+{
+	uint32_t n = 0;
+	char text[32];
+
+	for (uint32_t i = 1; i <= count; i++) {
+		snprintf(text, sizeof(text), "198.51.100.%u", i);
+		n += is_learned(POD, text, NULL);
+	}
+	return n;
+}
+
+/* Segments of `size` bytes, from `from` on. */
+static void segments(const struct stream *s, uint32_t from, uint32_t size)
+{
+	for (; from < s->length; from += size)
+		segment(s, from, from + size < s->length ? from + size : s->length);
+}
+
+static uint64_t lost(void)
+{
+	return count_of(EG_REASON_DNS_LOST, EG_HOOK_DNS);
+}
+
+/* A message in as many segments as it likes is read whole with the last one. */
+static void test_stream_parts(void)
+{
+	static const uint32_t sizes[] = {1, 7, 100, 536, 1460};
+	static struct stream s;
+	uint32_t i, end;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		stream_open(&s, true);
+		stream_answer(&s, 1);
+		stream_large(&s, 200);
+		stream_answer(&s, 2);
+		segments(&s, 0, sizes[i]);
+		check(taught(1) && taught(2) && taught_large(200) == 200, "dns parts",
+		      "segments of %u: %u of 200", sizes[i], taught_large(200));
+		check(!lost() && !count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS) &&
+			      !events_drain(EG_EVENT_DNS_RAW, NULL),
+		      "dns parts", "segments of %u: nothing is lost", sizes[i]);
+	}
+	/* Sent again, also together with what is new. */
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	segment(&s, 0, 500);
+	segment(&s, 0, 500);
+	segment(&s, 300, 900);
+	segment(&s, 600, 700);
+	segment(&s, 0, s.length);
+	check(taught_large(100) == 100 && !lost(), "dns parts", "sent again");
+	/* A gap: the first part has been read, and the messages behind are. */
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	end = s.length;
+	stream_answer(&s, 1);
+	segment(&s, 0, 500);
+	segment(&s, 900, end);
+	check(taught_large(100) > 20 && taught_large(100) < 40 && lost() == 1, "dns parts",
+	      "a gap: %u of 100, %llu lost", taught_large(100), (unsigned long long)lost());
+	segment(&s, 500, 900);
+	segment(&s, end, s.length);
+	check(taught(1) && taught_large(100) < 40, "dns parts", "behind a gap");
+	/* Larger than is read: its first part, and it is counted. */
+	stream_open(&s, true);
+	stream_large(&s, 254);
+	s.bytes[0] = 0x10; /* 4097 */
+	s.bytes[1] = 0x01;
+	segments(&s, 0, 1460);
+	check(taught_large(254) > 80 && taught_large(254) < 100 &&
+		      count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS) >= 1,
+	      "dns parts", "larger than is read: %u", taught_large(254));
+	/* A connection that ended in the midst of a message has none in the next one's. */
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	segment(&s, 0, 500);
+	stream_open(&s, true);
+	stream_answer(&s, 1);
+	segment(&s, 0, s.length);
+	check(taught(1) && !lost(), "dns parts", "a new connection of the same ports");
+}
+
+/* Two connections at once: each its message, or the later one the place of the other's. */
+static void test_stream_parts_of_two(void)
+{
+	static struct stream s, other;
+	uint16_t port;
+
+	for (port = 5354; port <= 5355; port++) {
+		bool own = port == 5354; /* ports of one parity share a place */
+		struct frame syn = {
+			.source = POD4, .destination = RESOLVER4, .sport = port, .dport = 53};
+		struct frame answer = {.source = RESOLVER4,
+				       .destination = POD4,
+				       .sport = 53,
+				       .dport = port,
+				       .tcp_flags = SYN | ACK,
+				       .sequence = SEQUENCE};
+
+		stream_open(&s, true);
+		run_frame(progs.egress, POD, &syn);
+		run_frame(progs.dns, POD, &answer);
+		stream_large(&s, 100);
+		other = s;
+		other.port = port;
+		segment(&s, 0, 500);
+		segment(&other, 0, 200);
+		segment(&s, 500, s.length);
+		check((taught_large(100) == 100) == own, "dns parts", "port %u: the first", port);
+		check(lost() == !own, "dns parts", "port %u: %llu lost", port,
+		      (unsigned long long)lost());
+		segment(&other, 200, s.length);
+		check(taught_large(100) == 100, "dns parts", "port %u: the second", port);
+	}
 }
 
 static void test_stream_order(void)
@@ -264,6 +397,8 @@ void test_dns_stream(void)
 {
 	test_stream_messages();
 	test_stream_cuts();
+	test_stream_parts();
+	test_stream_parts_of_two();
 	test_stream_order();
 	test_padding();
 }

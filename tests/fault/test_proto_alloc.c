@@ -94,6 +94,28 @@ static void test_json_strings(void **state)
 	fault_each(strings);
 }
 
+static int check(void)
+{
+	struct eg_error e = {.text = ""};
+	int r = eg_json_check((struct eg_str){body, body_length}, &e);
+
+	if (r)
+		assert_int_equal(r, -ENOMEM);
+	return r;
+}
+
+static void test_json_check(void **state)
+{
+	body = malloc(1 << 16);
+	assert_non_null(body);
+	body_length = (size_t)sprintf(body, "[{");
+	for (int i = 0; i < 500; i++)
+		body_length += (size_t)sprintf(body + body_length, "\"\\u0061%d\":%d,", i, i);
+	body_length += (size_t)sprintf(body + body_length, "\"z\":[]}]");
+	fault_each(check);
+	free(body);
+}
+
 static size_t events;
 static bool wrong_event;
 
@@ -140,9 +162,8 @@ static void test_sse(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_targets),
-		cmocka_unit_test(test_json_members),
-		cmocka_unit_test(test_json_strings),
+		cmocka_unit_test(test_targets),	   cmocka_unit_test(test_json_members),
+		cmocka_unit_test(test_json_check), cmocka_unit_test(test_json_strings),
 		cmocka_unit_test(test_sse),
 	};
 

@@ -383,7 +383,7 @@ static inline int after_value(struct scan *s)
 {
 	while (s->depth) {
 		const struct frame *f = &s->frames[s->depth - 1];
-		int r = s->depth == 1 ? emit(s) : 0;
+		int r = s->depth == 1 && s->member ? emit(s) : 0;
 
 		if (r)
 			return r;
@@ -418,7 +418,7 @@ static int run(struct scan *s)
 	if (n >= 3 && !memcmp(s->start, "\xef\xbb\xbf", 3))
 		return bad(s, s->p, "a byte order mark");
 	skip_space(s);
-	if (s->p == s->end || *s->p != '{')
+	if (s->p == s->end || (*s->p != '{' && (s->member || *s->p != '[')))
 		return bad(s, s->p, "expected an object");
 	do {
 		r = value(s, &done);
@@ -431,8 +431,9 @@ static int run(struct scan *s)
 	return s->p == s->end ? 0 : bad(s, s->p, "bytes after the value");
 }
 
-int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
-		    void *ctx, struct eg_error *e)
+/* Without `member`: any object or array, and nothing is handed out. */
+static int scan_text(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
+		     void *ctx, struct eg_error *e)
 {
 	struct scan s;
 	int r;
@@ -452,4 +453,15 @@ int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg
 	r = run(&s);
 	eg_json_keys_fini(&s.keys);
 	return r;
+}
+
+int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
+		    void *ctx, struct eg_error *e)
+{
+	return scan_text(text, member, ctx, e);
+}
+
+int eg_json_check(struct eg_str text, struct eg_error *e)
+{
+	return scan_text(text, NULL, NULL, e);
 }

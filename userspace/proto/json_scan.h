@@ -39,6 +39,8 @@ struct eg_json_member {
  */
 int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
 		    void *ctx, struct eg_error *e) EG_MUST;
+/* Validates likewise a text that is one object or one array; hands nothing out. */
+int eg_json_check(struct eg_str text, struct eg_error *e) EG_MUST;
 
 /*
  * Unescapes a string value (raw, with its quotes, validated), NUL-terminated; it may hold NUL

@@ -473,6 +473,43 @@ static void integers(void **state)
 	assert_false(eg_json_u64((struct eg_str){NULL, 0}, &v));
 }
 
+/* One object or array, by the same rules. */
+static void test_check(void **state)
+{
+	static const struct {
+		const char *text;
+		bool good;
+	} cases[] = {
+		{"{}", true},
+		{"[]", true},
+		{" [1,{\"a\":[]}] ", true},
+		{"{\"a\":1}", true},
+		{"[{\"a\":1},{\"a\":2}]", true},
+		{"", false},
+		{"1", false},
+		{"\"a\"", false},
+		{"[1,]", false},
+		{"[1", false},
+		{"[1]]", false},
+		{"[1}", false},
+		{"{\"a\"}", false},
+		{"[{\"a\":1,\"a\":2}]", false},
+		{"{\"a\":1,\"\\u0061\":2}", false},
+		{"[] []", false},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct eg_str text = exact_copy(eg_str_from(cases[i].text));
+		struct eg_error e = {""};
+
+		if (eg_json_check(text, &e) != (cases[i].good ? 0 : -EINVAL))
+			fail_msg("%s: %s", cases[i].text, e.text);
+		assert_int_equal(cases[i].good, !*e.text);
+		exact_free(text);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +528,7 @@ int main(void)
 		cmocka_unit_test(strings),
 		cmocka_unit_test(paths),
 		cmocka_unit_test(integers),
+		cmocka_unit_test(test_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,17 @@
 	"6\r\ndata: \r\n12\r\n{}\n\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 #define BUSY "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
+/* A form whose model is mapped at the first target; one of its fields is JSON. */
+#define PART(name, value) \
+	"--form0123\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
+#define FORM_END "--form0123--\r\n"
+#define FORM                                                                               \
+	"POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS                               \
+	"Content-Type: multipart/form-data; boundary=form0123\r\nTransfer-Encoding: "      \
+	"chunked\r\n\r\n"                                                                  \
+	"a1\r\n" PART("model", "gpt-4o") PART("x", "{\"\\u0061\":[\"\\u0062\"]}") FORM_END \
+		"\r\n0\r\n\r\n"
+
 static const char policy[] =
 	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(
 		"p1") "},"
@@ -23,9 +34,29 @@ static const char policy[] =
 		      "[\"api.openai.com\"]},"
 		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
 		      "\"otherwise\": \"deny\"}]}";
+static const char mapping[] =
+	"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", \"endpoint\": "
+	"\"http://provider.internal:%u/v1\", \"region\": \"cluster\", \"credential\": \"key\", "
+	"\"models\": {\"gpt-4o\": \"own-name\"}}," PLANE_PROVIDER(
+		"p1") "},"
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+		      "{\"namespaces\": [\"shop\"]},"
+		      "\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": "
+		      "[\"api.openai.com\"], \"models\": [\"gpt-*\"]},"
+		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
+		      "\"otherwise\": \"deny\"}]}";
+
+/* What is asked, by which policy, and what ends its body. */
+struct asking {
+	const char *policy, *request, *end;
+};
+static const struct asking json = {policy, ASK, BODY};
+static const struct asking form = {mapping, FORM, FORM_END};
 
 /* Both ends without an allocation of their own: what fails is ours to fail. */
 struct drive {
+	const struct asking *asking;
 	struct plane plane;
 	struct pod pod;
 	int provider[2]; /* -1: not called */
@@ -54,7 +85,9 @@ static void provider_turn(struct drive *d, int i, const char *answer)
 		d->answered[i] = false;
 		return;
 	}
-	if (!d->answered[i] && strstr(d->asked[i], BODY)) {
+	if (!d->answered[i] && strstr(d->asked[i], d->asking->end)) {
+		if (d->asking == &form && !i)
+			assert_non_null(strstr(d->asked[i], PART("model", "own-name")));
 		d->answered[i] = true;
 		(void)!__real_send(d->provider[i], answer, strlen(answer), MSG_NOSIGNAL);
 	}
@@ -95,15 +128,17 @@ static void check(struct drive *d, bool tripped, bool trickled)
 		assert_true(d->reset);
 }
 
-static bool run(unsigned long i, bool only_one, const char *first_answer, size_t step)
+static bool run(const struct asking *asking, unsigned long i, bool only_one,
+		const char *first_answer, size_t step)
 {
 	struct drive *d = __real_calloc(1, sizeof(*d));
 	bool tripped;
 
-	plane_up(&d->plane, policy);
+	d->asking = asking;
+	plane_up(&d->plane, asking->policy);
 	pod_open(&d->pod, &d->plane, "api.openai.com");
 	d->provider[0] = d->provider[1] = -1;
-	(void)!__real_send(d->pod.in.fd, ASK, strlen(ASK), MSG_NOSIGNAL);
+	(void)!__real_send(d->pod.in.fd, asking->request, strlen(asking->request), MSG_NOSIGNAL);
 	if (only_one)
 		fault_arm_one(i);
 	else
@@ -130,12 +165,12 @@ static bool run(unsigned long i, bool only_one, const char *first_answer, size_t
 	return tripped;
 }
 
-static void each(const char *first_answer)
+static void each(const struct asking *asking, const char *first_answer)
 {
 	for (int only_one = 0; only_one < 2; only_one++) {
 		unsigned long i = 1;
 
-		while (run(i, only_one, first_answer, 0))
+		while (run(asking, i, only_one, first_answer, 0))
 			assert_true(++i < 5000);
 		assert_true(i > 10); /* or there was nothing to fail */
 	}
@@ -143,21 +178,29 @@ static void each(const char *first_answer)
 
 static void test_answered(void **state)
 {
-	each(STREAM);
+	each(&json, STREAM);
 	(void)state;
 }
 
 static void test_failing_over(void **state)
 {
-	each(BUSY);
+	each(&json, BUSY);
+	(void)state;
+}
+
+static void test_form(void **state)
+{
+	each(&form, STREAM);
+	each(&form, BUSY);
 	(void)state;
 }
 
 static void test_trickle(void **state)
 {
 	for (size_t step = 1; step < 12; step++) {
-		assert_false(run(0, false, STREAM, step));
-		assert_false(run(0, false, BUSY, step));
+		assert_false(run(&json, 0, false, STREAM, step));
+		assert_false(run(&json, 0, false, BUSY, step));
+		assert_false(run(&form, 0, false, BUSY, step));
 	}
 	(void)state;
 }
@@ -167,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answered),
 		cmocka_unit_test(test_failing_over),
+		cmocka_unit_test(test_form),
 		cmocka_unit_test(test_trickle),
 	};
 

@@ -285,6 +285,25 @@ done
 echo '{"model": "gpt-4o-mini", "images": [{"file_id": "file-1"}]}' >"$dir/body"
 run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/images/edits --body "$dir/body"
 has "JSON where a form could be is read" "$out" "reason: stateful_denied"
+part() { printf -- '--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' "$1" "$2"; }
+form() { run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/images/edits --body "$dir/form" --content-type "multipart/form-data${1-; boundary=b}"; }
+{ part prompt "a cat"; part model gpt-4o-mini; printf -- '--b--\r\n'; } >"$dir/form"
+form
+is "a form: exit 0" $code 0
+has "its model chooses the route" "$out" "route      small matches"
+form ""
+is "a form without a boundary: exit 1" $code 1
+has "and why" "$out" "Content-Type: no boundary  [bad_body]"
+{ part model gpt-4o-mini; part 'image[file_id]' file-1; printf -- '--b--\r\n'; } >"$dir/form"
+form
+has "what a form refers to is seen" "$out" "reason: stateful_denied"
+{ part model gpt-4o-mini; part model gpt-4o; printf -- '--b--\r\n'; } >"$dir/form"
+form
+has "a form that two could read differently" "$out" 'a second "model"; expected one  [bad_body]'
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body "$dir/form" --content-type "multipart/form-data; boundary=b"
+has "a form where none belongs" "$out" "reason: bad_body"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/images/edits --model gpt-4o-mini --content-type application/json
+is "--content-type without --body: exit 2" $code 2
 for mode in sni full; do
 	sed "s/\"name\": \"eu-chat\",/&\"mode\": \"shadow\", \"shadow\": \"$mode\",/" policies/examples/eu-only.json >"$dir/shadow-$mode.json"
 	run check "$dir/shadow-$mode.json"

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --method M       default POST\n"
 	"  --model M        the model that the body names\n"
 	"  --body FILE      the whole body (- for stdin) instead of --model\n"
+	"  --content-type T the body's, with the boundary of a form; default application/json\n"
 	"  --json           one JSON document\n"
 	"  -h, --help       this text\n"
 	"\n"
@@ -37,7 +38,7 @@ static const char usage[] =
 
 struct question {
 	const char *policy_dir, *pods_dir, *pod, *namespace_name, *labels, *service_account;
-	const char *host, *path, *method, *model, *body;
+	const char *host, *path, *method, *model, *body, *content_type;
 	bool gateway, json;
 	struct eg_str name; /* of host: lower case, without port */
 	uint16_t port;	    /* 0: none given */
@@ -129,9 +130,27 @@ static void show_pod(struct explanation *x, const struct eg_identity *pod)
 }
 
 /* ---- the request ---- */
+static int refuse_body(struct explanation *x, const char *why)
+{
+	add_step(x, "body", EG_REASON_BAD_BODY, "%s", why);
+	conclude(x, EG_REASON_BAD_BODY, false, "%s (HTTP %u)", eg_reason_text(EG_REASON_BAD_BODY),
+		 eg_reason_status(EG_REASON_BAD_BODY));
+	return EG_EXIT_NO;
+}
+
+static int read_facts(struct explanation *x, struct eg_request_facts *f, struct eg_str text,
+		      struct eg_error *e)
+{
+	if (f->operation->form_body)
+		return eg_form_read(&x->arena, f->operation, eg_str_from(x->q->content_type), text,
+				    &f->body, e);
+	return eg_body_read(&x->arena, f->operation, text, &f->body, e);
+}
+
 static int read_body(struct explanation *x, struct eg_request_facts *f)
 {
 	const struct question *q = x->q;
+	const struct eg_operation *as;
 	struct eg_error e = {0};
 	struct eg_str text;
 	int r;
@@ -149,15 +168,18 @@ static int read_body(struct explanation *x, struct eg_request_facts *f)
 		f->body_read = true;
 		f->body.model = eg_str_from(q->model);
 	}
-	/* What takes a form or JSON is asked about as JSON, which every operation takes. */
-	if (q->model || q->body)
-		f->operation = eg_operation_for_content(f->operation, EG_STR("application/json"));
+	if (!q->model && !q->body)
+		return EG_EXIT_OK;
+	as = eg_operation_for_content(f->operation, eg_str_from(q->content_type));
+	if (!as)
+		return refuse_body(x, "the operation takes no body of this Content-Type");
+	f->operation = as;
 	if (!q->body)
 		return EG_EXIT_OK;
 	r = eg_read_file(q->body, BODY_MAX, &text, &e);
 	if (r)
 		return eg_usage_error("explain", "--body %s", e.text);
-	r = eg_body_read(&x->arena, f->operation, text, &f->body, &e);
+	r = read_facts(x, f, text, &e);
 	f->body_read = true;
 	/* The facts borrow from the text: keep it for as long as they live. */
 	if (!r && f->body.model.p) {
@@ -167,11 +189,7 @@ static int read_body(struct explanation *x, struct eg_request_facts *f)
 	if (!r && f->body.inference_geo.p)
 		f->body.inference_geo.p = eg_arena_dup(&x->arena, f->body.inference_geo);
 	free((char *)(uintptr_t)text.p);
-	if (!r)
-		return EG_EXIT_OK;
-	add_step(x, "body", EG_REASON_BAD_BODY, "%s", e.text);
-	conclude(x, EG_REASON_BAD_BODY, false, "%s", eg_reason_text(EG_REASON_BAD_BODY));
-	return EG_EXIT_NO;
+	return r ? refuse_body(x, e.text) : EG_EXIT_OK;
 }
 
 static void show_targets(struct explanation *x, const struct eg_decision *d, struct eg_str rest)
@@ -472,6 +490,8 @@ static int check_question(const struct question *q)
 		return eg_usage_error("explain", "expected --path with a leading '/'");
 	if (q->model && q->body)
 		return eg_usage_error("explain", "expected --model or --body, not both");
+	if (q->content_type && !q->body)
+		return eg_usage_error("explain", "--content-type is for --body");
 	return EG_EXIT_OK;
 }
 
@@ -490,6 +510,7 @@ int eg_cmd_explain(int argc, char **argv)
 		{"method", required_argument, NULL, 'X'},
 		{"model", required_argument, NULL, 'm'},
 		{"body", required_argument, NULL, 'b'},
+		{"content-type", required_argument, NULL, 'c'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -534,6 +555,9 @@ int eg_cmd_explain(int argc, char **argv)
 			break;
 		case 'b':
 			slot = &q.body;
+			break;
+		case 'c':
+			slot = &q.content_type;
 			break;
 		case 'g':
 			q.gateway = true;

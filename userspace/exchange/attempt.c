@@ -39,6 +39,10 @@ static void set_model(struct eg_exchange *x, const char *model)
 	x->model_now = (struct eg_str){0};
 	if (!model || !x->body.model_raw.p)
 		return;
+	if (x->body.form_boundary.p) { /* in a form it stands as it is; policy's own text */
+		x->model_now = eg_str_from(model);
+		return;
+	}
 	eg_buf_init(&quoted, 8192);
 	if (!eg_json_quote(&quoted, eg_str_from(model), 1024))
 		copy = eg_arena_dup(&x->arena, eg_buf_str(&quoted));

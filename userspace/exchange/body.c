@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The request's body: held whole, read, and given to as many targets as it takes (JSON), or
+ * The request's body: held whole, read, and given to as many targets as it takes (JSON, forms), or
  * streamed through a window (all else). Held bytes are charged to the pod and the worker.
  */
 #include <stdio.h>
@@ -137,18 +137,45 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 	exchange_attempt_first(x);
 }
 
+static int read_body(struct eg_exchange *x, struct eg_error *e)
+{
+	struct eg_str body = eg_buf_str(&x->held);
+
+	if (x->operation->form_body)
+		return eg_form_read(&x->arena, x->operation, x->content_type, body, &x->body, e);
+	return eg_body_read(&x->arena, x->operation, body, &x->body, e);
+}
+
+/* Each target's name for the model has to fit into the form. */
+static enum eg_reason check_mapped(const struct eg_exchange *x, const char **detail)
+{
+	for (size_t i = 0; i < x->decision.target_count && !x->pass_on; i++) {
+		const char *model = x->decision.targets[i].model;
+
+		if (!model || eg_form_takes_model(&x->body, eg_str_from(model)))
+			continue;
+		*detail =
+			"The form's \"model\" can't be replaced by the provider's name for it: its "
+			"part has a Content-Length, or the boundary occurs in the name.";
+		return EG_REASON_BAD_BODY;
+	}
+	return EG_REASON_OK;
+}
+
 /* All is here: what does it say, and what does policy say to that? */
 static void read_held(struct eg_exchange *x)
 {
 	struct eg_error e = {""};
 	const char *detail = NULL;
 	enum eg_reason reason = EG_REASON_OK;
-	int r = eg_body_read(&x->arena, x->operation, eg_buf_str(&x->held), &x->body, &e);
+	int r = read_body(x, &e);
 
 	if (r)
 		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
 	else
 		reason = exchange_decide(x, true, &detail);
+	if (reason == EG_REASON_OK)
+		reason = check_mapped(x, &detail);
 	if (r && x->pass_on) {
 		x->shadow_reason = reason;
 		reason = EG_REASON_OK;
@@ -194,7 +221,7 @@ static void begin_websocket(struct eg_exchange *x)
 
 void exchange_body_begin(struct eg_exchange *x)
 {
-	bool json = x->operation && x->operation->json_body;
+	bool read = x->operation && eg_operation_reads_body(x->operation);
 	const char *detail = NULL;
 	enum eg_reason r;
 
@@ -203,7 +230,7 @@ void exchange_body_begin(struct eg_exchange *x)
 		return;
 	}
 	if (x->pass_on) {
-		if (x->decide_again && json && !x->encoded_body) {
+		if (x->decide_again && read && !x->encoded_body) {
 			begin_holding(x);
 		} else {
 			x->held.cap = 3 * STREAM_WINDOW;
@@ -211,7 +238,7 @@ void exchange_body_begin(struct eg_exchange *x)
 		}
 		return;
 	}
-	if (json && x->encoded_body) {
+	if (read && x->encoded_body) {
 		exchange_deny(x, EG_REASON_BAD_BODY,
 			      "A body with a Content-Encoding can't be read, so it is refused.",
 			      false);
@@ -219,13 +246,14 @@ void exchange_body_begin(struct eg_exchange *x)
 	}
 	if (x->operation && !eg_operation_for_content(x->operation, x->content_type)) {
 		exchange_deny(x, EG_REASON_BAD_BODY,
-			      json ? "This operation's Content-Type must be application/json."
-				   : "This operation's Content-Type must be multipart/form-data or "
-				     "application/json.",
+			      x->operation->json_body
+				      ? "This operation's Content-Type must be application/json."
+				      : "This operation's Content-Type must be multipart/form-data "
+					"or application/json.",
 			      false);
 		return;
 	}
-	if (json) {
+	if (read) {
 		begin_holding(x);
 		return;
 	}

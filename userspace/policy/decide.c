@@ -391,7 +391,7 @@ static enum eg_reason decide(struct deciding *d)
 	reason = judge_query(d);
 	if (reason != EG_REASON_OK)
 		return reason;
-	if (f->operation->json_body && !f->body_read) {
+	if (eg_operation_reads_body(f->operation) && !f->body_read) {
 		d->out->need_body = true;
 		return EG_REASON_OK;
 	}

@@ -61,8 +61,7 @@ static const struct eg_operation moderations =
 static const struct eg_operation images_generations =
 	OPENAI(EG_OP_IMAGES_GENERATIONS, "images.generations", EG_CLASS_INFERENCE, .streams = true,
 	       .may_hold_state = true, JSON_MODEL);
-/* A form or JSON, as Content-Type says (eg_operation_for_content). Of a form the model is a field,
- * which this version does not read. */
+/* A form or JSON, as Content-Type says (eg_operation_for_content). */
 #define FORM_OR_JSON(name_, op_name, ...)                                              \
 	static const struct eg_operation name_##_json = {.id = __VA_ARGS__,            \
 							 .name = (op_name),            \
@@ -77,6 +76,8 @@ static const struct eg_operation images_generations =
 						  .dialect = EG_DIALECT_OPENAI,        \
 						  .class = EG_CLASS_INFERENCE,         \
 						  .form_body = true,                   \
+						  .model_in_body = true,               \
+						  .may_hold_state = true,              \
 						  .as_json = &name_##_json}
 FORM_OR_JSON(images_edits, "images.edits", EG_OP_IMAGES_EDITS, .streams = true);
 FORM_OR_JSON(images_variations, "images.variations", EG_OP_IMAGES_VARIATIONS);

@@ -41,9 +41,10 @@ struct eg_operation {
 	const char *gen_ai_operation; /* OpenTelemetry gen_ai.operation.name, or "" */
 	enum eg_dialect dialect;
 	enum eg_operation_class class;
-	bool json_body;	     /* the body is one JSON object (else a form, empty, ...) */
-	bool form_body;	     /* multipart/form-data, or JSON: see eg_operation_for_content() */
-	bool model_in_body;  /* the JSON body's "model" names the model */
+	bool json_body;	     /* the body is one JSON object: eg_body_read() */
+	bool form_body;	     /* multipart/form-data: eg_form_read(); or JSON: see
+			      * eg_operation_for_content() */
+	bool model_in_body;  /* the body's "model" names the model */
 	bool model_in_path;  /* e.g. GET /v1/models/{id} */
 	bool model_in_query; /* "?model=", as for a WebSocket, which has no body */
 	bool websocket;	     /* opened by Upgrade (RFC 6455), and not to be had otherwise */
@@ -54,6 +55,12 @@ struct eg_operation {
 	const struct eg_operation *as_json; /* form_body: how it is read when its body is JSON */
 };
 #define EG_OPERATION_IDS 64
+
+/* Is the body held and read for policy? Of others nothing is known but the head. */
+static inline bool eg_operation_reads_body(const struct eg_operation *op)
+{
+	return op->json_body || op->form_body;
+}
 
 /* Never NULL: unknown paths give the operation "unknown" of class EG_CLASS_UNKNOWN. `path` is the
  * percent-decoded path as the client sent it, with the API's prefix ("/v1/chat/completions"; for
@@ -87,6 +94,10 @@ struct eg_body_facts {
 	struct eg_str model;	 /* unescaped; .p NULL when absent */
 	struct eg_str model_raw; /* the value's bytes in the body, for splicing */
 	bool model_not_string;
+	/* Of a form: its boundary, and whether the model's part says how long it is; else .p NULL.
+	 * See eg_form_takes_model(). */
+	struct eg_str form_boundary;
+	bool model_sized;
 	bool stream;
 	bool include_usage;  /* stream_options.include_usage */
 	bool store_or_state; /* refers to or creates server-side state: store:true is not
@@ -102,6 +113,15 @@ struct eg_body_facts {
  * EG_REASON_BAD_BODY); -ENOMEM. */
 int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str body,
 		 struct eg_body_facts *out, struct eg_error *e) EG_MUST;
+/*
+ * The same of a form, for an operation with form_body. The model may stand anywhere; its value's
+ * bytes are the name itself, without quotes. What is a file (a part named file, image or mask that
+ * has a filename) is not read. Returns as above; out->form_boundary is borrowed from content_type.
+ */
+int eg_form_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str content_type,
+		 struct eg_str body, struct eg_body_facts *out, struct eg_error *e) EG_MUST;
+/* Can this name stand in the place of the form's model, without the form being read otherwise? */
+bool eg_form_takes_model(const struct eg_body_facts *facts, struct eg_str name);
 
 /* May a client's request header go on to a provider of this dialect? An allow list: everything that
  * carries a credential or an override is not on it (DESIGN section 5). */

@@ -98,6 +98,12 @@ static int string_at(struct walk *w, struct eg_str value, struct eg_str *out)
 	return unescape(w, (struct eg_str){value.p, eg_json_token_length(value)}, out);
 }
 
+static bool is_reference_type(struct eg_str value)
+{
+	return eg_str_eq(value, EG_STR("item_reference")) ||
+	       eg_str_eq(value, EG_STR("skill_reference"));
+}
+
 /* One member found anywhere in the body; `value` begins with its value and goes on after it.
  * `of_sound`: it is a member of what holds_sound(). */
 static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, bool of_sound)
@@ -110,8 +116,7 @@ static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, 
 	if (!eg_str_eq(key, EG_STR("type")))
 		return 0;
 	r = string_at(w, value, &text);
-	if (!r && (eg_str_eq(text, EG_STR("item_reference")) ||
-		   eg_str_eq(text, EG_STR("skill_reference"))))
+	if (!r && is_reference_type(text))
 		*w->found = true;
 	return r;
 }
@@ -332,4 +337,48 @@ int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
 	    eg_str_eq(m->key, EG_STR("input")))
 		r = read_items(&w, m->raw);
 	return r;
+}
+
+/* ---- names of a form's fields ---- */
+
+/* The next of the names that a field's name is made of ("image[0][file_id]", "image.file_id"), in
+ * lower case: frameworks that read forms compare without regard to it. */
+static bool next_name(struct eg_str *rest, char out[32], struct eg_str *name)
+{
+	size_t n = 0;
+
+	while (rest->n && strchr("[].", rest->p[0]))
+		*rest = (struct eg_str){rest->p + 1, rest->n - 1};
+	while (n < rest->n && !strchr("[].", rest->p[n]))
+		n++;
+	*name = (struct eg_str){rest->p, n};
+	if (n <= 32) { /* else it is none that matters */
+		for (size_t i = 0; i < n; i++)
+			out[i] = rest->p[i] >= 'A' && rest->p[i] <= 'Z' ? (char)(rest->p[i] + 32)
+									: rest->p[i];
+		name->p = out;
+	}
+	*rest = (struct eg_str){rest->p + n, rest->n - n};
+	return n > 0;
+}
+
+int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
+		      struct eg_str value, bool json, bool *found)
+{
+	struct walk w = {.arena = a, .op = op, .found = found};
+	struct eg_str rest = field, name, last = {0};
+	bool sound = false;
+	char text[32];
+
+	while (next_name(&rest, text, &name)) {
+		if (is_opaque(name, op->dialect == EG_DIALECT_ANTHROPIC) ||
+		    (!last.p && eg_str_eq(name, EG_STR("metadata"))))
+			return 0;
+		if (names_state(name) || (sound && eg_str_eq(name, EG_STR("id"))) ||
+		    (last.p && eg_str_eq(name, EG_STR("type")) && is_reference_type(value)))
+			*found = true;
+		sound = holds_sound(name);
+		last = name;
+	}
+	return json && !*found ? find_state(&w, last, value) : 0;
 }

@@ -95,6 +95,10 @@ _Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
  * what the provider keeps. 0 or -ENOMEM. ---- */
 int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
 		       const struct eg_json_member *m, bool *found) EG_MUST;
+/* Likewise by the name of a form's field, nested as SDKs write it, and its value; `json`: that is
+ * one object or array which eg_json_check() took. */
+int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
+		      struct eg_str value, bool json, bool *found) EG_MUST;
 
 /* ---- json.c: small steps over JSON text that may be cut or hostile ---- */
 struct eg_str eg_json_skip_space(struct eg_str s);

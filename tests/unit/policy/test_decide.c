@@ -34,7 +34,10 @@ static void fill_facts(const struct ask *a, struct eg_request_facts *f)
 	f->operation = eg_operation_find(f->dialect, f->method, f->target.decoded, &rest);
 	if (!a->body)
 		return;
-	if (eg_body_read(&arena, f->operation, eg_str_from(a->body), &f->body, &e))
+	if (f->operation->form_body
+		    ? eg_form_read(&arena, f->operation, EG_STR("multipart/form-data; boundary=x"),
+				   eg_str_from(a->body), &f->body, &e)
+		    : eg_body_read(&arena, f->operation, eg_str_from(a->body), &f->body, &e))
 		fail_msg("%s", e.text);
 	f->body_read = true;
 }
@@ -143,6 +146,10 @@ static void models_and_hosts(void **state)
 	eg_policy_set_unref(s);
 }
 
+#define SOUND "POST", "/v1/audio/transcriptions"
+#define FIELD(name, value) \
+	"--x\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
+
 static void a_route_with_models_needs_a_model(void **state)
 {
 	struct eg_policy_set *s =
@@ -159,9 +166,13 @@ static void a_route_with_models_needs_a_model(void **state)
 		{{"api.openai.com", CHAT, "{\"model\":null}"}, EG_REASON_BAD_BODY, "", ""},
 		{{"api.openai.com", "GET", "/v1/models"}, EG_REASON_NO_MODEL, "", ""},
 		{{"api.openai.com", "GET", "/v1/models/x"}, EG_REASON_OK, "m", "world"},
-		/* Multipart: the model is not read, so it is as if there were none. */
-		{{"api.openai.com", "POST", "/v1/audio/transcriptions"},
-		 EG_REASON_NO_MODEL,
+		{{"api.openai.com", SOUND, FIELD("model", "x") "--x--"},
+		 EG_REASON_OK,
+		 "m",
+		 "world"},
+		{{"api.openai.com", SOUND, FIELD("n", "x") "--x--"}, EG_REASON_NO_MODEL, "", ""},
+		{{"api.openai.com", SOUND, FIELD("model", "x") FIELD("file_id", "f") "--x--"},
+		 EG_REASON_STATEFUL_DENIED,
 		 "",
 		 ""},
 	};
@@ -501,11 +512,20 @@ static void fallbacks_in_the_body(void **state)
 	struct eg_policy_set *any = routes("", ROUTE("r", OPENAI_HOST, T("world")));
 	struct eg_policy_set *region =
 		routes("\"regions\":{\"allow\":[\"EU\"]},", ROUTE("r", OPENAI_HOST, T("eu")));
+	static const char form_models[] =
+		FIELD("model", "gpt-4o") FIELD("models[]", "o1-pro") "--x--";
+	static const char form_provider[] =
+		FIELD("model", "gpt-4o") FIELD("provider", "{\"only\":[\"x\"]}") "--x--";
 	const struct {
 		struct eg_policy_set *set;
 		const char *body;
 		enum eg_reason reason;
 	} rows[] = {
+		{by_model, form_models, EG_REASON_MODEL_DENIED},
+		{by_model, form_provider, EG_REASON_OK},
+		{any, form_models, EG_REASON_OK},
+		{region, form_models, EG_REASON_REGION_UNKNOWN},
+		{region, form_provider, EG_REASON_REGION_UNKNOWN},
 		{by_model, models, EG_REASON_MODEL_DENIED},
 		{by_model, provider, EG_REASON_OK},
 		{any, models, EG_REASON_OK},
@@ -519,6 +539,8 @@ static void fallbacks_in_the_body(void **state)
 		struct ask a = {"api.openai.com", CHAT, rows[i].body, NULL};
 		struct eg_decision d;
 
+		if (*rows[i].body == '-')
+			a.path = "/v1/audio/transcriptions";
 		decide(rows[i].set, &a, &d);
 		if (d.reason != rows[i].reason)
 			fail_msg("row %zu: %s", i, eg_reason_label(d.reason));
@@ -551,12 +573,15 @@ static void head_first(void **state)
 	struct eg_policy_set *s = routes("", ROUTE("r", OPENAI_HOST, T("world")));
 	struct ask head = {"api.openai.com", CHAT, NULL, NULL};
 	struct ask denied = {"api.openai.com", "GET", "/v1/files", NULL, NULL};
+	struct ask form = {"api.openai.com", SOUND, NULL, NULL};
 	struct eg_decision d;
 
 	decide(s, &head, &d);
 	assert_true(d.need_body);
 	assert_int_equal(d.reason, EG_REASON_OK);
 	assert_int_equal(d.target_count, 0);
+	decide(s, &form, &d);
+	assert_true(d.need_body);
 	/* A denial that the head decides does not wait for a body. */
 	decide(s, &denied, &d);
 	assert_false(d.need_body);
@@ -834,7 +859,7 @@ static void reference(const struct eg_policy *p, const struct eg_request_facts *
 		out->route = NULL;
 		return;
 	}
-	out->need_body = op->json_body && !f->body_read;
+	out->need_body = (op->json_body || op->form_body) && !f->body_read;
 	out->reason = EG_REASON_OK;
 	if (out->need_body) {
 		out->route = NULL;
@@ -850,6 +875,7 @@ static void reference(const struct eg_policy *p, const struct eg_request_facts *
 
 static void random_ask(struct ask *a, char *body, size_t cap)
 {
+	static const char part[] = "Content-Disposition: form-data; name=\"";
 	uint32_t path = pick(EG_ARRAY_SIZE(paths));
 	static const char *const namespaces[] = {"shop", "other"};
 
@@ -860,6 +886,14 @@ static void random_ask(struct ask *a, char *body, size_t cap)
 	if (!pick(4))
 		return;
 	a->body = body;
+	if (!strcmp(a->path, "/v1/audio/transcriptions")) {
+		const char *model = PICK(models);
+
+		snprintf(body, cap, "--x\r\n%s%s\"\r\n\r\n%s\r\n%s--x--", part,
+			 pick(5) ? "model" : "x", *model ? model : "z",
+			 pick(4) ? "" : FIELD("image[file_id]", "1"));
+		return;
+	}
 	snprintf(body, cap, "{%s%s%s%s}", pick(5) ? "\"model\":\"" : "\"x\":\"", PICK(models), "\"",
 		 pick(4) ? "" : ",\"previous_response_id\":\"r\",\"file_ids\":[1]");
 }

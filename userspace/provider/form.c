@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a form says that policy needs, by the rules for JSON bodies (body.c, state.c): a field is a
+ * member, a nested one is written image[0][file_id], and a value may be JSON itself.
+ */
+#include "provider/vendor.h"
+
+#include "proto/multipart.h"
+#include "proto/utf8.h"
+
+#define MODEL_BYTES_MAX 1024 /* policy knows no name that is longer */
+
+struct reader {
+	struct eg_arena *arena;
+	const struct eg_operation *op;
+	struct eg_str body;
+	struct eg_body_facts *out;
+	bool seen_stream;
+	struct eg_error *error;
+};
+
+static int bad(struct reader *r, const struct eg_part *part, const char *what)
+{
+	return eg_error_set(r->error, -EINVAL, "form, part at byte %llu: %s",
+			    (unsigned long long)part->from, what);
+}
+
+/* ---- names ---- */
+
+/* The part of a name before what is nested in it. */
+static struct eg_str base_of(struct eg_str name)
+{
+	size_t n = 0;
+
+	while (n < name.n && !strchr("[.", name.p[n]))
+		n++;
+	return (struct eg_str){name.p, n};
+}
+
+/* What the APIs take files in. */
+static bool holds_file(struct eg_str base)
+{
+	return eg_str_eq(base, EG_STR("file")) || eg_str_eq(base, EG_STR("image")) ||
+	       eg_str_eq(base, EG_STR("mask"));
+}
+
+/* ---- values ---- */
+
+/* One line of UTF-8, so that whoever trims it or takes its first line reads the same. */
+static bool is_plain(struct eg_str s)
+{
+	if (!s.n || s.p[0] == ' ' || s.p[s.n - 1] == ' ')
+		return false;
+	while (s.n) {
+		size_t n = eg_utf8_length((const unsigned char *)s.p, s.n);
+
+		if (!n || (unsigned char)s.p[0] < 0x20 || s.p[0] == 0x7f)
+			return false;
+		s = (struct eg_str){s.p + n, s.n - n};
+	}
+	return true;
+}
+
+static int take_model(struct reader *r, const struct eg_part *part, struct eg_str value)
+{
+	const char *copy;
+
+	if (!eg_str_eq(part->name, EG_STR("model")))
+		return bad(r, part,
+			   "the model's field goes on after \"model\", or is written in "
+			   "another case; expected the name \"model\"");
+	if (r->out->model.p)
+		return bad(r, part, "a second \"model\"; expected one");
+	if (part->file)
+		return bad(r, part, "\"model\" is a file; expected a field without filename");
+	if (!is_plain(value) || value.n > MODEL_BYTES_MAX)
+		return bad(r, part,
+			   "\"model\" is empty, too long, or has spaces around it or "
+			   "characters that are not text; expected one name");
+	copy = eg_arena_dup(r->arena, value);
+	if (!copy)
+		return -ENOMEM;
+	r->out->model = (struct eg_str){copy, value.n};
+	r->out->model_raw = value;
+	r->out->model_sized = part->sized;
+	return 0;
+}
+
+static int take_stream(struct reader *r, const struct eg_part *part, struct eg_str value)
+{
+	if (!eg_str_eq(part->name, EG_STR("stream")) || part->file)
+		return bad(r, part,
+			   "\"stream\" is a file, nested, or written in another case; "
+			   "expected a field of that name");
+	if (r->seen_stream)
+		return bad(r, part, "a second \"stream\"; expected one");
+	r->seen_stream = true;
+	r->out->stream = r->op->streams &&
+			 (eg_str_ieq(value, EG_STR("true")) || eg_str_eq(value, EG_STR("1")));
+	return 0;
+}
+
+/*
+ * Frameworks read a field that looks like JSON as JSON, so it has to be JSON that everybody reads
+ * alike. Of a prompt, which is text and nothing else, this is not asked. 1: it is JSON, at *value.
+ */
+static int is_json(struct reader *r, const struct eg_part *part, struct eg_str *value)
+{
+	struct eg_str text = eg_json_skip_space(*value);
+	int code;
+
+	if (!text.n || (text.p[0] != '{' && text.p[0] != '[') ||
+	    eg_str_eq(part->name, EG_STR("prompt")))
+		return 0;
+	code = eg_json_check(text, NULL);
+	if (code == -EINVAL)
+		return bad(r, part, "a field begins as JSON does and is not, or has a key twice");
+	*value = text;
+	return code ? code : 1;
+}
+
+static int take_part(void *ctx, const struct eg_part *part)
+{
+	struct reader *r = ctx;
+	struct eg_body_facts *out = r->out;
+	struct eg_str value = {r->body.p + part->from, (size_t)part->length};
+	struct eg_str base = base_of(part->name);
+	bool content = part->file && holds_file(base);
+	int json = 0, code = 0;
+
+	if (!content && !eg_part_is_utf8(part))
+		return bad(r, part, "a field in another charset; expected UTF-8");
+	if (!content && eg_str_ieq(base, EG_STR("model")))
+		return take_model(r, part, value);
+	if (!content && eg_str_ieq(base, EG_STR("stream")))
+		return take_stream(r, part, value);
+	if (!content)
+		json = is_json(r, part, &value);
+	if (json < 0)
+		return json;
+	out->other_models |= eg_str_ieq(base, EG_STR("models"));
+	out->other_providers |= eg_str_ieq(base, EG_STR("provider"));
+	if (r->op->may_hold_state)
+		code = eg_state_in_field(r->arena, r->op, part->name, value, json > 0,
+					 &out->store_or_state);
+	return code;
+}
+
+int eg_form_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str content_type,
+		 struct eg_str body, struct eg_body_facts *out, struct eg_error *e)
+{
+	struct eg_body_facts facts = {0};
+	struct reader r = {.arena = a, .op = op, .body = body, .out = &facts, .error = e};
+	struct eg_multipart m;
+	int code = eg_multipart_boundary(content_type, &facts.form_boundary, e);
+
+	if (code)
+		return code;
+	eg_multipart_init(&m, facts.form_boundary, take_part, &r);
+	code = eg_multipart_feed(&m, body, e);
+	if (!code)
+		code = eg_multipart_end(&m, e);
+	if (!code)
+		*out = facts;
+	return code;
+}
+
+bool eg_form_takes_model(const struct eg_body_facts *facts, struct eg_str name)
+{
+	struct eg_str boundary = facts->form_boundary;
+
+	if (!boundary.p || !facts->model_raw.p)
+		return true;
+	if (facts->model_sized && name.n != facts->model_raw.n)
+		return false;
+	for (; name.n >= boundary.n + 2; name.p++, name.n--)
+		if (eg_str_starts(name, EG_STR("--")) &&
+		    !memcmp(name.p + 2, boundary.p, boundary.n))
+			return false;
+	return true;
+}

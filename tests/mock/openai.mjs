@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The OpenAI dialect: chat completions, responses, embeddings and models, plain and streamed. Requests that mint
+// The OpenAI dialect: chat completions, responses, embeddings, transcriptions, image edits and models, plain and streamed. Requests that mint
 // credentials or list files answer too, so that a test can tell "refused by Egret" from "the provider has no such thing".
 import { sendJson, stream, words } from './sse.mjs';
 
@@ -115,14 +115,43 @@ function embeddings(call) {
 	return { object: 'list', data, model: call.json.model, usage: { prompt_tokens: tokens, total_tokens: tokens } };
 }
 
+// A form's fields as undici reads them, which is not Egret's reading: files by their size, fields by their text.
+async function formOf(call) {
+	try {
+		const type = call.req.headers['content-type'];
+		return await new Response(call.body, { headers: { 'content-type': type } }).formData();
+	} catch {
+		return null;
+	}
+}
+async function transcription(call) {
+	const form = await formOf(call);
+	const file = form?.get('file');
+	if (!(file instanceof Blob)) return error(call.res, 400, '', "Missing required parameter: 'file'.");
+	const text = `Hello from ${call.host}. You sent ${file.size} bytes as ${file.name} for ${form.get('model')}`;
+	if (form.get('stream') !== 'true') return sendJson(call, 200, { text, usage: { type: 'duration', seconds: 1 } }, headers(call));
+	const event = (fields) => `data: ${JSON.stringify(fields)}\n\n`;
+	const events = [...text.match(/\s*\S+/g).map((delta) => event({ type: 'transcript.text.delta', delta })), event({ type: 'transcript.text.done', text })];
+	return stream(call, events, event({ error: { message: 'mock failure', type: 'server_error' } }), headers(call));
+}
+async function imageEdit(call) {
+	const form = await formOf(call);
+	const images = form ? [...form.getAll('image'), ...form.getAll('image[]')] : [];
+	if (!images.length || !images.every((image) => image instanceof Blob)) return error(call.res, 400, '', "Missing required parameter: 'image'.");
+	const seen = { model: form.get('model'), prompt: form.get('prompt'), sizes: images.map((image) => image.size), mask: form.get('mask')?.size ?? null };
+	return sendJson(call, 200, { created: 1767225600, data: [{ b64_json: Buffer.from(JSON.stringify(seen)).toString('base64') }] }, headers(call));
+}
+
 const model = (id) => ({ id, object: 'model', created: 1767225600, owned_by: 'mock' });
 const models = ['gpt-4o', 'gpt-4o-mini', 'text-embedding-3-small'];
+
+const FORMS = ['/v1/files', '/v1/audio/transcriptions', '/v1/images/edits'];
 
 function answer(call) {
 	const { req, res, url, json } = call;
 	const path = url.pathname.replace(/^\/openai/, '');
 	const key = `${req.method} ${path}`;
-	if (req.method === 'POST' && json === undefined && !path.startsWith('/v1/files')) return error(res, 400, '', 'We could not parse the JSON body of your request.');
+	if (req.method === 'POST' && json === undefined && !FORMS.includes(path)) return error(res, 400, '', 'We could not parse the JSON body of your request.');
 	switch (key) {
 	case 'POST /v1/chat/completions':
 		if (!Array.isArray(json.messages)) return error(res, 400, '', "Missing required parameter: 'messages'.");
@@ -130,6 +159,8 @@ function answer(call) {
 	case 'POST /v1/responses':
 		return json.stream ? streamResponse(call) : sendJson(call, 200, response(call, 'completed'), headers(call));
 	case 'POST /v1/embeddings': return sendJson(call, 200, embeddings(call), headers(call));
+	case 'POST /v1/audio/transcriptions': return transcription(call);
+	case 'POST /v1/images/edits': return imageEdit(call);
 	case 'GET /v1/models': return sendJson(call, 200, { object: 'list', data: models.map(model) }, headers(call));
 	case 'GET /v1/files': return sendJson(call, 200, { object: 'list', data: [{ id: 'file-of-another-tenant', object: 'file' }] }, headers(call));
 	case 'POST /v1/files': return sendJson(call, 200, { id: 'file-mock', object: 'file' }, headers(call));

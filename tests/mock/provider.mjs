@@ -100,6 +100,11 @@ function jsonOf(body) {
 	}
 }
 
+// The one field of a form that the log and the modes want; openai.mjs reads the rest by other means.
+function formModel(body) {
+	return /\r\nContent-Disposition: form-data; name="model"\r\n\r\n([^\r\n]*)\r\n/i.exec(body.toString('latin1'))?.[1] ?? null;
+}
+
 function serve(req, res, encrypted) {
 	const socket = req.stream?.session?.socket ?? req.socket;
 	const authority = req.headers[':authority'] ?? req.headers.host ?? '';
@@ -136,9 +141,10 @@ function serve(req, res, encrypted) {
 		finished = true;
 		const body = Buffer.concat(kept);
 		const json = jsonOf(body);
-		const mode = takeMode(host, false) ?? (typeof json?.model === 'string' && json.model.startsWith('mock-') ? json.model.slice(5) : 'ok');
+		const model = json?.model ?? (json === undefined ? formModel(body) : null);
+		const mode = takeMode(host, false) ?? (typeof model === 'string' && model.startsWith('mock-') ? model.slice(5) : 'ok');
 		log({ ...entry, body_bytes: bytes, body_sha256: hash.digest('hex'), trailers: flatHeaders(req.rawTrailers ?? []),
-			...(bytes <= BODY_SHOWN ? { body: body.toString('utf8') } : {}), model: json?.model ?? null, stream: json?.stream === true, mode });
+			...(bytes <= BODY_SHOWN ? { body: body.toString('utf8') } : {}), model, stream: json?.stream === true, mode });
 		respond({ req, res, url, host, json, body, mode, socket });
 	});
 }

@@ -36,15 +36,15 @@ for E_MODE in netns mark; do
 		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs
 		sdk_run podA ANTHROPIC_API_KEY=placeholder anthropic.test.mjs
 	else
-		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB'
+		sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB|form'
 	fi
-	sdk_run podB OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|2 MB'
+	sdk_run podB OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|2 MB|form'
 	sdk_run podB OPENAI_API_KEY=placeholder realtime.test.mjs
 	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming'
 
 	# The gateway's own address: plain HTTP, no certificate, the base URL by the SDKs' own variables.
 	export OPENAI_BASE_URL=http://169.254.77.1/v1 ANTHROPIC_BASE_URL=http://169.254.77.1
-	sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB|embeddings|bad request'
+	sdk_run podA OPENAI_API_KEY=placeholder openai.test.mjs 'completion|streaming|tool call|2 MB|embeddings|bad request|form'
 	sdk_run podB ANTHROPIC_API_KEY=placeholder anthropic.test.mjs 'message|streaming|tool use|bad request'
 	sdk_run podA OPENAI_API_KEY=placeholder realtime.test.mjs 'ping and pong|browser' # the SDK itself insists on TLS
 	unset OPENAI_BASE_URL ANTHROPIC_BASE_URL
@@ -54,12 +54,28 @@ for E_MODE in netns mark; do
 		"$(mock_requests ".host == \"api.openai.com\" and .credentials.authorization != \"Bearer $key\"")" 0
 	is "$E_MODE: each Anthropic request carried the real key, and once" \
 		"$(mock_requests ".host == \"api.anthropic.com\" and .credentials != {\"x-api-key\": \"$akey\"}")" 0
-	at_least "$E_MODE: WebSockets were opened" "$(mock_requests '.path == "/v1/realtime?model=gpt-realtime"')" 40
+	at_least "$E_MODE: WebSockets were opened" "$(mock_requests '.path == "/v1/realtime?model=gpt-realtime"')" 26
 	is "$E_MODE: no organisation of the pod's went along" "$(grep -c org-of-the-pod "$T_RUN/provider.jsonl")" 0
 	is "$E_MODE: each WebSocket has its record" \
 		"$(egret_records '.operation == "realtime" and .status == 101 and .reason == "ok"' | jq length)" \
 		"$(($(mock_requests '.path == "/v1/realtime?model=gpt-realtime"') - $(egret_records '.operation == "realtime" and .reason == "client_closed"' | jq length)))"
 	is "$E_MODE: no placeholder left the node" "$(grep -c placeholder "$T_RUN/provider.jsonl")" 0
+
+	# Forms: a route by model took them, its target's own name went out, and nothing else of them was changed.
+	at_least "$E_MODE: transcriptions arrived by the provider's name for the model" \
+		"$(mock_requests '.path == "/v1/audio/transcriptions" and .model == "whisper-large-v3"')" 4
+	is "$E_MODE: none by the client's name for it" "$(mock_requests '.model == "whisper-1"')" 0
+	at_least "$E_MODE: by the route for them" "$(grep -c '"route":"openai-sound"' "$E_DIR/access.jsonl")" 4
+	form=$'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nMODEL\r\n'
+	pod_form() { pod_curl podA -H 'authorization: Bearer placeholder' -H 'content-type: multipart/form-data; boundary=b' \
+		--data-binary "$1" -o "$T_RUN/answer" -w '%{http_code}' https://api.openai.com/v1/audio/transcriptions; }
+	is "$E_MODE: a form by hand" "$(pod_form "${form/MODEL/whisper-1}--b--")" 200
+	is "$E_MODE: it arrived with the model's name replaced, else byte for byte" "$(mock_last .body_sha256)" \
+		"$(printf '%s' "${form/MODEL/whisper-large-v3}--b--" | sha256sum | cut -d' ' -f1)"
+	is "$E_MODE: a form with two models" "$(pod_form "${form/MODEL/a}${form/MODEL/b}--b--")" 400
+	has "$E_MODE: and why" "$(cat "$T_RUN/answer")" 'a second \"model\"; expected one'
+	is "$E_MODE: a form that refers to a stored file" "$(pod_form "${form/MODEL/a}${form/name=?model?/name=file_id}--b--")" 403
+	has "$E_MODE: and why" "$(cat "$T_RUN/answer")" egret_stateful_denied
 
 	body='{"model": "gpt-4o",  "messages":[{"role":"user","content":"gr\u00fc\u00dfe, \u4e16"}] , "seed":1e0}'
 	pod_curl podA -o /dev/null -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The official openai SDK, unchanged: only OPENAI_API_KEY and NODE_EXTRA_CA_CERTS from the environment, as a user sets
 // them. The same file must pass straight to the provider with a real key and through Egret with a placeholder.
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
 import { assert, done, failure, step } from './lib.mjs';
 
 const model = 'gpt-4o';
@@ -112,6 +112,47 @@ await step('openai: embeddings', async () => {
 	const answer = await openai.embeddings.create({ model: 'text-embedding-3-small', input: ['one', 'two three'] });
 	assert.equal(answer.data.length, 2);
 	assert.equal(answer.data[0].embedding.length, 8);
+});
+
+// Bytes that no text has, and lines that begin as boundaries do.
+const sound = (n) => Buffer.from(Array.from({ length: n }, (_, i) => (i * 2654435761) >>> 13).map((b) => b & 255));
+const audio = async (n = 70000) => toFile(Buffer.concat([Buffer.from('RIFF\r\n------'), sound(n), Buffer.from('\r\n--')]), 'speech "1"; é.wav', { type: 'audio/wav' });
+
+await step('openai: transcription of a form', async () => {
+	const file = await audio();
+	const answer = await openai.audio.transcriptions.create({ file, model: 'whisper-1', language: 'de', prompt: '[music] {"a": 1',
+		timestamp_granularities: ['word', 'segment'], response_format: 'json' });
+	assert.match(answer.text, new RegExp(`You sent ${file.size} bytes as `));
+});
+
+await step('openai: transcription of a form, streamed, the model before the file', async () => {
+	const stream = await openai.audio.transcriptions.create({ model: 'gpt-4o-transcribe', stream: true, chunking_strategy: { type: 'server_vad' }, file: await audio() });
+	let text = '';
+	let done = null;
+	for await (const event of stream) {
+		if (event.type === 'transcript.text.delta') text += event.delta;
+		if (event.type === 'transcript.text.done') done = event.text;
+	}
+	assert.match(text, /^Hello from \S+\. You sent \d+ bytes as /);
+	assert.equal(done, text);
+});
+
+await step('openai: transcription of a form of 20 MB', async () => {
+	const answer = await openai.audio.transcriptions.create({ file: await toFile(Buffer.alloc(20 << 20, '\r\n--'), 'long.wav'), model: 'whisper-1' });
+	assert.match(answer.text, new RegExp(`You sent ${20 << 20} bytes as long.wav`));
+});
+
+await step('openai: edit of images in a form', async () => {
+	const image = [await toFile(sound(5000), '1.png', { type: 'image/png' }), await toFile(sound(6000), '2.png', { type: 'image/png' })];
+	const mask = await toFile(sound(700), 'mask.png', { type: 'image/png' });
+	const answer = await openai.images.edit({ model: 'gpt-image-1', image, mask, prompt: 'a "cat"; in\r\ntwo lines' });
+	const seen = JSON.parse(Buffer.from(answer.data[0].b64_json, 'base64').toString());
+	assert.deepEqual(seen, { model: 'gpt-image-1', prompt: 'a "cat"; in\r\ntwo lines', sizes: [5000, 6000], mask: 700 });
+});
+
+await step('openai: an exhausted 503 of a form ends as a server error', async () => {
+	const error = await failure(openai.audio.transcriptions.create({ file: await audio(), model: 'mock-503' }), OpenAI.APIError);
+	assert.ok(error.status >= 500, `status ${error.status}`);
 });
 
 await step('openai: an answer in odd chunks', async () => {

@@ -82,14 +82,31 @@ static bool no_host(const struct eg_address *a)
 	       !(a->word_be[0] | a->word_be[1] | a->word_be[2] | a->word_be[3]);
 }
 
+/* Of this link only: nothing that serves models is there, but what clouds give their machines'
+ * credentials out at. The last one is Amazon's by IPv6, in a private range. */
+static bool link_local(const struct eg_address *a)
+{
+	uint32_t first = ntohl(a->word_be[0]);
+
+	if (eg_address_is_v4(a))
+		return ntohl(a->word_be[3]) >> 16 == 0xa9fe;
+	return first >> 22 == 0xfe80u >> 6 || first >> 22 == 0xfec0u >> 6 ||
+	       (first == 0xfd000ec2u && !a->word_be[1] && !a->word_be[2] &&
+		ntohl(a->word_be[3]) == 0x254);
+}
+
 bool eg_may_dial_provider(const struct eg_dial_rules *r, const struct eg_address *a,
 			  bool allow_private)
 {
 	struct eg_address v4[EMBEDDED];
 	size_t n = embedded(a, v4);
 
-	if (allow_private)
-		return !no_host(a);
+	if (allow_private) {
+		for (size_t i = 0; i < n; i++)
+			if (link_local(&v4[i]))
+				return false;
+		return !no_host(a) && !link_local(a);
+	}
 	if (forbidden(r, a) || eg_address_private(a))
 		return false;
 	for (size_t i = 0; i < n; i++)

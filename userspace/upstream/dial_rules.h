@@ -24,7 +24,9 @@ bool eg_cidr_holds(const struct eg_cidr *c, const struct eg_address *a);
 /* RFC 1918, RFC 6598 (100.64/10), RFC 4193 (fc00::/7), RFC 2544 (198.18/15). */
 bool eg_address_private(const struct eg_address *a);
 /* A provider's address. `allow_private`: policy names an endpoint inside the cluster, so that the
- * private and forbidden ranges are allowed; multicast and unspecified addresses never are. */
+ * private and forbidden ranges and loopback are allowed; link-local addresses, metadata services,
+ * multicast and unspecified addresses never are: whoever answers for its name may not choose them.
+ */
 bool eg_may_dial_provider(const struct eg_dial_rules *r, const struct eg_address *a,
 			  bool allow_private);
 /* An original destination, on behalf of a pod that chose it: neither loopback and the like, nor a

@@ -46,7 +46,7 @@ fuzz-$(1): $$(O)/fuzz/fuzz_$(1)
 	@echo "  RUN     fuzz_$(1), $$(FUZZ_SECONDS) s"
 	$$(Q)ulimit -c 0; $$< $$(FUZZ_OPTIONS) -max_total_time=$$(FUZZ_SECONDS) -artifact_prefix=$$(O)/fuzz/crash-$(1)- \
 		$$(O)/fuzz/new/$(1) tests/fuzz/corpus/$(1) $$(wildcard tests/fuzz/$(1).options) >$$(O)/fuzz/$(1).log 2>&1 \
-		|| { tail -60 $$(O)/fuzz/$(1).log; echo "fuzz_$(1) failed: $$< $$(O)/fuzz/crash-$(1)-..."; exit 1; }
+		|| { tail -60 $$(O)/fuzz/$(1).log; echo "fuzz_$(1) failed; again: $$< $$$$(ls -t $$(O)/fuzz/crash-$(1)-* 2>/dev/null | head -n1)"; exit 1; }
 	@tail -1 $$(O)/fuzz/$(1).log
 .PHONY: fuzz-minimise-$(1)
 fuzz-minimise-$(1): $$(O)/fuzz/fuzz_$(1)

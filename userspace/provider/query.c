@@ -103,6 +103,8 @@ static bool known(const struct eg_vendor *v, const struct eg_operation *op, stru
 bool eg_query_unknown(enum eg_dialect d, const struct eg_operation *op, struct eg_str query,
 		      struct eg_str *key)
 {
+	if (!query.n)
+		return false; /* its pointer may be NULL */
 	/* ';' parts pairs too, as eg_query_without() has it. */
 	for (size_t from = 0, i = 0; i <= query.n; i++) {
 		struct eg_str pair = {query.p + from, i - from};

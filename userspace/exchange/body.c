@@ -141,6 +141,8 @@ static int read_body(struct eg_exchange *x, struct eg_error *e)
 {
 	struct eg_str body = eg_buf_str(&x->held);
 
+	if (x->form)
+		return eg_form_end(x->form, body, &x->body, e);
 	if (x->operation->form_body)
 		return eg_form_read(&x->arena, x->operation, x->content_type, body, &x->body, e);
 	return eg_body_read(&x->arena, x->operation, body, &x->body, e);
@@ -201,6 +203,10 @@ static void begin_holding(struct eg_exchange *x)
 		return;
 	}
 	exchange_set_request(x, REQUEST_HOLD);
+	/* A form is large and its worst bytes are slow: without memory for this it is read at its
+	 * end, in one turn. */
+	if (x->operation->form_body)
+		x->form = eg_form_create(&x->arena, x->operation, x->content_type);
 	if (x->body_kind == EG_H1_BODY_NONE ||
 	    (x->body_kind == EG_H1_BODY_LENGTH && !x->content_length))
 		eg_exchange_data_end(x);
@@ -306,6 +312,8 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		return exchange_over(x) || stream_data(x, data);
 	}
 	r = append(x, data);
+	if (r == EG_REASON_OK && x->form)
+		eg_form_feed(x->form, eg_buf_str(&x->held));
 	if (r == EG_REASON_OK)
 		return true;
 	if (x->pass_on) {

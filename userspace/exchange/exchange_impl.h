@@ -80,9 +80,10 @@ struct eg_exchange {
 
 	/* the request's body */
 	struct eg_buf held;
-	size_t charged;	   /* with the budgets */
-	size_t body_limit; /* of what is held */
-	bool decide_again; /* with the body */
+	size_t charged;	      /* with the budgets */
+	size_t body_limit;    /* of what is held */
+	struct eg_form *form; /* being read as it comes; NULL: none, or at its end */
+	bool decide_again;    /* with the body */
 	bool paused_client;
 	uint64_t bytes_in;
 	size_t sent;		 /* of the held body, in this attempt */

@@ -13,8 +13,9 @@
 struct reader {
 	struct eg_arena *arena;
 	const struct eg_operation *op;
-	struct eg_str body;
+	struct eg_str body; /* as far as it is here */
 	struct eg_body_facts *out;
+	uint64_t model_from; /* where its value stands in the body, which may yet move */
 	bool seen_stream;
 	struct eg_error *error;
 };
@@ -81,7 +82,7 @@ static int take_model(struct reader *r, const struct eg_part *part, struct eg_st
 	if (!copy)
 		return -ENOMEM;
 	r->out->model = (struct eg_str){copy, value.n};
-	r->out->model_raw = value;
+	r->model_from = part->from;
 	r->out->model_sized = part->sized;
 	return 0;
 }
@@ -146,23 +147,70 @@ static int take_part(void *ctx, const struct eg_part *part)
 	return code;
 }
 
+struct eg_form {
+	struct reader reader;
+	struct eg_body_facts facts;
+	struct eg_multipart parts;
+	uint64_t fed;
+	int code; /* once it is not 0, the form is refused for `error` */
+	struct eg_error error;
+};
+
+static void begin(struct eg_form *f, struct eg_arena *a, const struct eg_operation *op,
+		  struct eg_str content_type)
+{
+	memset(&f->facts, 0, sizeof(f->facts));
+	f->reader = (struct reader){.arena = a, .op = op, .out = &f->facts, .error = &f->error};
+	f->fed = 0;
+	f->error.text[0] = '\0';
+	f->code = eg_multipart_boundary(content_type, &f->facts.form_boundary, &f->error);
+	if (!f->code)
+		eg_multipart_init(&f->parts, f->facts.form_boundary, take_part, &f->reader);
+}
+
+struct eg_form *eg_form_create(struct eg_arena *a, const struct eg_operation *op,
+			       struct eg_str content_type)
+{
+	struct eg_form *f = eg_arena_alloc(a, sizeof(*f));
+
+	if (f)
+		begin(f, a, op, content_type);
+	return f;
+}
+
+void eg_form_feed(struct eg_form *f, struct eg_str body)
+{
+	struct eg_str more = {body.p + f->fed, body.n - (size_t)f->fed};
+
+	f->reader.body = body;
+	f->fed = body.n;
+	if (!f->code)
+		f->code = eg_multipart_feed(&f->parts, more, &f->error);
+}
+
+int eg_form_end(struct eg_form *f, struct eg_str body, struct eg_body_facts *out,
+		struct eg_error *e)
+{
+	if (!f->code)
+		f->code = eg_multipart_end(&f->parts, &f->error);
+	if (f->code)
+		return eg_error_set(e, f->code, "%s", f->error.text);
+	if (f->facts.model.p)
+		f->facts.model_raw =
+			(struct eg_str){body.p + f->reader.model_from, f->facts.model.n};
+	*out = f->facts;
+	return 0;
+}
+
 int eg_form_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str content_type,
 		 struct eg_str body, struct eg_body_facts *out, struct eg_error *e)
 {
-	struct eg_body_facts facts = {0};
-	struct reader r = {.arena = a, .op = op, .body = body, .out = &facts, .error = e};
-	struct eg_multipart m;
-	int code = eg_multipart_boundary(content_type, &facts.form_boundary, e);
+	struct eg_form f;
 
-	if (code)
-		return code;
-	eg_multipart_init(&m, facts.form_boundary, take_part, &r);
-	code = eg_multipart_feed(&m, body, e);
-	if (!code)
-		code = eg_multipart_end(&m, e);
-	if (!code)
-		*out = facts;
-	return code;
+	begin(&f, a, op, content_type);
+	if (body.n)
+		eg_form_feed(&f, body);
+	return eg_form_end(&f, body, out, e);
 }
 
 bool eg_form_takes_model(const struct eg_body_facts *facts, struct eg_str name)

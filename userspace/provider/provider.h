@@ -120,6 +120,17 @@ int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_st
  */
 int eg_form_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str content_type,
 		 struct eg_str body, struct eg_body_facts *out, struct eg_error *e) EG_MUST;
+/*
+ * The same while the body comes: no turn of a loop is spent on the whole of it. The form lies in
+ * the arena (NULL: out of memory); `body` is all that is here so far, and may have moved; what is
+ * wrong is said at the end.
+ */
+struct eg_form;
+struct eg_form *eg_form_create(struct eg_arena *a, const struct eg_operation *op,
+			       struct eg_str content_type) EG_MUST;
+void eg_form_feed(struct eg_form *f, struct eg_str body);
+int eg_form_end(struct eg_form *f, struct eg_str body, struct eg_body_facts *out,
+		struct eg_error *e) EG_MUST;
 /* Can this name stand in the place of the form's model, without the form being read otherwise? */
 bool eg_form_takes_model(const struct eg_body_facts *facts, struct eg_str name);
 

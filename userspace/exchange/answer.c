@@ -312,7 +312,7 @@ void exchange_finish_pass(struct eg_exchange *x)
 	if (saw_error)
 		(void)eg_usage_watch_progress(x->watch, &class);
 	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA)
-		eg_cooldown_set(x->engine, x->provider, EG_COOLDOWN_DEFAULT_MS);
+		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
 	x->error_told = saw_error;
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
 		 saw_error ? "an error event inside the stream"
@@ -398,12 +398,7 @@ void exchange_judge_error(struct eg_exchange *x)
 		pass_error(x, EG_REASON_OK);
 		return;
 	}
-	if (signal.class == EG_RESPONSE_QUOTA)
-		eg_cooldown_set(x->engine, p, EG_COOLDOWN_QUOTA_MS);
-	else
-		eg_cooldown_set(x->engine, p,
-				signal.retry_after_ms ? signal.retry_after_ms
-						      : EG_COOLDOWN_DEFAULT_MS);
+	eg_cooldown_set(x->engine, p, signal.class, signal.retry_after_ms);
 	next = exchange_attempt_may_replay(x) || unprocessed(x->upstream_status);
 	if (next && exchange_attempt_next(x))
 		return;

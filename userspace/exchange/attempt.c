@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Targets and failover. Order: as policy gave them, those in cooldown left out; when all are in
- * cooldown, the one whose cooldown ends first is asked, once: a cooldown never makes a route
- * fail by itself. docs/internals/exchange.md has the table of what leads to the next target.
+ * Targets and failover. Order: as policy gave them, those in cooldown left out; when none else is
+ * left, those in cooldown, the one whose cooldown ends first: a cooldown never makes a request fail
+ * by itself. What a provider said itself (Retry-After) is only overridden for a request that
+ * nobody else was asked for. docs/internals/exchange.md has the table of what leads to the next
+ * target.
  */
 #include <stdio.h>
 
@@ -17,18 +19,20 @@ static int choose(const struct eg_exchange *x)
 	int best = -1;
 
 	for (size_t i = 0; i < x->decision.target_count; i++) {
-		uint64_t until = eg_cooldown_until(x->engine, x->decision.targets[i].provider);
+		bool stated;
+		uint64_t until =
+			eg_cooldown_until(x->engine, x->decision.targets[i].provider, &stated);
 
 		if (x->tried & 1u << i)
 			continue;
 		if (!until)
 			return (int)i;
-		if (until < best_until) {
+		if (until < best_until && !(stated && x->tried)) {
 			best_until = until;
 			best = (int)i;
 		}
 	}
-	return x->tried ? -1 : best;
+	return best;
 }
 
 static void set_model(struct eg_exchange *x, const char *model)
@@ -301,7 +305,7 @@ void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s", text ? text : "");
 	exchange_attempt_note(x, reason, x->upstream_status);
 	if (x->provider && reason != EG_REASON_NO_CREDENTIAL && reason != EG_REASON_OVERLOADED)
-		eg_cooldown_set(x->engine, x->provider, EG_COOLDOWN_DEFAULT_MS);
+		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
 	if (x->answer == ANSWER_PASS) {
 		exchange_cut_answer(x, reason);
 		return;

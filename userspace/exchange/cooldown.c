@@ -37,12 +37,14 @@ static size_t find(const struct eg_cooldowns *c, uint64_t key)
 	return EG_COOLDOWNS;
 }
 
-uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms)
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
+			    bool *stated)
 {
 	size_t at = find(c, key_of(p));
-	uint64_t until = at < EG_COOLDOWNS ? load(&c->place[at].until_ms) : 0;
+	uint64_t until = at < EG_COOLDOWNS ? load(&c->place[at].until) : 0;
 
-	return until > now_ms ? until : 0;
+	*stated = until & 1;
+	return until / 2 > now_ms ? until / 2 : 0;
 }
 
 /* A place for a key that has none: free, or the one that ends first. */
@@ -54,11 +56,11 @@ static size_t claim(struct eg_cooldowns *c, uint64_t key)
 	for (size_t i = 1; i < PROBES; i++) {
 		size_t at = place_of(key, i);
 
-		if (load(&c->place[at].until_ms) < load(&c->place[best].until_ms))
+		if (load(&c->place[at].until) < load(&c->place[best].until))
 			best = at;
 	}
 	/* The time goes first, so that the new key never stands beside the old one's. */
-	atomic_store_explicit(&c->place[best].until_ms, 0, memory_order_release);
+	atomic_store_explicit(&c->place[best].until, 0, memory_order_release);
 	old = load(&c->place[best].key);
 	if (!atomic_compare_exchange_strong(&c->place[best].key, &old, key) && old != key)
 		return EG_COOLDOWNS; /* another worker was faster */
@@ -66,9 +68,9 @@ static size_t claim(struct eg_cooldowns *c, uint64_t key)
 }
 
 void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-		      uint64_t for_ms)
+		      uint64_t for_ms, bool stated)
 {
-	uint64_t until = now_ms + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS), old;
+	uint64_t until = 2 * (now_ms + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS)) + stated, old;
 	uint64_t key = key_of(p);
 	size_t at = find(c, key);
 
@@ -77,8 +79,8 @@ void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint6
 	if (at == EG_COOLDOWNS)
 		return;
 	atomic_store_explicit(&c->place[at].set_ms, now_ms, memory_order_release);
-	old = load(&c->place[at].until_ms);
-	while (old < until && !atomic_compare_exchange_weak(&c->place[at].until_ms, &old, until))
+	old = load(&c->place[at].until);
+	while (old < until && !atomic_compare_exchange_weak(&c->place[at].until, &old, until))
 		;
 }
 
@@ -86,7 +88,6 @@ void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uin
 {
 	size_t at = find(c, key_of(p));
 
-	if (at < EG_COOLDOWNS && load(&c->place[at].until_ms) &&
-	    load(&c->place[at].set_ms) < began_ms)
-		atomic_store_explicit(&c->place[at].until_ms, 0, memory_order_release);
+	if (at < EG_COOLDOWNS && load(&c->place[at].until) && load(&c->place[at].set_ms) < began_ms)
+		atomic_store_explicit(&c->place[at].until, 0, memory_order_release);
 }

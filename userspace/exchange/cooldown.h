@@ -20,17 +20,19 @@
 /* Zeroed memory is an empty table. */
 struct eg_cooldowns {
 	struct {
-		atomic_uint_fast64_t key; /* of provider name and endpoint; 0: free */
-		atomic_uint_fast64_t until_ms;
+		atomic_uint_fast64_t key;    /* of provider name and endpoint; 0: free */
+		atomic_uint_fast64_t until;  /* 2 x the time in ms, + 1: the provider said it */
 		atomic_uint_fast64_t set_ms; /* when it was last said */
 	} place[EG_COOLDOWNS];
 };
 
-/* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. */
-uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms);
+/* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. *stated: it is the provider's own
+ * word (Retry-After, a spent quota), no guess of ours. */
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
+			    bool *stated);
 /* Cools it for at least that long (capped). */
 void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-		      uint64_t for_ms);
+		      uint64_t for_ms, bool stated);
 /* A request that began at `began_ms` was answered well: proof only against what was said before
  * it, not against a 429 that came meanwhile. No store when nothing is to be cleared. */
 void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t began_ms);

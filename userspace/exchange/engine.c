@@ -163,14 +163,19 @@ enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a,
 
 /* ---- cooldowns ---- */
 
-uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p)
+uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p, bool *stated)
 {
-	return eg_cooldowns_until(e->cooldowns, p, eg_loop_now_ms(e->loop));
+	return eg_cooldowns_until(e->cooldowns, p, eg_loop_now_ms(e->loop), stated);
 }
 
-void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t for_ms)
+void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, enum eg_response_class how,
+		     uint64_t retry_after_ms)
 {
-	eg_cooldowns_set(e->cooldowns, p, eg_loop_now_ms(e->loop), for_ms);
+	bool quota = how == EG_RESPONSE_QUOTA;
+	uint64_t least = quota ? EG_COOLDOWN_QUOTA_MS : retry_after_ms ? 0 : EG_COOLDOWN_DEFAULT_MS;
+
+	eg_cooldowns_set(e->cooldowns, p, eg_loop_now_ms(e->loop), EG_MAX(least, retry_after_ms),
+			 quota || retry_after_ms);
 }
 
 void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms)

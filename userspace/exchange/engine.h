@@ -72,10 +72,12 @@ enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_accou
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
 				      size_t count);
 
-/* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. */
-uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p);
-/* Cools it for at least that long (capped). */
-void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, uint64_t for_ms);
+/* As eg_cooldowns_until(), now. */
+uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p, bool *stated);
+/* It failed in this way (EG_RESPONSE_FAILOVER, EG_RESPONSE_QUOTA), and said that much of when to
+ * come back (0: nothing): left alone for at least so long. */
+void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, enum eg_response_class how,
+		     uint64_t retry_after_ms);
 /* A request that began then was answered well: what was said of it before is over. */
 void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms);
 

@@ -40,9 +40,7 @@ static void judge(struct eg_exchange *x, enum eg_response_class class)
 		return;
 	}
 	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA) {
-		eg_cooldown_set(x->engine, x->provider,
-				class == EG_RESPONSE_QUOTA ? EG_COOLDOWN_QUOTA_MS
-							   : EG_COOLDOWN_DEFAULT_MS);
+		eg_cooldown_set(x->engine, x->provider, class, 0);
 		if (exchange_attempt_may_replay(x) && exchange_attempt_next(x)) {
 			x->billed_twice |= x->request_sent;
 			return;

@@ -31,25 +31,77 @@ static bool number_at(struct eg_str s, size_t at, size_t n, int64_t *out)
 	return true;
 }
 
-/* IMF-fixdate "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7); the obsolete forms are not
- * read: no provider sends them. Returns milliseconds since 1970, 0 when it is not one. */
-static uint64_t http_date_ms(struct eg_str s)
+/* 1 to 12; 0: no month begins there. */
+static int64_t month_at(struct eg_str s, size_t at)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	int64_t day, year, hour, minute, second, month = 0, ms;
 
-	if (s.n != 29 || s.p[3] != ',' || !eg_str_ends(s, EG_STR(" GMT")) ||
-	    !number_at(s, 5, 2, &day) || !number_at(s, 12, 4, &year) ||
-	    !number_at(s, 17, 2, &hour) || !number_at(s, 20, 2, &minute) ||
-	    !number_at(s, 23, 2, &second))
-		return 0;
 	for (int64_t i = 0; i < 12; i++)
-		if (!memcmp(s.p + 8, months + 3 * i, 3))
-			month = i + 1;
-	if (!month || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60 || year < 1970)
+		if (s.n >= at + 3 && !memcmp(s.p + at, months + 3 * i, 3))
+			return i + 1;
+	return 0;
+}
+
+struct date {
+	int64_t year, month, day;
+	size_t clock; /* where "08:49:37" begins */
+};
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+static bool imf_fixdate(struct eg_str s, struct date *d)
+{
+	d->month = month_at(s, 8);
+	d->clock = 17;
+	return s.n == 29 && s.p[3] == ',' && eg_str_ends(s, EG_STR(" GMT")) &&
+	       number_at(s, 5, 2, &d->day) && number_at(s, 12, 4, &d->year);
+}
+
+/* "Sunday, 06-Nov-94 08:49:37 GMT". A year that would be more than 50 in the future is past. */
+static bool rfc850_date(struct eg_str s, int64_t this_year, struct date *d)
+{
+	ssize_t comma = eg_str_find(s, ',');
+	size_t at = comma < 0 ? 0 : (size_t)comma + 2;
+
+	if (comma < 0 || s.n != at + 22 || s.p[at + 2] != '-' || !eg_str_ends(s, EG_STR(" GMT")) ||
+	    !number_at(s, at, 2, &d->day) || !number_at(s, at + 7, 2, &d->year))
+		return false;
+	d->month = month_at(s, at + 3);
+	d->clock = at + 10;
+	d->year += this_year - this_year % 100;
+	if (d->year > this_year + 50)
+		d->year -= 100;
+	return true;
+}
+
+/* "Sun Nov  6 08:49:37 1994" */
+static bool asctime_date(struct eg_str s, struct date *d)
+{
+	d->month = month_at(s, 4);
+	d->clock = 11;
+	return s.n == 24 && s.p[3] == ' ' && s.p[7] == ' ' && s.p[19] == ' ' &&
+	       (s.p[8] == ' ' ? number_at(s, 9, 1, &d->day) : number_at(s, 8, 2, &d->day)) &&
+	       number_at(s, 20, 4, &d->year);
+}
+
+/* The three forms of RFC 9110 section 5.6.7. Milliseconds since 1970, 0 when it is none of them. */
+static uint64_t http_date_ms(struct eg_str s, uint64_t wall_ms)
+{
+	int64_t this_year = 1970 + (int64_t)(wall_ms / 31556952000u); /* mean year: near enough */
+	int64_t hour, minute, second;
+	struct date d = {0};
+
+	if (!imf_fixdate(s, &d) && !rfc850_date(s, this_year, &d) && !asctime_date(s, &d))
 		return 0;
-	ms = (((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000;
-	return (uint64_t)ms;
+	if (!number_at(s, d.clock, 2, &hour) || !number_at(s, d.clock + 3, 2, &minute) ||
+	    !number_at(s, d.clock + 6, 2, &second) || s.p[d.clock + 2] != ':' ||
+	    s.p[d.clock + 5] != ':')
+		return 0;
+	if (!d.month || d.day < 1 || d.day > 31 || hour > 23 || minute > 59 || second > 60 ||
+	    d.year < 1970)
+		return 0;
+	return (uint64_t)((((days_of(d.year, d.month, d.day) * 24 + hour) * 60 + minute) * 60 +
+			   second) *
+			  1000);
 }
 
 /* A decimal number with an optional fraction, times `scale`; false when it is anything else. */
@@ -88,7 +140,7 @@ static uint64_t retry_after_ms(const struct eg_h1_head *head, uint64_t wall_ms)
 	uint64_t a = 0, b = 0;
 
 	if (!decimal_ms(seconds, 1000, &a)) {
-		uint64_t date = http_date_ms(seconds);
+		uint64_t date = http_date_ms(seconds, wall_ms);
 
 		a = date > wall_ms ? date - wall_ms : 0;
 	}

@@ -111,23 +111,38 @@ static void test_cooldowns(void **state)
 			   moved = {.name = "a", .host = "elsewhere", .port = 443};
 	struct plane p;
 	uint64_t now, until;
+	bool stated = true;
 
 	plane_up(&p, NULL);
 	now = eg_loop_now_ms(p.loop);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a), 0);
-	eg_cooldown_set(&p.engine, &a, 5000);
-	until = eg_cooldown_until(&p.engine, &a);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), 0);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 5000);
+	until = eg_cooldown_until(&p.engine, &a, &stated);
 	assert_int_equal(until, now + 5000);
-	assert_int_equal(eg_cooldown_until(&p.engine, &b), 0);
-	assert_int_equal(eg_cooldown_until(&p.engine, &moved), 0);
-	eg_cooldown_set(&p.engine, &a, 10); /* never shorter than was said */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a), until);
-	eg_cooldown_set(&p.engine, &a, 1000000000); /* whatever Retry-After says */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a), now + EG_COOLDOWN_MAX_MS);
+	assert_int_equal(eg_cooldown_until(&p.engine, &b, &stated), 0);
+	assert_int_equal(eg_cooldown_until(&p.engine, &moved, &stated), 0);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 10); /* never shorter than was said */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), until);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER,
+			1000000000); /* whatever Retry-After says */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_MAX_MS);
 	eg_cooldown_clear(&p.engine, &a, now); /* began before that was said: proves nothing */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a), now + EG_COOLDOWN_MAX_MS);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_MAX_MS);
+	assert_true(stated);
 	eg_cooldown_clear(&p.engine, &a, now + 1);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a), 0);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), 0);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 0); /* our own guess */
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_DEFAULT_MS);
+	assert_false(stated);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, EG_COOLDOWN_DEFAULT_MS);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_DEFAULT_MS);
+	assert_true(stated);
+	/* A spent quota: a minute, or longer where the provider says so. */
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_QUOTA, 3000);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_QUOTA_MS);
+	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_QUOTA, 75000);
+	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + 75000);
+	assert_true(stated);
 	plane_down(&p);
 	(void)state;
 }
@@ -137,14 +152,15 @@ static void test_many_cooldowns(void **state)
 {
 	struct plane p;
 	char name[32];
+	bool stated;
 
 	plane_up(&p, NULL);
 	for (int i = 0; i < 2000; i++) {
 		struct eg_provider x = {.name = name, .host = "h", .port = 443};
 
 		snprintf(name, sizeof(name), "provider-%d", i);
-		eg_cooldown_set(&p.engine, &x, 1000 + (uint64_t)i);
-		assert_true(eg_cooldown_until(&p.engine, &x) > 0);
+		eg_cooldown_set(&p.engine, &x, EG_RESPONSE_FAILOVER, 1000 + (uint64_t)i);
+		assert_true(eg_cooldown_until(&p.engine, &x, &stated) > 0);
 	}
 	plane_down(&p);
 	(void)state;

@@ -163,6 +163,38 @@ static void test_cooldown(void **state)
 	(void)state;
 }
 
+/* A target that rests by our own guess is asked before the request fails; one that said when to
+ * come back is left in peace. */
+static void test_resting_target_is_asked_last(void **state)
+{
+	for (int stated = 0; stated < 2; stated++) {
+		struct world *w = begin(three);
+
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY,
+		       stated ? ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}",
+					   "Retry-After: 60\r\n")
+			      : ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+		called(w, 1, BODY, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		for (int i = 0; i < 2; i++)
+			inbox_forget(&w->up[i]);
+		inbox_forget(&w->pod.in);
+		pod_send(&w->pod, ASK);
+		called(w, 1, BODY, ERROR_BODY(500, "{\"error\":{\"a\":\"500\"}}", ""));
+		called(w, 2, "\"messages\":[]}",
+		       ERROR_BODY(502, "{\"error\":{\"a\":\"502\"}}", ""));
+		if (!stated)
+			called(w, 0, BODY, OK(8, "{\"n\":3}\n"));
+		inbox_await(&w->plane, &w->pod.in,
+			    stated ? "{\"error\":{\"a\":\"502\"}}" : "{\"n\":3}");
+		inbox_poll(&w->up[0]);
+		assert_int_equal(w->up[0].n > 0, !stated);
+		finish(w);
+	}
+	(void)state;
+}
+
 static void test_first_byte_timeout(void **state)
 {
 	struct world *w = begin(hasty);
@@ -297,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_replay_bytes_and_model),
 		cmocka_unit_test(test_all_fail),
 		cmocka_unit_test(test_cooldown),
+		cmocka_unit_test(test_resting_target_is_asked_last),
 		cmocka_unit_test(test_first_byte_timeout),
 		cmocka_unit_test(test_timeout_of_all),
 		cmocka_unit_test(test_replay_never),

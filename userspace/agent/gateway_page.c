@@ -122,12 +122,13 @@ static void answer_ready(struct visitor *v)
 	struct eg_page *p = v->page;
 	char text[EG_WIRE_TEXT + 1];
 
-	if (!p->gateway->snapshot) {
-		say(v, 503, "Service Unavailable", "no policy is in force yet\n");
-	} else if (p->silent) {
+	if (p->silent) {
 		say(v, 503, "Service Unavailable",
 		    "the supervisor does not answer: the kernel applies the fail policy; "
 		    "restart egretd\n");
+	} else if (!p->gateway->snapshot || !p->stats.policy_generation) {
+		/* Not here, or not in the kernel, which gets it after us. */
+		say(v, 503, "Service Unavailable", "no policy is in force yet\n");
 	} else if (*p->stats.trouble) {
 		snprintf(text, sizeof(text), "%s\n", p->stats.trouble);
 		say(v, 503, "Service Unavailable", text);

@@ -137,7 +137,9 @@ while read -r method path reason; do
 done <<-EOT
 	POST /v1/realtime/client_secrets credential_minting
 	POST /v1/realtime/sessions credential_minting
-	GET /v1/organization/admin_api_keys operation_denied
+	GET /v1/organization/admin_api_keys credential_minting
+	POST /v1/organization/projects/proj_1/service_accounts credential_minting
+	GET /v1/organization/users operation_denied
 	GET /v1/files stateful_denied
 	GET /v1/files/file-abc/content stateful_denied
 	DELETE /v1/files/file-abc stateful_denied

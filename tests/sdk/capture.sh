@@ -83,6 +83,11 @@ for E_MODE in netns mark; do
 	is "$E_MODE: the body arrived byte for byte" "$(mock_last .body_sha256)" "$(printf '%s' "$body" | sha256sum | cut -d' ' -f1)"
 	is "$E_MODE: over IPv6" "$(pod_curl podA -6 -o /dev/null -w '%{http_code}' -H 'authorization: Bearer placeholder' \
 		-H 'content-type: application/json' -d "$body" https://api.openai.com/v1/chat/completions)" 200
+	# A client that does not trust the CA is counted, so that a roll-out can be watched.
+	rejected() { node curl -s http://127.0.0.1:9909/metrics | awk '/^egret_ca_rejected_total/ {n += $2} END {print n + 0}'; }
+	before=$(rejected)
+	pod podA curl -s -o /dev/null --max-time 10 https://api.openai.com/v1/models
+	is "$E_MODE: one that rejects the CA is counted" "$(($(rejected) - before))" 1
 	egret_down
 done
 checks_done

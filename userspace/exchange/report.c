@@ -133,7 +133,8 @@ void exchange_record(struct eg_exchange *x)
 	r.client_credential_real = x->real_credential;
 	r.bytes_in = x->bytes_in;
 	r.bytes_out = x->bytes_out;
-	if (x->first_byte_ms)
+	r.first_byte_seen = x->first_byte_ms > 0;
+	if (r.first_byte_seen)
 		r.first_byte_ms = (uint32_t)(x->first_byte_ms - x->began_ms);
 	r.duration_ms = (uint32_t)(now - x->began_ms);
 	if (x->attempt_count || x->attempt_began_ms)

@@ -39,9 +39,26 @@ static bool new_name(const struct place *at, const char *map, const char *name)
 static bool header_allowed(const struct place *at, const char *name)
 {
 	static const char *const refused[] = {
-		"host",	      "content-length",	  "transfer-encoding", "connection",	   "te",
-		"trailer",    "upgrade",	  "keep-alive",	       "expect",	   "cookie",
-		"set-cookie", "proxy-connection", "content-type",      "content-encoding",
+		"host",
+		"content-length",
+		"transfer-encoding",
+		"connection",
+		"te",
+		"trailer",
+		"upgrade",
+		"keep-alive",
+		"expect",
+		"cookie",
+		"set-cookie",
+		"proxy-connection",
+		"content-type",
+		"content-encoding",
+		"user-agent",
+		"accept-encoding",
+		"accept",
+		"proxy-authorization",
+		"origin",
+		"proxy-authenticate",
 	};
 	bool token = *name;
 
@@ -50,6 +67,9 @@ static bool header_allowed(const struct place *at, const char *name)
 				  (*c >= '0' && *c <= '9') || *c == '-' || *c == '_');
 	for (size_t i = 0; i < EG_ARRAY_SIZE(refused); i++)
 		token = token && !eg_str_ieq(eg_str_from(name), eg_str_from(refused[i]));
+	/* Ours, and a WebSocket's handshake. */
+	token = token && !eg_str_istarts(eg_str_from(name), EG_STR("x-egret-")) &&
+		!eg_str_istarts(eg_str_from(name), EG_STR("sec-websocket-"));
 	if (!token)
 		source_error(at,
 			     "\"%.64s\" can't carry a credential; expected a header such as "

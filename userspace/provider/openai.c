@@ -215,6 +215,10 @@ static const struct eg_operation_row rows[] = {
 	{ANY, "/keys/**", &api_keys},
 	{ANY, "/auth/**", &api_keys},
 	{ANY, "/credits/**", &organization},
+	/* What makes keys, wherever the administration has it. */
+	{ANY, "/organization/admin_api_keys/**", &api_keys},
+	{ANY, "/organization/projects/{}/api_keys/**", &api_keys},
+	{ANY, "/organization/projects/{}/service_accounts/**", &api_keys},
 	{ANY, "/organization/**", &organization},
 	{ANY, "/organizations/**", &organization},
 	{ANY, "/projects/**", &organization},

@@ -364,35 +364,52 @@ void eg_region_of_host(struct eg_str host, struct eg_region *out)
 		(void)find_name(gcp_locations, EG_ARRAY_SIZE(gcp_locations), label, out);
 }
 
+/* "anthropic.claude-...": does it begin with a vendor of Bedrock's? Their list, since a prefix that
+ * is none may be a geography made later. */
+static bool begins_with_vendor(struct eg_str model)
+{
+	static const struct eg_str vendors[] = {
+		EG_STR("ai21."),      EG_STR("amazon."),     EG_STR("anthropic."),
+		EG_STR("cohere."),    EG_STR("deepseek."),   EG_STR("google."),
+		EG_STR("luma."),      EG_STR("meta."),	     EG_STR("minimax."),
+		EG_STR("mistral."),   EG_STR("moonshot."),   EG_STR("moonshotai."),
+		EG_STR("nvidia."),    EG_STR("openai."),     EG_STR("qwen."),
+		EG_STR("stability."), EG_STR("twelvelabs."), EG_STR("writer."),
+		EG_STR("xai."),	      EG_STR("zai."),
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(vendors); i++)
+		if (eg_str_starts(model, vendors[i]))
+			return true;
+	return false;
+}
+
 /* Bedrock's geographic inference profiles: a model id with such a prefix runs anywhere in that
- * geography, wherever the host is. True when the model id said something of it. */
+ * geography, wherever the host is. True when the model id said something of it; what is neither a
+ * vendor's model nor a geography and a vendor's model may run anywhere. */
 static bool region_of_profile(struct eg_str model, struct eg_region *io)
 {
 	static const struct region_name prefixes[] = {
 		{"us.", "US"}, {"eu.", "EU"},	      {"jp.", "JP"},	     {"au.", "AU"},
-		{"ca.", "CA"}, {"us-gov.", "US-GOV"}, {"global.", "GLOBAL"}, {"apac.", ""},
-		{"sa.", ""},   {"amer.", ""},
+		{"ca.", "CA"}, {"us-gov.", "US-GOV"}, {"global.", "GLOBAL"},
 	};
-	/* Vendors whose names are as short as a geography's. */
-	static const struct eg_str vendors[] = {EG_STR("ai21."), EG_STR("meta."), EG_STR("qwen."),
-						EG_STR("luma."), EG_STR("zai.")};
-	ssize_t dot;
+	const char *code = "";
 
-	for (size_t i = 0; i < EG_ARRAY_SIZE(vendors); i++)
-		if (eg_str_starts(model, vendors[i]) && eg_str_find(model, '/') < 0)
-			return false;
-	for (size_t i = 0; i < EG_ARRAY_SIZE(prefixes); i++)
-		if (eg_str_istarts(model, eg_str_from(prefixes[i].name))) {
-			bool exact = eg_str_starts(model, eg_str_from(prefixes[i].name));
+	if (eg_str_find(model, '/') < 0 && eg_str_find(model, '.') < 0 &&
+	    eg_str_find(model, ':') < 0)
+		return false; /* a name without a vendor */
+	if (eg_str_find(model, '/') < 0 && begins_with_vendor(model))
+		return false;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(prefixes); i++) {
+		size_t n = strlen(prefixes[i].name);
 
-			return set_code(io, exact ? prefixes[i].code : "");
-		}
-	/* An ARN may wrap any of them; an unknown short prefix may be a geography made later. */
-	dot = eg_str_find(model, '.');
-	if (eg_str_istarts(model, EG_STR("arn:")) || (dot > 0 && dot <= 4) ||
-	    eg_str_find(model, '/') >= 0)
-		return set_code(io, "");
-	return false;
+		/* An ARN or a path may wrap any of them. */
+		if (eg_str_starts(model, eg_str_from(prefixes[i].name)) &&
+		    eg_str_find(model, '/') < 0 &&
+		    begins_with_vendor((struct eg_str){model.p + n, model.n - n}))
+			code = prefixes[i].code;
+	}
+	return set_code(io, code);
 }
 
 /* Of Bedrock's OpenAI-compatible hosts only recorded traffic is known: a model id that names a

@@ -207,7 +207,7 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 	number(&l, "bytes_out", r->bytes_out);
 	if (r->upstream_connect_ms)
 		number(&l, "upstream_connect_ms", r->upstream_connect_ms);
-	if (r->first_byte_ms)
+	if (r->first_byte_seen)
 		number(&l, "first_byte_ms", r->first_byte_ms);
 	number(&l, "duration_ms", r->duration_ms);
 	tokens(&l, r);

@@ -92,7 +92,7 @@ static void observe(struct eg_series *s, const struct eg_record *r)
 	eg_series_add(&s->requests, 1);
 	eg_series_add(&s->bucket[b], 1);
 	eg_series_add(&s->duration_ms, r->duration_ms);
-	if (r->first_byte_ms) {
+	if (r->first_byte_seen) {
 		eg_series_add(&s->first_byte_ms, r->first_byte_ms);
 		eg_series_add(&s->first_bytes, 1);
 	}

@@ -44,6 +44,7 @@ struct eg_record {
 	size_t attempt_count;
 	uint64_t bytes_in, bytes_out; /* bodies, client side */
 	uint32_t queue_ms, upstream_connect_ms, first_byte_ms, duration_ms;
+	bool first_byte_seen; /* else first_byte_ms means nothing */
 	bool usage_known;
 	uint64_t input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
 		reasoning_tokens;

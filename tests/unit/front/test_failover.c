@@ -270,6 +270,26 @@ static void test_stale_pooled_connection(void **state)
 	(void)state;
 }
 
+/* The same where a request may be made once only: nobody knows what the provider did with it. */
+static void test_stale_connection_without_replay(void **state)
+{
+	struct world *w = begin(never);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	inbox_forget(&w->pod.in);
+	inbox_forget(&w->up[0]);
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	hang_up(w, 0, true);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	finish(w);
+	(void)state;
+}
+
 /* After the first byte there is no other target. */
 static void test_no_failover_after_first_byte(void **state)
 {
@@ -334,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_timeout_of_all),
 		cmocka_unit_test(test_replay_never),
 		cmocka_unit_test(test_stale_pooled_connection),
+		cmocka_unit_test(test_stale_connection_without_replay),
 		cmocka_unit_test(test_no_failover_after_first_byte),
 		cmocka_unit_test(test_large_error_body),
 		cmocka_unit_test(test_client_gone_while_waiting),

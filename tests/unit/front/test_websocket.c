@@ -12,7 +12,7 @@
 		      "[\"api.openai.com\"], " operations "\"models\": [\"gpt-realtime*\"]},"     \
 		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]" more "}], " \
 		      "\"otherwise\": \"deny\"}]}"
-#define LISTED "\"operations\": [\"realtime\"], "
+#define LISTED "\"operations\": [\"realtime\", \"models\"], "
 
 #define KEY    "dGhlIHNhbXBsZSBub25jZQ=="
 #define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" /* RFC 6455 section 1.3 */
@@ -322,7 +322,8 @@ static void test_refused(void **state)
 		{OPEN_WITH("/v1/realtime?model=gpt-realtime&mode%6c=gpt-4o", ""), "bad_request"},
 		{OPEN_WITH("/v1/realtime?mode%6c=gpt-realtime", ""), "unknown_query"},
 		{OPEN_WITH("/v1/realtime?model=gpt%252drealtime", ""), "bad_request"},
-		{OPEN_WITH("/v1/models", ""), "operation_denied"},
+		{OPEN_WITH("/v1/models/gpt-realtime", ""), "upgrade_refused"},
+		{OPEN_WITH("/v1/files", ""), "stateful_denied"},
 		{"GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\n" HEADERS "\r\n", "bad_request"},
 		{"GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\n" HEADERS
 		 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\n"

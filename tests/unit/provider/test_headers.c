@@ -87,14 +87,23 @@ static void request_headers(void **state)
 static void response_headers(void **state)
 {
 	static const char *const refused[] = {
-		"Set-Cookie",	   "set-cookie",
-		"Alt-Svc",	   "OpenAI-Organization",
-		"openai-project",  "Connection",
-		"Keep-Alive",	   "Transfer-Encoding",
-		"Content-Length",  "Trailer",
-		"Upgrade",	   "Proxy-Authenticate",
-		"X-Egret-Reason",  "x-egret-request-id",
-		"Clear-Site-Data", "Anthropic-Organization-Id",
+		"Set-Cookie",
+		"set-cookie",
+		"Alt-Svc",
+		"OpenAI-Organization",
+		"openai-project",
+		"Connection",
+		"Keep-Alive",
+		"Transfer-Encoding",
+		"Content-Length",
+		"Trailer",
+		"Upgrade",
+		"Proxy-Authenticate",
+		"X-Egret-Reason",
+		"x-egret-request-id",
+		"Clear-Site-Data",
+		"Anthropic-Organization-Id",
+		"Anthropic-Workspace-Id",
 	};
 	static const char *const passing[] = {
 		"Content-Type",

@@ -175,7 +175,7 @@ static void requests(void **state)
 		{"qwen.qwen3-32b-v1:0", "EU:DE"},
 		{"zai.glm-4.6", "EU:DE"},
 		{"meta.x/y", ""},
-		{"METAx.y", "EU:DE"},
+		{"METAx.y", ""},
 		{"META.y", ""},
 		{"eu.amazon.nova-lite-v1:0", "EU"},
 		{"us.amazon.nova-lite-v1:0", "US"},
@@ -187,6 +187,14 @@ static void requests(void **state)
 		{"arn:aws:bedrock:eu-central-1::foundation-model/x", ""},
 		{"ARN:aws:bedrock:x", ""},
 		{"a/b", ""},
+		/* Geographies of later, and what only looks like one that is known. */
+		{"latam.anthropic.claude-sonnet-4-5", ""},
+		{"africa.anthropic.claude-sonnet-4-5", ""},
+		{"mideast.anthropic.claude-sonnet-4-5", ""},
+		{"eu.x/../us.anthropic.claude", ""},
+		{"eu.us.anthropic.claude", ""},
+		{"eu.", ""},
+		{"gpt-4o", "EU:DE"},
 		{NULL, "EU:DE"},
 	};
 	const enum eg_dialect o = EG_DIALECT_OPENAI, a = EG_DIALECT_ANTHROPIC;

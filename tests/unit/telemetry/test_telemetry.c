@@ -42,6 +42,7 @@ static struct eg_record sample(void)
 		.bytes_in = 62,
 		.bytes_out = 300,
 		.first_byte_ms = 90,
+		.first_byte_seen = true,
 		.duration_ms = 95,
 		.usage_known = true,
 		.input_tokens = 11,
@@ -75,6 +76,26 @@ static char *log_read(struct log_file *f)
 	return text;
 }
 
+/* A first byte within the millisecond is 0, and counts; none is no value. */
+static void first_byte_at_once(void **state)
+{
+	for (int seen = 0; seen < 2; seen++) {
+		struct log_file f = log_open();
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_record r = sample();
+		char *text;
+
+		r.first_byte_ms = 0;
+		r.first_byte_seen = seen;
+		eg_telemetry_record(t, &r);
+		eg_telemetry_destroy(t);
+		text = log_read(&f);
+		assert_int_equal(strstr(text, "\"first_byte_ms\":0") != NULL, seen);
+		free(text);
+	}
+	(void)state;
+}
+
 static void record_is_one_json_line(void **state)
 {
 	struct log_file f = log_open();
@@ -103,6 +124,7 @@ static void record_is_one_json_line(void **state)
 				 json_array_get(json_object_get(j, "attempts"), 0), "status")),
 			 503);
 	assert_null(strstr(text, "sk-planted")); /* the query is never recorded */
+	assert_int_equal(json_integer_value(json_object_get(j, "first_byte_ms")), 90);
 	json_decref(j);
 	free(text);
 }
@@ -232,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_is_one_json_line),
+		cmocka_unit_test(first_byte_at_once),
 		cmocka_unit_test(hostile_strings_stay_inside_their_field),
 		cmocka_unit_test(metrics_sum_over_slots),
 		cmocka_unit_test(series_are_bounded),

@@ -82,6 +82,7 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		.length = body.length,
 		.no_body = eg_str_eq(x->method, EG_STR("HEAD")),
 		.close = close,
+		.stranger = reason == EG_REASON_POLICY_CHANGED,
 	};
 	exchange_give_head(x);
 	if (!x->out.no_body && !exchange_over(x)) {

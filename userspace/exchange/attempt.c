@@ -219,7 +219,14 @@ static void begin(struct eg_exchange *x, int target)
 void exchange_attempt_first(struct eg_exchange *x)
 {
 	int target = x->pass_on ? -1 : choose(x);
+	/* Charged by request: one connection of a pod may carry many of them. */
+	enum eg_reason full =
+		eg_account_descriptors(x->engine, x->peer->account, &x->descriptors, 1);
 
+	if (full != EG_REASON_OK) {
+		exchange_deny(x, full, NULL, false);
+		return;
+	}
 	if (target < 0 && !x->pass_on) {
 		/* Policy never decides OK without a target. */
 		exchange_deny(x, EG_REASON_INTERNAL, "the decision has no target", false);

@@ -85,6 +85,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	x->peer = peer;
 	x->sink = sink;
 	x->sink_ctx = sink_ctx;
+	x->reused = peer->reused;
 	x->bury.run = bury;
 	x->reason = EG_REASON_OK;
 	x->began_ms = eg_loop_now_ms(e->loop);
@@ -130,11 +131,24 @@ void eg_exchange_refuse(struct eg_exchange *x, enum eg_reason reason, const char
 	exchange_deny(x, reason, detail, close);
 }
 
+void eg_exchange_reject(struct eg_exchange *x, enum eg_reason reason, const char *detail)
+{
+	const char *ignored = NULL;
+
+	if (exchange_over(x))
+		return;
+	if (!x->snapshot)
+		(void)exchange_identify(x, &ignored);
+	x->detail = detail;
+	eg_exchange_abandon(x, reason);
+}
+
 void exchange_finish(struct eg_exchange *x)
 {
 	if (x->request != REQUEST_COMPLETE && x->request != REQUEST_IGNORED)
 		exchange_set_request(x, REQUEST_IGNORED);
 	exchange_attempt_stop(x);
+	(void)eg_account_descriptors(x->engine, x->peer->account, &x->descriptors, 0);
 	if (x->recorded)
 		return;
 	exchange_record(x); /* the model's name may lie in the body */

@@ -24,7 +24,8 @@ struct eg_peer {
 	bool gateway;			/* the destination is the gateway address */
 	const char *pod_uid;		/* of the pod that opened the connection */
 	struct eg_account *account;	/* of that pod; NULL: not known */
-	bool reused;			/* not the connection's first request */
+	bool reused; /* not the connection's first request; read when an exchange is created */
+	bool http2;
 	bool sni_resumed;
 };
 
@@ -35,7 +36,8 @@ struct eg_answer {
 	bool length_known;
 	uint64_t length; /* of the body; for a HEAD: what a GET would have */
 	bool no_body;	 /* HEAD, 204, 304: none is sent, whatever length says */
-	bool close;	 /* the connection can't be used after this answer */
+	bool close;	 /* the connection can't be used after this answer (HTTP/1.1) */
+	bool stranger;	 /* nor by any protocol: another pod has its address now */
 };
 
 struct eg_exchange;
@@ -76,6 +78,9 @@ void eg_exchange_resume(struct eg_exchange *x);
 /* The client is gone (CLIENT_CLOSED, CLIENT_SLOW, REQUEST_TIMEOUT, DRAINING): stops everything, no
  * call follows. */
 void eg_exchange_abandon(struct eg_exchange *x, enum eg_reason reason);
+/* Instead of start: so malformed that the protocol answers with a reset (RFC 9113 section 8.1.1).
+ * It is recorded; no call follows. */
+void eg_exchange_reject(struct eg_exchange *x, enum eg_reason reason, const char *detail);
 /* NULL is harmless. */
 void eg_exchange_destroy(struct eg_exchange *x);
 

@@ -55,6 +55,7 @@ struct eg_exchange {
 	enum request_state request;
 	enum answer_state answer;
 	bool destroyed, recorded;
+	bool reused; /* not the first request of the pod's connection */
 	struct eg_defer bury;
 
 	/* the request's head; strings in the arena */
@@ -95,6 +96,7 @@ struct eg_exchange {
 	/* attempts */
 	size_t target_at;		    /* of decision.targets, in use */
 	uint32_t tried;			    /* bits */
+	size_t descriptors;		    /* charged: the connection to a provider */
 	const struct eg_provider *provider; /* in use; NULL: passing on */
 	struct eg_upstream_wait wait;
 	struct eg_h1_call call;

@@ -115,6 +115,9 @@ void exchange_record(struct eg_exchange *x)
 	if (x->decision.route)
 		r.route = x->decision.route->name;
 	r.server_name = eg_str_from(x->peer->server_name ? x->peer->server_name : x->host);
+	r.protocol = x->peer->http2		 ? "HTTP/2"
+		     : x->have_head && !x->minor ? "HTTP/1.0"
+						 : "HTTP/1.1";
 	r.method = x->method;
 	r.path = x->target.path;
 	r.model = x->body.model;
@@ -129,7 +132,7 @@ void exchange_record(struct eg_exchange *x)
 	if (!r.detail && x->fail_text[0] && x->reason != EG_REASON_OK)
 		r.detail = x->fail_text;
 	r.streamed = x->body.stream || x->sse;
-	r.connection_reused = x->peer->reused;
+	r.connection_reused = x->reused;
 	r.client_credential_real = x->real_credential;
 	r.bytes_in = x->bytes_in;
 	r.bytes_out = x->bytes_out;

@@ -208,13 +208,7 @@ static void http_over(void *ctx, bool reset)
 
 static void begin_http(struct connection *c)
 {
-	enum eg_reason full = more_descriptors(c, 1); /* the connection to a provider */
-
 	eg_timer_cancel(c->worker->loop, &c->timer);
-	if (full != EG_REASON_OK) {
-		deny(c, full, NULL);
-		return;
-	}
 	c->http = calloc(1, sizeof(*c->http));
 	if (!c->http) {
 		deny(c, EG_REASON_OVERLOADED, NULL);

@@ -189,6 +189,7 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 	chars(&l, "source", r->source);
 	chars(&l, "destination", r->destination);
 	text(&l, "server_name", r->server_name, TEXT_MAX);
+	chars(&l, "protocol", r->protocol);
 	text(&l, "method", r->method, 32);
 	text(&l, "path", without_query(r->path), PATH_MAX_BYTES);
 	text(&l, "user_agent", r->user_agent, 128);

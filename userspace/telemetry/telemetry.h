@@ -30,6 +30,7 @@ struct eg_record {
 	const char *destination; /* original address:port */
 	const char *policy, *route, *provider, *provider_kind, *region, *policy_version;
 	struct eg_str server_name, method, path, model, response_model, user_agent;
+	const char *protocol; /* of the pod's side */
 	const char *operation, *dialect;
 	const char *model_label; /* for metrics: the rule's pattern or mapped name; NULL: "other" */
 	unsigned int status;	 /* sent to the client */

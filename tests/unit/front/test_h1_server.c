@@ -350,6 +350,29 @@ static void test_response_headers(void **state)
 	assert_false(inbox_has(&w->pod.in, "HTTP/1.1 103"));
 }
 
+/* The connection to a provider is the request's: over the pod's limit it is refused in dialect, and
+ * charged only as long as it is needed. */
+static void test_descriptors_are_charged_by_request(void **state)
+{
+	struct world *w = *state;
+
+	w->plane.engine.limits.pod_descriptors = 0;
+	pod_send(&w->pod, ASK);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 503 ");
+	inbox_await(&w->plane, &w->pod.in, "x-egret-reason: pod_budget\r\n");
+	inbox_await(&w->plane, &w->pod.in, "\"error\"");
+	inbox_forget(&w->pod.in);
+	w->plane.engine.limits.pod_descriptors = 1;
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	assert_int_equal(w->plane.budgets.node.descriptors, 1);
+	answer(w, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_int_equal(w->plane.budgets.node.descriptors, 0);
+	assert_true(plane_recorded(&w->plane, "\"protocol\":\"HTTP/1.1\""));
+}
+
 static void test_http10_client(void **state)
 {
 	struct world *w = *state;
@@ -834,6 +857,7 @@ int main(void)
 		T(test_header_stripping),
 		T(test_unknown_query),
 		T(test_response_headers),
+		T(test_descriptors_are_charged_by_request),
 		T(test_http10_client),
 		T(test_close_delimited_answer),
 		T(test_provider_cuts_body),

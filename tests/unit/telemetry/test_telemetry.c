@@ -31,6 +31,7 @@ static struct eg_record sample(void)
 		.route = "chat",
 		.provider = "openai-eu",
 		.server_name = EG_STR("api.openai.com"),
+		.protocol = "HTTP/2",
 		.method = EG_STR("POST"),
 		.path = EG_STR("/v1/chat/completions?key=sk-planted"),
 		.model = EG_STR("gpt-4o"),
@@ -114,6 +115,7 @@ static void record_is_one_json_line(void **state)
 	assert_string_equal(json_string_value(json_object_get(j, "time")),
 			    "2023-11-14T22:13:20.123Z");
 	assert_string_equal(json_string_value(json_object_get(j, "reason")), "ok");
+	assert_string_equal(json_string_value(json_object_get(j, "protocol")), "HTTP/2");
 	assert_string_equal(json_string_value(json_object_get(j, "path")), "/v1/chat/completions");
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(j, "pod"), "namespace")), "shop");

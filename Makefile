@@ -23,7 +23,7 @@ CPPFLAGS += -D_GNU_SOURCE -DEG_VERSION='"$(VERSION)"' -Iinclude -Iuserspace -isy
 OPT ?= -O2 -g -fno-omit-frame-pointer -fstack-protector-strong -fPIE
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lpthread
+LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lnghttp2 -lpthread
 
 # Rooms, lowest layer first (docs/internals/layers.md; tools/check-layers enforces it).
 ROOMS = base loop proto net policy provider credential telemetry upstream datapath exchange front agent

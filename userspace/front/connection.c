@@ -13,10 +13,11 @@
 
 static const uint32_t successors[] = {
 	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
-			    EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_DIAL) |
+			    EG_TO(CONNECTION_PREFACE) | EG_TO(CONNECTION_DIAL) |
 			    EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_MINT] = EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_HANDSHAKE] = EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_PREFACE] = EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_HTTP] = EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_DIAL] = EG_TO(CONNECTION_RELAY) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_RELAY] = EG_TO(CONNECTION_CLOSED),
@@ -41,6 +42,7 @@ static void bury(struct eg_defer *d)
 	struct connection *c = eg_container_of(d, struct connection, bury);
 
 	free(c->http);
+	free(c->http2);
 	free(c->relay);
 	free(c->pod_uid);
 	free(c->server_name);
@@ -69,6 +71,8 @@ static void close_connection(struct connection *c, bool reset, enum eg_reason re
 	eg_mint_cancel(w->mint, &c->mint);
 	if (c->http)
 		h1_server_fini(c->http, reason);
+	if (c->http2)
+		h2_server_fini(c->http2, reason);
 	if (c->relay)
 		relay_fini(c->relay, reset);
 	close_stream(&c->onward, true);
@@ -206,9 +210,8 @@ static void http_over(void *ctx, bool reset)
 	close_connection(ctx, reset, EG_REASON_CLIENT_CLOSED);
 }
 
-static void begin_http(struct connection *c)
+static void begin_http1(struct connection *c)
 {
-	eg_timer_cancel(c->worker->loop, &c->timer);
 	c->http = calloc(1, sizeof(*c->http));
 	if (!c->http) {
 		deny(c, EG_REASON_OVERLOADED, NULL);
@@ -217,6 +220,64 @@ static void begin_http(struct connection *c)
 	set_state(c, CONNECTION_HTTP);
 	h1_server_init(c->http, &c->worker->engine, &c->peer, http_over, c);
 	h1_server_begin(c->http, c->stream);
+}
+
+static void begin_http2(struct connection *c)
+{
+	c->http2 = calloc(1, sizeof(*c->http2));
+	if (!c->http2) {
+		deny(c, EG_REASON_OVERLOADED, NULL);
+		return;
+	}
+	set_state(c, CONNECTION_HTTP);
+	h2_server_init(c->http2, &c->worker->engine, &c->peer, http_over, c);
+	if (h2_server_begin(c->http2, c->stream))
+		deny(c, EG_REASON_OVERLOADED, NULL);
+}
+
+static void begin_http(struct connection *c, bool http2)
+{
+	eg_timer_cancel(c->worker->loop, &c->timer);
+	if (http2)
+		begin_http2(c);
+	else
+		begin_http1(c);
+}
+
+/* Without TLS there is no ALPN: who knows beforehand that we speak HTTP/2 just begins (RFC 9113
+ * section 3.3). No HTTP/1.1 request looks like it. */
+static void peek_preface(struct connection *c)
+{
+	struct eg_str preface = H2_PREFACE, bytes;
+	enum eg_io r = eg_stream_peek(c->stream, preface.n, &bytes);
+	size_t n = EG_MIN(bytes.n, preface.n);
+
+	if (r == EG_IO_AGAIN)
+		return;
+	if (!bytes.n) /* it came and went */
+		close_connection(c, r == EG_IO_FAIL, EG_REASON_CLIENT_CLOSED);
+	else if (n == preface.n || memcmp(bytes.p, preface.p, n) || r != EG_IO_DONE)
+		begin_http(c, !memcmp(bytes.p, preface.p, n) && n == preface.n);
+}
+
+/* Nothing within the time, or part of a preface: the HTTP/1.1 server says what is to be said. */
+static void preface_timeout(struct connection *c)
+{
+	struct eg_str bytes;
+
+	(void)eg_stream_peek(c->stream, H2_PREFACE.n, &bytes);
+	if (bytes.n)
+		begin_http(c, false);
+	else
+		close_connection(c, false, EG_REASON_CLIENT_CLOSED);
+}
+
+static void begin_plain(struct connection *c)
+{
+	set_state(c, CONNECTION_PREFACE);
+	eg_stream_want(c->stream, true, false);
+	if (eg_timer_set(c->worker->loop, &c->timer, c->worker->engine.limits.head_ms))
+		deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
 /* ---- TLS ---- */
@@ -269,7 +330,7 @@ static void handshake_done(struct connection *c)
 		count(c, EG_COUNT_HANDSHAKES_RESUMED, 1);
 	eg_leaf_unref(c->leaf);
 	c->leaf = NULL;
-	begin_http(c);
+	begin_http(c, eg_str_eq(eg_stream_alpn(c->stream), EG_STR("h2")));
 }
 
 /* ---- what the first bytes say ---- */
@@ -385,6 +446,9 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 	case CONNECTION_PEEK:
 		peek(c);
 		break;
+	case CONNECTION_PREFACE:
+		peek_preface(c);
+		break;
 	case CONNECTION_HANDSHAKE:
 		if (events & EG_STREAM_FAILED)
 			handshake_failed(c);
@@ -412,6 +476,10 @@ static void on_timer(struct eg_timer *t)
 
 	if (c->state == CONNECTION_DIAL) {
 		deny(c, EG_REASON_PASS_THROUGH_FAILED, "timed out");
+		return;
+	}
+	if (c->state == CONNECTION_PREFACE) {
+		preface_timeout(c);
 		return;
 	}
 	if (c->state == CONNECTION_HANDSHAKE)
@@ -466,7 +534,7 @@ static void begin(struct connection *c)
 		if (names_only && !c->peer.gateway)
 			pass_through(c, pod->policy ? EG_REASON_SHADOW : EG_REASON_PASS_UNGOVERNED);
 		else
-			begin_http(c);
+			begin_plain(c);
 		return;
 	}
 	eg_stream_want(c->stream, true, false);
@@ -500,6 +568,15 @@ void connection_open(struct eg_worker *w, int fd)
 	begin(c);
 }
 
+/* Plain, and not a byte has come. */
+static bool silent(struct connection *c)
+{
+	struct eg_str bytes;
+
+	(void)eg_stream_peek(c->stream, H2_PREFACE.n, &bytes);
+	return !bytes.n;
+}
+
 void connections_drain(struct eg_worker *w)
 {
 	struct eg_list *it, *next;
@@ -507,7 +584,10 @@ void connections_drain(struct eg_worker *w)
 	eg_list_for_each_safe (it, next, &w->connections) {
 		struct connection *c = eg_container_of(it, struct connection, link);
 
-		if (c->state == CONNECTION_HTTP && h1_server_idle(c->http))
+		if (c->http2)
+			h2_server_drain(c->http2);
+		else if (c->state == CONNECTION_PREFACE ? silent(c)
+							: c->http && h1_server_idle(c->http))
 			close_connection(c, false, EG_REASON_DRAINING);
 	}
 }

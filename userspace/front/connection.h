@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "front/h1_server.h"
+#include "front/h2_server.h"
 #include "front/relay.h"
 #include "front/worker.h"
 #include "net/mint.h"
@@ -20,6 +21,7 @@ enum connection_state {
 	CONNECTION_PEEK,      /* the first bytes are awaited, or half a ClientHello is there */
 	CONNECTION_MINT,      /* waits for a leaf */
 	CONNECTION_HANDSHAKE, /* TLS with the pod */
+	CONNECTION_PREFACE,   /* plain: does it begin as HTTP/2 does? */
 	CONNECTION_HTTP,
 	CONNECTION_DIAL, /* to the original destination */
 	CONNECTION_RELAY,
@@ -39,7 +41,8 @@ struct connection {
 	char *server_name; /* owned; peer.server_name */
 	struct eg_mint_wait mint;
 	struct eg_leaf *leaf;
-	struct h1_server *http;	    /* NULL until HTTP */
+	struct h1_server *http;	    /* NULL until HTTP/1.1 */
+	struct h2_server *http2;    /* NULL until HTTP/2 */
 	struct relay *relay;	    /* NULL until relayed */
 	enum eg_reason pass_reason; /* of the record, when relayed */
 	bool shadow;

@@ -102,6 +102,8 @@ void eg_stream_idle(struct eg_stream *s);
 int eg_stream_fd(const struct eg_stream *s);
 bool eg_stream_is_tls(const struct eg_stream *s);
 bool eg_stream_resumed(const struct eg_stream *s);
+/* What ALPN agreed on, borrowed from the stream; empty: nothing, or no TLS. */
+struct eg_str eg_stream_alpn(const struct eg_stream *s);
 const struct eg_stream_failure *eg_stream_failure(const struct eg_stream *s);
 /* Peer and own address as the socket sees them (accepted ones: pod, original destination). */
 int eg_stream_peer(const struct eg_stream *s, struct eg_endpoint *out) EG_MUST;

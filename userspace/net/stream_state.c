@@ -68,6 +68,16 @@ bool eg_stream_resumed(const struct eg_stream *s)
 	return s->ssl && SSL_session_reused(s->ssl);
 }
 
+struct eg_str eg_stream_alpn(const struct eg_stream *s)
+{
+	const unsigned char *name = NULL;
+	unsigned int n = 0;
+
+	if (s->ssl)
+		SSL_get0_alpn_selected(s->ssl, &name, &n);
+	return (struct eg_str){(const char *)name, n};
+}
+
 const struct eg_stream_failure *eg_stream_failure(const struct eg_stream *s)
 {
 	return &s->failure;

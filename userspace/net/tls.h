@@ -17,7 +17,7 @@ struct eg_leaf;
 /*
  * Session tickets are keyed by keys that rotate hourly and carry no identity; a session resumed
  * under another server name than the peeked one is refused to resume (full handshake). ALPN:
- * http/1.1 (h2 later). One ticket a handshake.
+ * h2, then http/1.1. One ticket a handshake.
  */
 struct eg_tls_server *eg_tls_server_create(struct eg_error *e) EG_MUST;
 void eg_tls_server_destroy(struct eg_tls_server *s);

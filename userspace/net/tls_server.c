@@ -70,19 +70,22 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	return 0;
 }
 
-/* RFC 7301 section 3.2: no protocol in common is a fatal no_application_protocol. */
+/* RFC 7301 section 3.2: ours is the order; no protocol in common is a fatal
+ * no_application_protocol. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_length,
 		   const unsigned char *in, unsigned int in_length, void *ctx)
 {
-	static const unsigned char http11[] = "http/1.1";
+	static const struct eg_str ours[] = {{"h2", 2}, {"http/1.1", 8}};
 
 	(void)ssl;
 	(void)ctx;
-	for (unsigned int i = 0; i < in_length && in[i] < in_length - i; i += in[i] + 1u) {
-		if (in[i] == sizeof(http11) - 1 && !memcmp(in + i + 1, http11, in[i])) {
-			*out = in + i + 1;
-			*out_length = in[i];
-			return SSL_TLSEXT_ERR_OK;
+	for (size_t o = 0; o < EG_ARRAY_SIZE(ours); o++) {
+		for (unsigned int i = 0; i < in_length && in[i] < in_length - i; i += in[i] + 1u) {
+			if (in[i] == ours[o].n && !memcmp(in + i + 1, ours[o].p, in[i])) {
+				*out = in + i + 1;
+				*out_length = in[i];
+				return SSL_TLSEXT_ERR_OK;
+			}
 		}
 	}
 	return SSL_TLSEXT_ERR_ALERT_FATAL;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "front/h2_answer.h"
+
+#include <stdio.h>
+
+#define FIELDS_MAX (EG_H1_MAX_HEADERS + 16u)
+
+/* nghttp2 copies the bytes, and writes names in lower case. */
+static nghttp2_nv field(struct eg_str name, struct eg_str value)
+{
+	return (nghttp2_nv){
+		.name = (uint8_t *)(uintptr_t)name.p,
+		.value = (uint8_t *)(uintptr_t)value.p,
+		.namelen = name.n,
+		.valuelen = value.n,
+		.flags = NGHTTP2_NV_FLAG_NONE,
+	};
+}
+
+/* RFC 9113 section 8.2.2; the exchange passes none of them on. */
+static bool connection_specific(struct eg_str name)
+{
+	return eg_str_ieq(name, EG_STR("connection")) ||
+	       eg_str_ieq(name, EG_STR("proxy-connection")) ||
+	       eg_str_ieq(name, EG_STR("keep-alive")) ||
+	       eg_str_ieq(name, EG_STR("transfer-encoding")) || eg_str_ieq(name, EG_STR("upgrade"));
+}
+
+int h2_submit_answer(nghttp2_session *session, int32_t stream, const struct eg_answer *a,
+		     bool no_body)
+{
+	nghttp2_nv nv[FIELDS_MAX];
+	char status[12], length[24];
+	size_t n = 0;
+
+	snprintf(status, sizeof(status), "%03u", a->status);
+	nv[n++] = field(EG_STR(":status"), eg_str_from(status));
+	for (size_t i = 0; i < a->header_count && n < FIELDS_MAX - 1; i++)
+		if (!connection_specific(a->headers[i].name))
+			nv[n++] = field(a->headers[i].name, a->headers[i].value);
+	if (a->length_known) {
+		snprintf(length, sizeof(length), "%llu", (unsigned long long)a->length);
+		nv[n++] = field(EG_STR("content-length"), eg_str_from(length));
+	}
+	return nghttp2_submit_response(session, stream, nv, n, no_body ? NULL : &h2_data_provider);
+}
+
+int h2_submit_continue(nghttp2_session *session, int32_t stream)
+{
+	nghttp2_nv nv = field(EG_STR(":status"), EG_STR("100"));
+
+	return nghttp2_submit_headers(session, NGHTTP2_FLAG_NONE, stream, NULL, &nv, 1, NULL);
+}

@@ -286,21 +286,29 @@ static int create(struct h2_server *s, nghttp2_option *option, nghttp2_session_c
 {
 	/* Ours, so that tests of failing allocations reach into it. */
 	nghttp2_mem mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
+	nghttp2_session *session = NULL;
+	int r;
 
 	nghttp2_option_set_no_http_messaging(option, 1);
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_send_header_block_length(option, ANSWER_HEAD_MAX);
 	set_callbacks(c);
-	return nghttp2_session_server_new3(&s->session, c, s, option, &mem);
+	r = nghttp2_session_server_new3(&session, c, s, option, &mem);
+	if (!r) /* else it points to what was freed */
+		s->session = session;
+	return r;
 }
 
 int h2_session_create(struct h2_server *s)
 {
+	/*
+	 * Not SETTINGS_NO_RFC7540_PRIORITIES: with it nghttp2 1.52 frees a DATA item twice when it
+	 * runs out of memory (session_attach_stream_item() leaves it with the stream).
+	 */
 	static const nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS},
 		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEAD_LIST_MAX},
-		{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
 	};
 	nghttp2_session_callbacks *c = NULL;
 	nghttp2_option *option = NULL;

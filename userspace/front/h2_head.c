@@ -134,10 +134,10 @@ static void take_pseudo(struct h2_head *h, struct eg_str name, struct eg_str val
 		} else if (h->part[i].seen) {
 			malformed(h, "a pseudo-header that came twice");
 		} else {
-			h->part[i].seen = true;
 			h->part[i].at = h->pseudo.length;
-			h->part[i].n = value.n;
 			put(&h->pseudo, value, h);
+			h->part[i].n = value.n;
+			h->part[i].seen = h->verdict == H2_HEAD_OK;
 		}
 		return;
 	}

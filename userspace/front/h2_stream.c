@@ -11,6 +11,8 @@
 #define OUT_CAP	 (4 * EG_UPSTREAM_READ_BYTES)
 #define IN_CAP	 (64u * 1024u) /* the window: a client can't send more */
 #define CUT_MS	 1000u
+/* What a request takes beside its head and its body: the exchange, its arena, nghttp2's stream. */
+#define STREAM_BYTES (8u * 1024u)
 
 static const uint32_t receive_successors[] = {
 	[H2_RECEIVE_HOLD] =
@@ -123,6 +125,7 @@ void h2_stream_closed(struct h2_stream *st, enum eg_reason reason)
 	eg_buf_fini(&st->in);
 	eg_buf_fini(&st->out);
 	count(st);
+	h2_server_count(s, &st->own_counted, 0);
 	if (!--s->stream_count)
 		s->idle_since_ms = h2_server_now(s);
 	free(st);
@@ -294,6 +297,8 @@ static void read_head(struct h2_stream *st)
 void h2_stream_open(struct h2_server *s, int32_t id, bool ended)
 {
 	enum h2_head_verdict verdict = h2_head_end(&s->head, !ended);
+	size_t cost = STREAM_BYTES + s->head.text.length; /* the exchange copies the head */
+	enum eg_reason full = h2_server_hold(s, cost);
 	struct h2_stream *st = calloc(1, sizeof(*st));
 
 	if (!st || nghttp2_session_set_stream_user_data(s->session, id, st)) {
@@ -312,9 +317,13 @@ void h2_stream_open(struct h2_server *s, int32_t id, bool ended)
 	s->stream_count++;
 	eg_buf_init(&st->in, IN_CAP);
 	eg_buf_init(&st->out, OUT_CAP);
+	h2_server_count(s, &st->own_counted, cost);
 	switch (verdict) {
 	case H2_HEAD_OK:
-		read_head(st);
+		if (full == EG_REASON_OK)
+			read_head(st);
+		else
+			refuse(st, full, NULL);
 		break;
 	case H2_HEAD_MALFORMED:
 		if (create_exchange(st, NULL, EG_STR("")))

@@ -32,7 +32,7 @@ struct h2_stream {
 	enum h2_answer answer;
 	struct eg_exchange *exchange;
 	struct eg_buf in, out;
-	size_t in_counted, out_counted;
+	size_t in_counted, out_counted, own_counted;
 	bool length_known;
 	uint64_t left; /* of content-length */
 	bool ended;    /* END_STREAM came */

@@ -365,6 +365,66 @@ static void test_gateway_serves(void **state)
 	(void)state;
 }
 
+/* Prior knowledge: the preface, in pieces too, is HTTP/2's and nothing else is. */
+static void test_preface(void **state)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	static const char settings[9] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+	static const struct {
+		const char *text, *expected;
+	} others[] = {
+		{"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "http_version"},
+		{"PRI * HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: x\r\n\r\n", "bad_request"},
+		{"P", NULL},
+	};
+
+	for (size_t piece = 1; piece <= sizeof(preface) - 1; piece += 11) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+
+		dial(w);
+		for (size_t at = 0; at < sizeof(preface) - 1; at += piece) {
+			plane_send_n(&w->plane, w->in.fd, preface + at,
+				     EG_MIN(piece, sizeof(preface) - 1 - at));
+			plane_turns(&w->plane, 3);
+		}
+		plane_send_n(&w->plane, w->in.fd, settings, sizeof(settings));
+		inbox_await_bytes(&w->plane, &w->in, 9);
+		assert_int_equal(w->in.text[3], 4); /* SETTINGS */
+		finish(w);
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(others); i++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+
+		dial(w);
+		plane_send(&w->plane, w->in.fd, others[i].text);
+		if (others[i].expected) {
+			inbox_await(&w->plane, &w->in, others[i].expected);
+		} else { /* half of something, and then the end */
+			plane_turns(&w->plane, 5);
+			shutdown(w->in.fd, SHUT_WR);
+			inbox_await_end(&w->plane, &w->in);
+		}
+		finish(w);
+	}
+	(void)state;
+}
+
+/* Half a preface, and silence: the time for a head, then the HTTP/1.1 server's word. */
+static void test_preface_timeout(void **state)
+{
+	for (int bytes = 0; bytes < 2; bytes++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+
+		w->worker->engine.limits.head_ms = 60;
+		dial(w);
+		plane_send_n(&w->plane, w->in.fd, "PRI * HT", bytes ? 8 : 0);
+		inbox_await_end(&w->plane, &w->in);
+		assert_int_equal(inbox_has(&w->in, "HTTP/1.1 408 "), bytes);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* Drain: nothing is accepted, idle connections end, run() returns when the last is gone. */
 static void test_drain(void **state)
 {
@@ -410,6 +470,8 @@ int main(void)
 		cmocka_unit_test(test_gateway_rules),
 		cmocka_unit_test(test_gateway_needs_host),
 		cmocka_unit_test(test_gateway_serves),
+		cmocka_unit_test(test_preface),
+		cmocka_unit_test(test_preface_timeout),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_limit),
 	};

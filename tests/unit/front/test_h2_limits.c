@@ -239,6 +239,22 @@ static void test_bodies_are_charged(void **state)
 	assert_true(w->plane.engine.held_bytes <= 200000);
 }
 
+/* A request that waits for its body costs memory, too: a pod can't have 100 for nothing on each of
+ * its connections. */
+static void test_streams_are_charged(void **state)
+{
+	struct world *w = *state;
+
+	w->plane.engine.limits.pod_bytes = 100000;
+	begin_raw(w);
+	for (uint32_t i = 0; i < 20; i++)
+		raw_headers(&w->pod, 2 * i + 1, RAW_HEAD, false);
+	(void)raw_await(&w->pod, NGHTTP2_RST_STREAM, 39); /* answered early */
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"pod_budget\""));
+	assert_in_range(w->plane.engine.active, 5, 15);
+	assert_in_range(w->plane.engine.held_bytes, 50000, 100000 + 20 * 9000);
+}
+
 /* What is not wanted yet waits, at most the window, and is charged. */
 static void test_unwanted_bodies_wait(void **state)
 {
@@ -417,6 +433,7 @@ int main(void)
 		TEST(test_streams_at_once),
 		TEST(test_header_list),
 		TEST(test_bodies_are_charged),
+		TEST(test_streams_are_charged),
 		TEST(test_unwanted_bodies_wait),
 		TEST(test_window_that_stays_shut),
 		TEST(test_client_that_does_not_read),

@@ -68,7 +68,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
 		h2_head_field(&s->head, n, v);
 	else if (!s->trailer_wrong)
-		s->trailer_wrong = h2_trailer_wrong(n, v);
+		s->trailer_wrong = h2_trailer(&s->head, n, v);
 	return 0;
 }
 

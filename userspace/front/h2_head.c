@@ -257,10 +257,14 @@ enum h2_head_verdict h2_head_end(struct h2_head *h, bool body)
 	return h->verdict;
 }
 
-const char *h2_trailer_wrong(struct eg_str name, struct eg_str value)
+const char *h2_trailer(struct h2_head *h, struct eg_str name, struct eg_str value)
 {
 	const char *wrong = name.n && name.p[0] == ':' ? "a pseudo-header in trailers" : NULL;
 
+	/* One byte of HPACK may stand for 4 KiB: what is looked at must end somewhere. */
+	h->list_bytes += name.n + value.n + FIELD_OVERHEAD;
+	if (h->list_bytes > H2_HEAD_LIST_MAX)
+		return "trailers larger than the limit";
 	if (!wrong)
 		wrong = name_wrong(name);
 	if (!wrong)

@@ -48,7 +48,7 @@ enum h2_head_verdict h2_head_end(struct h2_head *h, bool body);
 /* The value of a pseudo-header; empty if it was not sent. Borrowed. */
 struct eg_str h2_head_value(const struct h2_head *h, enum h2_head_pseudo which);
 
-/* Trailers are dropped; NULL, or what is malformed in this one. */
-const char *h2_trailer_wrong(struct eg_str name, struct eg_str value);
+/* A field of trailers, which are dropped: `h` only counts them. NULL, or what is wrong with it. */
+const char *h2_trailer(struct h2_head *h, struct eg_str name, struct eg_str value);
 
 #endif

@@ -205,12 +205,23 @@ static void test_list_limit(void **state)
 
 static void test_trailers(void **state)
 {
-	assert_null(h2_trailer_wrong(EG_STR("x-checksum"), EG_STR("1")));
-	assert_non_null(h2_trailer_wrong(EG_STR(":path"), EG_STR("/")));
-	assert_non_null(h2_trailer_wrong(EG_STR("X"), EG_STR("1")));
-	assert_non_null(h2_trailer_wrong(EG_STR(""), EG_STR("1")));
-	assert_non_null(h2_trailer_wrong(EG_STR("x"), EG_STR("1\r\n")));
-	assert_non_null(h2_trailer_wrong(EG_STR("connection"), EG_STR("close")));
+	static char value[1000];
+	struct h2_head h;
+
+	h2_head_init(&h);
+	assert_null(h2_trailer(&h, EG_STR("x-checksum"), EG_STR("1")));
+	assert_non_null(h2_trailer(&h, EG_STR(":path"), EG_STR("/")));
+	assert_non_null(h2_trailer(&h, EG_STR("X"), EG_STR("1")));
+	assert_non_null(h2_trailer(&h, EG_STR(""), EG_STR("1")));
+	assert_non_null(h2_trailer(&h, EG_STR("x"), EG_STR("1\r\n")));
+	assert_non_null(h2_trailer(&h, EG_STR("connection"), EG_STR("close")));
+	memset(value, 'x', sizeof(value));
+	for (int i = 0; i < 60; i++)
+		assert_null(h2_trailer(&h, EG_STR("x"), (struct eg_str){value, sizeof(value)}));
+	for (int i = 0; i < 10; i++)
+		(void)h2_trailer(&h, EG_STR("x"), (struct eg_str){value, sizeof(value)});
+	assert_non_null(h2_trailer(&h, EG_STR("x"), EG_STR("1")));
+	h2_head_fini(&h);
 	(void)state;
 }
 

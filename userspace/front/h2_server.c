@@ -8,7 +8,6 @@
 #define TURN_BYTES	  (256u * 1024u)
 #define OUT_CAP		  (512u * 1024u) /* H2_OUT_HIGH and the largest head of an answer */
 #define QUEUE_MAX	  256u		 /* frames of nghttp2's that wait: nothing is read above */
-#define ROUNDS		  4		 /* of work and writing in a tick */
 #define LINGER_BYTES	  (1024u * 1024u)
 #define LINGER_MS	  2000u
 #define IDLE_GIVE_BACK_MS 1000u
@@ -53,6 +52,7 @@ void h2_server_over(struct h2_server *s, bool reset, enum eg_reason reason)
 	s->reset_wanted = reset;
 	give_up(s, reason);
 	eg_timer_cancel(s->engine->loop, &s->timer);
+	eg_timer_cancel(s->engine->loop, &s->later);
 	eg_loop_defer(s->engine->loop, &s->push);
 }
 
@@ -211,7 +211,10 @@ static void send_frames(struct h2_server *s)
 
 void h2_server_wake(struct h2_server *s)
 {
-	eg_loop_defer(s->engine->loop, &s->push);
+	if (s->running)
+		s->again = true;
+	else
+		eg_loop_defer(s->engine->loop, &s->push);
 }
 
 static void work(struct h2_server *s)
@@ -240,17 +243,18 @@ static bool session_over(const struct h2_server *s)
 	       !nghttp2_session_want_write(s->session);
 }
 
-/* Work, then what came of it goes out; what is left after some rounds waits for the next tick. */
+/* Work, then what came of it goes out. What that makes possible is for the next turn: a fast client
+ * of a fast provider must not keep this one from its end. */
 static void run(struct h2_server *s)
 {
-	for (int i = 0; i < ROUNDS && s->state < H2_LINGER; i++) {
-		work(s);
-		send_frames(s);
-		if (eg_list_empty(&s->todo))
-			break;
-	}
-	if (s->state < H2_LINGER && !eg_list_empty(&s->todo))
-		eg_loop_soon(s->engine->loop, &s->later);
+	s->running = true;
+	s->again = false;
+	work(s);
+	send_frames(s);
+	s->running = false;
+	if (s->state < H2_LINGER && (s->again || !eg_list_empty(&s->todo)) &&
+	    eg_timer_set(s->engine->loop, &s->later, 0))
+		h2_server_over(s, true, EG_REASON_OVERLOADED);
 	if (session_over(s))
 		linger(s);
 	count_own(s);
@@ -273,12 +277,9 @@ static void push(struct eg_defer *d)
 	s->over(s->ctx, s->reset_wanted);
 }
 
-static void run_later(struct eg_defer *d)
+static void on_later(struct eg_timer *t)
 {
-	struct h2_server *s = eg_container_of(d, struct h2_server, later);
-
-	if (s->state != H2_CLOSED)
-		h2_server_wake(s);
+	h2_server_wake(eg_container_of(t, struct h2_server, later));
 }
 
 uint64_t h2_server_ping(struct h2_server *s)
@@ -468,7 +469,7 @@ void h2_server_init(struct h2_server *s, struct eg_engine *engine, struct eg_pee
 	eg_buf_init(&s->out, OUT_CAP);
 	eg_timer_init(&s->timer, on_timer);
 	s->push.run = push;
-	s->later.run = run_later;
+	eg_timer_init(&s->later, on_later);
 }
 
 int h2_server_begin(struct h2_server *s, struct eg_stream *stream)
@@ -496,6 +497,7 @@ void h2_server_fini(struct h2_server *s, enum eg_reason reason)
 	nghttp2_session_del(s->session);
 	s->session = NULL;
 	eg_timer_cancel(s->engine->loop, &s->timer);
+	eg_timer_cancel(s->engine->loop, &s->later);
 	h2_head_fini(&s->head);
 	eg_buf_fini(&s->in);
 	eg_buf_fini(&s->out);

@@ -54,11 +54,12 @@ struct h2_server {
 	bool full;    /* `out` is: nghttp2 keeps the rest */
 	bool waiting; /* something in `out` was not taken at once */
 	bool eof, over_called, reset_wanted;
-	bool violated;	/* of the client's doing: nothing is read any more, GOAWAY says why */
-	bool quiet_end; /* it was idle when we ended: no need to linger */
+	bool running, again; /* re-entrancy: work is on the stack; there is more of it */
+	bool violated;	     /* of the client's doing: nothing is read any more, GOAWAY says why */
+	bool quiet_end;	     /* it was idle when we ended: no need to linger */
 	struct eg_timer timer;
 	struct eg_defer push;  /* at the end of the tick: work and one write */
-	struct eg_defer later; /* in the next one: others get their turn */
+	struct eg_timer later; /* in the next one: others get their turn */
 	uint64_t began_ms, block_began_ms, idle_since_ms, written_ms, read_ms, ended_ms;
 	size_t lingered;
 	struct h2_bucket control, resets;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one HTTP/2 connection may cost: floods, slow clients, memory, time. docs/limits.md. */
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "pod2.h"
 
 static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
@@ -323,6 +326,58 @@ static void test_client_that_does_not_read(void **state)
 	inbox_fini(&up);
 }
 
+/* The other ends of both connections: as fast as they can, in a process of their own. */
+static pid_t pump(int provider, int client)
+{
+	static char piece[262144];
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	while (!pid) {
+		if (send(provider, piece, sizeof(piece), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+		    errno != EAGAIN)
+			_exit(0);
+		if (recv(client, piece, sizeof(piece), MSG_DONTWAIT) == 0)
+			_exit(0);
+	}
+	return pid;
+}
+
+/* However fast a provider and a client are, a turn of the loop ends: others wait for theirs, and so
+ * does the watchdog. */
+static void test_turns_end(void **state)
+{
+	struct world *w = *state;
+	int32_t before, most = 0;
+	struct inbox up;
+	pid_t pid;
+
+	begin_raw(w);
+	raw_frame(&w->pod, NGHTTP2_SETTINGS, 0, 0, "\0\4\x7f\xff\xff\xff", 6);
+	raw_frame(&w->pod, NGHTTP2_WINDOW_UPDATE, 0, 0, "\x7f\0\0\0", 4);
+	raw_headers(&w->pod, 1, RAW_HEAD, false);
+	raw_frame(&w->pod, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, BODY, 32);
+	inbox_init(&up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &up, BODY);
+	plane_send(&w->plane, up.fd, "HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n");
+	plane_turns(&w->plane, 5);
+	pid = pump(up.fd, w->pod.in.fd);
+	before = nghttp2_session_get_remote_window_size(w->pod.server.session);
+	for (int i = 0; i < PLANE_TURNS && before > (2000 << 20); i++) {
+		int32_t now;
+
+		plane_turn(&w->plane);
+		now = nghttp2_session_get_remote_window_size(w->pod.server.session);
+		most = EG_MAX(most, before - now);
+		before = now;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_true(most > 0);
+	assert_in_range(most, 1, 1 << 20);
+	inbox_fini(&up);
+}
+
 static void test_head_that_does_not_end(void **state)
 {
 	struct world *w = *state;
@@ -437,6 +492,7 @@ int main(void)
 		TEST(test_unwanted_bodies_wait),
 		TEST(test_window_that_stays_shut),
 		TEST(test_client_that_does_not_read),
+		TEST(test_turns_end),
 		TEST(test_head_that_does_not_end),
 		TEST(test_body_that_does_not_come),
 		cmocka_unit_test(test_idle),

@@ -368,7 +368,8 @@ static void on_timer(struct eg_timer *t)
 		return;
 	if (h2_server_now(s) - s->read_ms >= IDLE_GIVE_BACK_MS)
 		give_back(s);
-	expire_streams(s);
+	if (s->state < H2_LINGER)
+		expire_streams(s);
 	h2_server_due(s, deadline(s));
 	h2_server_wake(s);
 }

@@ -68,6 +68,10 @@ enum eg_io eg_stream_peek(struct eg_stream *s, size_t cap, struct eg_str *bytes)
 /* Server side of TLS with this leaf (borrowed until CONNECTED or FAILED). 0 or -errno. */
 int eg_stream_tls_accept(struct eg_stream *s, struct eg_tls_server *tls, struct eg_leaf *leaf,
 			 const char *peeked_sni) EG_MUST;
+/* Before eg_stream_tls_connect(): h2 is offered by ALPN, and http/1.1 after it; else that alone. */
+void eg_stream_offer_http2(struct eg_stream *s);
+/* TLS is up and ALPN gave h2. */
+bool eg_stream_http2(const struct eg_stream *s);
 /* Client side: SNI and verification of `host`; a cached session of (client, host, port) is resumed.
  */
 int eg_stream_tls_connect(struct eg_stream *s, struct eg_tls_client *tls, const char *host,
@@ -108,6 +112,8 @@ const struct eg_stream_failure *eg_stream_failure(const struct eg_stream *s);
 /* Peer and own address as the socket sees them (accepted ones: pod, original destination). */
 int eg_stream_peer(const struct eg_stream *s, struct eg_endpoint *out) EG_MUST;
 int eg_stream_local(const struct eg_stream *s, struct eg_endpoint *out) EG_MUST;
+/* The next read asks the socket, also where epoll has told of nothing yet. */
+void eg_stream_look(struct eg_stream *s);
 /* The peer has closed or sent something unasked while pooled: not reusable. */
 bool eg_stream_reusable(struct eg_stream *s);
 

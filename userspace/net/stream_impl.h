@@ -40,6 +40,7 @@ struct eg_stream {
 	int broken;	      /* errno of a failed write: an EOF after it is a reset */
 	bool connecting;
 	bool server;
+	bool offer_http2;
 	bool failed;	/* FAILED is due or was told */
 	bool drained;	/* the last recv() came short: nothing to gain before the next event */
 	bool blocked;	/* the last send() came short: wait for EPOLLOUT */

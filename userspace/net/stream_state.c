@@ -35,6 +35,11 @@ void eg_stream_idle(struct eg_stream *s)
 	s->read_size = STREAM_READ_MIN;
 }
 
+void eg_stream_look(struct eg_stream *s)
+{
+	s->drained = false;
+}
+
 bool eg_stream_reusable(struct eg_stream *s)
 {
 	char byte;

@@ -126,6 +126,7 @@ int eg_stream_tls_accept(struct eg_stream *s, struct eg_tls_server *tls, struct 
 int eg_stream_tls_connect(struct eg_stream *s, struct eg_tls_client *tls, const char *host,
 			  uint16_t port)
 {
+	static const unsigned char h2_first[] = "\x02h2\x08http/1.1";
 	struct tls_origin *o;
 	int error = 0;
 	SSL *ssl;
@@ -141,6 +142,11 @@ int eg_stream_tls_connect(struct eg_stream *s, struct eg_tls_client *tls, const 
 	if (!ssl) {
 		free(o);
 		return error;
+	}
+	if (s->offer_http2 && SSL_set_alpn_protos(ssl, h2_first, sizeof(h2_first) - 1)) {
+		SSL_free(ssl); /* 0 is success here */
+		free(o);
+		return -ENOMEM;
 	}
 	s->origin = o; /* freed after the SSL that points to it */
 	error = begin(s, ssl);

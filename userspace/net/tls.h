@@ -42,7 +42,8 @@ struct eg_trust;
 struct eg_trust *eg_trust_create(struct eg_str pem, struct eg_error *e) EG_MUST;
 struct eg_trust *eg_trust_ref(struct eg_trust *t);
 void eg_trust_unref(struct eg_trust *t);
-/* Verifies always (chain, name, time); ALPN http/1.1; keeps at most one session an origin to
+/* Verifies always (chain, name, time); ALPN http/1.1, or what a stream
+ * offers beside it (eg_stream_offer_http2); keeps at most one session an origin to
  * resume. */
 struct eg_tls_client *eg_tls_client_create(struct eg_trust *trust, struct eg_error *e) EG_MUST;
 void eg_tls_client_destroy(struct eg_tls_client *c);

@@ -13,6 +13,8 @@ EGRET_BUILD=${EGRET_BUILD:-$T_ROOT/build}
 EGRETD=$EGRET_BUILD/egretd
 EGRETCTL=$EGRET_BUILD/egretctl
 E_MODE=${E_MODE:-netns}
+# 1: the mock providers have HTTP/2 for Egret. Most tests are about what HTTP/1.1's bytes can do wrong.
+E_HTTP2=${E_HTTP2:-0}
 # Node, pod and service ranges of the topology: what a pod must not make the agent dial.
 E_FORBID=$T_POD_NET4.0/24,${T_POD_NET6}:/64,$T_NODE_IP/32,$T_NODE_IP6/128,10.96.0.0/12
 E_PID=
@@ -67,6 +69,7 @@ egret_show_reports() {
 # egret_start: like egret_up, without waiting.
 egret_start() {
 	egret_show_reports # of the run before, whose log goes now
+	[ "$E_HTTP2" = 1 ] || [ ! -S "$T_RUN/provider.sock" ] || mock_http2 off
 	spawn egretd node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
 		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
 		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \

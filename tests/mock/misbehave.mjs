@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the mock misbehaves. A mode is a word, from the admin interface or from a model named mock-WORD.
 import crypto from 'node:crypto';
+import tls from 'node:tls';
 
 // Modes that act on a connection before any TLS; only by admin command.
 export const connectionModes = new Map(Object.entries({
@@ -8,8 +9,24 @@ export const connectionModes = new Map(Object.entries({
 	'connect-close': (socket) => socket.destroy(),
 	'connect-hang': (socket) => socket.resume(),
 	'connect-garbage': (socket) => socket.end(crypto.randomBytes(512)),
+	'connect-h2-flood': (socket, context) => flood(socket, context()),
 	'connect-cut-hello': (socket) => socket.once('data', () => socket.end(Buffer.from([0x16, 3, 3, 0, 0x7a, 2, 0]))),
 }));
+
+// TLS and ALPN in order, then PINGs and SETTINGS that nobody asked for, without end.
+function flood(socket, secureContext) {
+	const secure = new tls.TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ['h2'] });
+	const frames = Buffer.from('000000040000000000' + '000008060000000000' + '6162636465666768', 'hex');
+	const more = () => { while (!secure.destroyed && secure.write(Buffer.concat(Array(100).fill(frames))));	};
+	secure.on('error', () => {}).on('drain', more).on('secure', () => secure.resume() && more());
+}
+
+// What only HTTP/2 has. Over HTTP/1.1 the dialect answers.
+const onStream = (act) => (call) => {
+	if (call.req.httpVersionMajor !== 2) return 'answer';
+	act(call.req.stream, call);
+	return undefined;
+};
 
 // Writes raw bytes where HTTP/1.1 is spoken; HTTP/2 gets the same failure in its own terms.
 function raw(call, text, then) {
@@ -47,6 +64,16 @@ const requestModes = {
 	'huge-head': (call) => raw(call, `HTTP/1.1 200 OK\r\n${'x-fill: '.padEnd(8000, 'a')}\r\n`.repeat(1) + `x-more: ${'b'.repeat(2 << 20)}\r\n\r\n`, 'close'),
 	'close-delimited': (call) => raw(call, 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{"delimited":"by close"}', 'close'),
 	'response-splitting': (call) => raw(call, okHead('content-length: 2\r\n') + '{}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen'),
+	'h2-refused': onStream((stream) => stream.close(7)),
+	'h2-http1': onStream((stream) => stream.close(13)),
+	// This stream and all after it were not begun; what came before it goes on.
+	// Node.js has no GOAWAY below the first stream.
+	'h2-goaway': (call) => call.req.httpVersionMajor === 2 && call.req.stream.id > 1
+		? void call.req.stream.session.goaway(0, call.req.stream.id - 2) : 'answer',
+	'h2-rst-body': onStream((stream, { res }) => {
+		res.writeHead(200, { 'content-type': 'application/json' });
+		res.write('{"id": "cut', () => setTimeout(() => stream.close(2), 50));
+	}),
 	'early-hints': ({ res }) => { res.writeEarlyHints?.({ link: '</x>; rel=preload' }); return 'answer'; },
 	'odd-chunks': (call) => oddChunks(call),
 	'big-body': (call, megabytes) => bigBody(call, megabytes || 100),

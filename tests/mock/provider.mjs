@@ -9,6 +9,7 @@ import dgram from 'node:dgram';
 import fs from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
 import { parseArgs } from 'node:util';
@@ -62,22 +63,30 @@ function contextOf(host) {
 	return contexts.get(host);
 }
 const fallback = fs.readFileSync(`${opt.certs}/www.example.org.pem`);
-const secure = http2.createSecureServer({
-	allowHTTP1: true, key: fallback, cert: fallback, ALPNProtocols: ['h2', 'http/1.1'],
+const tlsOptions = (protocols) => ({
+	key: fallback, cert: fallback, ALPNProtocols: protocols,
 	SNICallback(name, done) { done(null, world.hosts[name] ? contextOf(name) : undefined); },
-}, (req, res) => serve(req, res, true));
-secure.on('secureConnection', (socket) => {
-	socket.egretId = socket._parent?.egretId;
-	log({ event: 'tls', conn: socket.egretId, sni: socket.servername || null, alpn: socket.alpnProtocol || null,
-		version: socket.getProtocol(), resumed: socket.isSessionReused(), ...ends(socket) });
 });
-secure.on('tlsClientError', (error, socket) => log({ event: 'tls_error', code: error.code ?? error.message, ...ends(socket) }));
-secure.on('sessionError', () => {});
-secure.on('upgrade', (req, socket, head) => upgrade(req, socket, head, true));
-// A gateway keeps pooled connections for long; nothing here may close them behind its back.
-secure.keepAliveTimeout = 0;
-secure.requestTimeout = 0;
-secure.headersTimeout = 0;
+function secureServer(server) {
+	server.on('secureConnection', (socket) => {
+		socket.egretId = socket._parent?.egretId;
+		log({ event: 'tls', conn: socket.egretId, sni: socket.servername || null, alpn: socket.alpnProtocol || null,
+			version: socket.getProtocol(), resumed: socket.isSessionReused(), ...ends(socket) });
+	});
+	server.on('tlsClientError', (error, socket) => log({ event: 'tls_error', code: error.code ?? error.message, ...ends(socket) }));
+	server.on('sessionError', () => {});
+	server.on('upgrade', (req, socket, head) => upgrade(req, socket, head, true));
+	// A gateway keeps pooled connections for long; nothing here may close them behind its back.
+	server.keepAliveTimeout = 0;
+	server.requestTimeout = 0;
+	server.headersTimeout = 0;
+	return server;
+}
+// Two servers, because a host's choice by ALPN can be changed while it runs (/http2).
+const secure = secureServer(http2.createSecureServer({ allowHTTP1: true, ...tlsOptions(['h2', 'http/1.1']) },
+	(req, res) => serve(req, res, true)));
+const secure1 = secureServer(https.createServer(tlsOptions(['http/1.1']), (req, res) => serve(req, res, true)));
+let http2On = true;
 
 // ---- requests ----
 function flatHeaders(raw) {
@@ -195,8 +204,8 @@ function acceptTls(socket) {
 	log({ event: 'connection', conn: socket.egretId, host, mode: mode ?? 'ok', ...at });
 	socket.on('error', () => {});
 	socket.on('close', () => log({ event: 'closed', conn: socket.egretId, host, bytes: socket.bytesRead }));
-	if (mode) return connectionModes.get(mode)(socket);
-	secure.emit('connection', socket);
+	if (mode) return connectionModes.get(mode)(socket, () => contextOf(world.hosts[host] ? host : 'www.example.org'));
+	(http2On ? secure : secure1).emit('connection', socket);
 	return undefined;
 }
 const plainServer = http.createServer((req, res) => serve(req, res, false));
@@ -236,6 +245,7 @@ for (const address of hostOfAddress.keys()) {
 const commands = {
 	'/ready': () => ({}),
 	'/clear': () => modes.clear(),
+	'/http2': ({ on }) => { http2On = on; },
 	'/reload-keys': () => { keys = JSON.parse(fs.readFileSync(opt.keys, 'utf8')); },
 	'/mode': ({ host, mode, count }) => {
 		if (!world.hosts[host]) throw new Error(`no host '${host}' in the world file`);

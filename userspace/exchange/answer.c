@@ -5,7 +5,7 @@
 #include "exchange/exchange_impl.h"
 #include "proto/websocket.h"
 
-const struct eg_h1_call_ops exchange_call_ops = {
+const struct eg_call_ops exchange_call_ops = {
 	.body = exchange_body_pieces,
 	.body_sent = exchange_body_sent,
 	.request_sent = exchange_attempt_request_sent,
@@ -179,8 +179,8 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 static int copy_error_head(struct eg_exchange *x, const struct eg_h1_head *head)
 {
 	struct eg_h1_head *copy = eg_arena_alloc(&x->arena, sizeof(*copy));
-	struct eg_str from = eg_buf_str(&x->call.conn->in);
-	char *bytes = eg_arena_dup(&x->arena, (struct eg_str){from.p, head->head_bytes});
+	struct eg_str from = x->call.base.answer_head;
+	char *bytes = eg_arena_dup(&x->arena, from);
 
 	if (!copy || !bytes)
 		return -ENOMEM;
@@ -249,7 +249,7 @@ void exchange_give_data(struct eg_exchange *x, struct eg_str data)
 				  (data.n >= 4 && !memcmp(data.p + data.n - 4, "\r\n\r\n", 4));
 	if (!x->sink->data(x->sink_ctx, data) && !exchange_over(x)) {
 		x->answer_paused = true;
-		eg_h1_call_pause(&x->call);
+		eg_call_pause(&x->call.base);
 	}
 }
 
@@ -331,7 +331,7 @@ void exchange_on_end(void *ctx)
 		return;
 	}
 	/* Back to the pool before the client's next request may want it. */
-	eg_h1_call_end(&x->call);
+	eg_call_end(&x->call.base);
 	if (x->answer == ANSWER_PREAMBLE)
 		exchange_preamble_end(x);
 	else if (x->answer == ANSWER_PASS)
@@ -369,9 +369,9 @@ static void pass_error(struct eg_exchange *x, enum eg_reason reason)
 	if (exchange_over(x))
 		return;
 	if (complete) {
-		eg_h1_call_end(&x->call);
+		eg_call_end(&x->call.base);
 		exchange_finish_pass(x);
-	} else if (x->call.receive == EG_H1_RECEIVE_FAILED) {
+	} else if (x->call.base.failed) {
 		exchange_cut_answer(x, EG_REASON_UPSTREAM_RESET);
 	}
 }

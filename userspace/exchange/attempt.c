@@ -105,24 +105,25 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	const char *why = NULL;
 	int r;
 
-	eg_h1_call_init(&x->call, &exchange_call_ops, x, &x->engine->scratch);
-	r = exchange_write_head(x, &x->call.head, &why);
+	eg_call_init(&x->call, conn, &exchange_call_ops, x, &x->engine->scratch);
+	r = exchange_write_head(x, &x->call.base.head, &why);
 	if (r) {
-		eg_upstream_release(conn, true);
-		eg_h1_call_end(&x->call); /* wipes the head */
+		eg_upstream_release(conn, true); /* not begun: the call does not have it */
+		eg_call_end(&x->call.base);	 /* wipes the head */
 		exchange_attempt_failed(
 			x, r == -ENOKEY ? EG_REASON_NO_CREDENTIAL : EG_REASON_OVERLOADED,
 			why ? why : "the request's head could not be written");
 		return;
 	}
 	x->upstream_reused = conn->reused;
+	x->upstream_protocol = x->call.base.kind->protocol;
 	x->connect_ms = conn->connect_ms;
 	x->request_sent = false;
-	x->call.upgrade = x->websocket;
+	x->call.base.upgrade = x->websocket;
 	exchange_set_answer(x, ANSWER_WAIT);
 	exchange_attempt_timer(x, silence_ms(x));
-	eg_h1_call_begin(&x->call, conn, exchange_body_chunked(x),
-			 eg_str_eq(x->method, EG_STR("HEAD")));
+	eg_call_begin(&x->call.base, conn, exchange_body_chunked(x),
+		      eg_str_eq(x->method, EG_STR("HEAD")));
 }
 
 static void on_wait_done(struct eg_upstream_wait *w, struct eg_upstream_conn *conn,
@@ -157,6 +158,7 @@ static void describe_origin(struct eg_exchange *x, struct eg_origin_spec *spec)
 		.trust = eg_snapshot_trust(x->snapshot, p),
 		.binding = p->credential ? p->credential->name : "",
 		.allow_private = p->allow_private,
+		.http2 = p->http2 && !x->websocket, /* opened by Upgrade, which is HTTP/1.1's */
 	};
 }
 
@@ -198,6 +200,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->attempt_began_ms = eg_loop_now_ms(x->engine->loop);
 	x->sent = 0;
 	x->fresh = false;
+	x->refusals = 0;
 	x->noted = false;
 	x->upstream_status = 0;
 	x->sse = x->json = false;
@@ -248,7 +251,7 @@ bool exchange_attempt_next(struct eg_exchange *x)
 	target = choose(x);
 	if (target < 0)
 		return false;
-	eg_h1_call_end(&x->call);
+	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 	x->replayed |= x->answer != ANSWER_CONNECT;
 	begin(x, target);
@@ -259,7 +262,7 @@ bool exchange_attempt_next(struct eg_exchange *x)
 void exchange_attempt_stop(struct eg_exchange *x)
 {
 	eg_upstream_cancel(&x->wait);
-	eg_h1_call_end(&x->call);
+	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 }
 
@@ -279,31 +282,51 @@ void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigne
 	};
 }
 
-/* A connection that was idle in the pool and died before a byte came back: most likely the provider
- * had closed it. Once, to the same target, over a new connection. */
-static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
+/* The same target again, over a new connection. */
+static void again(struct eg_exchange *x)
 {
-	if (x->answer != ANSWER_WAIT || reason != EG_REASON_UPSTREAM_RESET || x->fresh ||
-	    !x->upstream_reused || x->call.first_byte_seen || !exchange_body_replayable(x) ||
-	    !exchange_attempt_may_replay(x))
-		return false;
-	x->billed_twice |= x->request_sent;
 	x->replayed = true;
-	eg_h1_call_end(&x->call);
+	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 	exchange_set_answer(x, ANSWER_CONNECT);
 	x->sent = 0;
 	x->fresh = true;
 	eg_loop_defer(x->engine->loop, &x->step);
+}
+
+/* HTTP/2 says so: nothing was done with it (RFC 9113 section 8.7). No rule about replay speaks of
+ * that, and it says nothing about how the provider does. */
+static bool retry_unprocessed(struct eg_exchange *x)
+{
+	if (x->answer != ANSWER_WAIT || x->call.base.loss != EG_CALL_LOSS_UNPROCESSED ||
+	    x->refusals >= REFUSALS_MAX || !exchange_body_replayable(x))
+		return false;
+	x->refusals++;
+	again(x);
+	return true;
+}
+
+/* A connection that was idle in the pool and died before a byte came back: most likely the provider
+ * had closed it. Once, to the same target, over a new connection. */
+static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
+{
+	if (x->answer != ANSWER_WAIT || reason != EG_REASON_UPSTREAM_RESET || x->fresh ||
+	    x->call.base.loss != EG_CALL_LOSS_CONNECTION || !x->upstream_reused ||
+	    x->call.base.first_byte_seen || !exchange_body_replayable(x) ||
+	    !exchange_attempt_may_replay(x))
+		return false;
+	x->billed_twice |= x->request_sent;
+	again(x);
 	return true;
 }
 
 void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 {
 	struct eg_exchange *x = ctx;
-	bool ambiguous = x->answer == ANSWER_WAIT || x->answer == ANSWER_PREAMBLE;
+	bool ambiguous = (x->answer == ANSWER_WAIT || x->answer == ANSWER_PREAMBLE) &&
+			 x->call.base.loss != EG_CALL_LOSS_UNPROCESSED;
 
-	if (retry_stale(x, reason))
+	if (retry_unprocessed(x) || retry_stale(x, reason))
 		return;
 	if (x->answer == ANSWER_COLLECT) {
 		exchange_judge_error(x);

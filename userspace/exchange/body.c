@@ -292,7 +292,7 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 		eg_exchange_refuse(x, r, NULL, true);
 		return false;
 	}
-	eg_h1_call_body_ready(&x->call);
+	eg_call_body_ready(&x->call.base);
 	if (exchange_over(x))
 		return true;
 	x->paused_client = x->held.length >= STREAM_WINDOW;
@@ -351,7 +351,7 @@ void eg_exchange_data_end(struct eg_exchange *x)
 		read_held(x);
 	} else if (x->request == REQUEST_STREAM) {
 		exchange_set_request(x, REQUEST_COMPLETE);
-		eg_h1_call_body_ready(&x->call);
+		eg_call_body_ready(&x->call.base);
 		if (x->tunnel && !exchange_over(x))
 			exchange_attempt_timer(x, exchange_attempt_patience(x));
 	}

@@ -164,7 +164,7 @@ void eg_exchange_resume(struct eg_exchange *x)
 		return;
 	x->answer_paused = false;
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
-	eg_h1_call_resume(&x->call);
+	eg_call_resume(&x->call.base);
 }
 
 void eg_exchange_abandon(struct eg_exchange *x, enum eg_reason reason)

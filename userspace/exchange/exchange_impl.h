@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/state.h"
 #include "exchange/exchange.h"
-#include "upstream/h1_call.h"
+#include "upstream/any_call.h"
 
 enum request_state {
 	REQUEST_HEAD,	  /* not decided */
@@ -42,6 +42,7 @@ enum answer_state {
 #define TUNNEL_END_MS  10000u	     /* for the provider to end after the client did */
 #define FRESH_IDLE_MS  1000u	     /* replay "never": no connection that was idle for longer */
 #define VIA_MAX	       512u
+#define REFUSALS_MAX   3u /* of one target, which did nothing each time: then it is a failure */
 
 struct eg_exchange {
 	struct eg_engine *engine;
@@ -99,7 +100,7 @@ struct eg_exchange {
 	size_t descriptors;		    /* charged: the connection to a provider */
 	const struct eg_provider *provider; /* in use; NULL: passing on */
 	struct eg_upstream_wait wait;
-	struct eg_h1_call call;
+	union eg_any_call call;
 	struct eg_timer timer;
 	struct eg_attempt attempts[EG_ATTEMPTS];
 	size_t attempt_count;
@@ -107,6 +108,8 @@ struct eg_exchange {
 	uint64_t attempt_began_ms, last_data_ms; /* of the answer; in a tunnel: either way */
 	struct eg_defer step; /* connects: never from inside a call's own callback */
 	bool fresh;	      /* the connection must be a new one */
+	unsigned int refusals;
+	const char *upstream_protocol;
 	bool replayed, billed_twice, upstream_reused, request_sent;
 	uint32_t connect_ms;
 	char fail_text[200]; /* of the last failure */
@@ -157,7 +160,7 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 /* body.c */
 void exchange_body_begin(struct eg_exchange *x);
 void exchange_body_free(struct eg_exchange *x);
-extern const struct eg_h1_call_ops exchange_call_ops;
+extern const struct eg_call_ops exchange_call_ops;
 int exchange_body_pieces(void *ctx, struct iovec *v, bool *last);
 void exchange_body_sent(void *ctx, size_t n);
 /* Bytes a provider gets, for Content-Length. */

@@ -28,6 +28,7 @@ static const struct eg_key provider_keys[] = {
 	{.name = "models", .type = EG_KEY_MAP, .max = 1024},
 	{.name = "ca_file", .type = EG_KEY_STRING},
 	{.name = "allow_private", .type = EG_KEY_BOOL},
+	{.name = "http2", .type = EG_KEY_BOOL},
 };
 const struct eg_key_object eg_key_provider =
 	OBJECT(provider_keys, "provider",

@@ -65,6 +65,7 @@ struct eg_provider {
 	const char *ca_file; /* relative to --credentials-dir, or NULL: system roots */
 	bool allow_private; /* policy names an in-cluster endpoint: private addresses may be dialled
 			     */
+	bool http2;	    /* may be spoken to it, if its TLS chooses it */
 	size_t index;
 };
 

@@ -388,6 +388,7 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 	usable = endpoint && read_endpoint(&endpoint_at, p, endpoint);
 	read_region(at, p, source_string(v, "region"));
 	p->allow_private = source_bool(v, "allow_private", !strcmp(p->region.code, "cluster"));
+	p->http2 = source_bool(v, "http2", true);
 	if (ca && source_path(&ca_at, ca))
 		p->ca_file = source_dup(at->l, ca);
 	if (usable && p->host)

@@ -198,6 +198,7 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 		number(&l, "status", r->status);
 	if (r->upstream_status)
 		number(&l, "upstream_status", r->upstream_status);
+	chars(&l, "upstream_protocol", r->upstream_protocol);
 	flag(&l, "streamed", r->streamed);
 	flag(&l, "replayed", r->replayed);
 	flag(&l, "possibly_billed_twice", r->possibly_billed_twice);

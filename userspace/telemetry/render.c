@@ -79,6 +79,11 @@ static const struct {
 						  "TLS sessions with providers resumed."},
 	[EG_COUNT_UPSTREAM_REUSES] = {"egret_upstream_reuses_total",
 				      "Requests that went out on a pooled connection."},
+	[EG_COUNT_UPSTREAM_HTTP2_CONNECTS] = {"egret_upstream_http2_connects_total",
+					      "Connections made to providers that speak HTTP/2."},
+	[EG_COUNT_UPSTREAM_STREAMS_REFUSED] =
+		{"egret_upstream_streams_refused_total",
+		 "Requests that a provider refused to begin over HTTP/2; they are made again."},
 	[EG_COUNT_LEAVES_MINTED] = {"egret_leaves_minted_total", "Leaf certificates minted."},
 	[EG_COUNT_REAL_CLIENT_CREDENTIALS] =
 		{"egret_real_client_credentials_total",

@@ -35,6 +35,7 @@ struct eg_record {
 	const char *model_label; /* for metrics: the rule's pattern or mapped name; NULL: "other" */
 	unsigned int status;	 /* sent to the client */
 	unsigned int upstream_status;
+	const char *upstream_protocol; /* "http/1.1", "h2"; NULL: no connection was had */
 	enum eg_reason reason;
 	const char *detail;	       /* one sentence more, or NULL; no secret */
 	struct eg_str region_evidence; /* where the answer says it came from; .n 0: it does not */
@@ -74,6 +75,8 @@ enum eg_count {
 	EG_COUNT_UPSTREAM_REUSES,
 	EG_COUNT_LEAVES_MINTED,
 	EG_COUNT_REAL_CLIENT_CREDENTIALS,
+	EG_COUNT_UPSTREAM_HTTP2_CONNECTS,
+	EG_COUNT_UPSTREAM_STREAMS_REFUSED, /* HTTP/2: the provider did nothing with them */
 	EG_COUNT_REGION_VIOLATIONS, /* an answer said it came from where policy does not allow */
 	EG_COUNTS
 };

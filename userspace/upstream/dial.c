@@ -11,20 +11,27 @@
 #include "base/state.h"
 #include "upstream/pool.h"
 
-enum dial_state { DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE, DIAL_DONE };
+#define JOINED_MAX 256u /* that wait for one dial; more dial on their own */
+
+enum dial_state { DIAL_JOINED, DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE, DIAL_DONE };
 
 static const uint32_t successors[] = {
+	[DIAL_JOINED] = EG_TO(DIAL_RESOLVE) | EG_TO(DIAL_DONE),
 	[DIAL_RESOLVE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
 	[DIAL_CONNECT] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_HANDSHAKE) | EG_TO(DIAL_DONE),
 	[DIAL_HANDSHAKE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
 	[DIAL_DONE] = 0,
 };
 
-struct dial {
+struct upstream_dial {
 	struct eg_upstream *u;
 	struct eg_upstream_origin *origin; /* a user count is held until it is given on */
 	struct eg_upstream_wait *wait;	   /* NULL: cancelled */
 	enum dial_state state;
+	struct upstream_dial *joined_to; /* DIAL_JOINED: whose connection is waited for */
+	struct eg_list link;		 /* then: in its `joined` */
+	struct eg_list joined;
+	unsigned int joined_count;
 	struct eg_resolve resolve;
 	bool resolving;
 	struct eg_addresses addresses;
@@ -38,7 +45,7 @@ struct dial {
 	char text[200];
 };
 
-static void set_state(struct dial *d, enum dial_state to)
+static void set_state(struct upstream_dial *d, enum dial_state to)
 {
 	eg_state_check("dial", successors, d->state, to);
 	d->state = to;
@@ -46,13 +53,31 @@ static void set_state(struct dial *d, enum dial_state to)
 
 static void bury(struct eg_defer *defer)
 {
-	free(eg_container_of(defer, struct dial, bury));
+	free(eg_container_of(defer, struct upstream_dial, bury));
+}
+
+static void part(struct upstream_dial *d)
+{
+	eg_list_remove(&d->link);
+	if (d->joined_to)
+		d->joined_to->joined_count--;
+	d->joined_to = NULL;
+}
+
+static void join(struct upstream_dial *d, struct upstream_dial *to)
+{
+	d->joined_to = to;
+	to->joined_count++;
+	eg_list_append(&to->joined, &d->link);
 }
 
 /* Lets go of everything but the memory, which goes at the end of the tick. */
-static void end(struct dial *d)
+static void end(struct upstream_dial *d)
 {
 	set_state(d, DIAL_DONE);
+	part(d);
+	if (d->origin && d->origin->dial == d)
+		d->origin->dial = NULL;
 	eg_timer_cancel(d->u->o.loop, &d->timer);
 	if (d->resolving)
 		eg_resolver_cancel(d->u->o.resolver, &d->resolve);
@@ -69,40 +94,130 @@ static void end(struct dial *d)
 	eg_loop_defer(d->u->o.loop, &d->bury);
 }
 
-static void fail(struct dial *d, enum eg_reason reason, const char *text)
+static void start(struct upstream_dial *d);
+
+/*
+ * This dial has failed: what of those that joined it? Out of its own time it tells nothing about
+ * theirs: the first of them dials, the others join that one. Else they get the same answer.
+ */
+static void fail(struct upstream_dial *d, enum eg_reason reason, const char *text)
 {
+	struct upstream_dial *next = NULL;
 	struct eg_upstream_wait *w = d->wait;
+	bool out_of_time = eg_loop_now_ms(d->u->o.loop) >= d->deadline_ms;
+	struct eg_list joined;
 	char kept[sizeof(d->text)];
 
 	snprintf(kept, sizeof(kept), "%s", text);
+	eg_list_init(&joined);
+	while (!eg_list_empty(&d->joined)) {
+		struct upstream_dial *j =
+			eg_container_of(d->joined.next, struct upstream_dial, link);
+
+		part(j);
+		if (!out_of_time)
+			eg_list_append(&joined, &j->link);
+		else if (!next)
+			next = j;
+		else
+			join(j, next);
+	}
 	end(d);
+	if (next)
+		start(next);
 	if (w)
 		w->done(w, NULL, reason, kept);
+	while (!eg_list_empty(&joined)) {
+		struct upstream_dial *j = eg_container_of(joined.next, struct upstream_dial, link);
+
+		w = j->wait;
+		end(j);
+		w->done(w, NULL, reason, kept);
+	}
 }
 
-static void succeed(struct dial *d)
+/* The connection is there: one for all that there is room for, or, over HTTP/1.1, for one. */
+static void serve_joined(struct eg_upstream *u, struct eg_upstream_origin *g,
+			 struct eg_list *joined)
+{
+	uint64_t now = eg_loop_now_ms(u->o.loop);
+
+	while (!eg_list_empty(joined)) {
+		struct upstream_dial *j = eg_container_of(joined->next, struct upstream_dial, link);
+		struct eg_upstream_conn *c = upstream_take_shared(u, g, UINT64_MAX);
+		struct eg_upstream_wait *w = j->wait;
+
+		part(j);
+		if (!c) {
+			start(j);
+			continue;
+		}
+		c->reused = false;
+		c->connect_ms = (uint32_t)(now - j->began_ms);
+		end(j);
+		w->done(w, c, EG_REASON_OK, "");
+	}
+}
+
+static struct eg_upstream_conn *make_connection(struct upstream_dial *d)
 {
 	struct eg_upstream_conn *c = upstream_conn_create(d->u, d->origin, d->stream);
+	bool http2 = eg_stream_http2(d->stream);
+
+	if (!c)
+		return NULL;
+	d->origin->users++; /* the connection's; ours goes with end() */
+	d->stream = NULL;
+	d->origin->speaks_http1 = !http2;
+	if (http2 && upstream_conn_share(c)) {
+		eg_upstream_release(c, false);
+		return NULL;
+	}
+	return c;
+}
+
+static void succeed(struct upstream_dial *d)
+{
+	struct eg_upstream_conn *c = make_connection(d);
+	struct eg_upstream_origin *g = d->origin;
 	struct eg_upstream_wait *w = d->wait;
+	struct eg_upstream *u = d->u;
+	struct eg_list joined;
 
 	if (!c) {
 		fail(d, EG_REASON_INTERNAL, "out of memory");
 		return;
 	}
-	d->stream = NULL;
-	d->origin = NULL;
-	c->connect_ms = (uint32_t)(eg_loop_now_ms(d->u->o.loop) - d->began_ms);
-	upstream_count(d->u, EG_COUNT_UPSTREAM_CONNECTS);
+	c->connect_ms = (uint32_t)(eg_loop_now_ms(u->o.loop) - d->began_ms);
+	upstream_count(u, EG_COUNT_UPSTREAM_CONNECTS);
 	if (c->tls_resumed)
-		upstream_count(d->u, EG_COUNT_UPSTREAM_HANDSHAKES_RESUMED);
+		upstream_count(u, EG_COUNT_UPSTREAM_HANDSHAKES_RESUMED);
+	if (c->h2)
+		upstream_lease(c);
+	eg_list_init(&joined);
+	while (!eg_list_empty(&d->joined)) {
+		struct upstream_dial *j =
+			eg_container_of(d->joined.next, struct upstream_dial, link);
+
+		part(j);
+		eg_list_append(&joined, &j->link);
+	}
+	g->users++; /* those that joined may need it after its connection went */
 	end(d);
 	w->done(w, c, EG_REASON_OK, "");
+	serve_joined(u, g, &joined);
+	upstream_origin_release(u, g);
 }
 
-static void next_address(struct dial *d);
+static bool may_be_http2(const struct eg_upstream_origin *g)
+{
+	return g->tls && g->http2 && !g->http1_until_ms;
+}
+
+static void next_address(struct upstream_dial *d);
 
 /* The timer was armed before, so that re-arming needs no memory. */
-static void limit(struct dial *d, size_t shares)
+static void limit(struct upstream_dial *d, size_t shares)
 {
 	uint64_t now = eg_loop_now_ms(d->u->o.loop);
 	uint64_t left = d->deadline_ms > now ? d->deadline_ms - now : 0;
@@ -111,13 +226,15 @@ static void limit(struct dial *d, size_t shares)
 		eg_warn("a dial to %s has no time limit: out of memory", d->origin->host);
 }
 
-static void on_connected(struct dial *d)
+static void on_connected(struct upstream_dial *d)
 {
 	struct upstream_tls *tls = d->origin->tls;
 
 	if (d->state == DIAL_CONNECT && tls) {
 		set_state(d, DIAL_HANDSHAKE);
 		limit(d, 1);
+		if (may_be_http2(d->origin))
+			eg_stream_offer_http2(d->stream);
 		if (eg_stream_tls_connect(d->stream, tls->client, d->origin->host, d->origin->port))
 			fail(d, EG_REASON_UPSTREAM_TLS, "TLS could not be begun");
 		return;
@@ -125,7 +242,7 @@ static void on_connected(struct dial *d)
 	succeed(d);
 }
 
-static void on_failed(struct dial *d)
+static void on_failed(struct upstream_dial *d)
 {
 	const struct eg_stream_failure *f = eg_stream_failure(d->stream);
 	bool handshake = d->state == DIAL_HANDSHAKE;
@@ -143,7 +260,7 @@ static void on_failed(struct dial *d)
 
 static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 {
-	struct dial *d = ctx;
+	struct upstream_dial *d = ctx;
 
 	(void)s;
 	if (events & EG_STREAM_FAILED)
@@ -154,14 +271,14 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 
 static const struct eg_stream_handler handler = {on_event};
 
-static bool may_dial(struct dial *d, const struct eg_address *a)
+static bool may_dial(struct upstream_dial *d, const struct eg_address *a)
 {
 	if (d->origin->has_fixed)
 		return eg_may_dial_original(&d->u->o.rules, a);
 	return eg_may_dial_provider(&d->u->o.rules, a, d->origin->allow_private);
 }
 
-static void next_address(struct dial *d)
+static void next_address(struct upstream_dial *d)
 {
 	char address[EG_ADDRESS_TEXT];
 
@@ -192,7 +309,7 @@ static void next_address(struct dial *d)
 
 static void take_step(struct eg_defer *defer)
 {
-	struct dial *d = eg_container_of(defer, struct dial, step);
+	struct upstream_dial *d = eg_container_of(defer, struct upstream_dial, step);
 
 	if (d->state == DIAL_RESOLVE)
 		next_address(d);
@@ -200,7 +317,7 @@ static void take_step(struct eg_defer *defer)
 
 static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, const char *why)
 {
-	struct dial *d = eg_container_of(r, struct dial, resolve);
+	struct upstream_dial *d = eg_container_of(r, struct upstream_dial, resolve);
 
 	d->resolving = false;
 	if (a)
@@ -216,7 +333,7 @@ static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, cons
 
 static void on_timeout(struct eg_timer *t)
 {
-	struct dial *d = eg_container_of(t, struct dial, timer);
+	struct upstream_dial *d = eg_container_of(t, struct upstream_dial, timer);
 	enum eg_reason reason = EG_REASON_UPSTREAM_CONNECT;
 
 	if (d->state == DIAL_CONNECT && d->at < d->addresses.count) {
@@ -234,7 +351,7 @@ static void on_timeout(struct eg_timer *t)
 	fail(d, reason, "timed out");
 }
 
-static void find_addresses(struct dial *d)
+static void find_addresses(struct upstream_dial *d)
 {
 	struct eg_address literal;
 
@@ -255,17 +372,33 @@ static void find_addresses(struct dial *d)
 	eg_loop_defer(d->u->o.loop, &d->step);
 }
 
+/* What ALPN gave last is the best guess: one connection may do for all. */
+static void start(struct upstream_dial *d)
+{
+	struct upstream_dial *to = d->origin->dial;
+	bool may = may_be_http2(d->origin);
+
+	if (may && !d->origin->speaks_http1 && to && to->joined_count < JOINED_MAX) {
+		join(d, to);
+		return;
+	}
+	set_state(d, DIAL_RESOLVE);
+	if (may && !to)
+		d->origin->dial = d;
+	find_addresses(d);
+}
+
 int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t connect_ms,
 		  struct eg_upstream_wait *w)
 {
-	struct dial *d = calloc(1, sizeof(*d));
+	struct upstream_dial *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return -ENOMEM;
 	d->u = u;
 	d->origin = origin;
 	d->wait = w;
-	d->state = DIAL_RESOLVE;
+	d->state = DIAL_JOINED;
 	d->began_ms = eg_loop_now_ms(u->o.loop);
 	d->deadline_ms = d->began_ms + connect_ms;
 	d->reason = EG_REASON_UPSTREAM_CONNECT;
@@ -278,17 +411,39 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 		return -ENOMEM;
 	}
 	w->dial = d;
-	find_addresses(d);
+	eg_list_init(&d->link);
+	eg_list_init(&d->joined);
+	start(d);
 	return 0;
+}
+
+/* Whoever joined it goes on with what has been reached; the timer is armed, so no memory is needed.
+ */
+static void hand_on(struct upstream_dial *d)
+{
+	struct upstream_dial *j = eg_container_of(d->joined.next, struct upstream_dial, link);
+	struct eg_upstream_wait *w = j->wait;
+
+	part(j);
+	d->began_ms = j->began_ms;
+	d->deadline_ms = j->deadline_ms;
+	j->wait = NULL;
+	end(j);
+	d->wait = w;
+	w->dial = d;
+	limit(d, d->state == DIAL_CONNECT ? d->addresses.count - d->at + 1 : 1);
 }
 
 void eg_upstream_cancel(struct eg_upstream_wait *w)
 {
-	struct dial *d = w->dial;
+	struct upstream_dial *d = w->dial;
 
 	if (!d)
 		return;
 	d->wait = NULL;
 	w->dial = NULL;
-	end(d);
+	if (!eg_list_empty(&d->joined))
+		hand_on(d);
+	else
+		end(d);
 }

@@ -6,10 +6,8 @@
 #include "base/state.h"
 #include "upstream/pool.h"
 
-#define HEAD_CAP    (160u * 1024u) /* what a head of ours may have: the client's and ours */
-#define INTERIM_MAX 8u		   /* 1xx heads before the answer */
-#define READ_BYTES  (16u * 1024u)
-#define TURN_BYTES  (256u * 1024u) /* read at one event: other connections have their turn */
+#define READ_BYTES (16u * 1024u)
+#define TURN_BYTES (256u * 1024u) /* read at one event: other connections have their turn */
 
 static const uint32_t send_successors[] = {
 	[EG_H1_SEND_IDLE] = EG_TO(EG_H1_SEND_HEAD),
@@ -42,16 +40,14 @@ static void set_receive(struct eg_h1_call *c, enum eg_h1_receive to)
 	c->receive = to;
 }
 
-void eg_h1_call_init(struct eg_h1_call *c, const struct eg_h1_call_ops *ops, void *ctx,
-		     struct eg_h1_head *scratch)
+static struct eg_h1_call *of(struct eg_call *call)
 {
-	*c = (struct eg_h1_call){.ops = ops, .ctx = ctx, .scratch = scratch};
-	eg_buf_init_secret(&c->head, HEAD_CAP);
+	return eg_container_of(call, struct eg_h1_call, base);
 }
 
 static void want(struct eg_h1_call *c)
 {
-	eg_stream_want(c->conn->stream, !c->paused, c->writing);
+	eg_stream_want(c->base.conn->stream, !c->base.paused, c->writing);
 }
 
 static void fail(struct eg_h1_call *c, enum eg_reason reason, const char *text)
@@ -59,7 +55,9 @@ static void fail(struct eg_h1_call *c, enum eg_reason reason, const char *text)
 	set_receive(c, EG_H1_RECEIVE_FAILED);
 	if (c->send != EG_H1_SEND_DONE && c->send != EG_H1_SEND_STOPPED)
 		set_send(c, EG_H1_SEND_STOPPED);
-	c->ops->failed(c->ctx, reason, text);
+	c->base.failed = true;
+	c->base.loss = EG_CALL_LOSS_CONNECTION;
+	c->base.ops->failed(c->base.ctx, reason, text);
 }
 
 /* ---- the request ---- */
@@ -67,17 +65,17 @@ static void fail(struct eg_h1_call *c, enum eg_reason reason, const char *text)
 /* What is to be written next; returns the count. *last: these pieces end the body. */
 static int gather(struct eg_h1_call *c, struct iovec *v, bool *last)
 {
-	struct iovec body[EG_H1_CALL_SEGMENTS];
+	struct iovec body[EG_CALL_SEGMENTS];
 	size_t at_hand = 0;
 	int n = 0, pieces;
 
-	if (c->head.length)
-		v[n++] = (struct iovec){eg_buf_data(&c->head), c->head.length};
+	if (c->base.head.length)
+		v[n++] = (struct iovec){eg_buf_data(&c->base.head), c->base.head.length};
 	if (c->send == EG_H1_SEND_END) {
 		v[n++] = (struct iovec){c->frame + c->frame_at, c->frame_length - c->frame_at};
 		return n;
 	}
-	pieces = c->ops->body(c->ctx, body, last);
+	pieces = c->base.ops->body(c->base.ctx, body, last);
 	for (int i = 0; i < pieces; i++)
 		at_hand += body[i].iov_len;
 	if (!c->chunked_out) {
@@ -112,12 +110,12 @@ static int gather(struct eg_h1_call *c, struct iovec *v, bool *last)
 /* Counts `written` bytes off what gather() gave. */
 static void account(struct eg_h1_call *c, size_t written)
 {
-	size_t n = EG_MIN(written, c->head.length);
+	size_t n = EG_MIN(written, c->base.head.length);
 
-	eg_buf_consume(&c->head, n);
+	eg_buf_consume(&c->base.head, n);
 	written -= n;
-	if (!c->head.length && c->send == EG_H1_SEND_HEAD) {
-		eg_buf_fini(&c->head); /* wiped: the credential is with TLS now */
+	if (!c->base.head.length && c->send == EG_H1_SEND_HEAD) {
+		eg_buf_fini(&c->base.head); /* wiped: the credential is with TLS now */
 		set_send(c, EG_H1_SEND_BODY);
 	}
 	n = EG_MIN(written, c->frame_length - c->frame_at);
@@ -129,7 +127,7 @@ static void account(struct eg_h1_call *c, size_t written)
 		c->frame_left -= EG_MIN((uint64_t)written, c->frame_left);
 	else
 		c->body_sent_any = true;
-	c->ops->body_sent(c->ctx, written);
+	c->base.ops->body_sent(c->base.ctx, written);
 }
 
 static void sent(struct eg_h1_call *c)
@@ -137,9 +135,9 @@ static void sent(struct eg_h1_call *c)
 	set_send(c, EG_H1_SEND_DONE);
 	c->writing = false;
 	want(c);
-	if (c->upgrade)
-		eg_stream_shutdown(c->conn->stream);
-	c->ops->request_sent(c->ctx);
+	if (c->base.upgrade)
+		eg_stream_shutdown(c->base.conn->stream);
+	c->base.ops->request_sent(c->base.ctx);
 }
 
 /* After a write: true when there is more to do at once. */
@@ -169,8 +167,8 @@ static bool advance(struct eg_h1_call *c, bool last)
 
 static void pump(struct eg_h1_call *c)
 {
-	while (c->conn && c->send >= EG_H1_SEND_HEAD && c->send < EG_H1_SEND_DONE) {
-		struct iovec v[EG_H1_CALL_SEGMENTS + 2];
+	while (c->base.conn && c->send >= EG_H1_SEND_HEAD && c->send < EG_H1_SEND_DONE) {
+		struct iovec v[EG_CALL_SEGMENTS + 2];
 		size_t total = 0, written = 0;
 		bool last = true;
 		int n = gather(c, v, &last);
@@ -179,12 +177,12 @@ static void pump(struct eg_h1_call *c)
 		for (int i = 0; i < n; i++)
 			total += v[i].iov_len;
 		if (total)
-			r = eg_stream_write(c->conn->stream, v, n, &written);
+			r = eg_stream_write(c->base.conn->stream, v, n, &written);
 		if (r == EG_IO_FAIL) {
 			set_send(c, EG_H1_SEND_STOPPED);
 			c->writing = false;
 			want(c);
-			eg_loop_defer(c->conn->owner->o.loop, &c->write_failed);
+			eg_loop_defer(c->base.conn->owner->o.loop, &c->write_failed);
 			return;
 		}
 		account(c, written);
@@ -203,9 +201,11 @@ static void pump(struct eg_h1_call *c)
 	}
 }
 
-void eg_h1_call_body_ready(struct eg_h1_call *c)
+static void body_ready(struct eg_call *call)
 {
-	if (c->conn && !c->writing)
+	struct eg_h1_call *c = of(call);
+
+	if (!c->writing)
 		pump(c);
 }
 
@@ -216,7 +216,7 @@ static void answered(struct eg_h1_call *c)
 	set_receive(c, EG_H1_RECEIVE_DONE);
 	if (c->send != EG_H1_SEND_DONE && c->send != EG_H1_SEND_STOPPED)
 		set_send(c, EG_H1_SEND_STOPPED);
-	c->ops->end(c->ctx);
+	c->base.ops->end(c->base.ctx);
 }
 
 static void begin_body(struct eg_h1_call *c, const struct eg_h1_head *head)
@@ -227,18 +227,19 @@ static void begin_body(struct eg_h1_call *c, const struct eg_h1_head *head)
 	if (head->body == EG_H1_BODY_CHUNKED)
 		eg_chunked_init(&c->chunked);
 	set_receive(c, EG_H1_RECEIVE_BODY);
-	c->ops->head(c->ctx, head);
+	c->base.answer_head = (struct eg_str){eg_buf_data(&c->base.conn->in), head->head_bytes};
+	c->base.ops->head(c->base.ctx, head);
 }
 
 /* True: go on with what is in the buffer. */
 static bool parse_head(struct eg_h1_call *c)
 {
-	struct eg_h1_head *head = c->scratch;
+	struct eg_h1_head *head = c->base.scratch;
 	enum eg_reason reason = EG_REASON_UPSTREAM_PROTOCOL;
 	size_t length;
 
-	switch (eg_h1_parse_response(&c->scan, eg_buf_str(&c->conn->in), &eg_h1_default_limits,
-				     c->head_method ? EG_STR("HEAD") : EG_STR("GET"), head,
+	switch (eg_h1_parse_response(&c->scan, eg_buf_str(&c->base.conn->in), &eg_h1_default_limits,
+				     c->base.head_method ? EG_STR("HEAD") : EG_STR("GET"), head,
 				     &reason)) {
 	case EG_IO_AGAIN:
 		return false;
@@ -251,22 +252,22 @@ static bool parse_head(struct eg_h1_call *c)
 	}
 	c->scan = (struct eg_h1_scan){0};
 	length = head->head_bytes;
-	if (head->status == 101 && c->upgrade) {
+	if (head->status == 101 && c->base.upgrade) {
 		head->body = EG_H1_BODY_CLOSE;
 	} else if (head->status < 200) {
-		if (head->status == 101 || ++c->interim > INTERIM_MAX) {
+		if (head->status == 101 || ++c->interim > EG_CALL_INTERIM_MAX) {
 			fail(c, EG_REASON_UPSTREAM_PROTOCOL,
 			     head->status == 101 ? "101 was not asked for"
 						 : "too many 1xx answers");
 			return false;
 		}
-		eg_buf_consume(&c->conn->in, length);
+		eg_buf_consume(&c->base.conn->in, length);
 		return true;
 	}
 	begin_body(c, head);
-	if (!c->conn)
+	if (!c->base.conn)
 		return false;
-	eg_buf_consume(&c->conn->in, length);
+	eg_buf_consume(&c->base.conn->in, length);
 	if (c->body == EG_H1_BODY_NONE || (c->body == EG_H1_BODY_LENGTH && !c->left)) {
 		answered(c);
 		return false;
@@ -277,7 +278,7 @@ static bool parse_head(struct eg_h1_call *c)
 /* Decodes the chunks at hand; moves their data together, so that a burst of events is one write. */
 static bool take_chunks(struct eg_h1_call *c)
 {
-	struct eg_buf *in = &c->conn->in;
+	struct eg_buf *in = &c->base.conn->in;
 	char *start = NULL;
 	size_t length = 0, at = 0;
 	enum eg_io r = EG_IO_AGAIN;
@@ -299,8 +300,8 @@ static bool take_chunks(struct eg_h1_call *c)
 			break;
 	}
 	if (length) {
-		c->ops->data(c->ctx, (struct eg_str){start, length});
-		if (!c->conn)
+		c->base.ops->data(c->base.ctx, (struct eg_str){start, length});
+		if (!c->base.conn)
 			return false;
 	}
 	eg_buf_consume(in, at);
@@ -315,17 +316,17 @@ static bool take_chunks(struct eg_h1_call *c)
 
 static bool take_plain(struct eg_h1_call *c)
 {
-	struct eg_str data = eg_buf_str(&c->conn->in);
+	struct eg_str data = eg_buf_str(&c->base.conn->in);
 
 	if (c->body == EG_H1_BODY_LENGTH) {
 		data.n = (size_t)EG_MIN((uint64_t)data.n, c->left);
 		c->left -= data.n;
 	}
 	if (data.n)
-		c->ops->data(c->ctx, data);
-	if (!c->conn)
+		c->base.ops->data(c->base.ctx, data);
+	if (!c->base.conn)
 		return false;
-	eg_buf_consume(&c->conn->in, data.n);
+	eg_buf_consume(&c->base.conn->in, data.n);
 	if (c->body == EG_H1_BODY_LENGTH && !c->left) {
 		answered(c);
 		return false;
@@ -336,8 +337,8 @@ static bool take_plain(struct eg_h1_call *c)
 /* Digests what has been read; false: the call is over, or paused with bytes left. */
 static bool digest(struct eg_h1_call *c)
 {
-	while (c->conn && c->conn->in.length && !c->paused) {
-		size_t before = c->conn->in.length;
+	while (c->base.conn && c->base.conn->in.length && !c->base.paused) {
+		size_t before = c->base.conn->in.length;
 		bool more;
 
 		if (c->receive == EG_H1_RECEIVE_HEAD)
@@ -346,13 +347,13 @@ static bool digest(struct eg_h1_call *c)
 			more = c->body == EG_H1_BODY_CHUNKED ? take_chunks(c) : take_plain(c);
 		else
 			return false;
-		if (!more || !c->conn)
-			return c->conn && (c->receive == EG_H1_RECEIVE_HEAD ||
-					   c->receive == EG_H1_RECEIVE_BODY);
-		if (c->conn->in.length == before)
+		if (!more || !c->base.conn)
+			return c->base.conn && (c->receive == EG_H1_RECEIVE_HEAD ||
+						c->receive == EG_H1_RECEIVE_BODY);
+		if (c->base.conn->in.length == before)
 			break;
 	}
-	return c->conn && !c->paused &&
+	return c->base.conn && !c->base.paused &&
 	       (c->receive == EG_H1_RECEIVE_HEAD || c->receive == EG_H1_RECEIVE_BODY);
 }
 
@@ -362,7 +363,7 @@ static void ended(struct eg_h1_call *c, enum eg_io r)
 		answered(c);
 		return;
 	}
-	if (r == EG_IO_EOF || eg_stream_truncated(c->conn->stream))
+	if (r == EG_IO_EOF || eg_stream_truncated(c->base.conn->stream))
 		fail(c, EG_REASON_UPSTREAM_RESET,
 		     c->receive == EG_H1_RECEIVE_HEAD
 			     ? "the provider closed the connection before it answered"
@@ -376,8 +377,8 @@ static void read_some(struct eg_h1_call *c)
 	size_t total = 0;
 
 	while (digest(c) && total < TURN_BYTES) {
-		size_t before = c->conn->in.length;
-		enum eg_io r = eg_stream_read(c->conn->stream, &c->conn->in, READ_BYTES);
+		size_t before = c->base.conn->in.length;
+		enum eg_io r = eg_stream_read(c->base.conn->stream, &c->base.conn->in, READ_BYTES);
 
 		if (r == EG_IO_AGAIN)
 			return;
@@ -385,8 +386,8 @@ static void read_some(struct eg_h1_call *c)
 			ended(c, r);
 			return;
 		}
-		c->first_byte_seen = true;
-		total += c->conn->in.length - before;
+		c->base.first_byte_seen = true;
+		total += c->base.conn->in.length - before;
 	}
 }
 
@@ -397,12 +398,12 @@ static void on_write_failed(struct eg_defer *d)
 	struct eg_h1_call *c = eg_container_of(d, struct eg_h1_call, write_failed);
 	int error;
 
-	if (!c->conn || c->send != EG_H1_SEND_STOPPED)
+	if (!c->base.conn || c->send != EG_H1_SEND_STOPPED)
 		return;
 	read_some(c);
-	if (!c->conn)
+	if (!c->base.conn)
 		return;
-	error = eg_stream_failure(c->conn->stream)->error;
+	error = eg_stream_failure(c->base.conn->stream)->error;
 	if (error == ENOMEM || error == ENOBUFS)
 		fail(c, EG_REASON_UPSTREAM_RESET, "out of memory while the request was written");
 }
@@ -414,52 +415,54 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 	(void)s;
 	if (events & EG_STREAM_WRITE)
 		pump(c);
-	if (c->conn && (events & (EG_STREAM_READ | EG_STREAM_FAILED)))
+	if (c->base.conn && (events & (EG_STREAM_READ | EG_STREAM_FAILED)))
 		read_some(c);
 }
 
 static const struct eg_stream_handler handler = {on_event};
 
-void eg_h1_call_pause(struct eg_h1_call *c)
+static void pause_call(struct eg_call *call)
 {
-	if (!c->conn || c->paused)
-		return;
-	c->paused = true;
-	want(c);
+	call->paused = true;
+	want(of(call));
 }
 
-void eg_h1_call_resume(struct eg_h1_call *c)
+static void resume(struct eg_call *call)
 {
-	if (!c->conn || !c->paused)
-		return;
-	c->paused = false;
-	want(c);
+	call->paused = false;
+	want(of(call));
 	/* What was read already is not announced again. */
-	read_some(c);
+	read_some(of(call));
 }
 
-void eg_h1_call_begin(struct eg_h1_call *c, struct eg_upstream_conn *conn, bool chunked,
-		      bool head_method)
+static void begin(struct eg_call *call, bool chunked)
 {
-	c->conn = conn;
+	struct eg_h1_call *c = of(call);
+
 	c->write_failed.run = on_write_failed;
 	c->chunked_out = chunked;
-	c->head_method = head_method;
 	set_send(c, EG_H1_SEND_HEAD);
 	set_receive(c, EG_H1_RECEIVE_HEAD);
-	eg_stream_set_handler(conn->stream, &handler, c);
+	eg_stream_set_handler(call->conn->stream, &handler, c);
 	want(c);
 	pump(c);
 }
 
-void eg_h1_call_end(struct eg_h1_call *c)
+static void end(struct eg_call *call)
 {
-	struct eg_upstream_conn *conn = c->conn;
+	struct eg_h1_call *c = of(call);
+	struct eg_upstream_conn *conn = call->conn;
 
-	eg_buf_fini(&c->head);
-	if (!conn)
-		return;
-	c->conn = NULL;
+	call->conn = NULL;
 	eg_upstream_release(conn, c->receive == EG_H1_RECEIVE_DONE && c->send == EG_H1_SEND_DONE &&
 					  c->keep_alive);
 }
+
+const struct eg_call_kind h1_call_kind = {
+	.protocol = "http/1.1",
+	.begin = begin,
+	.body_ready = body_ready,
+	.pause = pause_call,
+	.resume = resume,
+	.end = end,
+};

@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
-#define SWEEP_MS 5000u
+#include "upstream/h2_conn.h"
+
+#define SWEEP_MS      5000u
+#define HTTP1_KEPT_MS (10u * 60u * 1000u) /* after HTTP_1_1_REQUIRED */
 
 /* ---- TLS by trust ---- */
 
@@ -82,7 +85,7 @@ static bool matches(const struct eg_upstream_origin *g, const struct eg_origin_s
 {
 	return g->hash == hash && g->port == s->port && (g->tls != NULL) == s->tls &&
 	       (!s->tls || g->tls->trust == trust) && g->allow_private == s->allow_private &&
-	       g->has_fixed == (s->fixed != NULL) &&
+	       g->http2 == s->http2 && g->has_fixed == (s->fixed != NULL) &&
 	       (!s->fixed || same_endpoint(&g->fixed, s->fixed)) && !strcmp(g->host, s->host) &&
 	       !strcmp(g->binding, s->binding);
 }
@@ -120,6 +123,7 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 	g->hash = hash;
 	g->port = spec->port;
 	g->allow_private = spec->allow_private;
+	g->http2 = spec->http2;
 	g->has_fixed = spec->fixed != NULL;
 	if (spec->fixed)
 		g->fixed = *spec->fixed;
@@ -133,6 +137,7 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 		return NULL;
 	}
 	eg_list_init(&g->idle);
+	eg_list_init(&g->shared);
 	g->users = 1;
 	eg_list_append(bucket, &g->link);
 	return g;
@@ -148,15 +153,34 @@ void upstream_origin_release(struct eg_upstream *u, struct eg_upstream_origin *g
 
 /* ---- connections ---- */
 
-static void conn_destroy(struct eg_upstream_conn *c)
+static void unpool(struct eg_upstream_conn *c)
+{
+	eg_list_remove(&c->link);
+	c->origin->idle_count--;
+	c->owner->idle_count--;
+}
+
+void upstream_conn_forget(struct eg_upstream_conn *c)
 {
 	struct eg_upstream *u = c->owner;
 
+	if (!eg_list_empty(&c->link))
+		unpool(c);
+	eg_list_remove(&c->shared);
 	eg_stream_destroy(c->stream);
-	eg_buf_fini(&c->in);
 	upstream_origin_release(u, c->origin);
 	if (u->o.telemetry)
 		eg_telemetry_gauge(u->o.telemetry, EG_GAUGE_UPSTREAM_CONNECTIONS, -1);
+}
+
+static void conn_destroy(struct eg_upstream_conn *c)
+{
+	if (c->h2) {
+		h2_conn_close(c->h2);
+		return;
+	}
+	upstream_conn_forget(c);
+	eg_buf_fini(&c->in);
 	free(c);
 }
 
@@ -174,18 +198,12 @@ struct eg_upstream_conn *upstream_conn_create(struct eg_upstream *u,
 	c->stream = stream;
 	c->tls_resumed = eg_stream_resumed(stream);
 	eg_list_init(&c->link);
+	eg_list_init(&c->shared);
 	/* One byte more than a head may have, so that one over the limit is seen as such. */
 	eg_buf_init(&c->in, EG_MAX(head + 1, (size_t)EG_UPSTREAM_READ_BYTES));
 	if (u->o.telemetry)
 		eg_telemetry_gauge(u->o.telemetry, EG_GAUGE_UPSTREAM_CONNECTIONS, 1);
 	return c;
-}
-
-static void unpool(struct eg_upstream_conn *c)
-{
-	eg_list_remove(&c->link);
-	c->origin->idle_count--;
-	c->owner->idle_count--;
 }
 
 /* Anything that happens on an idle connection ends it: a close, or bytes nobody asked for. */
@@ -204,20 +222,16 @@ static const struct eg_stream_handler idle_handler = {idle_event};
 static void arm_sweep(struct eg_upstream *u)
 {
 	/* Out of memory for a timer: connections then end when the provider closes them. */
-	if (u->idle_count && !eg_timer_armed(&u->sweep) &&
+	if ((u->idle_count || u->kept_count) && !eg_timer_armed(&u->sweep) &&
 	    eg_timer_set(u->o.loop, &u->sweep, SWEEP_MS))
 		eg_upstream_close_idle(u);
 }
 
-void eg_upstream_release(struct eg_upstream_conn *c, bool clean)
+static void make_idle(struct eg_upstream_conn *c)
 {
 	struct eg_upstream *u = c->owner;
 	struct eg_upstream_origin *g = c->origin;
 
-	if (!clean || c->in.length || !eg_stream_reusable(c->stream)) {
-		conn_destroy(c);
-		return;
-	}
 	if (g->idle_count >= EG_UPSTREAM_IDLE_PER_ORIGIN) {
 		struct eg_upstream_conn *oldest =
 			eg_container_of(g->idle.prev, struct eg_upstream_conn, link);
@@ -226,8 +240,6 @@ void eg_upstream_release(struct eg_upstream_conn *c, bool clean)
 		conn_destroy(oldest);
 	}
 	eg_buf_release(&c->in);
-	eg_stream_set_handler(c->stream, &idle_handler, c);
-	eg_stream_want(c->stream, true, false);
 	eg_stream_idle(c->stream);
 	c->reused = true;
 	c->connect_ms = 0;
@@ -238,17 +250,98 @@ void eg_upstream_release(struct eg_upstream_conn *c, bool clean)
 	arm_sweep(u);
 }
 
+/* A lease of many ends: what it was for has ended its stream by itself. */
+static void release_shared(struct eg_upstream_conn *c)
+{
+	if (--c->h2->leases)
+		return;
+	if (c->h2->state == H2_OPEN)
+		make_idle(c);
+	else if (c->h2->state == H2_DRAINING)
+		conn_destroy(c);
+}
+
+void eg_upstream_release(struct eg_upstream_conn *c, bool clean)
+{
+	if (c->h2) {
+		release_shared(c);
+		return;
+	}
+	if (!clean || c->in.length || !eg_stream_reusable(c->stream)) {
+		conn_destroy(c);
+		return;
+	}
+	eg_stream_set_handler(c->stream, &idle_handler, c);
+	eg_stream_want(c->stream, true, false);
+	make_idle(c);
+}
+
+int upstream_conn_share(struct eg_upstream_conn *c)
+{
+	if (h2_conn_create(c))
+		return -ENOMEM;
+	eg_list_append(&c->origin->shared, &c->shared);
+	upstream_count(c->owner, EG_COUNT_UPSTREAM_HTTP2_CONNECTS);
+	return 0;
+}
+
+void upstream_lease(struct eg_upstream_conn *c)
+{
+	c->h2->leases++;
+	h2_conn_leased(c->h2);
+}
+
+static struct eg_upstream_conn *find_shared(struct eg_upstream *u, struct eg_upstream_origin *g,
+					    uint64_t max_idle_ms)
+{
+	uint64_t now = eg_loop_now_ms(u->o.loop);
+	struct eg_list *it;
+
+	eg_list_for_each (it, &g->shared) {
+		struct eg_upstream_conn *c = eg_container_of(it, struct eg_upstream_conn, shared);
+
+		if (now - c->h2->heard_ms <= max_idle_ms && h2_conn_room(c->h2))
+			return c;
+	}
+	return NULL;
+}
+
+struct eg_upstream_conn *upstream_take_shared(struct eg_upstream *u, struct eg_upstream_origin *g,
+					      uint64_t max_idle_ms)
+{
+	struct eg_upstream_conn *c;
+
+	while ((c = find_shared(u, g, max_idle_ms))) {
+		struct eg_h2_conn *h = c->h2;
+
+		/* Nobody looks at an idle one: was it closed in the meantime? */
+		if (!eg_list_empty(&c->link)) {
+			h2_conn_poll(h);
+			if (h->state == H2_DRAINING)
+				conn_destroy(c);
+			if (h->state != H2_OPEN)
+				continue;
+			unpool(c);
+		}
+		upstream_lease(c);
+		return c;
+	}
+	return NULL;
+}
+
 static struct eg_upstream_conn *take_idle(struct eg_upstream *u, struct eg_upstream_origin *g,
 					  uint64_t max_idle_ms)
 {
 	uint64_t now = eg_loop_now_ms(u->o.loop);
+	struct eg_list *it, *next;
 
-	while (!eg_list_empty(&g->idle)) {
-		struct eg_upstream_conn *c =
-			eg_container_of(g->idle.next, struct eg_upstream_conn, link);
+	eg_list_for_each_safe (it, next, &g->idle) {
+		struct eg_upstream_conn *c = eg_container_of(it, struct eg_upstream_conn, link);
 
 		if (now - c->idle_since_ms > max_idle_ms)
 			return NULL;
+		if (c->h2)
+			continue;
 		unpool(c);
 		if (eg_stream_reusable(c->stream))
 			return c;
@@ -267,7 +360,13 @@ struct eg_upstream_conn *eg_upstream_acquire(struct eg_upstream *u, const struct
 	w->dial = NULL;
 	if (!g)
 		return NULL;
-	c = max_idle_ms ? take_idle(u, g, max_idle_ms) : NULL;
+	c = max_idle_ms ? upstream_take_shared(u, g, max_idle_ms) : NULL;
+	if (c) {
+		c->reused = true;
+		c->connect_ms = 0;
+	} else if (max_idle_ms) {
+		c = take_idle(u, g, max_idle_ms);
+	}
 	if (c) {
 		upstream_origin_release(u, g);
 		upstream_count(u, EG_COUNT_UPSTREAM_REUSES);
@@ -279,6 +378,23 @@ struct eg_upstream_conn *eg_upstream_acquire(struct eg_upstream *u, const struct
 }
 
 /* ---- the pool ---- */
+
+void upstream_keep_http1(struct eg_upstream *u, struct eg_upstream_origin *g)
+{
+	if (!g->http1_until_ms) {
+		g->users++;
+		u->kept_count++;
+	}
+	g->http1_until_ms = eg_loop_now_ms(u->o.loop) + HTTP1_KEPT_MS;
+	arm_sweep(u);
+}
+
+static void forget_http1(struct eg_upstream *u, struct eg_upstream_origin *g)
+{
+	g->http1_until_ms = 0;
+	u->kept_count--;
+	upstream_origin_release(u, g);
+}
 
 static void sweep_bucket(struct eg_upstream *u, struct eg_list *bucket, uint64_t older_than_ms)
 {
@@ -298,6 +414,8 @@ static void sweep_bucket(struct eg_upstream *u, struct eg_list *bucket, uint64_t
 			unpool(c);
 			conn_destroy(c);
 		}
+		if (g->http1_until_ms && (!older_than_ms || now >= g->http1_until_ms))
+			forget_http1(u, g);
 		upstream_origin_release(u, g);
 	}
 }

@@ -18,7 +18,11 @@ struct eg_upstream_origin {
 	uint64_t hash;
 	char *host, *binding;
 	uint16_t port;
-	bool allow_private, has_fixed;
+	bool allow_private, has_fixed, http2;
+	uint64_t http1_until_ms; /* it answered HTTP_1_1_REQUIRED: kept so long, without users; 0 */
+	bool speaks_http1;	 /* what ALPN gave last was not h2 */
+	struct upstream_dial *dial; /* its connection may become one for many; NULL: none is made */
+	struct eg_list shared;	    /* HTTP/2 connections, idle or not */
 	struct eg_endpoint fixed;
 	struct upstream_tls *tls; /* NULL: plain */
 	struct eg_list idle;	  /* most recently used first */
@@ -33,7 +37,7 @@ struct eg_upstream {
 	struct eg_list buckets[UPSTREAM_BUCKETS];
 	struct eg_list tls;
 	struct eg_timer sweep;
-	size_t idle_count;
+	size_t idle_count, kept_count; /* connections; origins by http1_until_ms */
 };
 
 /* Counts a user; NULL with errno. */
@@ -48,6 +52,19 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 struct eg_upstream_conn *upstream_conn_create(struct eg_upstream *u,
 					      struct eg_upstream_origin *origin,
 					      struct eg_stream *stream) EG_MUST;
+/* Begins HTTP/2 on a connection that nobody has leased yet. 0 or -ENOMEM. */
+int upstream_conn_share(struct eg_upstream_conn *c) EG_MUST;
+/* A lease of an HTTP/2 connection of that origin with room, heard of within max_idle_ms; or NULL.
+ */
+struct eg_upstream_conn *upstream_take_shared(struct eg_upstream *u,
+					      struct eg_upstream_origin *origin,
+					      uint64_t max_idle_ms) EG_MUST;
+/* One lease more of an HTTP/2 connection. */
+void upstream_lease(struct eg_upstream_conn *c);
+/* It wants HTTP/1.1, and gets no other for a while. */
+void upstream_keep_http1(struct eg_upstream *u, struct eg_upstream_origin *origin);
+/* Lets go of an HTTP/2 connection's stream and its places; its memory stays. */
+void upstream_conn_forget(struct eg_upstream_conn *c);
 static inline void upstream_count(struct eg_upstream *u, enum eg_count c)
 {
 	if (u->o.telemetry)

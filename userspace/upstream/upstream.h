@@ -4,8 +4,8 @@
  * TLS and its trust, whose credential the connection carries, fixed address): a connection is only
  * ever used again for the same. docs/internals/upstream.md.
  *
- * A connection is leased to one user at a time, who drives HTTP over conn->stream (h1_call.h) and
- * gives it back with eg_upstream_release().
+ * A connection is leased to one user at a time, who drives HTTP over conn->stream (call.h) and
+ * gives it back with eg_upstream_release(). One that speaks HTTP/2 has many leases at once.
  */
 #ifndef EGRET_UPSTREAM_UPSTREAM_H
 #define EGRET_UPSTREAM_UPSTREAM_H
@@ -42,19 +42,24 @@ struct eg_origin_spec {
 	struct eg_trust *trust; /* NULL: the default */
 	const char *binding;	/* whose credential: its name in policy, a pod; "" none */
 	bool allow_private;
+	bool http2;			 /* offered by ALPN under TLS; without TLS nothing is */
 	const struct eg_endpoint *fixed; /* dial this and never resolve: a pod's own destination */
 };
 
+struct eg_h2_conn;
 struct eg_upstream_conn {
 	struct eg_stream *stream;
-	struct eg_buf in; /* read and not yet consumed */
-	bool reused;	  /* served a request before */
-	bool tls_resumed;
+	struct eg_h2_conn *h2; /* HTTP/2: many lease it at once; NULL: HTTP/1.1 */
+	struct eg_buf in;      /* read and not yet consumed */
+	/* Of the lease just given out: */
+	bool reused;	     /* the connection served a request before */
 	uint32_t connect_ms; /* what dialling took; 0 when reused */
+	bool tls_resumed;
 	/* internal */
 	struct eg_upstream *owner;
 	struct eg_upstream_origin *origin;
-	struct eg_list link;
+	struct eg_list link;   /* while idle */
+	struct eg_list shared; /* HTTP/2: in the origin's, to the end */
 	uint64_t idle_since_ms;
 };
 
@@ -82,7 +87,8 @@ struct eg_upstream_conn *eg_upstream_acquire(struct eg_upstream *u, const struct
 					     struct eg_upstream_wait *w);
 /* Harmless when not waiting. */
 void eg_upstream_cancel(struct eg_upstream_wait *w);
-/* `clean`: both directions ended in order and nothing unasked was read: it may be used again. */
+/* Ends a lease. `clean`: both directions ended in order and nothing unasked was read: it may be
+ * used again. */
 void eg_upstream_release(struct eg_upstream_conn *c, bool clean);
 /* Pooled and idle, for tests and the drain. */
 size_t eg_upstream_idle(const struct eg_upstream *u);

@@ -2,7 +2,7 @@
 /* The room upstream, driven with the plane (which needs exchange): the pool and the way to a
  * connection, the HTTP/1.1 call over it. */
 #include "plane.h"
-#include "upstream/h1_call.h"
+#include "upstream/any_call.h"
 
 struct waiting {
 	struct eg_upstream_wait wait;
@@ -201,7 +201,7 @@ static void test_idle_limit(void **state)
 /* ---- a call ---- */
 
 struct calling {
-	struct eg_h1_call call;
+	union eg_any_call call;
 	struct eg_h1_head scratch;
 	const char *body; /* what is at hand */
 	size_t at, have;
@@ -258,7 +258,7 @@ static void on_end(void *ctx)
 	struct calling *c = ctx;
 
 	c->ends++;
-	eg_h1_call_end(&c->call);
+	eg_call_end(&c->call.base);
 }
 
 static void on_failed(void *ctx, enum eg_reason reason, const char *text)
@@ -268,11 +268,11 @@ static void on_failed(void *ctx, enum eg_reason reason, const char *text)
 	assert_true(*text);
 	c->fails++;
 	c->reason = reason;
-	eg_h1_call_end(&c->call);
+	eg_call_end(&c->call.base);
 }
 
-static const struct eg_h1_call_ops ops = {on_body, on_body_sent, on_request_sent, on_head,
-					  on_data, on_end,	 on_failed};
+static const struct eg_call_ops ops = {on_body, on_body_sent, on_request_sent, on_head,
+				       on_data, on_end,	      on_failed};
 
 static int begin(struct plane *p, struct calling *c, const char *head, bool chunked)
 {
@@ -282,9 +282,9 @@ static int begin(struct plane *p, struct calling *c, const char *head, bool chun
 
 	acquire(p, &w, &o, 1000);
 	fd = plane_accept(p, p->provider[0]);
-	eg_h1_call_init(&c->call, &ops, c, &c->scratch);
-	assert_int_equal(eg_buf_append(&c->call.head, head, strlen(head)), 0);
-	eg_h1_call_begin(&c->call, w.conn, chunked, false);
+	eg_call_init(&c->call, w.conn, &ops, c, &c->scratch);
+	assert_int_equal(eg_buf_append(&c->call.base.head, head, strlen(head)), 0);
+	eg_call_begin(&c->call.base, w.conn, chunked, false);
 	return fd;
 }
 
@@ -300,12 +300,12 @@ static void test_chunked_request(void **state)
 		   begin(&p, &c, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", true));
 	for (size_t i = 3; i <= 15; i += 3) {
 		c.have = i;
-		eg_h1_call_body_ready(&c.call);
+		eg_call_body_ready(&c.call.base);
 		plane_turns(&p, 2);
 	}
 	assert_int_equal(c.sent, 0);
 	c.last = true;
-	eg_h1_call_body_ready(&c.call);
+	eg_call_body_ready(&c.call.base);
 	inbox_await(&p, &in, "0\r\n\r\n");
 	assert_string_equal(
 		strstr(in.text, "\r\n\r\n") + 4,
@@ -381,11 +381,11 @@ static void test_pause(void **state)
 	plane_send(&p, fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
 	for (int i = 0; i < PLANE_TURNS && c.n < 3; i++)
 		plane_turn(&p);
-	eg_h1_call_pause(&c.call);
+	eg_call_pause(&c.call.base);
 	plane_send(&p, fd, "def");
 	plane_turns(&p, 10);
 	assert_int_equal(c.n, 3);
-	eg_h1_call_resume(&c.call);
+	eg_call_resume(&c.call.base);
 	for (int i = 0; i < PLANE_TURNS && !c.ends; i++)
 		plane_turn(&p);
 	assert_string_equal(c.got, "abcdef");

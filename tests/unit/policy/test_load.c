@@ -158,6 +158,8 @@ static const struct bad bads[] = {
 	 0},
 	{PROVIDER(OPENAI ",\"allow_private\":1"), "$.providers.a.allow_private",
 	 "expected true or false", 2, 0},
+	{PROVIDER(OPENAI ",\"http2\":\"no\""), "$.providers.a.http2", "expected true or false", 2,
+	 0},
 	{"{\"version\":\"egret/v1\",\"providers\":{\"a b\":{" OPENAI "}}}", "$.providers[\"a b\"]",
 	 "is not a name", 1, 0},
 	/* credentials */
@@ -720,9 +722,10 @@ static void endpoints(void **state)
 
 		snprintf(text, sizeof(text),
 			 "{\"version\":\"egret/v1\",\"providers\":{\"p\":{\"kind\":\"%s\","
-			 "\"endpoint\":\"%s\"%s}}}",
+			 "\"endpoint\":\"%s\"%s%s}}}",
 			 cases[i].kind, cases[i].endpoint,
-			 cases[i].tls ? "" : ",\"region\":\"cluster\"");
+			 cases[i].tls ? "" : ",\"region\":\"cluster\"",
+			 i % 2 ? ",\"http2\":false" : "");
 		s = must_load(text);
 		p = eg_providers(s, &n);
 		assert_int_equal(n, 1);
@@ -731,6 +734,7 @@ static void endpoints(void **state)
 		assert_int_equal(p->port, cases[i].port);
 		assert_int_equal(p->tls, cases[i].tls);
 		assert_int_equal(p->allow_private, !cases[i].tls);
+		assert_int_equal(p->http2, i % 2 == 0);
 		eg_policy_set_unref(s);
 	}
 }

@@ -247,9 +247,15 @@ void exchange_give_data(struct eg_exchange *x, struct eg_str data)
 	if (x->sse)
 		x->at_event_end = (data.n >= 2 && !memcmp(data.p + data.n - 2, "\n\n", 2)) ||
 				  (data.n >= 4 && !memcmp(data.p + data.n - 4, "\r\n\r\n", 4));
-	if (!x->sink->data(x->sink_ctx, data) && !exchange_over(x)) {
+	if (!x->sink->data(x->sink_ctx, data)) {
+		if (exchange_over(x))
+			return;
 		x->answer_paused = true;
 		eg_call_pause(&x->call.base);
+	} else if (x->answer_paused && !exchange_over(x)) {
+		/* What came after the pause took along all that waited: the sink, which has room,
+		 * has nothing to say any more. Not from inside the call's own callback. */
+		eg_loop_defer(x->engine->loop, &x->unpause);
 	}
 }
 

@@ -73,6 +73,11 @@ static void on_timer(struct eg_timer *t)
 		      : "the provider did not answer in time");
 }
 
+static void unpause(struct eg_defer *d)
+{
+	eg_exchange_resume(eg_container_of(d, struct eg_exchange, unpause));
+}
+
 struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer *peer,
 				       const struct eg_h1_head *head, struct eg_str bytes,
 				       const struct eg_sink_ops *sink, void *sink_ctx)
@@ -87,6 +92,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	x->sink_ctx = sink_ctx;
 	x->reused = peer->reused;
 	x->bury.run = bury;
+	x->unpause.run = unpause;
 	x->reason = EG_REASON_OK;
 	x->began_ms = eg_loop_now_ms(e->loop);
 	x->wall_ms = eg_wall_ms();

@@ -122,6 +122,7 @@ struct eg_exchange {
 	struct eg_buf collected;       /* of an error's body, or of a preamble */
 	struct eg_h1_head *error_head; /* in the arena */
 	unsigned int upstream_status, status;
+	struct eg_defer unpause;
 	bool sse, json, answer_paused, error_complete, at_event_end;
 	bool error_told;	       /* the provider's own error event went to the client */
 	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */

@@ -6,10 +6,11 @@
 #   make fuzz-replay             runs the kept inputs through each once, any compiler, honours SAN
 #   make fuzz-minimise           after a run: keeps what adds coverage, drops the rest
 #
-# A fuzz target may use the rooms that do no I/O and the BPF side's headers compiled natively.
+# A fuzz target uses the rooms that do no I/O and the BPF side's headers compiled natively; fuzz_h2_call, whose frames need a connection
+# to come on, those below upstream too, over a socket pair.
 FUZZ_SECONDS ?= 60
 FUZZ_CC = clang
-FUZZ_ROOMS = policy provider proto base
+FUZZ_ROOMS = upstream telemetry policy provider net proto loop base
 # Files of other rooms that are as pure.
 FUZZ_PURE = front/h2_head.c
 FUZZ_SAN = address,undefined
@@ -17,7 +18,7 @@ FUZZ_NAMES = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRCS = $(foreach r,$(FUZZ_ROOMS),$(wildcard userspace/$(r)/*.c)) $(FUZZ_PURE:%=userspace/%)
 FUZZ_OBJS = $(FUZZ_SRCS:userspace/%.c=$(O)/fuzz/obj/%.o)
 FUZZ_BINS = $(FUZZ_NAMES:%=$(O)/fuzz/fuzz_%)
-FUZZ_LIBS = -ljansson -lcrypto
+FUZZ_LIBS = -ljansson -lnghttp2 -lssl -lcrypto -lcares -lpthread
 # The BPF helpers' headers want linux/ types first, and their warnings are for another target.
 FUZZ_CPPFLAGS = $(CPPFLAGS) -Itests/fuzz -Itests/lib -Ibpf
 FUZZ_CFLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror

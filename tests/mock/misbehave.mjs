@@ -98,7 +98,11 @@ const requestModes = {
 // Odd sizes, a chunk extension and a cut inside a JSON token: the text itself is an ordinary answer.
 function oddChunks(call) {
 	const text = JSON.stringify(call.dialect.sample(call));
-	if (call.req.httpVersionMajor === 2) { call.res.end(text); return; }
+	if (call.req.httpVersionMajor === 2) {
+		call.res.setHeader('content-type', 'application/json');
+		call.res.end(text);
+		return;
+	}
 	// Node.js does not know of this answer, so the connection can't be used again.
 	let out = okHead('transfer-encoding: chunked\r\nconnection: close\r\n');
 	for (let at = 0, size = 1; at < text.length; at += size, size = size * 3 % 29 + 1) {

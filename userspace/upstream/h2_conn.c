@@ -465,9 +465,7 @@ static void read_some(struct eg_h2_conn *h)
 		total += in->length;
 		n = nghttp2_session_mem_recv(h->session, (const uint8_t *)eg_buf_data(in),
 					     in->length);
-		if (n >= 0)
-			end_run(h);
-		h->run_of = NULL;
+		end_run(h); /* what came before a mistake came in order */
 		if (h->state == H2_DEAD)
 			return;
 		eg_buf_clear(in);

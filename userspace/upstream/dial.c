@@ -11,7 +11,8 @@
 #include "base/state.h"
 #include "upstream/pool.h"
 
-#define JOINED_MAX 256u /* that wait for one dial; more dial on their own */
+#define JOINED_MAX    256u /* that wait for one dial; more dial on their own */
+#define ACCIDENTS_MAX 2u   /* dials that were joined and failed; then on its own */
 
 enum dial_state { DIAL_JOINED, DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE, DIAL_DONE };
 
@@ -31,7 +32,8 @@ struct upstream_dial {
 	struct upstream_dial *joined_to; /* DIAL_JOINED: whose connection is waited for */
 	struct eg_list link;		 /* then: in its `joined` */
 	struct eg_list joined;
-	unsigned int joined_count;
+	unsigned int joined_count, accidents;
+	bool certificate; /* it is this that was refused */
 	struct eg_resolve resolve;
 	bool resolving;
 	struct eg_addresses addresses;
@@ -96,40 +98,51 @@ static void end(struct upstream_dial *d)
 
 static void start(struct upstream_dial *d);
 
-/*
- * This dial has failed: what of those that joined it? Out of its own time it tells nothing about
- * theirs: the first of them dials, the others join that one. Else they get the same answer.
- */
-static void fail(struct upstream_dial *d, enum eg_reason reason, const char *text)
+static void take_joined(struct upstream_dial *d, struct eg_list *out)
 {
-	struct upstream_dial *next = NULL;
-	struct eg_upstream_wait *w = d->wait;
-	bool out_of_time = eg_loop_now_ms(d->u->o.loop) >= d->deadline_ms;
-	struct eg_list joined;
-	char kept[sizeof(d->text)];
-
-	snprintf(kept, sizeof(kept), "%s", text);
-	eg_list_init(&joined);
+	eg_list_init(out);
 	while (!eg_list_empty(&d->joined)) {
 		struct upstream_dial *j =
 			eg_container_of(d->joined.next, struct upstream_dial, link);
 
 		part(j);
-		if (!out_of_time)
-			eg_list_append(&joined, &j->link);
-		else if (!next)
-			next = j;
-		else
-			join(j, next);
+		eg_list_append(out, &j->link);
 	}
+}
+
+/* Would another dial end otherwise? Not where the name, the policy or the certificate is wrong. */
+static bool for_all(const struct upstream_dial *d, enum eg_reason reason)
+{
+	return reason == EG_REASON_UPSTREAM_DNS || reason == EG_REASON_FORBIDDEN_DESTINATION ||
+	       d->certificate;
+}
+
+/*
+ * This dial has failed: what of those that joined it? They get the same answer if it would be the
+ * same, else one accident would be a hundred: the first of them dials, the others join that one,
+ * and after a second accident each goes its own way.
+ */
+static void fail(struct upstream_dial *d, enum eg_reason reason, const char *text)
+{
+	struct eg_upstream_wait *w = d->wait;
+	struct eg_list joined;
+	char kept[sizeof(d->text)];
+	bool all = for_all(d, reason);
+
+	snprintf(kept, sizeof(kept), "%s", text);
+	take_joined(d, &joined);
 	end(d);
-	if (next)
-		start(next);
 	if (w)
 		w->done(w, NULL, reason, kept);
 	while (!eg_list_empty(&joined)) {
 		struct upstream_dial *j = eg_container_of(joined.next, struct upstream_dial, link);
 
+		part(j);
+		if (!all) {
+			j->accidents++;
+			start(j);
+			continue;
+		}
 		w = j->wait;
 		end(j);
 		w->done(w, NULL, reason, kept);
@@ -194,14 +207,7 @@ static void succeed(struct upstream_dial *d)
 		upstream_count(u, EG_COUNT_UPSTREAM_HANDSHAKES_RESUMED);
 	if (c->h2)
 		upstream_lease(c);
-	eg_list_init(&joined);
-	while (!eg_list_empty(&d->joined)) {
-		struct upstream_dial *j =
-			eg_container_of(d->joined.next, struct upstream_dial, link);
-
-		part(j);
-		eg_list_append(&joined, &j->link);
-	}
+	take_joined(d, &joined);
 	g->users++; /* those that joined may need it after its connection went */
 	end(d);
 	w->done(w, c, EG_REASON_OK, "");
@@ -249,7 +255,8 @@ static void on_failed(struct upstream_dial *d)
 
 	d->reason = handshake ? EG_REASON_UPSTREAM_TLS : EG_REASON_UPSTREAM_CONNECT;
 	snprintf(d->text, sizeof(d->text), "%s", f->text[0] ? f->text : "the connection failed");
-	if (handshake && f->certificate) {
+	d->certificate = handshake && f->certificate;
+	if (d->certificate) {
 		fail(d, d->reason, d->text);
 		return;
 	}
@@ -378,7 +385,8 @@ static void start(struct upstream_dial *d)
 	struct upstream_dial *to = d->origin->dial;
 	bool may = may_be_http2(d->origin);
 
-	if (may && !d->origin->speaks_http1 && to && to->joined_count < JOINED_MAX) {
+	if (may && !d->origin->speaks_http1 && to && to->joined_count < JOINED_MAX &&
+	    d->accidents < ACCIDENTS_MAX) {
 		join(d, to);
 		return;
 	}

@@ -127,26 +127,52 @@ static void test_who_dials(void **state)
 	(void)state;
 }
 
-/* It fails before its time: so it does for all, once each, and nobody dials into the same. */
+/* A name that is nowhere is so for all, once each. */
 static void test_fails_for_all(void **state)
 {
 	static struct bed b;
 
 	up(&b, true);
+	b.o.host = "nowhere.internal";
 	for (int i = 0; i < ALL; i++)
 		ask(&b, i, 10000);
-	close(plane_accept(&b.p, b.p.provider[0]));
 	await_told(&b, ALL);
 	for (int i = 0; i < ALL; i++) {
 		assert_int_equal(b.w[i].done, 1);
-		assert_int_equal(b.w[i].reason, EG_REASON_UPSTREAM_TLS);
+		assert_int_equal(b.w[i].reason, EG_REASON_UPSTREAM_DNS);
 	}
-	assert_true(plane_nobody(&b.p, b.p.provider[0]));
 	down(&b);
 	(void)state;
 }
 
-/* Its own time is over: the others have time left, and the first of them dials for the rest. */
+/* An accident costs the one that had it: the first of the others dials for the rest. After two of
+ * them each goes its own way. */
+static void test_accidents(void **state)
+{
+	static struct bed b;
+	int fd[ALL];
+
+	up(&b, true);
+	for (int i = 0; i < ALL; i++)
+		ask(&b, i, 10000);
+	for (int i = 1; i <= 2; i++) {
+		fd[0] = plane_accept(&b.p, b.p.provider[0]);
+		assert_true(plane_nobody(&b.p, b.p.provider[0]));
+		close(fd[0]);
+		await_told(&b, i);
+		assert_int_equal(b.w[i - 1].done, 1);
+		assert_int_equal(b.w[i - 1].reason, EG_REASON_UPSTREAM_TLS);
+	}
+	for (int i = 2; i < ALL; i++)
+		fd[i] = plane_accept(&b.p, b.p.provider[0]);
+	for (int i = 2; i < ALL; i++)
+		close(fd[i]);
+	await_told(&b, ALL);
+	down(&b);
+	(void)state;
+}
+
+/* Its own time is over: the others have time left. */
 static void test_out_of_time(void **state)
 {
 	static struct bed b;
@@ -162,7 +188,6 @@ static void test_out_of_time(void **state)
 	assert_int_equal(told(&b), 1);
 	assert_true(plane_nobody(&b.p, b.p.provider[0]));
 	close(second);
-	await_told(&b, ALL);
 	close(first);
 	down(&b);
 	(void)state;
@@ -214,12 +239,12 @@ static void test_cancelled_while_told(void **state)
 	static struct bed b;
 
 	up(&b, true);
+	b.o.host = "nowhere.internal";
 	for (int i = 0; i < ALL; i++)
 		ask(&b, i, 10000);
 	b.w[0].also = &b.w[5];
 	b.w[1].also = &b.w[2];
 	b.w[3].also = &b.w[ALL - 1];
-	close(plane_accept(&b.p, b.p.provider[0]));
 	await_told(&b, ALL - 3);
 	plane_turns(&b.p, 5);
 	assert_int_equal(told(&b), ALL - 3);
@@ -230,9 +255,13 @@ static void test_cancelled_while_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_who_dials),   cmocka_unit_test(test_fails_for_all),
-		cmocka_unit_test(test_out_of_time), cmocka_unit_test(test_joined_time),
-		cmocka_unit_test(test_handed_on),   cmocka_unit_test(test_cancelled_while_told),
+		cmocka_unit_test(test_who_dials),
+		cmocka_unit_test(test_fails_for_all),
+		cmocka_unit_test(test_accidents),
+		cmocka_unit_test(test_out_of_time),
+		cmocka_unit_test(test_joined_time),
+		cmocka_unit_test(test_handed_on),
+		cmocka_unit_test(test_cancelled_while_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,14 +45,14 @@ is "for the provider's name" "$(mock_last .authority)" api.mistral.ai
 is "byte for byte" "$(mock_last .body_sha256)" "$(printf '%s' "$body" | sha256sum | cut -d' ' -f1)"
 is "nothing of HTTP/1.1's framing is in it" \
 	"$(mock_last '[.headers[][0] | select(. == "connection" or . == "transfer-encoding" or . == "host")] | length')" 0
-is "the record says so" "$(last '.upstream_protocol + " " + (.upstream_reused | tostring)')" "h2 null"
+is "the record says so" "$(last '.upstream_protocol + " " + (.upstream_reused | tostring)')" "HTTP/2 null"
 ask api.mistral.ai
 is "the next one takes the same connection" "$(tls_connections api.mistral.ai) $(last .upstream_reused)" "1 true"
 ask api.anthropic.com false /v1/messages
 is "another credential has a connection of its own" "$(mock_last .http) $(mock_last '.credentials["x-api-key"]') $(tls_connections api.anthropic.com)" \
 	"2.0 $ANTHROPIC 1"
 ask api.openai.com
-is "\"http2\": false is HTTP/1.1" "$STATUS $(mock_last .http) $(last .upstream_protocol)" "200 1.1 http/1.1"
+is "\"http2\": false is HTTP/1.1" "$STATUS $(mock_last .http) $(last .upstream_protocol)" "200 1.1 HTTP/1.1"
 
 echo "# many at once"
 fresh
@@ -87,7 +87,7 @@ for mode in 503 502-html reset close garbage cut-head connect-h2-flood; do
 	[ "$mode" != connect-h2-flood ] || { egret_down; egret_up --workers 1; }
 	mock_mode api.mistral.ai $mode
 	ask api.mistral.ai
-	is "$mode at the first target: the second answers, over HTTP/2" "$STATUS $(mock_last .host) $(last .upstream_protocol)" "200 api.groq.com h2"
+	is "$mode at the first target: the second answers, over HTTP/2" "$STATUS $(mock_last .host) $(last .upstream_protocol)" "200 api.groq.com HTTP/2"
 	is "$mode: the record has both" "$(egret_last '.attempts | length')" 2
 done
 fresh

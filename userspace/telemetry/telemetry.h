@@ -35,7 +35,7 @@ struct eg_record {
 	const char *model_label; /* for metrics: the rule's pattern or mapped name; NULL: "other" */
 	unsigned int status;	 /* sent to the client */
 	unsigned int upstream_status;
-	const char *upstream_protocol; /* "http/1.1", "h2"; NULL: no connection was had */
+	const char *upstream_protocol; /* "HTTP/1.1", "HTTP/2"; NULL: no connection was had */
 	enum eg_reason reason;
 	const char *detail;	       /* one sentence more, or NULL; no secret */
 	struct eg_str region_evidence; /* where the answer says it came from; .n 0: it does not */

@@ -52,7 +52,7 @@ struct eg_call_ops {
 
 struct eg_call;
 struct eg_call_kind {
-	const char *protocol; /* as records name it: "http/1.1", "h2" (RFC 7301's names) */
+	const char *protocol; /* as records name it: "HTTP/1.1", "HTTP/2" */
 	void (*begin)(struct eg_call *c, bool chunked);
 	void (*body_ready)(struct eg_call *c);
 	void (*pause)(struct eg_call *c);

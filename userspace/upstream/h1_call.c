@@ -459,7 +459,7 @@ static void end(struct eg_call *call)
 }
 
 const struct eg_call_kind h1_call_kind = {
-	.protocol = "http/1.1",
+	.protocol = "HTTP/1.1",
 	.begin = begin,
 	.body_ready = body_ready,
 	.pause = pause_call,

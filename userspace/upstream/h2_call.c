@@ -446,7 +446,7 @@ static void end(struct eg_call *call)
 }
 
 const struct eg_call_kind h2_call_kind = {
-	.protocol = "h2",
+	.protocol = "HTTP/2",
 	.begin = begin,
 	.body_ready = body_ready,
 	.pause = pause_call,

@@ -62,6 +62,7 @@ static void test_unprocessed(void **state)
 		for (int may = 0; may < 2; may++) {
 			struct world *w = begin(may ? three : never);
 			struct h2p *first, *second;
+			bool stated;
 
 			pod_send(&w->pod, ASK);
 			first = asked(w, 0);
@@ -70,14 +71,15 @@ static void test_unprocessed(void **state)
 			served(w, second, 0);
 			assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
 			assert_true(plane_recorded(&w->plane, "\"replayed\":true"));
-			assert_true(plane_recorded(&w->plane, "\"upstream_protocol\":\"h2\""));
+			assert_true(plane_recorded(&w->plane, "\"upstream_protocol\":\"HTTP/2\""));
 			assert_false(plane_recorded(&w->plane, "billed"));
 			assert_false(plane_recorded(&w->plane, "upstream_reset"));
 			assert_int_equal(
 				eg_cooldown_until(&w->plane.engine,
 						  &eg_providers(eg_snapshot_policies(
 									w->plane.engine.snapshot),
-								&(size_t){0})[0]),
+								&(size_t){0})[0],
+						  &stated),
 				0);
 			gone(first);
 			gone(second);

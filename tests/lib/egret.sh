@@ -60,17 +60,20 @@ egret_up() {
 
 # A sanitizer's report in egretd's log is shown, so that tests/run counts it, whatever the test itself looked at.
 egret_show_reports() {
-	[ -e "$T_RUN/egretd.log" ] || return 0
-	grep -qE 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$T_RUN/egretd.log" || return 0
-	echo "egretd.log holds a sanitizer's report:" >&2
-	grep -nE -A 30 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$T_RUN/egretd.log" | head -n 60 >&2
+	local file
+	for file in "$T_RUN"/egretd*.log; do
+		[ -e "$file" ] || continue
+		grep -qE 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$file" || continue
+		echo "${file##*/} holds a sanitizer's report:" >&2
+		grep -nE -A 30 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error: ' "$file" | head -n 60 >&2
+	done
 }
 
-# egret_start: like egret_up, without waiting.
+# egret_start: like egret_up, without waiting. E_NAME is the name of its log: another one beside the first.
 egret_start() {
 	egret_show_reports # of the run before, whose log goes now
 	[ "$E_HTTP2" = 1 ] || [ ! -S "$T_RUN/provider.sock" ] || mock_http2 off
-	spawn egretd node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
+	spawn "${E_NAME:-egretd}" node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
 		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
 		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \
 		--upstream-ca "$T_RUN/certs/root.crt" --pin-dir "$E_PIN" --agent-namespace "$T-agent" \

@@ -494,7 +494,7 @@ int main(int argc, char **argv)
 		eg_snapshot_unref(s);
 	}
 	for (int i = 0; i < opt.workers; i++)
-		eg_worker_drain(workers[i], opt.drain_ms);
+		eg_worker_drain(workers[i], opt.drain_ms, false);
 	for (int i = 0; i < opt.workers; i++) {
 		pthread_join(threads[i], NULL);
 		eg_worker_destroy(workers[i]);

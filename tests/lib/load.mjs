@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many requests over a fixed number of keep-alive connections, and one JSON line of what became of them. Usage:
 //   load.mjs --url URL [--requests N] [--connections N] [--retries N] [--body JSON] [--header 'name: value']...
-//            [--expect TEXT] [--seconds N]
+//            [--expect TEXT] [--seconds N] [--until FILE] [--rate N] [--fresh]
+// --until goes on until FILE is there; --rate begins at most so many a second; --fresh makes a new connection for each.
 // `{n}` in BODY and TEXT becomes the number of the request, so that an answer to another request is noticed.
 // Trust comes from NODE_EXTRA_CA_CERTS. A request fails when there is no 200 with the expected text in a whole body;
 // with --retries it is sent again as the SDKs do (resets, 408, 409, 429, 5xx). Exit status 0 only when none failed.
 //   {"requests":10000,"ok":10000,"failed":0,"retried":3,"connections_made":64,"errors":{},"statuses":{"200":10000},"seconds":9.1}
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { parseArgs } from 'node:util';
@@ -14,14 +16,15 @@ import { parseArgs } from 'node:util';
 const { values: opt } = parseArgs({ options: {
 	url: { type: 'string' }, requests: { type: 'string', default: '1000' }, connections: { type: 'string', default: '64' },
 	retries: { type: 'string', default: '0' }, body: { type: 'string' }, header: { type: 'string', multiple: true, default: [] },
-	expect: { type: 'string', default: '' }, seconds: { type: 'string', default: '0' } } });
+	expect: { type: 'string', default: '' }, seconds: { type: 'string', default: '0' },
+	until: { type: 'string' }, rate: { type: 'string', default: '0' }, fresh: { type: 'boolean', default: false } } });
 if (!opt.url) {
 	console.error('load.mjs: --url is missing');
 	process.exit(2);
 }
 const url = new URL(opt.url);
 const client = url.protocol === 'https:' ? https : http;
-const agent = new client.Agent({ keepAlive: true, maxSockets: 1 * opt.connections, maxFreeSockets: 1 * opt.connections });
+const agent = new client.Agent({ keepAlive: !opt.fresh, maxSockets: 1 * opt.connections, maxFreeSockets: 1 * opt.connections });
 const headers = Object.fromEntries(opt.header.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
 if (opt.body !== undefined) headers['content-type'] = 'application/json';
 const result = { requests: 0, ok: 0, failed: 0, retried: 0, connections_made: 0, errors: {}, statuses: {}, seconds: 0 };
@@ -61,8 +64,9 @@ const start = Date.now();
 const end = 1000 * opt.seconds;
 let left = 1 * opt.requests;
 async function lane() {
-	while (end ? Date.now() - start < end : left-- > 0) {
+	while (opt.until ? !existsSync(opt.until) : end ? Date.now() - start < end : left-- > 0) {
 		const n = result.requests++;
+		if (1 * opt.rate) await new Promise((ok) => setTimeout(ok, Math.max(0, start + n * 1000 / opt.rate - Date.now())));
 		let outcome = await once(n);
 		for (let i = 0; outcome.error && outcome.again && i < 1 * opt.retries; i++) {
 			result.retried++;

@@ -34,6 +34,8 @@ struct eg_admin {
 	int listener;
 	struct eg_watch watch;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char later[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* until the place is free; "" */
+	bool yielded;
 	struct client clients[CLIENTS];
 };
 
@@ -203,13 +205,13 @@ static int listen_at(struct eg_admin *a, struct eg_error *e)
 	a->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->listener < 0)
 		return eg_error_set(e, -errno, "control socket: %s", strerror(errno));
-	strcpy(address.sun_path, a->path);
+	strcpy(address.sun_path, *a->later ? a->later : a->path);
 	if (connect(a->listener, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return eg_error_set(
 			e, -EADDRINUSE,
 			"another egretd answers at %s; give this one a --run-dir of its own",
 			a->path);
-	(void)unlink(a->path); /* left by one that died */
+	(void)unlink(address.sun_path); /* left by one that died */
 	before = umask(0177);
 	r = bind(a->listener, (const struct sockaddr *)&address, sizeof(address));
 	umask(before);
@@ -262,6 +264,13 @@ int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_erro
 				 "--run-dir %s: too long for a socket's path (at most %zu bytes)",
 				 s->o->run_dir, sizeof(a->path) - sizeof("/egretd.sock"));
 	else
+		r = 0;
+	if (!r && s->charge == EG_CHARGE_TAKING) {
+		n = snprintf(a->later, sizeof(a->later), "%s.new", a->path);
+		if (n < 0 || (size_t)n >= sizeof(a->later))
+			r = eg_error_set(e, -ENAMETOOLONG, "--run-dir %s: too long", s->o->run_dir);
+	}
+	if (!r)
 		r = listen_at(a, e);
 	if (!r)
 		r = eg_watch_add(s->loop, &a->watch, a->listener, EPOLLIN);
@@ -283,6 +292,23 @@ void eg_admin_close(struct eg_admin *a)
 		leave(&a->clients[i]);
 	eg_watch_remove(a->supervisor->loop, &a->watch);
 	eg_fd_close(&a->listener);
-	(void)unlink(a->path);
+	if (!a->yielded)
+		(void)unlink(*a->later ? a->later : a->path);
 	free(a);
+}
+
+void eg_admin_take_place(struct eg_admin *a)
+{
+	if (!a || !*a->later)
+		return;
+	if (rename(a->later, a->path) < 0)
+		eg_error("control socket %s: %s", a->path, strerror(errno));
+	a->later[0] = '\0';
+}
+
+void eg_admin_yield(struct eg_admin *a)
+{
+	a->yielded = true;
+	eg_watch_remove(a->supervisor->loop, &a->watch);
+	eg_fd_close(&a->listener);
 }

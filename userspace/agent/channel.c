@@ -37,6 +37,7 @@ static const struct {
 	[EG_WIRE_STATS] = {PAYLOAD(stats), 0, 0},
 	[EG_WIRE_DRAIN] = {BARE, 0, 0},
 	[EG_WIRE_ACCESS_LOG] = {BARE, 1, 1},
+	[EG_WIRE_ACCEPT] = {BARE, 0, 0},
 	[EG_WIRE_READY] = {BARE, 0, 0},
 	[EG_WIRE_ACK] = {BARE, 0, 0},
 	[EG_WIRE_NACK] = {PAYLOAD(text), 0, 0},
@@ -71,17 +72,18 @@ int eg_channel_pair(int ends[2])
 	return 0;
 }
 
-int eg_channel_send(int channel, const struct eg_message *m, const int *fds, unsigned int count)
+int eg_channel_send_bytes(int channel, const void *bytes, size_t size, const int *fds,
+			  unsigned int count)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * EG_WIRE_FDS)];
 		struct cmsghdr align;
 	} control = {0};
-	struct iovec v = {(void *)(uintptr_t)m, eg_wire_size(m->type)};
+	struct iovec v = {(void *)(uintptr_t)bytes, size};
 	struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1};
 	ssize_t n;
 
-	if (!v.iov_len || count < shapes[m->type].least || count > shapes[m->type].most)
+	if (count > EG_WIRE_FDS)
 		return -EINVAL;
 	if (count) {
 		struct cmsghdr *c;
@@ -100,6 +102,15 @@ int eg_channel_send(int channel, const struct eg_message *m, const int *fds, uns
 	if (n < 0)
 		return errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
 	return (size_t)n == v.iov_len ? 0 : -EPROTO;
+}
+
+int eg_channel_send(int channel, const struct eg_message *m, const int *fds, unsigned int count)
+{
+	size_t size = eg_wire_size(m->type);
+
+	if (!size || count < shapes[m->type].least || count > shapes[m->type].most)
+		return -EINVAL;
+	return eg_channel_send_bytes(channel, m, size, fds, count);
 }
 
 void eg_channel_close_fds(int fds[EG_WIRE_FDS])
@@ -131,33 +142,51 @@ static unsigned int take_fds(struct msghdr *h, int fds[EG_WIRE_FDS])
 	return count;
 }
 
-int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS])
+int eg_channel_receive_bytes(int channel, void *bytes, size_t size, size_t *n, int fds[EG_WIRE_FDS],
+			     unsigned int *count)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * EG_WIRE_FDS)];
 		struct cmsghdr align;
 	} control;
-	struct iovec v = {m, sizeof(*m)};
+	struct iovec v = {bytes, size};
 	struct msghdr h = {.msg_iov = &v,
 			   .msg_iovlen = 1,
 			   .msg_control = control.bytes,
 			   .msg_controllen = sizeof(control.bytes)};
-	unsigned int count;
-	ssize_t n;
+	ssize_t got;
+	int reset = 0;
 
 	for (unsigned int i = 0; i < EG_WIRE_FDS; i++)
 		fds[i] = -1;
+	/* Gone with something of ours unread: told once, then what it had said can still be read.
+	 */
 	do
-		n = recvmsg(channel, &h, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
+		got = recvmsg(channel, &h, MSG_CMSG_CLOEXEC);
+	while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !reset++)));
+	if (got < 0)
 		return errno == ECONNRESET ? 0 : -errno;
-	if (n == 0)
+	if (got == 0)
 		return 0;
-	count = take_fds(&h, fds);
-	if ((size_t)n < sizeof(m->type) || (size_t)n != eg_wire_size(m->type) ||
-	    count < shapes[m->type].least || count > shapes[m->type].most ||
-	    (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	*n = (size_t)got;
+	*count = take_fds(&h, fds);
+	if (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		eg_channel_close_fds(fds);
+		return -EPROTO;
+	}
+	return 1;
+}
+
+int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS])
+{
+	unsigned int count;
+	size_t n;
+	int r = eg_channel_receive_bytes(channel, m, sizeof(*m), &n, fds, &count);
+
+	if (r != 1)
+		return r;
+	if (n < sizeof(m->type) || n != eg_wire_size(m->type) || count < shapes[m->type].least ||
+	    count > shapes[m->type].most) {
 		eg_channel_close_fds(fds);
 		return -EPROTO;
 	}

@@ -19,6 +19,14 @@ int eg_channel_send(int channel, const struct eg_message *m, const int *fds,
  * unused places of fds are -1.
  */
 int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS]) EG_MUST;
+/*
+ * The same for messages of another room's making (handover_wire.h), of exactly `size` bytes. What
+ * came is in *n, which may differ; all descriptors that came are in fds, `count` of them.
+ */
+int eg_channel_send_bytes(int channel, const void *bytes, size_t size, const int *fds,
+			  unsigned int count) EG_MUST;
+int eg_channel_receive_bytes(int channel, void *bytes, size_t size, size_t *n, int fds[EG_WIRE_FDS],
+			     unsigned int *count) EG_MUST;
 /* Closes what receive gave and was not taken. */
 void eg_channel_close_fds(int fds[EG_WIRE_FDS]);
 

@@ -187,6 +187,7 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 	case EG_WIRE_STATS:
 	case EG_WIRE_DRAIN:
 	case EG_WIRE_ACCESS_LOG:
+	case EG_WIRE_ACCEPT:
 	case EG_WIRE_TYPES:
 		eg_child_kill(&s->gateway, "it sent what only others send");
 		break;

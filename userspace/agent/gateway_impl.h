@@ -78,6 +78,10 @@ void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned
 
 /* gateway_page.c: /metrics, /healthz, /readyz on loopback. */
 struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_error *e) EG_MUST;
+/* Answers from now on, where another gateway did so until now. Idempotent. */
+void eg_page_begin(struct eg_page *p);
+/* Another gateway answers: those who come now are its. */
+void eg_page_leave(struct eg_page *p);
 void eg_page_stats(struct eg_page *p, const struct eg_wire_stats *s);
 
 /* metrics.c: what the supervisor knows, in Prometheus text. Pure. */

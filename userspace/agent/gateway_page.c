@@ -51,7 +51,8 @@ static void leave(struct visitor *v)
 	eg_buf_fini(&v->out);
 	v->waiting = NULL;
 	/* There is room again for one who waits in the backlog. */
-	if (eg_watch_set(v->page->gateway->loop, &v->page->watch, EPOLLIN))
+	if (v->page->watch.fd >= 0 &&
+	    eg_watch_set(v->page->gateway->loop, &v->page->watch, EPOLLIN))
 		eg_error("metrics page: epoll failed");
 }
 
@@ -308,10 +309,25 @@ struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_err
 		p->visitors[i].watch.ready = visitor_ready;
 		eg_timer_init(&p->visitors[i].limit, visitor_slow);
 	}
-	if (eg_watch_add(g->loop, &p->watch, listener, EPOLLIN)) {
+	/* A listener that is shared is another gateway's until ACCEPT. */
+	if (!(g->config.flags & EG_CONFIG_SHARED) &&
+	    eg_watch_add(g->loop, &p->watch, listener, EPOLLIN)) {
 		eg_error_set(e, -errno, "metrics page: epoll failed");
 		free(p);
 		return NULL;
 	}
 	return p;
+}
+
+void eg_page_begin(struct eg_page *p)
+{
+	if (p->watch.fd < 0 && p->listener >= 0 &&
+	    eg_watch_add(p->gateway->loop, &p->watch, p->listener, EPOLLIN))
+		eg_error("metrics page: epoll failed");
+}
+
+void eg_page_leave(struct eg_page *p)
+{
+	eg_watch_remove(p->gateway->loop, &p->watch);
+	eg_fd_close(&p->listener);
 }

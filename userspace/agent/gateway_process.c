@@ -131,6 +131,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 		.tag = g->config.tag,
 		.gateway4 = g->config.flags & EG_CONFIG_GATEWAY4 ? &g->config.gateway4 : NULL,
 		.gateway6 = g->config.flags & EG_CONFIG_GATEWAY6 ? &g->config.gateway6 : NULL,
+		.hold = g->config.flags & EG_CONFIG_SHARED,
 		.forbidden = g->forbidden,
 		.forbidden_count = g->config.cidr_count,
 		.limits = eg_default_limits,
@@ -271,14 +272,26 @@ static void take_pem(struct eg_gateway *g, const struct eg_message *m, int fd)
 	free(pem);
 }
 
-static void drain(struct eg_gateway *g, int64_t milliseconds)
+static void drain(struct eg_gateway *g, int64_t milliseconds, bool gently)
 {
 	g->draining = true;
+	if (gently && g->page)
+		eg_page_leave(g->page);
 	if (!g->names)
 		_exit(0);
 	for (uint32_t i = 0; i < g->config.worker_count; i++)
-		eg_worker_drain(g->workers[i].worker,
-				milliseconds > 0 ? (uint64_t)milliseconds : 0);
+		eg_worker_drain(g->workers[i].worker, milliseconds > 0 ? (uint64_t)milliseconds : 0,
+				gently);
+}
+
+static void accept_now(struct eg_gateway *g)
+{
+	if (!g->names)
+		give_up("ACCEPT came before START");
+	for (uint32_t i = 0; i < g->config.worker_count; i++)
+		eg_worker_accept(g->workers[i].worker);
+	if (g->page)
+		eg_page_begin(g->page);
 }
 
 static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_FDS])
@@ -322,12 +335,15 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 			eg_page_stats(g->page, &m->u.stats);
 		break;
 	case EG_WIRE_DRAIN:
-		drain(g, m->value);
+		drain(g, m->value, m->number);
 		break;
 	case EG_WIRE_ACCESS_LOG:
 		/* Onto the same number, which the workers know. */
 		if (g->access_log >= 0 && dup3(fds[0], g->access_log, O_CLOEXEC) < 0)
 			eg_error("access log: %s", strerror(errno));
+		break;
+	case EG_WIRE_ACCEPT:
+		accept_now(g);
 		break;
 	case EG_WIRE_SPAWN:
 	case EG_WIRE_SIGNAL:

@@ -39,6 +39,8 @@ void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
 {
 	if (answers(&s->gateway.beat, serial) && s->serving && !s->stopping)
 		eg_datapath_heartbeat(s->datapath);
+	if (s->serving)
+		eg_handover_ready(s);
 }
 
 void eg_heartbeat_lost(struct eg_supervisor *s)
@@ -189,7 +191,7 @@ static void tick(struct eg_timer *t)
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
 	serves = s->serving && !unanswered(&s->gateway.beat, now, EG_HANG_MS);
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
-	if ((serves || replaced) && !near_end(s, now))
+	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
 		eg_datapath_heartbeat(s->datapath);
 	arm(s, t, EG_TICK_MS);
 }
@@ -199,7 +201,7 @@ static void sweep(struct eg_timer *t)
 	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, sweep);
 	struct eg_error e = {""};
 
-	if (eg_datapath_sweep(s->datapath, &e))
+	if (eg_tables_are_ours(s) && eg_datapath_sweep(s->datapath, &e))
 		eg_warn("sweep of the kernel's tables: %s", e.text);
 	arm(s, t, SWEEP_MS);
 }

@@ -349,7 +349,7 @@ static void drop_pods(struct eg_supervisor *s, const struct eg_table *before,
 void eg_offer_hold_new(struct eg_supervisor *s)
 {
 	/* What an earlier egretd governed stays so until the first generation is applied. */
-	if (!s->applied.number && eg_datapath_adopted(s->datapath))
+	if (!eg_tables_are_ours(s) || (!s->applied.number && eg_datapath_adopted(s->datapath)))
 		return;
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
 		const struct eg_table_pod *p = &s->table->pods[i];
@@ -405,7 +405,7 @@ static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
 static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_error *e)
 {
 	uint64_t node = eg_node_addresses_hash();
-	bool same = g->policies == s->applied.policies && node == s->node_hash;
+	bool same = g->policies == s->applied.policies && node == s->node_hash && !s->resync;
 	int r = 0;
 
 	if (same) {
@@ -421,8 +421,9 @@ static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_err
 	set_pods(s, g);
 	if (s->applied.number)
 		drop_pods(s, s->applied.table, g->table);
-	else if (eg_datapath_adopted(s->datapath))
+	if (s->resync || (!s->applied.number && eg_datapath_adopted(s->datapath)))
 		drop_former(s, g->table);
+	s->resync = false;
 	if (!same && eg_datapath_prune(s->datapath, e))
 		eg_warn("what the policy no longer has could not be removed: %s", e->text);
 	eg_generation_fini(&s->applied);
@@ -438,6 +439,7 @@ static void refuse(struct eg_supervisor *s, struct eg_policy_set *set, const cha
 	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
 	s->rejected++;
 	s->policy_valid = false;
+	eg_handover_give_up(s, why);
 }
 
 void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
@@ -447,6 +449,17 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 
 	if (!s->offered.number || number != s->offered.number)
 		return;
+	if (s->charge == EG_CHARGE_GIVEN)
+		return;
+	if (s->charge == EG_CHARGE_GIVING) {
+		/* It serves; the tables are another's. When they come back all is offered anew. */
+		s->serving = true;
+		s->lost_ms = 0;
+		s->dirty = true;
+		eg_generation_fini(&s->offered);
+		eg_datapath_heartbeat(s->datapath);
+		return;
+	}
 	swapped = s->offered.policies != s->applied.policies;
 	if (apply(s, &s->offered, &e)) {
 		refuse(s, s->offered.policies, e.text);
@@ -492,7 +505,7 @@ void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses 
 	size_t count, refused = 0;
 	int r = 0;
 
-	if (!s->applied.number || a->count > EG_WIRE_ADDRESSES ||
+	if (!eg_tables_are_ours(s) || !s->applied.number || a->count > EG_WIRE_ADDRESSES ||
 	    !memchr(a->name, '\0', sizeof(a->name)))
 		return;
 	names = eg_watched_names(s->applied.policies, &count);

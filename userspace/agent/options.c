@@ -20,6 +20,7 @@ enum option_id {
 	O_CREDENTIALS_DIR,
 	O_CA_DIR,
 	O_RUN_DIR,
+	O_HANDOVER_SOCKET,
 	O_PIN_DIR,
 	O_UPLINK,
 	O_RESOLVER,
@@ -52,6 +53,7 @@ static const struct option known[] = {
 	{"credentials-dir", required_argument, NULL, O_CREDENTIALS_DIR},
 	{"ca-dir", required_argument, NULL, O_CA_DIR},
 	{"run-dir", required_argument, NULL, O_RUN_DIR},
+	{"handover-socket", required_argument, NULL, O_HANDOVER_SOCKET},
 	{"pin-dir", required_argument, NULL, O_PIN_DIR},
 	{"uplink", required_argument, NULL, O_UPLINK},
 	{"resolver", required_argument, NULL, O_RESOLVER},
@@ -115,6 +117,9 @@ const char *eg_options_usage(void)
 	       "\n"
 	       "The agent\n"
 	       "  --run-dir DIR          control socket                      /run/egret\n"
+	       "  --handover-socket PATH where the next egretd takes over from this one, or none\n"
+	       "                                                             "
+	       "RUN_DIR/handover.sock\n"
 	       "  --pin-dir DIR          on a bpffs                          " EG_PIN_DIR "\n"
 	       "  --metrics ADDR:PORT    loopback address, or none           127.0.0.1:9909\n"
 	       "  --access-log FILE      one JSON line a request; - for standard output\n"
@@ -381,6 +386,11 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		break;
 	case O_RUN_DIR:
 		o->run_dir = value;
+		break;
+	case O_HANDOVER_SOCKET:
+		if (*value != '/' && strcmp(value, "none") != 0)
+			return bad(e, "handover-socket", value, "an absolute path, or none");
+		o->handover_socket = value;
 		break;
 	case O_PIN_DIR:
 		o->pin_dir = value;

@@ -16,10 +16,11 @@
 
 struct eg_options {
 	const char *policy_dir, *pods_dir, *credentials_dir, *ca_dir, *run_dir;
-	const char *pin_dir;	 /* never NULL */
-	const char *upstream_ca; /* NULL: the system's bundle */
-	const char *access_log;	 /* NULL: none; "-": standard output */
-	const char *resolver;	 /* as given: net/resolver.h */
+	const char *pin_dir;	     /* never NULL */
+	const char *upstream_ca;     /* NULL: the system's bundle */
+	const char *access_log;	     /* NULL: none; "-": standard output */
+	const char *handover_socket; /* NULL: in run_dir; "none" */
+	const char *resolver;	     /* as given: net/resolver.h */
 	struct eg_address resolvers[EG_OPTION_SERVERS];
 	size_t resolver_count;
 	const char *uplinks[EG_OPTION_LINKS];

@@ -109,6 +109,10 @@ void eg_reload_policy(struct eg_supervisor *s)
 	struct eg_error e = {""};
 	int watched = eg_dir_watch_add(&s->policy_watch, s->o->policy_dir);
 
+	/* While another one has the tables nothing new can be put in force; it is read anew later.
+	 */
+	if (!eg_tables_are_ours(s))
+		return;
 	if (eg_source_read(s->o->policy_dir, &source, &e)) {
 		if (strcmp(s->last_error, e.text) != 0) {
 			eg_error("%s", e.text);
@@ -204,7 +208,7 @@ void eg_reload_credentials(struct eg_supervisor *s)
 	size_t specs, providers;
 	bool same;
 
-	if (!s->loaded)
+	if (!s->loaded || !eg_tables_are_ours(s))
 		return;
 	c = eg_credentials(s->loaded->set, &specs);
 	eg_providers(s->loaded->set, &providers);
@@ -246,7 +250,7 @@ static void read_pods(struct eg_supervisor *s, bool log)
 	struct eg_table *table;
 	struct eg_error e = {""};
 
-	if (!s->pods_dir)
+	if (!s->pods_dir || !eg_tables_are_ours(s))
 		return;
 	if (eg_pods_dir_read(s->pods_dir, &list, &e)) {
 		eg_error("pods: %s; those known stay as they are", e.text);
@@ -308,7 +312,8 @@ void eg_reload_all(struct eg_supervisor *s)
 	eg_reload_credentials(s);
 	eg_signer_ca_changed(s);
 	read_pods(s, false);
-	if (s->applied.number && eg_node_addresses_hash() != s->node_hash) {
+	if (eg_tables_are_ours(s) && s->applied.number &&
+	    eg_node_addresses_hash() != s->node_hash) {
 		eg_info("the node's addresses have changed");
 		eg_offer(s);
 	}

@@ -125,6 +125,8 @@ static const char *state(const struct eg_supervisor *s, bool trouble)
 {
 	if (s->stopping)
 		return "draining";
+	if (s->charge == EG_CHARGE_GIVING && s->serving)
+		return "handing_over";
 	if (s->serving)
 		return trouble ? "degraded" : "serving";
 	if (s->spawner_hung)
@@ -144,6 +146,7 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		{"ca_dir", s->o->ca_dir},
 		{"agent_namespace", s->o->agent_namespace},
 		{"resolver", s->o->resolver},
+		{"former_version", s->handover.take.release},
 		{"notes", eg_datapath_notes(s->datapath)},
 		{"trouble", stats.trouble},
 	};
@@ -154,13 +157,18 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 	trouble = *stats.trouble;
 	r = eg_buf_printf(
 		out,
-		"{\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
+		"{\"handing_over_to\":%d,\"taken_over\":%s,"
+		"\"former\":{\"pid\":%d,\"draining\":%s},"
+		"\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
 		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
 		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d,\"hung\":%s},"
 		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
 		"\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
 		"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
 		"\"credentials_missing\":%llu,",
+		s->charge == EG_CHARGE_GIVING ? s->handover.give.pid : 0,
+		s->handover.take.happened ? "true" : "false", s->handover.take.pid,
+		s->handover.take.former >= 0 ? "true" : "false",
 		s->serving && !s->stopping && !trouble ? "true" : "false", state(s, trouble),
 		s->o->mode == EG_MODE_MARK ? "mark" : "netns",
 		s->o->fail == EG_FAIL_OPEN ? "open" : "closed",

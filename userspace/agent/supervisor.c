@@ -34,9 +34,14 @@ void eg_supervisor_stop(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_DRAIN, .value = s->o->drain_ms};
 
-	if (s->stopping) {
-		eg_info("asked again: egretd ends now");
+	if (s->stopping || s->charge == EG_CHARGE_TAKING) {
+		eg_info("%s: egretd ends now",
+			s->stopping ? "asked again" : "it is not in charge yet");
 		eg_loop_stop(s->loop);
+		return;
+	}
+	if (eg_handover_postpones_stop(s)) {
+		eg_info("egretd ends when the hand-over is through");
 		return;
 	}
 	s->stopping = true;
@@ -76,6 +81,18 @@ static int open_access_log(const struct eg_options *o, int *fd, struct eg_error 
 }
 
 /* What can't be opened leaves the former one in use. */
+void eg_supervisor_yield(struct eg_supervisor *s)
+{
+	struct eg_message m = {.type = EG_WIRE_DRAIN, .number = 1, .value = s->o->drain_ms};
+
+	s->stopping = true;
+	s->end_ms = eg_now_ms() + s->o->drain_ms;
+	eg_admin_yield(s->admin);
+	if (!s->ready || !eg_gateway_send(s, &m, NULL, 0) ||
+	    eg_timer_set(s->loop, &s->stop_timer, s->o->drain_ms + STOP_GRACE_MS))
+		eg_loop_stop(s->loop);
+}
+
 static void reopen_access_log(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_ACCESS_LOG};
@@ -222,6 +239,8 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 					     .context = s};
 	if (eg_cgroup_id(0, &d.agent_cgroup, e))
 		eg_debug("the node's own processes are not told apart by cgroup: %s", e->text);
+	if (s->charge == EG_CHARGE_TAKING)
+		d.handed = &s->handover.take.handed;
 	r = eg_datapath_open(&d, &s->datapath, e);
 	if (r)
 		return r;
@@ -239,7 +258,8 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 {
 	int one = 1;
 
-	if (!s->o->metrics_length)
+	s->metrics_fd = eg_handover_metrics(s);
+	if (!s->o->metrics_length || s->metrics_fd >= 0)
 		return 0;
 	s->metrics_fd =
 		socket(s->o->metrics.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -308,6 +328,8 @@ static int open_privileged(struct eg_supervisor *s, struct eg_error *e)
 
 	if (!r && check_features(s->o))
 		r = eg_error_set(e, -EOPNOTSUPP, "this node can't run Egret as it is; see above");
+	if (!r)
+		r = eg_handover_take(s, e);
 	/* Early: its memory is small and it has seen nothing. */
 	if (!r)
 		r = eg_spawner_start(&s->spawner, s->o->gateway_uid, s->o->signer_uid,
@@ -320,6 +342,8 @@ static int open_privileged(struct eg_supervisor *s, struct eg_error *e)
 		r = open_access_log(s->o, &s->access_fd, e);
 	if (!r)
 		r = eg_admin_open(s, &s->admin, e);
+	if (!r)
+		r = eg_handover_listen_open(s, e);
 	return r ? r : eg_capabilities_keep(keeps, EG_ARRAY_SIZE(keeps), e);
 }
 
@@ -345,16 +369,19 @@ static int start(struct eg_supervisor *s, struct eg_error *e)
 		r = eg_children_start(s, e);
 	if (!r)
 		r = eg_heartbeat_start(s);
-	return r;
+	return r ? r : eg_handover_watch(s, e);
 }
 
 static void finish(struct eg_supervisor *s)
 {
 	s->stopping = true;
-	if (s->datapath)
+	/* Where another one serves, slots and heartbeat are its. */
+	if (s->datapath && s->charge == EG_CHARGE_MINE)
 		eg_datapath_stop(s->datapath);
 	eg_children_close(s); /* the spawner ends with its socket, and takes its children along */
 	eg_fd_close(&s->spawner.fd);
+	eg_give_close(s);
+	eg_take_close(s);
 	eg_admin_close(s->admin);
 	eg_reload_close(s);
 	eg_pins_close(s->pins);
@@ -378,6 +405,7 @@ int eg_supervisor_main(const struct eg_options *o)
 		return 1;
 	}
 	s->o = o;
+	eg_handover_init(s);
 	s->signal_fd = s->spawner.fd = s->metrics_fd = s->access_fd = -1;
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		s->signer_ends[i] = -1;
@@ -397,8 +425,10 @@ int eg_supervisor_main(const struct eg_options *o)
 		r = eg_loop_run(s->loop);
 		if (r)
 			eg_error("event loop: %s", strerror(-r));
-		eg_info("egretd has ended; what it pinned stays and holds the fail policy "
-			"(egretd --uninstall removes it)");
+		eg_info(s->charge == EG_CHARGE_MINE
+				? "egretd has ended; what it pinned stays and holds the fail "
+				  "policy (egretd --uninstall removes it)"
+				: "egretd has ended; another one serves");
 	}
 	finish(s);
 	code = r ? 1 : s->exit_code;
@@ -421,6 +451,7 @@ int eg_uninstall(const struct eg_options *o)
 	(void)unlink(path);
 	snprintf(path, sizeof(path), "%s/pin-dir", o->run_dir);
 	(void)unlink(path);
+	eg_handover_remove(o);
 	eg_info("nothing of Egret is left in the kernel (%s, %s)", o->pin_dir, o->agent_namespace);
 	return 0;
 }

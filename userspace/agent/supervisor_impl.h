@@ -4,6 +4,7 @@
 #ifndef EGRET_AGENT_SUPERVISOR_IMPL_H
 #define EGRET_AGENT_SUPERVISOR_IMPL_H
 
+#include "agent/handover.h"
 #include "agent/options.h"
 #include "agent/sources.h"
 #include "agent/spawner.h"
@@ -125,6 +126,9 @@ struct eg_supervisor {
 	uint64_t dns_events, dns_lost, addresses_refused;
 	struct eg_pins *pins; /* counters, opened when first asked for */
 	struct eg_admin *admin;
+	enum eg_charge charge;
+	bool resync; /* the tables hold another one's entries: the next generation goes whole */
+	struct eg_handover handover;
 	bool stopping;
 	uint64_t end_ms; /* when stopping: no later than that */
 	struct eg_timer stop_timer;
@@ -200,6 +204,10 @@ int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
 
 /* admin.c */
 int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_error *e) EG_MUST;
+/* Ours becomes the one at RUN_DIR/egretd.sock, where a former supervisor's was until now. */
+void eg_admin_take_place(struct eg_admin *a);
+/* Another supervisor's has our place: nothing more is answered. */
+void eg_admin_yield(struct eg_admin *a);
 void eg_admin_close(struct eg_admin *a);
 
 /* supervisor.c */
@@ -207,5 +215,7 @@ void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_opt
 void eg_supervisor_stop(struct eg_supervisor *s);
 /* Likewise with exit code 1, so that what started egretd starts it anew; `why` is logged. */
 void eg_supervisor_fail(struct eg_supervisor *s, const char *why);
+/* Another one is in charge: what is in flight is finished, the rest is its. */
+void eg_supervisor_yield(struct eg_supervisor *s);
 
 #endif

@@ -15,7 +15,7 @@
 #include "base/base.h"
 #include "egret/abi/maps.h"
 
-#define EG_WIRE_FDS	  2u   /* the most descriptors beside one message */
+#define EG_WIRE_FDS	  3u   /* the most descriptors beside one message */
 #define EG_WIRE_TEXT	  400u /* a sentence, NUL-terminated */
 #define EG_WIRE_NAME	  256u /* a DNS name, NUL-terminated */
 #define EG_WIRE_ADDRESSES 16u
@@ -44,8 +44,9 @@ enum eg_wire_type {
 	EG_WIRE_PING,		/* number: serial; to the spawner, too */
 	EG_WIRE_DNS,		/* number: ifindex; a DNS answer that the kernel could not parse */
 	EG_WIRE_STATS,		/* answer to WANT_STATS */
-	EG_WIRE_DRAIN,		/* value: milliseconds */
+	EG_WIRE_DRAIN,		/* value: milliseconds; number: 1 when another gateway serves on */
 	EG_WIRE_ACCESS_LOG,	/* fd: the file, opened anew */
+	EG_WIRE_ACCEPT,		/* the listeners are this gateway's alone now */
 	/* gateway -> supervisor */
 	EG_WIRE_READY,	    /* workers turn, the system call filter is in place */
 	EG_WIRE_ACK,	    /* number: generation */
@@ -66,6 +67,7 @@ enum eg_config_flags {
 	EG_CONFIG_METRICS = 1 << 1,    /* likewise, after the access log's */
 	EG_CONFIG_GATEWAY4 = 1 << 2,   /* gateway4 is set */
 	EG_CONFIG_GATEWAY6 = 1 << 3,
+	EG_CONFIG_SHARED = 1 << 4, /* another gateway accepts from the listeners until ACCEPT */
 };
 
 struct eg_wire_cidr {

@@ -189,8 +189,9 @@ static int set_config(struct eg_datapath *d)
 	c->down_grace_ns = o->down_grace_ms * 1000000ull;
 	c->hold_grace_ns = o->hold_grace_ms * 1000000ull;
 	c->learned_grace_ns = o->learned_grace_ms * 1000000ull;
-	c->agent_cgroup[0] = o->agent_cgroup;
-	c->agent_cgroup[1] = 0;
+	/* In this order the one who hands over is in the set all the time. */
+	__atomic_store_n(&c->agent_cgroup[1], d->former_cgroup, __ATOMIC_RELEASE);
+	__atomic_store_n(&c->agent_cgroup[0], o->agent_cgroup, __ATOMIC_RELEASE);
 	/* mode, mark and mark_mask: when the way in is made, eg_datapath_open(). */
 	c->fail_policy = (uint8_t)o->fail_policy;
 	c->guard_host_deny = o->guard_host_deny;

@@ -119,6 +119,7 @@ static int copy_options(struct eg_datapath *d, const struct eg_datapath_options 
 	struct eg_address *resolvers;
 
 	d->o = *options;
+	d->o.handed = NULL; /* borrowed: take_handed() makes copies */
 	eg_options_defaults(&d->o);
 	d->pin_dir = strdup(d->o.pin_dir);
 	d->namespace_path = strdup(d->o.namespace_path);
@@ -143,6 +144,33 @@ static int copy_options(struct eg_datapath *d, const struct eg_datapath_options 
 	}
 	if (d->o.resolver_count)
 		memcpy(resolvers, options->resolvers, d->o.resolver_count * sizeof(*resolvers));
+	return 0;
+}
+
+/* Before anything is opened. As many workers as there are listeners at least: none may lose what
+ * waits in its backlog. */
+static int take_handed(struct eg_datapath *d, const struct eg_datapath_handed *h)
+{
+	if (!h)
+		return 0;
+	d->lock = fcntl(h->lock, F_DUPFD_CLOEXEC, 3);
+	if (d->lock < 0)
+		return -errno;
+	if (d->o.mode == EG_MODE_NETNS && h->agent_netns >= 0) {
+		d->agent_netns = fcntl(h->agent_netns, F_DUPFD_CLOEXEC, 3);
+		if (d->agent_netns < 0)
+			return -errno;
+	}
+	while (d->listener_count < h->listener_count && d->listener_count < EG_MAX_WORKERS) {
+		int fd = fcntl(h->listeners[d->listener_count], F_DUPFD_CLOEXEC, 3);
+
+		if (fd < 0)
+			return -errno;
+		d->listener[d->listener_count++] = fd;
+	}
+	if (d->o.worker_count < d->listener_count)
+		d->o.worker_count = (unsigned int)d->listener_count;
+	d->former_cgroup = h->cgroup != d->o.agent_cgroup ? h->cgroup : 0;
 	return 0;
 }
 
@@ -237,6 +265,10 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 	r = check_options(&d->o, error);
 	if (r)
 		return r;
+	r = take_handed(d, options->handed);
+	if (r)
+		return eg_error_set(error, r, "what was handed over can't be taken: %s",
+				    strerror(-r));
 	d->netlink = eg_netlink_open();
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!d->netlink || d->epoll < 0)
@@ -298,6 +330,45 @@ void eg_datapath_close(struct eg_datapath *d)
 	eg_fd_close(&d->epoll);
 	free_options(d);
 	free(d);
+}
+
+void eg_datapath_give(const struct eg_datapath *d, struct eg_datapath_handed *out)
+{
+	*out = (struct eg_datapath_handed){
+		.lock = d->lock,
+		.agent_netns = d->agent_netns,
+		.listeners = d->listener,
+		.listener_count = d->listener_count,
+		.cgroup = d->o.agent_cgroup,
+	};
+}
+
+void eg_datapath_former_gone(struct eg_datapath *d)
+{
+	d->former_cgroup = 0;
+	__atomic_store_n(&d->config->agent_cgroup[1], 0, __ATOMIC_RELEASE);
+}
+
+/* The maps may hold anything that the other process wrote, the links its programs. */
+int eg_datapath_take_back(struct eg_datapath *d, struct eg_error *error)
+{
+	int r;
+
+	eg_mapsync_close(d);
+	r = eg_mapsync_open(d, error);
+	if (!r)
+		r = eg_load_replace(d, error);
+	if (!r)
+		r = eg_listeners_fill(d, error);
+	for (size_t i = 0; !r && i < d->link_count; i++) {
+		struct eg_error why;
+
+		d->links[i].attached = 0;
+		/* A link that went meanwhile is told by the next event. */
+		if (eg_links_attach(d, &d->links[i], &why))
+			eg_datapath_notice(d, "link %s: %s", d->links[i].name, why.text);
+	}
+	return r;
 }
 
 /*

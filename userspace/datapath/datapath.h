@@ -67,6 +67,18 @@ struct eg_datapath_calls {
 	void *context;
 };
 
+/*
+ * What one process gives another that takes the datapath over from it while it runs. Descriptors
+ * are borrowed; open() makes copies.
+ */
+struct eg_datapath_handed {
+	int lock;	      /* the pin directory; the lock goes with the descriptor */
+	int agent_netns;      /* -1 in mark mode */
+	const int *listeners; /* the very sockets, with what waits in their backlog */
+	size_t listener_count;
+	uint64_t cgroup; /* of who gives, who has connections still; 0: none */
+};
+
 /* All strings are copied. Zero means the default that is named. */
 struct eg_datapath_options {
 	const char *pin_dir;	    /* EG_PIN_DIR; must lie on a bpffs */
@@ -100,12 +112,13 @@ struct eg_datapath_options {
 	bool no_kernel_names; /* DNS answers go up as EG_EVENT_DNS_RAW, as on kernels before 5.17 */
 	bool force_clsact;    /* do not use TCX even where the kernel has it */
 	struct eg_datapath_calls calls;
+	const struct eg_datapath_handed *handed; /* NULL: nobody hands over */
 };
 
 /*
  * Loads, or adopts what an earlier start pinned: maps keep their content, programs are replaced in
  * place. Another layout under pin_dir is refused (-EEXIST), as is a second process on the same
- * pin_dir (-EBUSY). After a failure nothing new stays attached.
+ * pin_dir (-EBUSY) to which nothing was handed over. After a failure nothing new stays attached.
  */
 int eg_datapath_open(const struct eg_datapath_options *options, struct eg_datapath **out,
 		     struct eg_error *error) EG_MUST;
@@ -128,6 +141,15 @@ int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 			  struct eg_error *error) EG_MUST;
 /* Proof of life: the agent answers, or is being replaced. One store, no system call. */
 void eg_datapath_heartbeat(struct eg_datapath *d);
+/*
+ * What another process needs to take over; borrowed, good until close(). From then on this one may
+ * write nothing but the heartbeat, and calls neither events() nor sweep(), until the other is gone:
+ * then either take_back(), after which names, verdicts and pods are to be set anew, or close().
+ */
+void eg_datapath_give(const struct eg_datapath *d, struct eg_datapath_handed *out);
+int eg_datapath_take_back(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* Who handed over to us is gone: its cgroup is nobody's any more. */
+void eg_datapath_former_gone(struct eg_datapath *d);
 /* Heartbeat to 0, slots emptied, agent_ifindex 0: the fail policy holds from here. */
 void eg_datapath_stop(struct eg_datapath *d);
 

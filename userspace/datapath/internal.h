@@ -122,6 +122,8 @@ struct eg_datapath {
 	uint32_t agent_ifindex;	       /* host end */
 	int listener[EG_MAX_WORKERS];
 	size_t listener_count;
+	bool listening;		/* they are in their slots */
+	uint64_t former_cgroup; /* of who handed over to us and is not gone yet; 0: nobody */
 
 	struct nl_sock *link_watch;
 	struct eg_link *links;
@@ -209,6 +211,8 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
 		      struct eg_error *error) EG_MUST;
+/* agent_ifindex, then the slots. */
+int eg_listeners_fill(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_mark_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) EG_MUST;
 

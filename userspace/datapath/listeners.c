@@ -82,23 +82,35 @@ static int fill_slots(struct eg_datapath *d, struct eg_error *error)
 	return 0;
 }
 
-int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
-			  struct eg_error *error)
+int eg_listeners_fill(struct eg_datapath *d, struct eg_error *error)
 {
 	int r;
 
-	if (d->listener_count)
-		return eg_error_set(error, -EALREADY, "the listeners are made already");
-	r = d->o.mode == EG_MODE_NETNS ? eg_namespace_call(d->agent_netns, make_all, d, error)
-				       : make_all(d, error);
-	if (r)
-		return r;
 	/* maps.h: agent_ifindex, listeners, heartbeat. */
 	__atomic_store_n(&d->config->agent_ifindex, d->agent_ifindex, __ATOMIC_RELEASE);
 	r = fill_slots(d, error);
 	if (r)
 		return r;
 	__atomic_store_n(&d->config->listener_count, (uint32_t)d->listener_count, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
+			  struct eg_error *error)
+{
+	int r;
+
+	if (d->listening)
+		return eg_error_set(error, -EALREADY, "the listeners are made already");
+	r = d->listener_count >= d->o.worker_count ? 0
+	    : d->o.mode == EG_MODE_NETNS ? eg_namespace_call(d->agent_netns, make_all, d, error)
+					 : make_all(d, error);
+	if (r)
+		return r;
+	r = eg_listeners_fill(d, error);
+	if (r)
+		return r;
+	d->listening = true;
 	*fds = d->listener;
 	*count = d->listener_count;
 	return 0;

@@ -93,6 +93,13 @@ static int refuse_other_versions(const char *pin_dir, struct eg_error *error)
 	return r;
 }
 
+static bool same_directory(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error)
 {
 	static const char *const below[] = {"", "/programs", "/links"};
@@ -119,14 +126,24 @@ int eg_load_pin_dir(struct eg_datapath *d, struct eg_error *error)
 		if (r)
 			return r;
 	}
-	d->lock = open(d->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->lock >= 0 && !same_directory(d->lock, d->pin_dir)) {
+		eg_fd_close(&d->lock);
+		return eg_error_set(error, -EINVAL,
+				    "the lock that was handed over is not of the pin directory %s",
+				    d->pin_dir);
+	}
+	if (d->lock < 0)
+		d->lock = open(d->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->lock < 0)
 		return eg_error_set(error, -errno, "cannot open %s: %s", d->pin_dir,
 				    strerror(errno));
 	if (flock(d->lock, LOCK_EX | LOCK_NB)) {
 		eg_fd_close(&d->lock); /* not ours: nothing below it may be undone */
-		return eg_error_set(error, -EBUSY, "another egretd uses the pin directory %s",
-				    d->pin_dir);
+		return eg_error_set(
+			error, -EBUSY,
+			"another egretd uses the pin directory %s and hands nothing over: end it "
+			"first, or let both have one --handover-socket",
+			d->pin_dir);
 	}
 	return 0;
 }

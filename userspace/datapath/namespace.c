@@ -133,9 +133,15 @@ static int make_namespace(struct eg_datapath *d, struct eg_error *error)
 
 static int open_namespace(struct eg_datapath *d, struct eg_error *error)
 {
-	EG_CLEANUP_FD int fd = open(d->namespace_path, O_RDONLY | O_CLOEXEC);
+	EG_CLEANUP_FD int fd = -1;
 	struct stat theirs, ours;
 
+	if (d->agent_netns >= 0)
+		return is_namespace(d->agent_netns)
+			       ? 0
+			       : eg_error_set(error, -EINVAL,
+					      "what was handed over is not a network namespace");
+	fd = open(d->namespace_path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT)
 		return eg_error_set(error, -errno, "cannot open %s: %s", d->namespace_path,
 				    strerror(errno));

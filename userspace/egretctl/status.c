@@ -34,7 +34,7 @@ static long long number(const json_t *o, const char *key)
 static void print_agent(const json_t *a)
 {
 	const json_t *gateway = json_object_get(a, "gateway"),
-		     *signer = json_object_get(a, "signer");
+		     *signer = json_object_get(a, "signer"), *former = json_object_get(a, "former");
 	const json_t *pods = json_object_get(a, "pods"), *policy = json_object_get(a, "policy");
 	bool ready = json_is_true(json_object_get(a, "ready"));
 
@@ -48,6 +48,12 @@ static void print_agent(const json_t *a)
 			text(a, "version"));
 	if (*text(a, "trouble"))
 		eg_line("TROUBLE   %s", text(a, "trouble"));
+	if (number(a, "handing_over_to"))
+		eg_line("          handing over to pid %lld", number(a, "handing_over_to"));
+	if (json_is_true(json_object_get(a, "taken_over")))
+		eg_line("          taken over from pid %lld (version %s), which %s",
+			number(former, "pid"), text(a, "former_version"),
+			json_is_true(json_object_get(former, "draining")) ? "drains" : "has ended");
 	eg_line("policy    %s, generation %lld, %lld policies, %lld watched names",
 		*text(policy, "version") ? text(policy, "version") : "none in force",
 		number(policy, "generation"), number(policy, "policies"),

@@ -65,7 +65,7 @@ struct eg_worker {
 	size_t gateway_count;
 	struct eg_watch listener;
 	int listener_fd;
-	bool listening;
+	bool listening, hold;
 	struct eg_timer accept_again; /* out of descriptors */
 	struct eg_list connections;
 	size_t connection_count;
@@ -73,8 +73,9 @@ struct eg_worker {
 	struct eg_timer drain_timer;
 	/* written by other threads */
 	_Atomic(struct eg_snapshot *) published;
-	atomic_ullong drain_ms; /* 0: not asked for; else the limit + 1 */
+	atomic_ullong drain; /* 0: not asked for; else (limit in ms + 1) * 2, + 1: gently */
 	_Atomic(unsigned char *) new_ticket_key;
+	atomic_bool accept; /* hold no longer */
 	atomic_ullong turns;
 };
 

@@ -64,7 +64,7 @@ static void stop_listening(struct eg_worker *w)
 /* Nothing is accepted before there is something to decide by: it waits in the backlog. */
 static void start_listening(struct eg_worker *w)
 {
-	if (w->listening || w->engine.draining || w->listener_fd < 0)
+	if (w->hold || w->listening || w->engine.draining || w->listener_fd < 0)
 		return;
 	if (eg_watch_add(w->loop, &w->listener, w->listener_fd, EPOLLIN)) {
 		eg_error("worker %d can't watch its listener: %s", w->index, strerror(errno));
@@ -79,15 +79,17 @@ static void drain_timeout(struct eg_timer *t)
 {
 	struct eg_worker *w = eg_container_of(t, struct eg_worker, drain_timer);
 
+	connections_drain(w);
 	connections_end(w, EG_REASON_DRAINING);
 }
 
-static void begin_drain(struct eg_worker *w, uint64_t limit_ms)
+static void begin_drain(struct eg_worker *w, uint64_t limit_ms, bool gently)
 {
 	w->engine.draining = true;
 	if (w->listener_fd >= 0)
 		stop_listening(w);
-	connections_drain(w);
+	if (!gently)
+		connections_drain(w);
 	if (eg_timer_set(w->loop, &w->drain_timer, limit_ms))
 		connections_end(w, EG_REASON_DRAINING);
 }
@@ -97,8 +99,13 @@ static void on_wake(void *ctx)
 	struct eg_worker *w = ctx;
 	struct eg_snapshot *s = atomic_exchange(&w->published, NULL);
 	unsigned char *key = atomic_exchange(&w->new_ticket_key, NULL);
-	uint64_t drain = atomic_exchange(&w->drain_ms, 0);
+	uint64_t drain = atomic_exchange(&w->drain, 0);
 
+	if (atomic_exchange(&w->accept, false)) {
+		w->hold = false;
+		if (w->engine.snapshot)
+			start_listening(w);
+	}
 	if (s) {
 		eg_engine_publish(&w->engine, s);
 		eg_snapshot_unref(s);
@@ -111,12 +118,18 @@ static void on_wake(void *ctx)
 		free(key);
 	}
 	if (drain)
-		begin_drain(w, drain - 1);
+		begin_drain(w, drain / 2 - 1, drain & 1);
 }
 
 void eg_worker_publish(struct eg_worker *w, struct eg_snapshot *s)
 {
 	eg_snapshot_unref(atomic_exchange(&w->published, eg_snapshot_ref(s)));
+	eg_loop_wake(w->loop);
+}
+
+void eg_worker_accept(struct eg_worker *w)
+{
+	atomic_store(&w->accept, true);
 	eg_loop_wake(w->loop);
 }
 
@@ -130,9 +143,9 @@ uint64_t eg_worker_turns(const struct eg_worker *w)
 	return atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
-void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds)
+void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds, bool gently)
 {
-	atomic_store(&w->drain_ms, milliseconds + 1);
+	atomic_store(&w->drain, (milliseconds + 1) * 2 + gently);
 	eg_loop_wake(w->loop);
 }
 
@@ -226,6 +239,7 @@ struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_
 		return NULL;
 	}
 	w->index = o->index;
+	w->hold = o->hold;
 	w->listener_fd = -1;
 	w->listener = (struct eg_watch){.fd = -1, .ready = listener_ready};
 	w->telemetry = o->telemetry;

@@ -34,6 +34,7 @@ struct eg_worker_options {
 	struct eg_budgets *budgets; /* likewise */
 	struct eg_telemetry *telemetry; /* this worker's slot; borrowed for good */
 	unsigned char ticket_key[80];
+	bool hold; /* another process accepts from the listener; ours from eg_worker_accept() on */
 };
 
 struct eg_worker;
@@ -45,12 +46,18 @@ void eg_worker_destroy(struct eg_worker *w);
 /* ---- thread-safe ---- */
 /* From now on new decisions use `s` (a reference is taken). */
 void eg_worker_publish(struct eg_worker *w, struct eg_snapshot *s);
+/* The listener is this process's alone from now on. */
+void eg_worker_accept(struct eg_worker *w);
 /* Counts turns of the loop: a watchdog asks for one and sees whether it grows. */
 void eg_worker_poke(struct eg_worker *w);
 uint64_t eg_worker_turns(const struct eg_worker *w);
-/* Accept no more; finish what is in flight for at most that long, idle connections at once; then
- * run() returns. */
-void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds);
+/*
+ * Accept no more; finish what is in flight for at most that long; then run() returns. Idle
+ * connections are closed at once; `gently`, when another process accepts what comes next, they are
+ * given the whole time for one more request, which is answered with "Connection: close": a close
+ * that crosses a request on its way would be a request lost.
+ */
+void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds, bool gently);
 void eg_worker_ticket_key(struct eg_worker *w, const unsigned char key[80]);
 
 #endif

@@ -433,11 +433,48 @@ static void test_drain(void **state)
 	dial(w);
 	plane_turns(&w->plane, 5);
 	assert_int_equal(w->worker->connection_count, 1);
-	eg_worker_drain(w->worker, 60000);
+	eg_worker_drain(w->worker, 60000, false);
 	assert_int_equal(eg_worker_run(w->worker), 0);
 	inbox_await_end(&w->plane, &w->in);
 	assert_true(w->in.end);
 	assert_true(eg_worker_turns(w->worker) > 0);
+	finish(w);
+	(void)state;
+}
+
+/* Another gateway serves on: an idle connection gets its next request answered, which says the
+ * last. */
+static void test_drain_gently(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+	char text[200];
+
+	dial(w);
+	plane_turns(&w->plane, 5);
+	eg_worker_drain(w->worker, 60000, true);
+	plane_turns(&w->plane, 5);
+	assert_int_equal(w->worker->connection_count, 1);
+	snprintf(text, sizeof(text),
+		 "GET /v1/nothing HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nx-api-key: x\r\n\r\n", w->port);
+	plane_send(&w->plane, w->in.fd, text);
+	inbox_await(&w->plane, &w->in, "\r\nconnection: close\r\n");
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	inbox_await_end(&w->plane, &w->in);
+	finish(w);
+	(void)state;
+}
+
+/* ... and ends in order when none came. */
+static void test_drain_gently_limit(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+
+	dial(w);
+	plane_turns(&w->plane, 5);
+	eg_worker_drain(w->worker, 1, true);
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	inbox_await_end(&w->plane, &w->in);
+	assert_int_equal(w->in.n, 0);
 	finish(w);
 	(void)state;
 }
@@ -450,7 +487,7 @@ static void test_drain_limit(void **state)
 	dial(w);
 	plane_send(&w->plane, w->in.fd, "GET / HT");
 	plane_turns(&w->plane, 5);
-	eg_worker_drain(w->worker, 1);
+	eg_worker_drain(w->worker, 1, false);
 	assert_int_equal(eg_worker_run(w->worker), 0);
 	inbox_await_end(&w->plane, &w->in);
 	finish(w);
@@ -474,6 +511,8 @@ int main(void)
 		cmocka_unit_test(test_preface_timeout),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_limit),
+		cmocka_unit_test(test_drain_gently),
+		cmocka_unit_test(test_drain_gently_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

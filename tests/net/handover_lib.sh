@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What the handover*.sh tests share, on top of agent_lib.sh: several egretd after each other, and beside each other.
+. ./agent_lib.sh
+RATE=${RATE:-500}
+NTH=0 STEADY=() KINDS=()
+
+# next [OPTION...]: another egretd beside the one that runs. OLD and OLD_PID are that one's log and pid, NEW and E_PID the new one's.
+OLD='' NEW=egretd
+next() {
+	OLD=$NEW OLD_PID=$E_PID
+	NTH=$((NTH + 1)) NEW=egretd-$((NTH + 1))
+	E_NAME=$NEW egret_start --drain 20 "$@"
+}
+# back: the new one is gone, the old one is the one that counts.
+back() { NEW=$OLD E_PID=$OLD_PID; }
+first() { NTH=$((NTH + 1)) NEW=egretd-$((NTH + 1)); E_NAME=$NEW egret_start --drain 20 "$@"; egret_await_ready || t_die "egretd was not ready"; }
+logged() { grep -q "$2" "$T_RUN/$1.log"; }
+times() { grep -c "$2" "$T_RUN/$1.log"; }
+in_charge() { [ "$(ctl status --json 2>/dev/null | jq .supervisor.pid)" = "$1" ]; }
+state() { ctl status --json | jq -r .state; }
+# at LOG TEXT PID SIGNAL: sends it the moment the text is in the log.
+at() { python3 - "$T_RUN/$1.log" "$2" "$3" "$4" <<'EOP'
+import os, sys, time
+path, text, pid, number = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    with open(path, "rb") as f:
+        if text in f.read():
+            os.kill(pid, number)
+            sys.exit(0)
+sys.exit(1)
+EOP
+}
+# Requests over connections that are kept, and over new ones, until load_end.
+load_begin() { # [OPTION...]
+	rm -f "$T_RUN/enough"
+	STEADY=() KINDS=(keep fresh)
+	load 1 8 --rate "$RATE" --until "$T_RUN/enough" "$@" > "$T_RUN/keep.json" & STEADY+=($!)
+	load 1 8 --rate "$RATE" --until "$T_RUN/enough" --fresh "$@" > "$T_RUN/fresh.json" & STEADY+=($!)
+}
+load_end() { # WHAT
+	local kind r
+	touch "$T_RUN/enough"
+	wait "${STEADY[@]}"
+	for kind in "${KINDS[@]}"; do
+		r=$(tail -n 1 "$T_RUN/$kind.json")
+		echo "       $1, $kind: $r"
+		is "$1, $kind: no request failed" "$(jq .failed <<<"$r")" 0
+		at_least "$1, $kind: there were some" "$(jq .ok <<<"$r")" 20
+	done
+	egret_records '.type == "request" and .reason != "ok"' | jq -c '.[:5][]'
+}
+stream_begin() { # MS between events
+	mock_mode api.anthropic.com "slow-stream-$1" 1
+	pod_curl podA -N --max-time 60 -H 'x-api-key: placeholder' -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \
+		-d '{"model":"claude-x","max_tokens":64,"stream":true,"messages":[{"role":"user","content":"hello"}]}' \
+		https://api.anthropic.com/v1/messages > "$T_RUN/stream" 2> "$T_RUN/stream.err" &
+	STREAM=$!
+	await 10 test -s "$T_RUN/stream"
+}
+stream_end() { # WHAT
+	wait "$STREAM"
+	is "$1: a long stream goes on to its end" "$?" 0
+	has "$1: whole" "$(cat "$T_RUN/stream")" message_stop
+}
+is_serving() { [ "$(state)" = serving ]; }
+left() { find "$E_DIR/run" -name '*.sock*' | wc -l; }
+# stranger WHAT [ARG...]: handover_stranger.py at the socket.
+stranger() { node python3 handover_stranger.py "$E_DIR/run/handover.sock" "$@"; }
+

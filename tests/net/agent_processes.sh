@@ -14,7 +14,8 @@ refused() { # TEXT SENTENCE CMD...: fails, and says the sentence
 start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreground, under CMD
 	node timeout 20 "$@" "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" --credentials-dir "$T_RUN/credentials" \
 		--ca-dir "${CA_DIR:-$E_DIR/ca}" --uplink eth0 --resolver 203.0.113.53 --run-dir "$E_DIR/run" --metrics none \
-		--upstream-ca "${ROOTS:-$T_RUN/certs/root.crt}" --pin-dir "${PIN:-$E_PIN}" --agent-namespace "$T-agent"
+		--upstream-ca "${ROOTS:-$T_RUN/certs/root.crt}" --pin-dir "${PIN:-$E_PIN}" --agent-namespace "$T-agent" \
+		--handover-socket none
 }
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
 refused "no CAP_BPF" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf,cap_sys_admin -- -c 'exec "$0" "$@"'
@@ -195,7 +196,7 @@ is "back, it is used without a restart" "$(ask podA)" 200
 is "by the same gateway" "$(pid_of gateway)" "$GATEWAY"
 
 # --- a second one, an end, an adoption
-refused "a second egretd on the same pins is refused" "another egretd uses the pin directory" start_by_hand
+refused "a second egretd on the same pins that takes nothing over is refused" "another egretd uses the pin directory" start_by_hand
 is "and the first goes on" "$(ask podA)" 200
 stop
 check "the end was orderly" grep -q "egretd has ended" "$T_RUN/egretd.log"

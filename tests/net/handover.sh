@@ -30,7 +30,10 @@ for E_MODE in ${MODES:-netns mark}; do
 
 	# The old one goes on as if nothing was, whenever the new one dies.
 	load_begin
-	for step in "is adopted under" "gateway runs as pid" "is ready" "is in force"; do
+	# In mark mode the last step, in which most is to be put back, stands for all.
+	steps=("is adopted under" "gateway runs as pid" "is ready" "is in force")
+	[ "$E_MODE" = netns ] || steps=("is in force")
+	for step in "${steps[@]}"; do
 		next
 		disown "$E_PID"
 		if [ "$step" != "is adopted under" ]; then

@@ -23,6 +23,16 @@ has "with a reason" "$(cat "$T_RUN/$NEW.log")" "hands nothing over: end it first
 back
 is "none of them did harm" "$(state) $(ask podA)" "serving 200"
 
+next --uplink eth0,cni0
+disown "$E_PID"
+at "$NEW" "gateway runs as pid" "$E_PID" 9
+await 20 gone "$E_PID"
+back
+check "a new one with another uplink is killed" await 20 logged "$NEW" "pid [0-9]* was to take over and is gone"
+guard() { [ -e "$E_PIN/links/guard_tc-$(node ip -j link show dev "$1" | jq ".[0].ifindex")" ]; }
+check "the guard stands where the old one wants it" guard eth0
+check_not "and nowhere else" guard cni0
+
 next
 at "$NEW" "gateway runs as pid" "$E_PID" 15
 check "SIGTERM before it is in charge ends the new one" await 20 gone "$E_PID"

@@ -352,6 +352,7 @@ void eg_datapath_former_gone(struct eg_datapath *d)
 /* The maps may hold anything that the other process wrote, the links its programs. */
 int eg_datapath_take_back(struct eg_datapath *d, struct eg_error *error)
 {
+	struct eg_error why;
 	int r;
 
 	eg_mapsync_close(d);
@@ -360,15 +361,17 @@ int eg_datapath_take_back(struct eg_datapath *d, struct eg_error *error)
 		r = eg_load_replace(d, error);
 	if (!r)
 		r = eg_listeners_fill(d, error);
-	for (size_t i = 0; !r && i < d->link_count; i++) {
-		struct eg_error why;
-
+	if (r)
+		return r;
+	/* Each link as if it were seen for the first time: what the other one's options wanted and
+	 * ours do not goes. Pods keep their role. */
+	for (size_t i = 0; i < d->link_count; i++) {
 		d->links[i].attached = 0;
-		/* A link that went meanwhile is told by the next event. */
-		if (eg_links_attach(d, &d->links[i], &why))
-			eg_datapath_notice(d, "link %s: %s", d->links[i].name, why.text);
+		d->links[i].name[0] = 0;
 	}
-	return r;
+	if (eg_datapath_attach(d, &why))
+		eg_datapath_notice(d, "%s", why.text);
+	return 0;
 }
 
 /*

@@ -50,7 +50,14 @@ static void print_agent(const json_t *a)
 		eg_line("TROUBLE   %s", text(a, "trouble"));
 	if (number(a, "handing_over_to"))
 		eg_line("          handing over to pid %lld", number(a, "handing_over_to"));
-	if (json_is_true(json_object_get(a, "taken_over")))
+	else if (!strcmp(text(a, "state"), "handing_over"))
+		eg_line("          handing over to an egretd of another pid namespace");
+	if (json_is_true(json_object_get(a, "taken_over")) && !number(former, "pid"))
+		eg_line("          taken over from an egretd of another pid namespace (version "
+			"%s), which %s",
+			text(a, "former_version"),
+			json_is_true(json_object_get(former, "draining")) ? "drains" : "has ended");
+	else if (json_is_true(json_object_get(a, "taken_over")))
 		eg_line("          taken over from pid %lld (version %s), which %s",
 			number(former, "pid"), text(a, "former_version"),
 			json_is_true(json_object_get(former, "draining")) ? "drains" : "has ended");

@@ -32,12 +32,12 @@ while time.monotonic() < end:
 sys.exit(1)
 EOP
 }
-# Requests over connections that are kept, and over new ones, until load_end.
+# Requests over connections that are kept, and over new ones, until load_end; over LANES connections of each at a time.
 load_begin() { # [OPTION...]
 	rm -f "$T_RUN/enough"
 	STEADY=() KINDS=(keep fresh)
-	load 1 8 --rate "$RATE" --until "$T_RUN/enough" "$@" > "$T_RUN/keep.json" & STEADY+=($!)
-	load 1 8 --rate "$RATE" --until "$T_RUN/enough" --fresh "$@" > "$T_RUN/fresh.json" & STEADY+=($!)
+	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" "$@" > "$T_RUN/keep.json" & STEADY+=($!)
+	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" --fresh "$@" > "$T_RUN/fresh.json" & STEADY+=($!)
 }
 load_end() { # WHAT
 	local kind r

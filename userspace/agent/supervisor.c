@@ -80,7 +80,6 @@ static int open_access_log(const struct eg_options *o, int *fd, struct eg_error 
 	return *fd < 0 ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno)) : 0;
 }
 
-/* What can't be opened leaves the former one in use. */
 void eg_supervisor_yield(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_DRAIN, .number = 1, .value = s->o->drain_ms};
@@ -93,6 +92,7 @@ void eg_supervisor_yield(struct eg_supervisor *s)
 		eg_loop_stop(s->loop);
 }
 
+/* What can't be opened leaves the former one in use. */
 static void reopen_access_log(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_ACCESS_LOG};

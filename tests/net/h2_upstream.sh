@@ -108,10 +108,14 @@ done
 echo "# what the provider did nothing with is asked again at once, also where replay is never"
 for mode in h2-refused h2-goaway h2-http1; do
 	fresh
-	ask api.groq.com false $GROQ # so that it is not the first of its connection
-	mock_forget
-	mock_mode api.groq.com $mode 1
-	ask api.groq.com false $GROQ
+	# Not the first of its connection, which this route takes again only for a second: a slow machine may need another try.
+	for try in 1 2 3 4 5; do
+		ask api.groq.com false $GROQ
+		mock_forget
+		mock_mode api.groq.com $mode 1
+		ask api.groq.com false $GROQ
+		[ "$(mock_requests)" = 1 ] || break
+	done
 	is "$mode: answered" "$STATUS" 200
 	is "$mode: by the same provider, on the second try" "$(mock_requests '.host == "api.groq.com"')" 2
 	is "$mode: and nothing may have been billed twice" "$(last '.possibly_billed_twice')" null

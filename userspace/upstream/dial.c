@@ -113,6 +113,8 @@ static void take_joined(struct upstream_dial *d, struct eg_list *out)
 /* Would another dial end otherwise? Not where the name, the policy or the certificate is wrong. */
 static bool for_all(const struct upstream_dial *d, enum eg_reason reason)
 {
+	if (eg_loop_now_ms(d->u->o.loop) >= d->deadline_ms)
+		return false; /* out of its own time, which says nothing about theirs */
 	return reason == EG_REASON_UPSTREAM_DNS || reason == EG_REASON_FORBIDDEN_DESTINATION ||
 	       d->certificate;
 }

@@ -70,4 +70,14 @@ void h2_conn_flush_later(struct eg_h2_conn *h);
 /* Forgets a call: nothing is told it any more. */
 void h2_conn_detach(struct eg_h2_conn *h, struct eg_h2_call *c);
 
+/* ---- between h2_conn.c and h2_session.c ---- */
+/* nghttp2's side, with its settings. NULL: out of memory. */
+nghttp2_session *h2_session_create(struct eg_h2_conn *h) EG_MUST;
+/* Gives the run to its owner. */
+void h2_session_end_run(struct eg_h2_conn *h);
+/* Gives `out`, then the pieces, to the stream, and keeps what it does not take. False: failed. */
+bool h2_conn_write(struct eg_h2_conn *h, struct iovec *v, int count) EG_MUST;
+/* Nothing new is begun on it. */
+void h2_conn_drain(struct eg_h2_conn *h);
+
 #endif

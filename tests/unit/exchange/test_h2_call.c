@@ -877,6 +877,43 @@ static void test_idle_dies(void **state)
 	(void)state;
 }
 
+/* Nothing heard while a call waits: a PING; nothing after it: the connection is dead. The clock is
+ * not waited for: what was heard is moved into the past. */
+static void test_silence(void **state)
+{
+	for (int answers = 0; answers < 2; answers++) {
+		static struct bed b;
+		struct calling c = {.last = true};
+		struct eg_h2_conn *h;
+
+		bed_up(&b, &c);
+		h2p_turns(&b.p, &b.s, 5);
+		h = c.call.base.conn->h2;
+		assert_true(eg_timer_armed(&h->silence));
+		h->heard_ms -= H2_SILENCE_MS;
+		assert_int_equal(eg_timer_set(b.p.loop, &h->silence, 0), 0);
+		plane_turns(&b.p, 3);
+		assert_true(h->pinged);
+		if (answers) {
+			h2p_turns(&b.p, &b.s, 5);
+			assert_int_equal(b.s.pings, 1);
+			assert_false(h->pinged);
+			assert_int_equal(c.fails, 0);
+			eg_call_end(&c.call.base);
+		} else {
+			h->pinged_ms -= H2_PING_MS;
+			assert_int_equal(eg_timer_set(b.p.loop, &h->silence, 0), 0);
+			plane_turns(&b.p, 3);
+			assert_int_equal(c.fails, 1);
+			assert_int_equal(c.reason, EG_REASON_UPSTREAM_RESET);
+			assert_int_equal(c.loss, EG_CALL_LOSS_CONNECTION);
+			assert_non_null(strstr(c.text, "PING"));
+		}
+		bed_down(&b);
+	}
+	(void)state;
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* Is `what` anywhere in this process's writable memory, but where the test has it? */
 static int occurrences(const char *what, size_t n)
@@ -1012,6 +1049,7 @@ int main(void)
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_idle_dies),
+		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_secret_is_gone),
 	};
 

@@ -2,7 +2,8 @@
 /*
  * A supervisor and a gateway in one, driven by lines on standard input, so that the datapath is
  * tested with nothing else of Egret. Captured connections are answered with "agent PEER LOCAL\n"
- * and then echoed. Each command is answered by "ok ..." or "error: SENTENCE". Commands: see table.
+ * (not with -q) and then echoed. Each command is answered by "ok ..." or "error: SENTENCE".
+ * Commands: see table.
  */
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -22,7 +23,7 @@ static struct eg_datapath_options options;
 static struct eg_datapath *datapath;
 static struct eg_error err;
 static int epoll = -1;
-static bool beating, stopped;
+static bool beating, stopped, quiet;
 static uint32_t names[256];
 static struct eg_cidr cidrs[256];
 static struct eg_verdict_rule rules[1024];
@@ -260,6 +261,25 @@ static int do_listen(int argc, char **argv)
 	return answer(r);
 }
 
+/* plain PORT: the same answers on an ordinary socket in the driver's own namespace, to compare with
+ */
+static int do_plain(int argc, char **argv)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6,
+				 .sin6_port = htons((uint16_t)atoi(argv[1]))};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1ULL << 32 | (uint32_t)fd};
+
+	(void)argc;
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 4096) ||
+	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
+		printf("error: port %s: %s\n", argv[1], strerror(errno));
+	else
+		printf("ok\n");
+	return 0;
+}
+
 static int do_beat(int argc, char **argv)
 {
 	(void)argc;
@@ -354,6 +374,7 @@ static const struct {
 	{"stop", 0, do_stop},		{"close", 0, do_close},
 	{"notes", 0, do_notes},		{"events", 0, do_events},
 	{"uninstall", 0, do_uninstall}, {"features", 0, do_features},
+	{"plain", 1, do_plain},
 };
 
 static void run_line(char *line)
@@ -375,7 +396,7 @@ static void run_line(char *line)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(commands); i++)
 		if (!strcmp(commands[i].name, argv[0]) && argc > commands[i].arguments) {
 			if (!datapath && strcmp(argv[0], "open") && strcmp(argv[0], "uninstall") &&
-			    strcmp(argv[0], "features"))
+			    strcmp(argv[0], "features") && strcmp(argv[0], "plain"))
 				break;
 			commands[i].run(argc, argv);
 			fflush(stdout);
@@ -425,7 +446,8 @@ static void accept_one(int listener)
 	inet_ntop(AF_INET6, &peer.sin6_addr, p, sizeof(p));
 	inet_ntop(AF_INET6, &local.sin6_addr, l, sizeof(l));
 	length = snprintf(text, sizeof(text), "agent %s %s %u\n", p, l, ntohs(local.sin6_port));
-	if (write(fd, text, (size_t)length) != length || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
+	if ((!quiet && write(fd, text, (size_t)length) != length) ||
+	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
 		close(fd);
 }
 
@@ -457,7 +479,7 @@ static void parse_options(int argc, char **argv)
 	options.uplinks = (const char *const *)uplinks;
 	options.xdp = xdp;
 	options.resolvers = resolvers;
-	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:X:r:cU:L:DCN")) != -1) {
+	while ((c = getopt(argc, argv, "p:m:w:n:h:a:g:G:f:l:u:d:H:x:X:r:cU:L:DCNq")) != -1) {
 		switch (c) {
 		case 'p':
 			options.pin_dir = optarg;
@@ -520,6 +542,9 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			options.guard_host_deny = true;
+			break;
+		case 'q':
+			quiet = true;
 			break;
 		case 'N':
 			options.no_kernel_names = true;

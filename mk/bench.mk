@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make bench`: Egret beside nginx, HAProxy, Squid and two floors, in one run. See docs/internals/bench.md.
 #   BENCH_CASES="keepalive_h1 sse_burst"   only these; `tests/bench/bench --list` names all
-#   BENCH_RUNS=N    rounds (default 5);  BENCH_SECONDS=N  of each measurement (default 4)
+#   BENCH_RUNS=N    rounds (default 5);  BENCH_SECONDS=N  of each measurement (default 3)
 #   BENCH_RESUME=1  keeps the rounds that build/bench holds already
 BENCH_PROGRAMS = $(patsubst %,$(O)/tests/bench/%,load origin floor_bytes floor_http link_watch)
 BENCH_COMMON = tests/bench/conn.c tests/bench/h1.c

@@ -132,3 +132,25 @@ int eg_credential_write(struct eg_buf *secret_buf, const struct eg_credential_sp
 	parts[1] = scheme;
 	return append_all(secret_buf, parts, EG_ARRAY_SIZE(parts));
 }
+
+bool eg_secret_found_in(const struct eg_secret *secret, struct eg_str bytes)
+{
+	struct eg_str s = eg_secret_bytes(secret);
+
+	return s.n >= EG_CREDENTIAL_SEARCH_MIN && bytes.n >= s.n &&
+	       memmem(bytes.p, bytes.n, s.p, s.n);
+}
+
+size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes)
+{
+	struct eg_str s = eg_secret_bytes(secret);
+	size_t n = s.n < EG_CREDENTIAL_SEARCH_MIN ? 0 : EG_MIN(s.n - 1, bytes.n);
+
+	for (; n; n--) {
+		const char *end = bytes.p + bytes.n - n;
+
+		if (*end == *s.p && !memcmp(end, s.p, n))
+			break;
+	}
+	return n;
+}

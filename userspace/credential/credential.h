@@ -60,4 +60,14 @@ const struct eg_secret *eg_credential_set_get(const struct eg_credential_set *s,
 int eg_credential_write(struct eg_buf *secret_buf, const struct eg_credential_spec *spec,
 			const struct eg_secret *secret) EG_MUST;
 
+/*
+ * Does an answer quote the secret? Its own bytes, nowhere copied. A secret of less than
+ * EG_CREDENTIAL_SEARCH_MIN bytes is not looked for: it would be found by chance.
+ */
+#define EG_CREDENTIAL_SEARCH_MIN 8u
+bool eg_secret_found_in(const struct eg_secret *secret, struct eg_str bytes);
+/* How many bytes at the end of `bytes` are the beginning of the secret, not all of it: the rest may
+ * follow. 0 for a secret that is not looked for. */
+size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes);
+
 #endif

@@ -130,6 +130,7 @@ static bool header_passes(const struct eg_exchange *x, const struct eg_h1_head *
 static int copy_headers(struct eg_exchange *x, const struct eg_h1_head *head)
 {
 	x->answer_header_count = 0;
+	x->key_quoted = false;
 	x->answer_headers = eg_arena_alloc(&x->arena, (head->header_count + OWN_HEADERS) *
 							      sizeof(*x->answer_headers));
 	if (!x->answer_headers)
@@ -140,6 +141,10 @@ static int copy_headers(struct eg_exchange *x, const struct eg_h1_head *head)
 
 		if (!header_passes(x, head, h->name))
 			continue;
+		if (exchange_quotes_key(x, h->value) || exchange_quotes_key(x, h->name)) {
+			exchange_note_quote(x);
+			continue;
+		}
 		copy = eg_arena_alloc(&x->arena, h->name.n + h->value.n);
 		if (!copy)
 			return -ENOMEM;
@@ -220,7 +225,10 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 		return;
 	}
-	if (x->provider && head->status >= 400) {
+	/* A redirect too: its body may quote the credential, and no SDK streams one. */
+	if (x->provider && head->status >= 300) {
+		if (head->status < 400)
+			eg_cooldown_clear(x->engine, x->provider, x->attempt_began_ms);
 		if (copy_error_head(x, head)) {
 			exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 			return;
@@ -241,7 +249,7 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 	exchange_give_head(x);
 }
 
-void exchange_give_data(struct eg_exchange *x, struct eg_str data)
+static void give_bytes(struct eg_exchange *x, struct eg_str data)
 {
 	x->bytes_out += data.n;
 	if (x->sse)
@@ -257,6 +265,18 @@ void exchange_give_data(struct eg_exchange *x, struct eg_str data)
 		 * has nothing to say any more. Not from inside the call's own callback. */
 		eg_loop_defer(x->engine->loop, &x->unpause);
 	}
+}
+
+void exchange_give_data(struct eg_exchange *x, struct eg_str data)
+{
+	struct eg_buf before;
+	enum eg_reason reason;
+
+	if (!exchange_withhold(x, &before, &data, &reason))
+		exchange_cut_answer(x, reason);
+	else if (data.n)
+		give_bytes(x, data);
+	eg_buf_fini(&before);
 }
 
 void exchange_on_data(void *ctx, struct eg_str data)
@@ -313,7 +333,15 @@ void exchange_finish_pass(struct eg_exchange *x)
 	if (x->provider && x->upstream_status < 400)
 		exchange_attempt_note(x, reason, x->upstream_status);
 	if (reason == EG_REASON_OK) {
-		give_end(x);
+		if (x->unsure.length) { /* no more comes: it was not the credential */
+			struct eg_buf rest = x->unsure;
+
+			eg_buf_init(&x->unsure, 0);
+			give_bytes(x, eg_buf_str(&rest));
+			eg_buf_fini(&rest);
+		}
+		if (!exchange_over(x))
+			give_end(x);
 		return;
 	}
 	if (saw_error)
@@ -358,6 +386,11 @@ static void pass_error(struct eg_exchange *x, enum eg_reason reason)
 	size_t collected = x->collected.length;
 	bool complete = x->error_complete;
 
+	if (x->key_quoted || exchange_quotes_key(x, eg_buf_str(&x->collected))) {
+		exchange_note_quote(x);
+		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, EXCHANGE_WITHHELD, false);
+		return;
+	}
 	describe_answer(x, head);
 	if (complete && !x->out.no_body) {
 		x->out.length_known = true;

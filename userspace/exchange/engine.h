@@ -39,6 +39,7 @@ struct eg_engine {
 	size_t held_bytes;	    /* on this worker */
 	size_t active;		    /* exchanges */
 	uint64_t violation_said_ms; /* when a region violation was last logged */
+	uint64_t quote_said_ms;	    /* and an answer that quotes the credential */
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
 	uint64_t id_high, id_low;  /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */

@@ -46,6 +46,7 @@ static void bury(struct eg_defer *d)
 
 	eg_usage_watch_destroy(x->watch);
 	eg_buf_fini(&x->collected);
+	eg_buf_fini(&x->unsure);
 	eg_arena_fini(&x->arena);
 	eg_snapshot_unref(x->snapshot);
 	free(x);

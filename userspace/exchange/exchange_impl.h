@@ -3,7 +3,8 @@
  * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
- * client gets; preamble.c: streams that have not said anything yet; report.c: the record.
+ * client gets; quote.c: of that, what quotes the credential; preamble.c: streams that have not said
+ * anything yet; report.c: the record.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -124,7 +125,9 @@ struct eg_exchange {
 	unsigned int upstream_status, status;
 	struct eg_defer unpause;
 	bool sse, json, answer_paused, error_complete, at_event_end;
-	bool error_told;	       /* the provider's own error event went to the client */
+	struct eg_buf unsure; /* given back later: it may be the beginning of the credential */
+	bool key_quoted;      /* the answer in hand does, somewhere */
+	bool error_told;      /* the provider's own error event went to the client */
 	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */
 	struct eg_usage_watch *watch;
 	struct eg_usage usage;
@@ -206,6 +209,22 @@ void exchange_give_collected(struct eg_exchange *x);
 void exchange_finish_pass(struct eg_exchange *x);
 /* After the head went out: error event where the dialect has one, then a reset. */
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
+
+/* quote.c */
+#define EXCHANGE_WITHHELD                                                                       \
+	"The provider's answer quotes the credential that Egret sent, so the provider's words " \
+	"are "                                                                                  \
+	"withheld."
+/* Do these bytes hold the credential of the target in use? */
+bool exchange_quotes_key(const struct eg_exchange *x, struct eg_str bytes);
+/* It does: counted, and said in the log; once an answer. */
+void exchange_note_quote(struct eg_exchange *x);
+/*
+ * Of an answer's body, in order: true, and *data is what may go out now (perhaps nothing); it lies
+ * in *before, which the caller frees, or where it was. False: nothing of it may, for *reason.
+ */
+bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
+		       enum eg_reason *reason) EG_MUST;
 
 /* preamble.c */
 /* A stream or JSON body whose beginning can be held; describe_answer has been done. */

@@ -23,6 +23,11 @@ void exchange_preamble_begin(struct eg_exchange *x)
 
 static void let_go(struct eg_exchange *x)
 {
+	if (exchange_quotes_key(x, eg_buf_str(&x->collected))) {
+		exchange_note_quote(x);
+		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, EXCHANGE_WITHHELD, false);
+		return;
+	}
 	exchange_give_head(x);
 	exchange_give_collected(x);
 }

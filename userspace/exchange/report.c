@@ -147,6 +147,8 @@ void exchange_record(struct eg_exchange *x)
 				     : 0;
 	describe_upstream(&r, x);
 	describe_usage(&r, &x->usage);
+	if (exchange_quotes_key(x, r.response_model))
+		r.response_model = EG_STR("[redacted]");
 	judge_evidence(&r, x, x->region_evidence);
 	judge_evidence(&r, x, eg_str_from(x->usage.inference_geo));
 	eg_telemetry_record(t, &r);

@@ -91,6 +91,9 @@ static const struct {
 	[EG_COUNT_REGION_VIOLATIONS] =
 		{"egret_region_violations_total",
 		 "Answers that say they came from where the policy does not allow."},
+	[EG_COUNT_CREDENTIAL_QUOTED] =
+		{"egret_credential_quoted_total",
+		 "Answers that quoted the credential, withheld whole or in part."},
 };
 
 static const struct {

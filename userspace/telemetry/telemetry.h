@@ -78,6 +78,7 @@ enum eg_count {
 	EG_COUNT_UPSTREAM_HTTP2_CONNECTS,
 	EG_COUNT_UPSTREAM_STREAMS_REFUSED, /* HTTP/2: the provider did nothing with them */
 	EG_COUNT_REGION_VIOLATIONS, /* an answer said it came from where policy does not allow */
+	EG_COUNT_CREDENTIAL_QUOTED, /* an answer quoted the credential; it was withheld */
 	EG_COUNTS
 };
 

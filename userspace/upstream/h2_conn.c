@@ -315,7 +315,7 @@ int h2_conn_create(struct eg_upstream_conn *c)
 	h->flush.run = run_flush;
 	h->bury.run = bury;
 	h->heard_ms = h->control_since_ms = eg_loop_now_ms(loop_of(h));
-	h->session = h2_session_create(h);
+	h->session = h2_conn_session_create(h);
 	if (!h->session) {
 		free(h);
 		return -ENOMEM;

@@ -72,7 +72,7 @@ void h2_conn_detach(struct eg_h2_conn *h, struct eg_h2_call *c);
 
 /* ---- between h2_conn.c and h2_session.c ---- */
 /* nghttp2's side, with its settings. NULL: out of memory. */
-nghttp2_session *h2_session_create(struct eg_h2_conn *h) EG_MUST;
+nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h) EG_MUST;
 /* Gives the run to its owner. */
 void h2_session_end_run(struct eg_h2_conn *h);
 /* Gives `out`, then the pieces, to the stream, and keeps what it does not take. False: failed. */

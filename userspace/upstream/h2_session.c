@@ -259,7 +259,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 /* ---- life ---- */
 
-nghttp2_session *h2_session_create(struct eg_h2_conn *h)
+nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h)
 {
 	static const nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},

@@ -225,6 +225,34 @@ static void every_byte(void **state)
 	assert_false(eg_credential_valid((struct eg_str){NULL, 0}));
 }
 
+static void quoted(void **state)
+{
+	static const char key[] = "sk-abab-0123456789";
+	struct eg_secret *s = eg_secret_create(key, strlen(key));
+	struct eg_secret *tiny = eg_secret_create("sk-abab", 7);
+
+	(void)state;
+	assert_non_null(s);
+	assert_non_null(tiny);
+	assert_true(eg_secret_found_in(s, EG_STR("sk-abab-0123456789")));
+	assert_true(eg_secret_found_in(s, EG_STR("{\"k\":\"sk-abab-0123456789\"}")));
+	assert_false(eg_secret_found_in(s, EG_STR("sk-abab-012345678")));
+	assert_false(eg_secret_found_in(s, EG_STR("sk-abab-012345678 9")));
+	assert_false(eg_secret_found_in(s, EG_STR("")));
+	assert_false(eg_secret_found_in(s, (struct eg_str){NULL, 0}));
+	assert_false(eg_secret_found_in(tiny, EG_STR("sk-abab sk-abab")));
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("x sk-a")), 4);
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("sk-absk-ab")), 5);
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("s")), 1);
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("sk-abab-012345678")), 17);
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("sk-abab-0123456789")), 0);
+	assert_int_equal(eg_secret_begun_in(s, EG_STR("sk-a ")), 0);
+	assert_int_equal(eg_secret_begun_in(s, (struct eg_str){NULL, 0}), 0);
+	assert_int_equal(eg_secret_begun_in(tiny, EG_STR("sk-")), 0);
+	eg_secret_unref(s);
+	eg_secret_unref(tiny);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +262,7 @@ int main(void)
 		cmocka_unit_test(sets),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(every_byte),
+		cmocka_unit_test(quoted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

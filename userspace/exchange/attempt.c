@@ -143,7 +143,8 @@ static void describe_origin(struct eg_exchange *x, struct eg_origin_spec *spec)
 
 	if (!p) {
 		*spec = (struct eg_origin_spec){
-			.host = x->host,
+			/* In shadow mode Host may say something else. */
+			.host = x->peer->server_name ? x->peer->server_name : x->host,
 			.port = x->peer->destination.port,
 			.tls = x->peer->server_name != NULL,
 			.binding = x->pod->identity.uid,

@@ -225,6 +225,19 @@ static void begin_websocket(struct eg_exchange *x)
 	exchange_attempt_first(x);
 }
 
+/* What the head says of the body that an enforced policy would refuse it for; NULL: nothing. */
+static const char *unreadable(const struct eg_exchange *x, bool read)
+{
+	if (read && x->encoded_body)
+		return "A body with a Content-Encoding can't be read, so it is refused.";
+	if (!x->operation || eg_operation_for_content(x->operation, x->content_type))
+		return NULL;
+	return x->operation->json_body
+		       ? "This operation's Content-Type must be application/json."
+		       : "This operation's Content-Type must be multipart/form-data or "
+			 "application/json.";
+}
+
 void exchange_body_begin(struct eg_exchange *x)
 {
 	bool read = x->operation && eg_operation_reads_body(x->operation);
@@ -236,7 +249,13 @@ void exchange_body_begin(struct eg_exchange *x)
 		return;
 	}
 	if (x->pass_on) {
-		if (x->decide_again && read && !x->encoded_body) {
+		if (x->decision.shadow && (x->decide_again || x->shadow_reason == EG_REASON_OK))
+			detail = unreadable(x, read);
+		if (detail) {
+			x->shadow_reason = EG_REASON_BAD_BODY;
+			x->detail = detail;
+		}
+		if (x->decide_again && read && !detail) {
 			begin_holding(x);
 		} else {
 			x->held.cap = 3 * STREAM_WINDOW;
@@ -244,19 +263,9 @@ void exchange_body_begin(struct eg_exchange *x)
 		}
 		return;
 	}
-	if (read && x->encoded_body) {
-		exchange_deny(x, EG_REASON_BAD_BODY,
-			      "A body with a Content-Encoding can't be read, so it is refused.",
-			      false);
-		return;
-	}
-	if (x->operation && !eg_operation_for_content(x->operation, x->content_type)) {
-		exchange_deny(x, EG_REASON_BAD_BODY,
-			      x->operation->json_body
-				      ? "This operation's Content-Type must be application/json."
-				      : "This operation's Content-Type must be multipart/form-data "
-					"or application/json.",
-			      false);
+	detail = unreadable(x, read);
+	if (detail) {
+		exchange_deny(x, EG_REASON_BAD_BODY, detail, false);
 		return;
 	}
 	if (read) {

@@ -18,7 +18,8 @@ static struct eg_str rebase(struct eg_str s, struct eg_str from, const char *to)
 static bool stays_here(const struct eg_h1_head *head, struct eg_str name)
 {
 	return eg_str_ieq(name, EG_STR("host")) || eg_str_ieq(name, EG_STR("content-length")) ||
-	       eg_str_ieq(name, EG_STR("expect")) || eg_h1_hop_by_hop(head, name);
+	       (eg_str_ieq(name, EG_STR("expect")) && !head->expect_other) ||
+	       eg_h1_hop_by_hop(head, name);
 }
 
 /* A browser's WebSocket has no other place for a key than a subprotocol. */
@@ -104,6 +105,7 @@ enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
 		return EG_REASON_POLICY_CHANGED;
 	}
 	x->policy = x->pod->policy;
+	x->shadow = x->policy && x->policy->mode != EG_MODE_ENFORCE;
 	return EG_REASON_OK;
 }
 
@@ -300,10 +302,15 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 }
 
 /* An operation is either a WebSocket or none; what is only passed on is neither ours to judge. */
-static enum eg_reason judge_upgrade(const struct eg_exchange *x, const char **detail)
+static enum eg_reason judge_upgrade(struct eg_exchange *x, const char **detail)
 {
-	if (x->pass_on || x->operation->websocket == x->websocket)
+	if (x->operation->websocket == x->websocket)
 		return EG_REASON_OK;
+	if (x->pass_on) {
+		if (x->decision.shadow && x->shadow_reason == EG_REASON_OK)
+			x->shadow_reason = x->websocket ? EG_REASON_UPGRADE : EG_REASON_BAD_REQUEST;
+		return EG_REASON_OK;
+	}
 	if (x->websocket)
 		return EG_REASON_UPGRADE;
 	*detail = "this operation is a WebSocket: \"Upgrade: websocket\" is needed";
@@ -313,37 +320,102 @@ static enum eg_reason judge_upgrade(const struct eg_exchange *x, const char **de
 /* Port 80 of an address that is shared: a Host that nothing watches is none of Egret's. */
 static bool ungoverned_host(const struct eg_exchange *x)
 {
-	return !x->peer->gateway && !x->peer->server_name &&
+	return !x->peer->gateway && !x->peer->server_name && x->policy &&
 	       eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy, eg_str_from(x->host)) ==
 		       EG_NAME_UNGOVERNED;
 }
 
-enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
+/* Nor is how such a request looks; the same for a name that no route has, and `otherwise: pass`. */
+static bool passes_by_name(const struct eg_exchange *x)
 {
-	enum eg_reason r = exchange_identify(x, detail);
+	return ungoverned_host(x) || (!x->peer->gateway && !x->peer->server_name && x->policy &&
+				      x->policy->otherwise_pass &&
+				      eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
+						     eg_str_from(x->host)) == EG_NAME_OTHERWISE);
+}
 
-	if (r == EG_REASON_OK)
-		r = check_host(x, detail);
-	if (r == EG_REASON_OK)
-		r = check_target(x, detail);
-	if (r != EG_REASON_OK)
-		return r;
-	find_operation(x);
-	if (loops(x))
-		return EG_REASON_LOOP;
+/* A path that Egret would not read goes on as it was sent; another form of target has no one
+ * reading, so no one can say where it belongs. */
+static bool take_unread_target(struct eg_exchange *x)
+{
+	if (!eg_str_starts(x->raw_target, EG_STR("/")))
+		return false;
+	x->target = (struct eg_target){.path = x->raw_target, .decoded = EG_STR("/")};
+	return true;
+}
+
+/* An HTTP/1.0 request without Host: where it went is its only name. */
+static bool take_address_as_host(struct eg_exchange *x)
+{
+	char address[EG_ADDRESS_TEXT];
+
+	if (!x->host)
+		x->host = eg_arena_dup(&x->arena, eg_str_from(eg_address_text(
+							  &x->peer->destination.address, address)));
+	return x->host != NULL;
+}
+
+/* What of the head is judged before policy is asked. */
+static enum eg_reason check_rest(struct eg_exchange *x, const char **detail)
+{
 	if (x->expect_other)
 		return EG_REASON_EXPECTATION;
 	if (x->websocket_wrong) {
 		*detail = x->websocket_wrong;
 		return EG_REASON_BAD_REQUEST;
 	}
-	r = read_query_model(x, detail);
-	if (r == EG_REASON_OK)
-		r = check_gateway_rules(x);
+	return read_query_model(x, detail);
+}
+
+/* It goes on whatever was found; the first finding is what would have been the answer. */
+static enum eg_reason only_watch(struct eg_exchange *x, enum eg_reason found, const char *detail)
+{
+	x->websocket = x->websocket && !x->websocket_wrong;
+	x->pass_on = true;
+	if (x->shadow) {
+		x->shadow_reason = found;
+		x->detail = detail;
+	}
+	return EG_REASON_OK;
+}
+
+enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
+{
+	enum eg_reason r = exchange_identify(x, detail), found;
+	const char *found_detail;
+	bool watched;
+
+	if (r != EG_REASON_OK)
+		return r;
+	found = check_host(x, detail);
+	found_detail = *detail;
+	watched = !x->peer->gateway && (x->shadow || (found == EG_REASON_OK && passes_by_name(x)));
+	if (found != EG_REASON_OK && (!watched || !take_address_as_host(x)))
+		return found;
+	r = check_target(x, detail);
+	if (r != EG_REASON_OK && (!watched || !take_unread_target(x)))
+		return r;
+	if (found == EG_REASON_OK) {
+		found = r;
+		found_detail = *detail;
+	}
+	find_operation(x);
+	if (loops(x))
+		return EG_REASON_LOOP;
+	r = check_rest(x, detail);
+	if (r != EG_REASON_OK && !watched)
+		return r;
+	if (found == EG_REASON_OK) {
+		found = r;
+		found_detail = *detail;
+	}
+	r = check_gateway_rules(x);
 	if (r != EG_REASON_OK)
 		return r;
 	if (!x->policy)
 		return EG_REASON_NO_POLICY;
+	if (found != EG_REASON_OK)
+		return only_watch(x, found, found_detail);
 	if (ungoverned_host(x)) {
 		x->pass_on = true;
 		return EG_REASON_OK;

@@ -127,8 +127,8 @@ void exchange_record(struct eg_exchange *x)
 	r.dialect = eg_dialect_label(x->dialect);
 	r.model_label = model_label(x);
 	r.status = x->status;
-	r.shadow = x->decision.shadow;
-	r.reason = x->decision.shadow && x->reason == EG_REASON_OK ? x->shadow_reason : x->reason;
+	r.shadow = x->shadow;
+	r.reason = x->shadow && x->reason == EG_REASON_OK ? x->shadow_reason : x->reason;
 	r.detail = x->detail;
 	if (!r.detail && x->fail_text[0] && x->reason != EG_REASON_OK)
 		r.detail = x->fail_text;

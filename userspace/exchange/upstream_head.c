@@ -108,6 +108,8 @@ static int write_host(struct eg_exchange *x, struct eg_buf *out)
 	uint16_t port = p ? p->port : x->peer->destination.port;
 	bool tls = p ? p->tls : x->peer->server_name != NULL;
 
+	if (!p && x->host_field.n) /* passed on: as it was sent */
+		return write_header(out, EG_STR("host"), x->host_field);
 	if (port == (tls ? 443 : 80))
 		return eg_buf_printf(out, "host: %s\r\n", host);
 	return eg_buf_printf(out, "host: %s:%u\r\n", host, port);

@@ -352,7 +352,6 @@ static enum eg_reason judge_hello(enum eg_io parsed, const struct eg_client_hell
 /* A policy in shadow mode that looks at names only: what would have been, and on it goes. */
 static void shadow_name(struct connection *c, enum eg_reason bad, enum eg_name_verdict v)
 {
-	c->shadow = true;
 	if (bad != EG_REASON_OK)
 		pass_through(c, bad);
 	else
@@ -376,6 +375,7 @@ static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_
 		v = eg_policy_name(eg_snapshot_policies(c->worker->engine.snapshot), p,
 				   eg_str_from(h->sni));
 	bad = judge_hello(parsed, h, v);
+	c->shadow = p->mode != EG_MODE_ENFORCE;
 	if (p->mode == EG_MODE_SHADOW_SNI ||
 	    (p->mode == EG_MODE_SHADOW_FULL && bad != EG_REASON_OK)) {
 		shadow_name(c, bad, v);
@@ -530,7 +530,7 @@ static void begin(struct connection *c)
 		return;
 	}
 	if (c->peer.gateway || c->peer.destination.port == HTTP_PORT) {
-		c->shadow = names_only && pod->policy;
+		c->shadow = pod && pod->policy && pod->policy->mode != EG_MODE_ENFORCE;
 		if (names_only && !c->peer.gateway)
 			pass_through(c, pod->policy ? EG_REASON_SHADOW : EG_REASON_PASS_UNGOVERNED);
 		else

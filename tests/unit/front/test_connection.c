@@ -239,6 +239,24 @@ static void test_shadow_changes_nothing(void **state)
 	(void)state;
 }
 
+/* What `shadow: full` can't pass on is refused, and the record says what mode it was. */
+static void test_shadow_full_is_on_record(void **state)
+{
+	struct world *w =
+		begin(POLICY("\"mode\": \"shadow\", \"shadow\": \"full\"", "deny"), NULL, 100);
+	unsigned char bytes[4096];
+	size_t n = hello("api.openai.com", bytes, sizeof(bytes));
+
+	dial(w);
+	plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+	inbox_await_end(&w->plane, &w->in); /* the signer never answers */
+	assert_true(w->in.reset);
+	assert_true(plane_recorded(&w->plane, "\"shadow\":true"));
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	finish(w);
+	(void)state;
+}
+
 static void test_half_open_ends(void **state)
 {
 	struct world *w = begin(enforce, NULL, 100);
@@ -501,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_split_hello),
 		cmocka_unit_test(test_governed_name_is_minted),
 		cmocka_unit_test(test_shadow_changes_nothing),
+		cmocka_unit_test(test_shadow_full_is_on_record),
 		cmocka_unit_test(test_half_open_ends),
 		cmocka_unit_test(test_half_hellos_are_charged),
 		cmocka_unit_test(test_pod_connection_limit),

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `shadow: full`: what an enforced policy would refuse goes on as it was sent, and the record says
+ * what would have been; so does what no policy judges. What can't be passed on is refused.
+ */
+#include <sys/syscall.h>
+
+#include "targets.h"
+
+#define POLICY(mode)                                                                            \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                          \
+		"p0") "},"                                                                      \
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"  \
+		      "\"policies\": [{\"name\": \"shop\", " mode                               \
+		      ", \"pods\": {\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": "      \
+		      "\"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]}, \"targets\": "   \
+		      "[{\"provider\": \"p0\"}]}], \"otherwise\": \"pass\"},"                   \
+		      "{\"name\": \"far\", \"pods\": {\"namespaces\": [\"far\"]}, \"routes\": " \
+		      "[{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.mistral.ai\"]}, "    \
+		      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}"
+
+static const char shadow[] = POLICY("\"mode\": \"shadow\", \"shadow\": \"full\"");
+static const char enforce[] = POLICY("\"mode\": \"enforce\"");
+
+/* An original destination can't be a loopback address, so what is dialled there ends here. */
+int connect(int fd, const struct sockaddr *address, socklen_t n)
+{
+	struct sockaddr_in to;
+
+	if (address->sa_family != AF_INET || n < sizeof(to))
+		return (int)syscall(SYS_connect, fd, address, n);
+	memcpy(&to, address, sizeof(to));
+	if (to.sin_addr.s_addr == inet_addr("198.51.100.10"))
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return (int)syscall(SYS_connect, fd, &to, sizeof(to));
+}
+
+/* A pod's plain connection to where fake provider 1 listens. */
+static struct world *begin_plain(const char *policy)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	plane_up(&w->plane, policy);
+	pod_open(&w->pod, &w->plane, NULL);
+	w->pod.peer.destination =
+		(struct eg_endpoint){plane_address("198.51.100.10"), w->plane.port[1]};
+	return w;
+}
+
+#define HEAD(line, headers) line " HTTP/1.1\r\n" headers "Authorization: Bearer own\r\n\r\n"
+#define NAME		    "Host: api.openai.com\r\n"
+
+static void passes(const char *policy, const char *request, const char *sent, const char *reason)
+{
+	struct world *w = begin_plain(policy);
+	char text[128];
+
+	pod_send(&w->pod, request);
+	called(w, 1, sent, NULL);
+	inbox_await(&w->plane, &w->up[1], "\r\n\r\n");
+	if (strstr(request, "Authorization"))
+		assert_true(inbox_has(&w->up[1], "Authorization: Bearer own\r\n"));
+	assert_false(inbox_has(&w->up[1], "sk-real"));
+	assert_false(inbox_has(&w->up[1], "pgrade"));
+	plane_send(&w->plane, w->up[1].fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 OK"));
+	snprintf(text, sizeof(text), "\"reason\":\"%s\"", reason);
+	if (!plane_recorded(&w->plane, text))
+		fail_msg("%s: no %s in %s", request, text, plane_records(&w->plane));
+	assert_int_equal(plane_recorded(&w->plane, "\"shadow\":true"), policy == shadow);
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	finish(w);
+}
+
+static void test_passed_on(void **state)
+{
+	static const struct {
+		const char *request, *sent, *reason;
+	} cases[] = {
+		{HEAD("GET /v1//chat/completions?a=b", NAME), "GET /v1//chat/completions?a=b HTTP",
+		 "path_unsafe"},
+		{HEAD("GET /v1/../a%2fb", NAME), "GET /v1/../a%2fb HTTP", "path_unsafe"},
+		{HEAD("GET /v1/%zz", NAME), "GET /v1/%zz HTTP", "bad_request"},
+		{HEAD("GET /v1/models", "Host: 10.1.2.3\r\n"), "host: 10.1.2.3\r\n",
+		 "host_mismatch"},
+		{HEAD("GET /v1/models", "Host: API.openai.com:99\r\n"),
+		 "host: API.openai.com:99\r\n", "host_mismatch"},
+		{HEAD("GET /v1//models", "Host: 10.1.2.3\r\n"), "GET /v1//models HTTP",
+		 "host_mismatch"},
+		{HEAD("GET /v1/models", NAME "Expect: tea\r\n"), "Expect: tea\r\n", "expectation"},
+		{HEAD("GET /v1/realtime", NAME "Connection: upgrade\r\nUpgrade: websocket\r\n"),
+		 "GET /v1/realtime HTTP", "bad_request"},
+		{"GET /v1/models HTTP/1.0\r\nAuthorization: Bearer own\r\n\r\n",
+		 "host: 198.51.100.10:", "bad_request"},
+		{HEAD("POST /v1/chat/completions",
+		      NAME JSON "Content-Encoding: gzip\r\nContent-Length: 2\r\n") "{}",
+		 "Content-Encoding: gzip\r\n", "bad_body"},
+		{HEAD("POST /v1/chat/completions",
+		      NAME "Content-Type: text/plain\r\nContent-Length: 2\r\n") "{}",
+		 "text/plain\r\n", "bad_body"},
+		{HEAD("GET /v1/nothing", NAME), "GET /v1/nothing HTTP", "unknown_operation"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++)
+		passes(shadow, cases[i].request, cases[i].sent, cases[i].reason);
+	(void)state;
+}
+
+/* Under a policy that enforces: names that are none of its business. */
+static void test_unjudged_names(void **state)
+{
+	passes(enforce, HEAD("GET /a//b", "Host: www.example.org\r\n"), "GET /a//b HTTP", "ok");
+	passes(enforce, HEAD("GET /a", "Host: www.example.org\r\nExpect: tea\r\n"),
+	       "Expect: tea\r\n", "ok");
+	passes(enforce, HEAD("GET /a//b", "Host: api.mistral.ai\r\n"), "GET /a//b HTTP", "ok");
+	(void)state;
+}
+
+static void refused(const char *policy, const char *request, const char *status, const char *reason)
+{
+	struct world *w = begin_plain(policy);
+	char text[128];
+
+	pod_send(&w->pod, request);
+	snprintf(text, sizeof(text), "HTTP/1.1 %s ", status);
+	inbox_await(&w->plane, &w->pod.in, text);
+	inbox_await(&w->plane, &w->pod.in, reason);
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	assert_int_equal(plane_recorded(&w->plane, "\"shadow\":true"), policy == shadow);
+	snprintf(text, sizeof(text), "\"reason\":\"%s\"", reason);
+	assert_true(plane_recorded(&w->plane, text));
+	finish(w);
+}
+
+/* What can't be passed on, for it has no one meaning or no place to go. */
+static void test_refused(void **state)
+{
+	static char many[16384];
+	size_t n = (size_t)snprintf(many, sizeof(many), "GET / HTTP/1.1\r\n" NAME);
+
+	for (int i = 0; i < 130; i++)
+		n += (size_t)snprintf(many + n, sizeof(many) - n, "X-%d: y\r\n", i);
+	snprintf(many + n, sizeof(many) - n, "\r\n");
+	refused(shadow, many, "431", "header_too_large");
+	refused(shadow, "GET / HTTP/1.1\r\n\r\n", "400", "bad_request");
+	refused(shadow,
+		"POST / HTTP/1.1\r\n" NAME
+		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"400", "request_smuggling");
+	refused(shadow, HEAD("GET http://evil.example/", NAME), "400", "bad_request");
+	refused(shadow, HEAD("GET /v1/models", NAME "x-egret-via: test-tag\r\n"), "508", "loop");
+	/* What is judged, is judged as ever. */
+	refused(enforce, HEAD("GET /v1//models", NAME), "400", "path_unsafe");
+	refused(enforce, HEAD("GET /v1/models", "Host: 10.1.2.3\r\n"), "421", "host_mismatch");
+	refused(enforce, HEAD("GET /v1/models", NAME "Expect: tea\r\n"), "417", "expectation");
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_passed_on),
+		cmocka_unit_test(test_unjudged_names),
+		cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -158,6 +158,8 @@ void exchange_finish(struct eg_exchange *x)
 	(void)eg_account_descriptors(x->engine, x->peer->account, &x->descriptors, 0);
 	if (x->recorded)
 		return;
+	/* Whoever ended it, also inside the answer: a target that was tried is on record. */
+	exchange_attempt_note(x, x->reason, x->upstream_status);
 	exchange_record(x); /* the model's name may lie in the body */
 	exchange_body_free(x);
 	x->engine->active--;
@@ -179,8 +181,6 @@ void eg_exchange_abandon(struct eg_exchange *x, enum eg_reason reason)
 	if (exchange_over(x))
 		return;
 	x->reason = reason;
-	if (x->provider && x->answer != ANSWER_PASS && x->answer != ANSWER_NONE)
-		exchange_attempt_note(x, reason, x->upstream_status);
 	if (!x->status)
 		x->status = eg_reason_status(reason);
 	exchange_set_answer(x, ANSWER_CUT);

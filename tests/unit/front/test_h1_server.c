@@ -530,6 +530,8 @@ static void test_bytes_after_answer(void **state)
 static void test_client_aborts(void **state)
 {
 	struct world *w = *state;
+	struct eg_buf metrics;
+	const char *line;
 
 	pod_send(&w->pod, ASK);
 	accept_upstream(w);
@@ -540,6 +542,17 @@ static void test_client_aborts(void **state)
 	w->pod.in.fd = dup(0);
 	inbox_await_end(&w->plane, &w->up); /* the provider is not left talking to nobody */
 	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	/* The provider did its work: the attempt is on record, and counted. */
+	assert_true(plane_recorded(&w->plane,
+				   "\"attempts\":[{\"provider\":\"p0\",\"region\":\"cluster\","
+				   "\"reason\":\"client_closed\",\"status\":200,"));
+	eg_buf_init(&metrics, 1 << 20);
+	assert_int_equal(eg_telemetry_render(&w->plane.telemetry, 1, &metrics), 0);
+	assert_int_equal(eg_buf_append(&metrics, "", 1), 0);
+	line = strstr(eg_buf_data(&metrics), "\negret_upstream_attempts_total{");
+	assert_non_null(line);
+	assert_non_null(strstr(line, "reason=\"client_closed\",code=\"200\"} 1\n"));
+	eg_buf_fini(&metrics);
 	assert_int_equal(plane_record_count(&w->plane), 1);
 	assert_int_equal(w->plane.engine.active, 0);
 }

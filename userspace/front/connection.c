@@ -205,9 +205,27 @@ static void pass_through(struct connection *c, enum eg_reason reason)
 
 /* ---- HTTP ---- */
 
+/* One that never had a request is on record as a connection. */
+static void record_unused(struct connection *c, enum eg_reason reason)
+{
+	bool used = c->http && c->http->requests;
+
+	if (c->http2) /* what it was broken off for is on record already */
+		used = c->http2->requests || c->http2->violated;
+	if (!used)
+		record(c, reason, "no request came");
+}
+
 static void http_over(void *ctx, bool reset)
 {
-	close_connection(ctx, reset, EG_REASON_CLIENT_CLOSED);
+	struct connection *c = ctx;
+	bool client = reset || (c->http2 ? c->http2->eof : c->http->eof);
+	enum eg_reason reason = client			     ? EG_REASON_CLIENT_CLOSED
+				: c->worker->engine.draining ? EG_REASON_DRAINING
+							     : EG_REASON_REQUEST_TIMEOUT;
+
+	record_unused(c, reason);
+	close_connection(c, reset, EG_REASON_CLIENT_CLOSED);
 }
 
 static void begin_http1(struct connection *c)
@@ -254,10 +272,12 @@ static void peek_preface(struct connection *c)
 
 	if (r == EG_IO_AGAIN)
 		return;
-	if (!bytes.n) /* it came and went */
+	if (!bytes.n) { /* it came and went */
+		record_unused(c, EG_REASON_CLIENT_CLOSED);
 		close_connection(c, r == EG_IO_FAIL, EG_REASON_CLIENT_CLOSED);
-	else if (n == preface.n || memcmp(bytes.p, preface.p, n) || r != EG_IO_DONE)
+	} else if (n == preface.n || memcmp(bytes.p, preface.p, n) || r != EG_IO_DONE) {
 		begin_http(c, !memcmp(bytes.p, preface.p, n) && n == preface.n);
+	}
 }
 
 /* Nothing within the time, or part of a preface: the HTTP/1.1 server says what is to be said. */
@@ -266,10 +286,12 @@ static void preface_timeout(struct connection *c)
 	struct eg_str bytes;
 
 	(void)eg_stream_peek(c->stream, H2_PREFACE.n, &bytes);
-	if (bytes.n)
+	if (bytes.n) {
 		begin_http(c, false);
-	else
-		close_connection(c, false, EG_REASON_CLIENT_CLOSED);
+	} else {
+		record_unused(c, EG_REASON_REQUEST_TIMEOUT);
+		close_connection(c, false, EG_REASON_REQUEST_TIMEOUT);
+	}
 }
 
 static void begin_plain(struct connection *c)
@@ -584,11 +606,13 @@ void connections_drain(struct eg_worker *w)
 	eg_list_for_each_safe (it, next, &w->connections) {
 		struct connection *c = eg_container_of(it, struct connection, link);
 
-		if (c->http2)
+		if (c->http2) {
 			h2_server_drain(c->http2);
-		else if (c->state == CONNECTION_PREFACE ? silent(c)
-							: c->http && h1_server_idle(c->http))
+		} else if (c->state == CONNECTION_PREFACE ? silent(c)
+							  : c->http && h1_server_idle(c->http)) {
+			record_unused(c, EG_REASON_DRAINING);
 			close_connection(c, false, EG_REASON_DRAINING);
+		}
 	}
 }
 
@@ -598,7 +622,9 @@ void connections_end(struct eg_worker *w, enum eg_reason reason)
 		struct connection *c =
 			eg_container_of(w->connections.next, struct connection, link);
 
-		if (c->state == CONNECTION_RELAY)
+		if (c->state == CONNECTION_HTTP)
+			record_unused(c, reason);
+		else
 			record(c, reason, NULL);
 		close_connection(c, true, reason);
 	}

@@ -383,6 +383,69 @@ static void test_gateway_serves(void **state)
 	(void)state;
 }
 
+static bool counted(struct world *w, const char *reason)
+{
+	struct eg_buf out;
+	char line[128];
+	bool found;
+
+	snprintf(line, sizeof(line),
+		 "egret_connections_ended_total{gateway=\"test\",reason=\"%s\"} 1\n", reason);
+	eg_buf_init(&out, 1 << 20);
+	assert_int_equal(eg_telemetry_render(&w->plane.telemetry, 1, &out), 0);
+	found = memmem(eg_buf_data(&out), out.length, line, strlen(line)) != NULL;
+	eg_buf_fini(&out);
+	return found;
+}
+
+/* Opened and never used: one record, whoever ended it. */
+static void test_unused_is_on_record(void **state)
+{
+	static const char *const reasons[] = {"client_closed", "client_closed", "request_timeout"};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(reasons); i++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+		char text[64];
+
+		w->worker->engine.limits.head_ms = i == 2 ? 20 : 10000;
+		dial(w);
+		plane_turns(&w->plane, 5);
+		assert_int_equal(w->worker->connection_count, 1);
+		if (i == 0)
+			assert_int_equal(shutdown(w->in.fd, SHUT_WR), 0);
+		if (i == 1) {
+			close_reset(w->in.fd);
+			w->in.fd = dup(0);
+		}
+		for (int n = 0; n < PLANE_TURNS && w->worker->connection_count; n++)
+			plane_turn(&w->plane);
+		assert_int_equal(plane_record_count(&w->plane), 1);
+		snprintf(text, sizeof(text), "\"reason\":\"%s\"", reasons[i]);
+		assert_true(plane_recorded(&w->plane, text));
+		assert_true(plane_recorded(&w->plane, "\"type\":\"connection\""));
+		assert_true(counted(w, reasons[i]));
+		finish(w);
+	}
+	(void)state;
+}
+
+/* One that had a request needs none: its requests are on record. */
+static void test_used_is_not(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+
+	dial(w);
+	plane_send(&w->plane, w->in.fd, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+	inbox_await(&w->plane, &w->in, "HTTP/1.1 4");
+	assert_int_equal(shutdown(w->in.fd, SHUT_WR), 0);
+	for (int n = 0; n < PLANE_TURNS && w->worker->connection_count; n++)
+		plane_turn(&w->plane);
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	assert_false(plane_recorded(&w->plane, "\"type\":\"connection\""));
+	finish(w);
+	(void)state;
+}
+
 /* Prior knowledge: the preface, in pieces too, is HTTP/2's and nothing else is. */
 static void test_preface(void **state)
 {
@@ -455,6 +518,7 @@ static void test_drain(void **state)
 	assert_int_equal(eg_worker_run(w->worker), 0);
 	inbox_await_end(&w->plane, &w->in);
 	assert_true(w->in.end);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"draining\""));
 	assert_true(eg_worker_turns(w->worker) > 0);
 	finish(w);
 	(void)state;
@@ -528,6 +592,8 @@ int main(void)
 		cmocka_unit_test(test_gateway_serves),
 		cmocka_unit_test(test_preface),
 		cmocka_unit_test(test_preface_timeout),
+		cmocka_unit_test(test_unused_is_on_record),
+		cmocka_unit_test(test_used_is_not),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_limit),
 		cmocka_unit_test(test_drain_gently),

@@ -33,10 +33,12 @@ static void key(struct line *l, const char *name)
 
 static void text(struct line *l, const char *name, struct eg_str value, size_t cap)
 {
+	char room[EG_REDACT_ROOM];
+
 	if (!value.n)
 		return;
 	key(l, name);
-	if (!l->failed && eg_json_quote(l->out, value, cap))
+	if (!l->failed && eg_json_quote(l->out, eg_redact(value, cap, room), cap))
 		l->failed = true;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One access record a request (or a connection that carried none), and counters. A slot a worker;
- * counters are summed when read. Strings from outside are capped and byte-escaped; a model name
- * that no rule knows is "other" in metrics. Never a key, a prompt or a header value.
+ * counters are summed when read. Strings from outside are capped and byte-escaped, and
+ * what looks like a key in them is not recorded; a model name that no rule knows is "other" in
+ * metrics. Never a key, a prompt or a header value.
  */
 #ifndef EGRET_TELEMETRY_TELEMETRY_H
 #define EGRET_TELEMETRY_TELEMETRY_H

@@ -158,6 +158,92 @@ static void hostile_strings_stay_inside_their_field(void **state)
 	free(text);
 }
 
+/* A key that the pod (or a provider) puts where only names belong. */
+static void keys_are_not_recorded(void **state)
+{
+#define LONG "0123456789abcdefABCDEF"
+	static const struct {
+		const char *text, *recorded; /* NULL: as it is */
+	} cases[] = {
+		{"sk-proj-" LONG, "[redacted]"},
+		{"curl sk-ant-api03-" LONG "_-x", "curl [redacted]"},
+		{"/v1/sk-" LONG "/chat", "/v1/[redacted]/chat"},
+		{"a AIza" LONG ";hf_" LONG ",ghp_" LONG, "a [redacted];[redacted],[redacted]"},
+		{"gsk_" LONG, "[redacted]"},
+		{"xai-" LONG, "[redacted]"},
+		{"AKIAIOSFODNN7EXAMPLE", "[redacted]"},
+		{"github_pat_" LONG, "[redacted]"},
+		{"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "[redacted]"},
+		{"gpt-4o-mini-2024-07-18", NULL},
+		{"sk-placeholder", NULL},
+		{"task-0123456789abcdef0123456789", NULL},
+		{"pplx-70b-online", NULL},
+		{"AKIAIOSFODNN", NULL},
+		{"sk-", NULL},
+		{"/v1/files/file-abcdefghijklmnopqrstuv", NULL},
+		{"claude-sonnet-4-5-20250929", NULL},
+		{"Anthropic/Python 0.40.0 hf_hub/0.26.2; unknown/None", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		const char *wanted = cases[i].recorded ? cases[i].recorded : cases[i].text;
+		static const char *const keys[] = {"method",	      "path",  "user_agent",
+						   "server_name",     "model", "response_model",
+						   "region_evidence", "detail"};
+		struct log_file f = log_open();
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_record r = sample();
+		struct eg_str s = {cases[i].text, strlen(cases[i].text)};
+		char *text;
+		json_t *j;
+
+		r.method = r.path = r.user_agent = r.server_name = r.model = s;
+		r.response_model = r.region_evidence = s;
+		r.detail = cases[i].text;
+		eg_telemetry_record(t, &r);
+		eg_telemetry_destroy(t);
+		text = log_read(&f);
+		j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+		assert_non_null(j);
+		for (size_t k = 0; k < EG_ARRAY_SIZE(keys); k++) {
+			const char *got = json_string_value(json_object_get(j, keys[k]));
+
+			assert_non_null(got);
+			/* Of a method no more than its first 32 bytes is read. */
+			if (strncmp(got, wanted, k ? 1000 : EG_MAX(strlen(got), (size_t)10)))
+				fail_msg("%s: \"%s\", expected \"%s\"", keys[k], got, wanted);
+		}
+		json_decref(j);
+		free(text);
+	}
+}
+
+/* Where a string is cut, no half of a key is left: it is looked at before. */
+static void keys_at_the_cut(void **state)
+{
+	char longer[600];
+
+	(void)state;
+	for (size_t at = 480; at < 520; at++) {
+		struct log_file f = log_open();
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_record r = sample();
+		char *text;
+
+		memset(longer, '/', sizeof(longer));
+		memcpy(longer + at, "sk-proj-" LONG, strlen("sk-proj-" LONG));
+		r.path = (struct eg_str){longer, sizeof(longer)};
+		eg_telemetry_record(t, &r);
+		eg_telemetry_destroy(t);
+		text = log_read(&f);
+		assert_null(strstr(text, "sk-proj"));
+		assert_null(strstr(text, "/sk-"));
+		free(text);
+	}
+#undef LONG
+}
+
 static void metrics_sum_over_slots(void **state)
 {
 	struct eg_telemetry *slots[2] = {eg_telemetry_create("egret", -1),
@@ -258,6 +344,8 @@ int main(void)
 		cmocka_unit_test(record_is_one_json_line),
 		cmocka_unit_test(first_byte_at_once),
 		cmocka_unit_test(hostile_strings_stay_inside_their_field),
+		cmocka_unit_test(keys_are_not_recorded),
+		cmocka_unit_test(keys_at_the_cut),
 		cmocka_unit_test(metrics_sum_over_slots),
 		cmocka_unit_test(series_are_bounded),
 		cmocka_unit_test(stalled_reader_is_not_waited_for),

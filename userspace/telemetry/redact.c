@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keys in strings that a client or a provider chose: what looks like one is not recorded. */
+#include "telemetry/telemetry_private.h"
+
+/* What providers, clouds and forges begin their keys with, so that leaked ones can be found. */
+static const struct eg_str prefixes[] = {
+	EG_STR("sk-"),	 EG_STR("gsk_"),    EG_STR("xai-"),	   EG_STR("AIza"),
+	EG_STR("AKIA"),	 EG_STR("ASIA"),    EG_STR("ABSK"),	   EG_STR("bedrock-api-key-"),
+	EG_STR("hf_"),	 EG_STR("pplx-"),   EG_STR("nvapi-"),	   EG_STR("csk-"),
+	EG_STR("r8_"),	 EG_STR("tgp_v1_"), EG_STR("ghp_"),	   EG_STR("gho_"),
+	EG_STR("ghu_"),	 EG_STR("ghs_"),    EG_STR("github_pat_"), EG_STR("glpat-"),
+	EG_STR("xoxb-"), EG_STR("xoxp-"),   EG_STR("eyJ"), /* a JWT */
+};
+
+/* The shortest of these keys have more; names and words that begin so have less. */
+#define REST_MIN 16u
+
+static bool alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static bool prefix_begins(char c)
+{
+	switch (c) {
+	case 'A':
+	case 'b':
+	case 'c':
+	case 'e':
+	case 'g':
+	case 'h':
+	case 'n':
+	case 'p':
+	case 'r':
+	case 's':
+	case 't':
+	case 'x':
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Length of the key that `s` begins with; 0: none. */
+static size_t key_length(struct eg_str s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(prefixes) && !n; i++)
+		if (eg_str_starts(s, prefixes[i]))
+			n = prefixes[i].n + REST_MIN;
+	if (!n || n > s.n)
+		return 0;
+	for (size_t i = 0; i < s.n; i++) {
+		if (alnum(s.p[i]) || s.p[i] == '-' || s.p[i] == '_' || s.p[i] == '.')
+			continue;
+		return i < n ? 0 : i;
+	}
+	return s.n;
+}
+
+/* Where the first key begins, before `cap`; its length in *n. `cap`: there is none. */
+static size_t find_key(struct eg_str s, size_t from, size_t cap, size_t *n)
+{
+	for (size_t i = from; i < cap; i++) {
+		if (!prefix_begins(s.p[i]) || (i && alnum(s.p[i - 1])))
+			continue;
+		*n = key_length((struct eg_str){s.p + i, s.n - i});
+		if (*n)
+			return i;
+	}
+	return cap;
+}
+
+struct eg_str eg_redact(struct eg_str s, size_t cap, char out[EG_REDACT_ROOM])
+{
+	static const struct eg_str mark = EG_STR(EG_REDACTED);
+	size_t from = 0, at = 0, n = 0, key;
+
+	cap = EG_MIN(EG_MIN(cap, s.n), (size_t)EG_REDACT_MAX);
+	key = find_key(s, 0, cap, &n);
+	if (key == cap)
+		return s;
+	/* The mark is shorter than any key: only one that begins near the cap goes beyond it. */
+	for (;;) {
+		memcpy(out + at, s.p + from, key - from);
+		at += key - from;
+		if (key == cap)
+			break;
+		memcpy(out + at, mark.p, mark.n);
+		at += mark.n;
+		from = EG_MIN(key + n, cap);
+		key = find_key(s, from, cap, &n);
+	}
+	return (struct eg_str){out, at};
+}

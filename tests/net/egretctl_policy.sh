@@ -256,6 +256,8 @@ has "and what is needed" "$out" "give --model or --body"
 echo '{"model": "gpt-4o-mini", "model": "gpt-5"}' >"$dir/body"
 run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body "$dir/body"
 has "a duplicate key" "$out" "reason: bad_body"
+run "${E[@]}" "${S[@]}" --host api.openai.com --path '/v1/chat/completions?trace=1' --body "$dir/body"
+has "head and body are bad: the head's reason, as at the gateway" "$out" "reason: unknown_query"
 echo '{"model": "gpt-4o-mini", "messages": []}' >"$dir/body"
 run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body "$dir/body" --json
 is "--json parses and says the same" "$(printf %s "$out" | python3 -c 'import json,sys; d = json.load(sys.stdin)
@@ -327,6 +329,12 @@ has "said" "$out" "served by enforced policies only"
 run explain --policy-dir "$dir/shadow-full.json" "${S[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-5
 is "shadow: full passes, too" $code 0
 has "and records what would have been" "$out" "reason: model_denied"
+run explain --policy-dir "$dir/shadow-full.json" "${S[@]}" --host api.openai.com --path /v1//chat/completions
+is "an unsafe path passes under shadow: full, as at the gateway" $code 0
+has "and is what would have been" "$out" "reason: path_unsafe"
+run "${X[@]}" --host api.openai.com --path /v1//chat/completions
+is "shadow: sni sees no path" $code 0
+has "so the record has none of it" "$out" "Recorded: type connection, reason ok"
 run explain --policy-dir "$dir/p" "${S[@]}" --host api.openai.com --path /
 is "a broken policy: exit 2" $code 2
 has "and where" "$err" "is not valid"

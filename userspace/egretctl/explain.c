@@ -147,33 +147,53 @@ static int read_facts(struct explanation *x, struct eg_request_facts *f, struct 
 	return eg_body_read(&x->arena, f->operation, text, &f->body, e);
 }
 
+/* What the head says of the body: the query's model, and as what it would be read. */
+static int read_head(struct explanation *x, struct eg_request_facts *f)
+{
+	const struct eg_operation *as;
+	int r;
+
+	if (x->q->model || x->q->body) {
+		as = eg_operation_for_content(f->operation, eg_str_from(x->q->content_type));
+		f->operation = as ? as : f->operation;
+	}
+	if (!f->operation->model_in_query)
+		return EG_EXIT_OK;
+	f->body_read = true;
+	r = eg_query_value(&x->arena, f->target.query, EG_STR("model"), &f->body.model);
+	if (!r || r == -ENOENT)
+		return EG_EXIT_OK;
+	conclude(x, EG_REASON_BAD_REQUEST, false,
+		 "the query's \"model\" comes twice, or is malformed");
+	return EG_EXIT_NO;
+}
+
+/* As the gateway: what the head alone decides is said before the body is read, and passes or is
+ * denied with it unread. */
+static bool head_decides(const struct eg_policy_set *s, const struct eg_policy *p,
+			 const struct eg_request_facts *f)
+{
+	struct eg_decision d;
+
+	eg_policy_decide(s, p, f, NULL, &d);
+	return !d.need_body && (d.shadow || d.pass || d.reason != EG_REASON_OK);
+}
+
 static int read_body(struct explanation *x, struct eg_request_facts *f)
 {
 	const struct question *q = x->q;
-	const struct eg_operation *as;
 	struct eg_error e = {0};
 	struct eg_str text;
 	int r;
 
-	if (f->operation->model_in_query) {
-		f->body_read = true;
-		r = eg_query_value(&x->arena, f->target.query, EG_STR("model"), &f->body.model);
-		if (r && r != -ENOENT) {
-			conclude(x, EG_REASON_BAD_REQUEST, false,
-				 "the query's \"model\" comes twice, or is malformed");
-			return EG_EXIT_NO;
-		}
-	}
 	if (q->model) {
 		f->body_read = true;
 		f->body.model = eg_str_from(q->model);
 	}
 	if (!q->model && !q->body)
 		return EG_EXIT_OK;
-	as = eg_operation_for_content(f->operation, eg_str_from(q->content_type));
-	if (!as)
+	if (!eg_operation_for_content(f->operation, eg_str_from(q->content_type)))
 		return refuse_body(x, "the operation takes no body of this Content-Type");
-	f->operation = as;
 	if (!q->body)
 		return EG_EXIT_OK;
 	r = eg_read_file(q->body, BODY_MAX, &text, &e);
@@ -237,6 +257,13 @@ static void note_enforcement(struct explanation *x, const struct eg_decision *d)
 		add_step(x, "enforced", d->reason, "it would be: %s", eg_reason_text(d->reason));
 }
 
+static void note_shadow(struct explanation *x)
+{
+	add_step(x, "shadow", EG_REASON_SHADOW,
+		 "the policy is in shadow mode: this is recorded and nothing changes");
+	x->allowed = true;
+}
+
 static void decide(struct explanation *x, const struct eg_policy_set *s, const struct eg_policy *p,
 		   struct eg_request_facts *f, struct eg_str rest)
 {
@@ -267,11 +294,20 @@ static void decide(struct explanation *x, const struct eg_policy_set *s, const s
 	else
 		conclude(x, d.reason, false, "%s (HTTP %u)", eg_reason_text(d.reason),
 			 eg_reason_status(d.reason));
-	if (d.shadow && !d.need_body) {
-		add_step(x, "shadow", EG_REASON_SHADOW,
-			 "the policy is in shadow mode: this is recorded and nothing changes");
-		x->allowed = true;
-	}
+	if (d.shadow && !d.need_body)
+		note_shadow(x);
+}
+
+/* Found before policy is asked; a policy in shadow mode lets it pass all the same. */
+static void shadow_passes(struct explanation *x, const struct eg_policy_set *s,
+			  const struct eg_policy *p)
+{
+	if (x->q->gateway || p->mode == EG_MODE_ENFORCE)
+		return;
+	if (p->mode == EG_MODE_SHADOW_SNI)
+		conclude_names_only(x, eg_policy_name(s, p, x->q->name));
+	else
+		note_shadow(x);
 }
 
 static int explain_request(struct explanation *x, const struct eg_policy_set *s,
@@ -292,11 +328,16 @@ static int explain_request(struct explanation *x, const struct eg_policy_set *s,
 		add_step(x, "path", reason, "%s", q->path);
 		conclude(x, reason, false, "%s (HTTP %u)", eg_reason_text(reason),
 			 eg_reason_status(reason));
+		shadow_passes(x, s, p);
 		return EG_EXIT_OK;
 	}
 	f.dialect = eg_dialect_of_request(f.host, f.target.decoded);
 	f.operation = eg_operation_find(f.dialect, f.method, f.target.decoded, &rest);
-	r = read_body(x, &f);
+	r = read_head(x, &f);
+	if (!r && !head_decides(s, p, &f))
+		r = read_body(x, &f);
+	if (r == EG_EXIT_NO)
+		shadow_passes(x, s, p);
 	if (r)
 		return r == EG_EXIT_NO ? EG_EXIT_OK : r;
 	decide(x, s, p, &f, rest);

@@ -34,6 +34,41 @@ is "all the others were answered" "$(jq '.ok + .failed' <<<"$R")" "$REQUESTS"
 is "they failed with a reset, none hung, none got a wrong answer" "$(jq -c '.errors | keys - ["ECONNRESET", "EPIPE", "body cut"]' <<<"$R")" "[]"
 is "it is counted" "$(metric egret_gateway_restarts_total)" 1
 is "each request has one record at most" "$(jq -r .request_id "$E_DIR/access.jsonl" | sort | uniq -d | wc -l)" 0
+
+# --- how that looks on the wire: Node takes a FIN before the head for a reset, and --http1.0 takes one for the end of the answer
+# cut KIND...: raw requests, and the gateway killed while they are under way; prints how each ended.
+cut() {
+	rm -f "$T_RUN/under-way"
+	pod podA python3 agent_cut.py "$T_RUN/under-way" "$T_RUN/pod-roots.crt" "$@" > "$T_RUN/cut" &
+	local program=$! pid
+	await 20 test -e "$T_RUN/under-way"
+	sleep 0.5 # the request of `wait` is at the provider, and not a byte of an answer came
+	pid=$(pid_of gateway)
+	kill -KILL "$pid"
+	wait $program
+	await 20 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq '.ready and .gateway.pid != $pid') = true ]"
+	cat "$T_RUN/cut"
+}
+BEFORE=$(metric egret_requests_lost_total) RESTARTS=$(metric egret_gateway_restarts_total)
+at_least "what the load lost is counted as well" "$BEFORE" 1
+is "gateway killed: an answer delimited by the end of the connection ends with a reset" "$(cut 1.0)" "1.0 reset cut"
+is "and is counted" "$(metric egret_requests_lost_total)" $((BEFORE + 1))
+is "so does a chunked one, one under TLS, and one that has not begun" "$(cut 1.1 tls wait wait)" "$(printf '1.1 reset cut\ntls reset cut\nwait reset cut\nwait reset cut')"
+is "each is counted" "$(metric egret_requests_lost_total)" $((BEFORE + 5))
+has "and the log has the number" "$(log)" "4 requests were in flight on that gateway"
+has "an answer that was whole stays so" "$(cut idle)" "idle reset whole"
+is "and is not counted" "$(metric egret_requests_lost_total) $(metric egret_gateway_restarts_total)" "$((BEFORE + 5)) $((RESTARTS + 3))"
+
+# --- an orderly end is none: an answer that is whole ends with a FIN, however slowly it is read
+for version in 1.0 1.1; do
+	pod podA python3 agent_cut.py "$T_RUN/under-way" "$T_RUN/pod-roots.crt" "$version" > "$T_RUN/cut" &
+	READER=$!
+	[ $version = 1.0 ] || { sleep 1.5; kill -TERM "$E_PID"; }
+	wait $READER
+	is "HTTP/$version: an orderly end is a FIN, also of an agent that drains" "$(cat "$T_RUN/cut")" "$version fin whole"
+done
+await 20 gone "$E_PID"
+egret_up
 in_load "$REQUESTS" --retries 2 -- signal KILL gateway
 is "gateway killed: with an SDK's retries none fails" "$(jq .failed <<<"$R")" 0
 is "the provider only ever saw the real key" "$(mock_requests ".credentials.authorization != \"Bearer $OPENAI\"")" 0

@@ -57,8 +57,26 @@ static void schedule(struct eg_child *c)
 		eg_supervisor_fail(c->supervisor, "out of memory");
 }
 
+/* Its clients have a reset each; there is no record of theirs, so the number is said here. */
+static void count_lost(struct eg_supervisor *s)
+{
+	uint64_t n = eg_flight_requests(s->flight);
+
+	eg_flight_close(s->flight);
+	s->flight = NULL;
+	if (!n)
+		return;
+	s->requests_lost += n;
+	eg_error(
+		"%llu requests were in flight on that gateway: their clients got a reset, and they "
+		"are not in the access log (egret_requests_lost_total)",
+		(unsigned long long)n);
+}
+
 static void lost(struct eg_child *c)
 {
+	if (c->role == EG_ROLE_GATEWAY)
+		count_lost(c->supervisor);
 	drop_control(c);
 	away(c);
 	c->pid = 0;
@@ -173,6 +191,7 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 	case EG_WIRE_SPAWNED:
 	case EG_WIRE_EXITED:
 	case EG_WIRE_CONFIG:
+	case EG_WIRE_FLIGHT:
 	case EG_WIRE_WORKER:
 	case EG_WIRE_CHAIN:
 	case EG_WIRE_DEFAULT_TRUST:
@@ -333,4 +352,6 @@ void eg_children_close(struct eg_supervisor *s)
 	drop_control(&s->signer);
 	eg_watch_remove(s->loop, &s->spawner_watch);
 	eg_fd_close(&s->spawner.fd);
+	eg_flight_close(s->flight);
+	s->flight = NULL;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/bundle.h"
+#include "agent/flight.h"
 #include "agent/wire.h"
 #include "front/worker.h"
 #include "loop/loop.h"
@@ -44,6 +45,7 @@ struct eg_gateway {
 	struct eg_wire_config config;
 	bool configured, draining;
 	int access_log, metrics;
+	struct eg_flight *flight; /* read by the supervisor when this process is gone */
 	char *chain;
 	size_t chain_bytes;
 	struct eg_trust *default_trust, *nobody; /* nobody: trusts no provider */

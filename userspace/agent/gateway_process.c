@@ -141,6 +141,8 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	w->telemetry = eg_telemetry_create(GATEWAY_NAME, g->access_log);
 	if (!w->telemetry)
 		give_up("out of memory");
+	eg_telemetry_mirror(w->telemetry, EG_GAUGE_REQUESTS_ACTIVE,
+			    &g->flight->worker[index].requests);
 	o.telemetry = w->telemetry;
 	limit_descriptors(&o.limits);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
@@ -156,7 +158,7 @@ static void start(struct eg_gateway *g)
 	unsigned char key[80];
 	struct eg_error e = {""};
 
-	if (!g->configured || !g->chain || !g->default_trust || g->names)
+	if (!g->configured || !g->flight || !g->chain || !g->default_trust || g->names)
 		give_up("START came before all that it needs");
 	if (RAND_bytes(key, sizeof(key)) != 1)
 		give_up("no random numbers");
@@ -299,6 +301,10 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	switch ((enum eg_wire_type)m->type) {
 	case EG_WIRE_CONFIG:
 		configure(g, m, fds);
+		break;
+	case EG_WIRE_FLIGHT:
+		if (g->flight || eg_flight_map(fds[0], &g->flight))
+			give_up("the memory for what is in flight is not that");
 		break;
 	case EG_WIRE_WORKER:
 		if (m->number >= EG_MAX_WORKERS)

@@ -95,6 +95,21 @@ static int send_config(struct eg_supervisor *s)
 	return eg_channel_send(s->gateway.control, &m, fds, count);
 }
 
+/* New memory for each gateway: what the former one left there has been counted. */
+static int send_flight(struct eg_supervisor *s)
+{
+	struct eg_message m = {.type = EG_WIRE_FLIGHT};
+	EG_CLEANUP_FD int memory = -1;
+	struct eg_flight *made;
+	int r = eg_flight_create(&memory, &made);
+
+	if (r)
+		return r;
+	eg_flight_close(s->flight);
+	s->flight = made;
+	return eg_channel_send(s->gateway.control, &m, &memory, 1);
+}
+
 static int send_pem(struct eg_supervisor *s, enum eg_wire_type type, const char *path, size_t most,
 		    struct eg_error *e)
 {
@@ -142,6 +157,8 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 		ends[i] = -1;
 	ca_path(s, "intermediate.crt", chain, sizeof(chain));
 	r = send_config(s);
+	if (!r)
+		r = send_flight(s);
 	if (!r)
 		r = make_signer_sockets(s, ends);
 	for (size_t i = 0; !r && i < s->listener_count; i++) {

@@ -53,6 +53,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.policy_valid = s->policy_valid,
 		.policy_loaded_ms = s->loaded_wall_ms,
 		.gateway_restarts = s->gateway.restarts,
+		.requests_lost = s->requests_lost,
 		.gateway_hangs = s->gateway.hangs,
 		.signer_restarts = s->signer.restarts,
 		.signer_hangs = s->signer.hangs,
@@ -162,7 +163,7 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		"\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
 		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
 		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d,\"hung\":%s},"
-		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
+		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu,\"requests_lost\":%llu},"
 		"\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
 		"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
 		"\"credentials_missing\":%llu,",
@@ -175,10 +176,10 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count, getpid(),
 		s->spawner.pid, s->spawner_hung ? "true" : "false", s->gateway.pid,
 		(unsigned long long)s->gateway.restarts, (unsigned long long)s->gateway.hangs,
-		s->signer.pid, (unsigned long long)s->signer.restarts,
-		(unsigned long long)s->signer.hangs, (unsigned long long)stats.pods,
-		(unsigned long long)stats.pods_governed, (unsigned long long)stats.pods_held,
-		(unsigned long long)stats.pods_refused,
+		(unsigned long long)s->requests_lost, s->signer.pid,
+		(unsigned long long)s->signer.restarts, (unsigned long long)s->signer.hangs,
+		(unsigned long long)stats.pods, (unsigned long long)stats.pods_governed,
+		(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
 		(unsigned long long)stats.credentials_missing);
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
 		r = put_string(out, texts[i].key, texts[i].value);

@@ -4,6 +4,7 @@
 #ifndef EGRET_AGENT_SUPERVISOR_IMPL_H
 #define EGRET_AGENT_SUPERVISOR_IMPL_H
 
+#include "agent/flight.h"
 #include "agent/handover.h"
 #include "agent/options.h"
 #include "agent/sources.h"
@@ -81,8 +82,10 @@ struct eg_supervisor {
 	struct eg_beat spawner_beat;
 	bool spawner_hung; /* and it has been said */
 	struct eg_child gateway, signer;
-	bool signer_answers;	 /* this incarnation has answered a ping */
-	uint64_t signer_lost_ms; /* since when none answers; 0: one does */
+	struct eg_flight *flight; /* of the gateway that runs, or ran last; NULL: none yet */
+	uint64_t requests_lost;	  /* that were in flight on gateways when they died */
+	bool signer_answers;	  /* this incarnation has answered a ping */
+	uint64_t signer_lost_ms;  /* since when none answers; 0: one does */
 
 	struct eg_datapath *datapath;
 	struct eg_watch datapath_watch;
@@ -118,9 +121,9 @@ struct eg_supervisor {
 	char last_error[EG_WIRE_TEXT];
 
 	/* offer.c: what is on its way, what holds */
-	uint32_t generation; /* the last number given */
-	bool dirty;	     /* the last offer is out of date */
-	uint64_t node_hash;  /* of the node's addresses that are applied */
+	uint32_t generation;	    /* the last number given */
+	bool dirty;		    /* the last offer is out of date */
+	uint64_t node_hash;	    /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
 
 	uint64_t dns_events, dns_lost, addresses_refused;

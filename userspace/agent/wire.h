@@ -5,9 +5,10 @@
  * A receiver drops the connection on anything else: no length that a sender chose is believed.
  * All processes are the same binary, so byte order and padding are the compiler's.
  *
- * Supervisor -> gateway, at start: CONFIG, WORKER x n, CHAIN, DEFAULT_TRUST, START -> READY.
- * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK. Nothing of
- * it is used before COMMIT, and all of it from then on.
+ * Supervisor -> gateway, at start: CONFIG, FLIGHT, WORKER x n, CHAIN, DEFAULT_TRUST, START; then
+ * comes READY.
+ * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK.
+ * Nothing of it is used before COMMIT, and all of it from then on.
  */
 #ifndef EGRET_AGENT_WIRE_H
 #define EGRET_AGENT_WIRE_H
@@ -32,6 +33,7 @@ enum eg_wire_type {
 	EG_WIRE_EXITED,	 /* pid; value: wait status */
 	/* supervisor -> gateway */
 	EG_WIRE_CONFIG,	       /* fds as flags say: access log, metrics listener */
+	EG_WIRE_FLIGHT,	       /* fd: flight.h */
 	EG_WIRE_WORKER,	       /* number: index; fds: listener, signer */
 	EG_WIRE_CHAIN,	       /* value: bytes; fd: PEM of the intermediate */
 	EG_WIRE_DEFAULT_TRUST, /* value: bytes; fd: PEM of the roots */
@@ -105,7 +107,8 @@ struct eg_wire_stats {
 	uint64_t policy_valid;	   /* 1: what lies in the directory is what is served */
 	uint64_t policy_loaded_ms; /* wall time of the last swap */
 	uint64_t gateway_restarts, gateway_hangs, signer_restarts, signer_hangs;
-	uint64_t spawner_hung; /* 1: it does not answer */
+	uint64_t requests_lost; /* in flight on gateways that died */
+	uint64_t spawner_hung;	/* 1: it does not answer */
 	uint64_t pods, pods_governed, pods_held, pods_refused;
 	uint64_t credentials_missing;
 	uint64_t dns_events, dns_events_lost;

@@ -26,6 +26,9 @@ static int one_listener(struct eg_datapath *d, int *out, struct eg_error *error)
 		.sin6_addr = {.s6_addr = {[10] = 0xff, 0xff, 127, 0, 0, 1}},
 	};
 	EG_CLEANUP_FD int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* What is accepted has it, too: when the process that holds it dies, its clients get a
+	 * reset. A FIN would pass a cut answer for a whole one. */
+	struct linger reset = {.l_onoff = 1};
 	int zero = 0, one = 1;
 
 	if (fd < 0)
@@ -41,6 +44,8 @@ static int one_listener(struct eg_datapath *d, int *out, struct eg_error *error)
 			error, -errno,
 			"cannot make a listener transparent: %s (CAP_NET_ADMIN is needed)",
 			strerror(errno));
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
+		return eg_error_set(error, -errno, "cannot set SO_LINGER: %s", strerror(errno));
 	/* A default of bbr gave 0.6 of cubic's throughput over a veth. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5))
 		eg_datapath_note(

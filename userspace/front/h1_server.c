@@ -445,7 +445,8 @@ static bool finish_answer(struct h1_server *s)
 	eg_exchange_destroy(s->exchange);
 	s->exchange = NULL;
 	set_answer(s, H1_ANSWER_NONE);
-	if (s->close_after || s->eof) {
+	/* Its head may have gone before the drain began, and said nothing of an end. */
+	if (s->close_after || s->eof || (s->engine->draining && !s->in.length)) {
 		linger(s);
 	} else if (s->receive == H1_RECEIVE_COMPLETE) {
 		set_receive(s, H1_RECEIVE_HEAD);

@@ -30,6 +30,14 @@ static void make_pipe(struct relay *r, struct relay_way *w)
 	eg_buf_release(&w->buf);
 }
 
+/* The listener made a death of this process a reset for the pod; an end in order is none. */
+static void end_in_order(int fd)
+{
+	struct linger off = {.l_onoff = 0};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+}
+
 /* ---- one step: bytes moved, 0 nothing to be done now, -1 broken ---- */
 
 static ssize_t fill(struct relay *r, int i)
@@ -81,6 +89,7 @@ static ssize_t drain(struct relay *r, int i)
 			w->in_pipe -= (size_t)n;
 	} else if (w->eof && !w->shut) {
 		w->shut = true;
+		end_in_order(to);
 		(void)shutdown(to, SHUT_WR); /* ENOTCONN: its read side tells */
 	}
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -236,8 +245,9 @@ void relay_fini(struct relay *r, bool reset)
 		eg_watch_remove(r->loop, &r->watch[i]);
 		if (reset && r->fd[i] >= 0)
 			close_reset(&r->fd[i]);
-		else
-			eg_fd_close(&r->fd[i]);
+		else if (r->fd[i] >= 0)
+			end_in_order(r->fd[i]);
+		eg_fd_close(&r->fd[i]);
 		eg_fd_close(&r->way[i].pipe[0]);
 		eg_fd_close(&r->way[i].pipe[1]);
 		eg_buf_fini(&r->way[i].buf);

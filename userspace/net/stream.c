@@ -67,11 +67,23 @@ enum eg_io stream_broken(struct eg_stream *s, int error)
 	return EG_IO_FAIL;
 }
 
+/* From here on a close sends what the kernel still has, and a FIN after it. */
+static void end_in_order(struct eg_stream *s)
+{
+	struct linger off = {.l_onoff = 0};
+
+	if (!s->accepted || s->orderly)
+		return;
+	s->orderly = true;
+	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off)); /* not TCP: in tests */
+}
+
 static void send_fin(struct eg_stream *s)
 {
 	if (!s->fin_wanted || s->fin_sent || s->out.length)
 		return;
 	s->fin_sent = true;
+	end_in_order(s);
 	(void)shutdown(s->fd, SHUT_WR); /* ENOTCONN: the peer is gone, the read side tells */
 }
 
@@ -326,7 +338,11 @@ static struct eg_stream *create(struct eg_loop *l, int fd, uint32_t events,
 struct eg_stream *eg_stream_accept(struct eg_loop *l, int fd, const struct eg_stream_handler *h,
 				   void *ctx)
 {
-	return create(l, fd, 0, h, ctx);
+	struct eg_stream *s = create(l, fd, 0, h, ctx);
+
+	if (s)
+		s->accepted = true;
+	return s;
 }
 
 struct eg_stream *eg_stream_connect(struct eg_loop *l, const struct eg_endpoint *to,
@@ -381,6 +397,8 @@ static void close_stream(struct eg_stream *s, bool reset)
 	eg_watch_remove(s->loop, &s->watch);
 	if (reset)
 		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	else if (s->fd >= 0)
+		end_in_order(s);
 	eg_fd_close(&s->fd);
 	eg_loop_defer(s->loop, &s->end_of_tick);
 }

@@ -51,7 +51,9 @@ struct eg_endpoint {
 };
 
 /* Takes the accepted descriptor (closed by destroy). NULL with errno; the descriptor is then still
- * the caller's. */
+ * the caller's. When its listener has SO_LINGER {1, 0}, so that the kernel resets what is open when
+ * this process dies, an orderly end takes that back first: shutdown, and destroy. Whoever closes a
+ * detached descriptor must do it himself. */
 struct eg_stream *eg_stream_accept(struct eg_loop *l, int fd, const struct eg_stream_handler *h,
 				   void *ctx) EG_MUST;
 /* Begins a connection; CONNECTED or FAILED follows. NULL with errno. */

@@ -41,6 +41,8 @@ struct eg_stream {
 	bool connecting;
 	bool server;
 	bool offer_http2;
+	bool accepted;	/* its listener may have made a death of this process a reset */
+	bool orderly;	/* and that has been taken back */
 	bool failed;	/* FAILED is due or was told */
 	bool drained;	/* the last recv() came short: nothing to gain before the next event */
 	bool blocked;	/* the last send() came short: wait for EPOLLOUT */

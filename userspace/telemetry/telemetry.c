@@ -159,4 +159,11 @@ void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change)
 	int64_t now = atomic_load_explicit(&t->gauge[g], memory_order_relaxed);
 
 	atomic_store_explicit(&t->gauge[g], now + change, memory_order_relaxed);
+	if (t->mirror[g])
+		atomic_store_explicit(t->mirror[g], now + change, memory_order_relaxed);
+}
+
+void eg_telemetry_mirror(struct eg_telemetry *t, enum eg_gauge g, atomic_int_fast64_t *where)
+{
+	t->mirror[g] = where;
 }

@@ -8,6 +8,8 @@
 #ifndef EGRET_TELEMETRY_TELEMETRY_H
 #define EGRET_TELEMETRY_TELEMETRY_H
 
+#include <stdatomic.h>
+
 #include "base/base.h"
 #include "base/buf.h"
 
@@ -95,6 +97,9 @@ void eg_telemetry_destroy(struct eg_telemetry *t);
 void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r);
 void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n);
 void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change);
+/* Before the first change: the gauge is also written to *where (borrowed), for who looks at it when
+ * this process is gone. */
+void eg_telemetry_mirror(struct eg_telemetry *t, enum eg_gauge g, atomic_int_fast64_t *where);
 /* A connection that ended without a request (no SNI, handshake failure, splice...). */
 void eg_telemetry_connection(struct eg_telemetry *t, const struct eg_record *r);
 /* Once a turn of the loop. */

@@ -14,6 +14,7 @@ static void test_text(void **state)
 {
 	struct eg_wire_stats s = {.policy_generation = 7,
 				  .gateway_restarts = 2,
+				  .requests_lost = 20,
 				  .signer_hangs = 3,
 				  .spawner_hung = 1,
 				  .policy_loaded_ms = 1500,
@@ -29,6 +30,7 @@ static void test_text(void **state)
 	assert_int_equal(eg_buf_append(&b, "", 1), 0);
 	text = eg_buf_data(&b);
 	assert_non_null(strstr(text, "egret_gateway_restarts_total 2\n"));
+	assert_non_null(strstr(text, "egret_requests_lost_total 20\n"));
 	assert_non_null(strstr(text, "egret_signer_hangs_total 3\n"));
 	assert_non_null(strstr(text, "egret_spawner_hung 1\n"));
 	assert_non_null(strstr(text, "{hook=\"egress\",reason=\"redirect\"} 5\n"));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pass-through: bytes, ends and resets, in both directions. */
+#include <fcntl.h>
 #include <poll.h>
 
 #include "front/relay.h"
@@ -36,9 +37,12 @@ static const struct relay_owner owner = {over, may_have};
 /* A connected pair: returns ours, the far end goes into *far. */
 static int pair(struct plane *p, struct inbox *far)
 {
+	struct linger reset = {.l_onoff = 1};
 	uint16_t port;
 	int listener = plane_listen(&port), ours;
 
+	/* As the agent's listeners are: what they accept resets when its process dies. */
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	inbox_init(far, plane_connect(port));
 	ours = plane_accept(p, listener);
 	close(listener);
@@ -101,6 +105,33 @@ static void test_half_close(void **state)
 	assert_false(w->pod.reset);
 	assert_true(w->over);
 	assert_false(w->failed);
+	finish(w);
+	(void)state;
+}
+
+/* The pod reads slowly: the end of the relay takes nothing away that the kernel still has. */
+static void test_end_leaves_nothing_out(void **state)
+{
+	static char part[300000];
+	struct world *w = begin("");
+	int small = 4096;
+	size_t got = 0;
+	ssize_t n;
+
+	setsockopt(w->pod.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	memset(part, 'p', sizeof(part));
+	shutdown(w->pod.fd, SHUT_WR);
+	plane_send_n(&w->plane, w->site.fd, part, sizeof(part));
+	shutdown(w->site.fd, SHUT_WR);
+	for (int i = 0; i < 2000 && !w->over; i++)
+		plane_turns(&w->plane, 1);
+	assert_true(w->over);
+	assert_false(w->failed);
+	(void)fcntl(w->pod.fd, F_SETFL, 0);
+	while ((n = recv(w->pod.fd, part, sizeof(part), 0)) > 0)
+		got += (size_t)n;
+	assert_int_equal(n, 0);
+	assert_int_equal(got, sizeof(part));
 	finish(w);
 	(void)state;
 }
@@ -200,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_half_close),
+		cmocka_unit_test(test_end_leaves_nothing_out),
 		cmocka_unit_test(test_reset_is_passed_on),
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),

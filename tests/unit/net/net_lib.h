@@ -46,6 +46,9 @@ struct pair {
 	struct side a, b;
 };
 
+/* What is done to a listener before it listens; NULL: nothing. */
+__attribute__((unused)) static void (*listener_prepare)(int fd);
+
 __attribute__((unused)) static int listen_on_loopback(struct eg_endpoint *at)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -54,6 +57,8 @@ __attribute__((unused)) static int listen_on_loopback(struct eg_endpoint *at)
 
 	assert_true(fd >= 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	if (listener_prepare)
+		listener_prepare(fd);
 	assert_int_equal(listen(fd, 16), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &n), 0);
 	memset(at, 0, sizeof(*at));

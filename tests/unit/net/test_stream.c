@@ -2,6 +2,8 @@
 /* Plain streams: progress, back-pressure, half-close, reset against end, peeking, detaching. */
 #include "net_lib.h"
 
+#include "net/stream_impl.h"
+
 static void ends_of(struct pair *p)
 {
 	pair_open(p);
@@ -448,6 +450,106 @@ static void destroy_from_a_callback(void **state)
 	pair_close(&p);
 }
 
+/* What a listener of the agent is set to (datapath/listeners.c): a process that dies resets. */
+static void listener_resets(int fd)
+{
+	struct linger reset = {.l_onoff = 1};
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+}
+
+/* A pair whose accepted end has it from its listener. */
+static void ends_of_resetting(struct pair *p)
+{
+	struct linger got = {0};
+	socklen_t n = sizeof(got);
+
+	listener_prepare = listener_resets;
+	pair_open(p);
+	listener_prepare = NULL;
+	assert_int_equal(getsockopt(p->fd[0], SOL_SOCKET, SO_LINGER, &got, &n), 0);
+	assert_int_equal(got.l_onoff, 1);
+	assert_int_equal(got.l_linger, 0);
+	side_watch(&p->a, p->loop, p->fd[0]);
+}
+
+/* All that comes at the client until the end: 0 in order, else errno. */
+static int read_to_end(int fd, size_t *total)
+{
+	char in[65536];
+	ssize_t n;
+
+	*total = 0;
+	while ((n = recv(fd, in, sizeof(in), 0)) > 0)
+		*total += (size_t)n;
+	return n < 0 ? errno : 0;
+}
+
+static void a_process_that_dies_resets(void **state)
+{
+	struct pair p;
+	size_t total;
+
+	ends_of_resetting(&p);
+	/* What the kernel does with the descriptors of a process that is killed. */
+	assert_int_equal(close(p.fd[0]), 0);
+	assert_int_equal(read_to_end(p.fd[1], &total), ECONNRESET);
+	p.a.stream->fd = -1;
+	pair_close(&p);
+}
+
+/* More than the client's window takes: most of it is not acknowledged when the stream is closed. */
+static void an_orderly_end_is_none(void **state)
+{
+	static char block[1 << 20];
+
+	for (int shutdown_first = 0; shutdown_first < 2; shutdown_first++) {
+		struct iovec v = {block, 200000};
+		size_t n = 0, sent = 0, total;
+		int small = 4096;
+		struct pair p;
+
+		ends_of_resetting(&p);
+		setsockopt(p.fd[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+		for (int i = 0; i < 50; i++) {
+			(void)eg_stream_write(p.a.stream, &v, 1, &n);
+			sent += n;
+			if (eg_stream_flush(p.a.stream) != EG_IO_DONE)
+				break;
+		}
+		/* Until all is the kernel's, and part of that still on its way. */
+		while (eg_stream_flush(p.a.stream) == EG_IO_AGAIN) {
+			char in[4096];
+
+			total = (size_t)recv(p.fd[1], in, sizeof(in), MSG_DONTWAIT);
+			sent -= (ssize_t)total > 0 ? total : 0;
+			assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+		}
+		if (shutdown_first)
+			eg_stream_shutdown(p.a.stream);
+		eg_stream_destroy(p.a.stream);
+		p.a.stream = NULL;
+		assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+		assert_int_equal(read_to_end(p.fd[1], &total), 0);
+		assert_int_equal(total, sent);
+		pair_close(&p);
+	}
+}
+
+static void a_process_that_dies_after_the_end_is_none(void **state)
+{
+	struct pair p;
+	size_t total;
+
+	ends_of_resetting(&p);
+	eg_stream_shutdown(p.a.stream);
+	assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	assert_int_equal(close(p.fd[0]), 0);
+	assert_int_equal(read_to_end(p.fd[1], &total), 0);
+	p.a.stream->fd = -1;
+	pair_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,6 +570,9 @@ int main(void)
 		cmocka_unit_test(reusable_only_when_quiet),
 		cmocka_unit_test(connect_refused_and_done),
 		cmocka_unit_test(destroy_from_a_callback),
+		cmocka_unit_test(a_process_that_dies_resets),
+		cmocka_unit_test(an_orderly_end_is_none),
+		cmocka_unit_test(a_process_that_dies_after_the_end_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

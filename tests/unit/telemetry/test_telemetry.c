@@ -246,6 +246,7 @@ static void keys_at_the_cut(void **state)
 
 static void metrics_sum_over_slots(void **state)
 {
+	atomic_int_fast64_t mirror = 0;
 	struct eg_telemetry *slots[2] = {eg_telemetry_create("egret", -1),
 					 eg_telemetry_create("egret", -1)};
 	struct eg_record r = sample();
@@ -262,7 +263,9 @@ static void metrics_sum_over_slots(void **state)
 	r.attempt_count = 0;
 	eg_telemetry_record(slots[1], &r);
 	eg_telemetry_gauge(slots[0], EG_GAUGE_CLIENT_CONNECTIONS, 3);
+	eg_telemetry_mirror(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, &mirror);
 	eg_telemetry_gauge(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, -1);
+	assert_int_equal(atomic_load(&mirror), -1);
 	eg_buf_init(&out, 1 << 20);
 	assert_int_equal(eg_telemetry_render(slots, 2, &out), 0);
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);

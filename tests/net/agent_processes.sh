@@ -182,14 +182,18 @@ await 20 grep -q "every user of the node can read openai/key" "$T_RUN/egretd.log
 has "a key that everybody can read is warned about" "$(log)" "every user of the node can read openai/key"
 chmod 600 "$T_RUN/credentials/openai/key"
 mv "$T_RUN/credentials/openai/key" "$T_RUN/kept"
-await 20 sh -c "[ \"\$(grep -c \"credential 'openai' will be refused\" '$T_RUN/egretd.log')\" -ge 1 ]"
+is "a key that is missing for a moment: the last good one stays in force" "$(ask podA)" 200
+check "and that is said" await 5 grep -q "openai/key.*the last good key stays in force for 15 s" "$T_RUN/egretd.log"
+await 40 sh -c "[ \"\$(grep -c \"credential 'openai' will be refused\" '$T_RUN/egretd.log')\" -ge 1 ]"
 has "a missing key is said, with its file" "$(log)" "openai/key"
+await 10 sh -c "[ \"\$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .credentials_missing)\" = 1 ]"
 is "its requests are refused" "$(ask podA)" 503
 has "with the reason" "$(cat "$T_RUN/answer")" "no_credential"
 CODE=$(pod_curl podA -o /dev/null -w '%{http_code}' -H 'x-api-key: placeholder' -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \
 	-d '{"model":"claude-sonnet-4","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}' https://api.anthropic.com/v1/messages)
 is "the other credential's requests go on" "$CODE" 200
 is "metrics count it" "$(metric egret_credentials_missing)" 1
+is "that it was kept is said once" "$(grep -c 'openai/key.*the last good key stays in force' "$T_RUN/egretd.log")" 1
 mv "$T_RUN/kept" "$T_RUN/credentials/openai/key"
 await 20 sh -c "[ \"\$(curl -s --unix-socket /dev/null x 2>/dev/null; '$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .credentials_missing)\" = 0 ]"
 is "back, it is used without a restart" "$(ask podA)" 200

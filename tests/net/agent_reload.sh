@@ -91,6 +91,31 @@ ask podA >/dev/null
 is "the new one is used without a restart" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
 is "by the same gateway" "$(metric egret_gateway_restarts_total)" 0
 
+# --- a key is written in place: empty for as long as its writer takes
+KEY=$T_RUN/credentials/openai/key
+(sleep 3; printf '%s' "$OPENAI") > "$KEY" &
+WRITER=$!
+sleep 0.3
+touch "$GOOD"                                        # whatever else is read anew meanwhile
+printf '%s' "$ANTHROPIC" > "$T_RUN/credentials/anthropic/key"
+check "a file that is being written: said" await 10 grep -q "openai/key.*the last good key stays in force" "$T_RUN/egretd.log"
+check "its writer is still at it" kill -0 $WRITER
+is "and requests go on with the last good key" "$(ask podA) $(ask podA)" "200 200"
+wait $WRITER
+check "written: said" await 10 grep -q "credential 'openai': its file is fit again" "$T_RUN/egretd.log"
+is "it is used" "$(ask podA)" 200
+(until [ -e "$T_RUN/written" ]; do printf '%s' "$OPENAI" > "$KEY"; sleep 0.02; done) &
+WRITER=$!
+R=$(load 1500 "$CONNECTIONS"); echo "     $R"
+touch "$T_RUN/written"
+wait $WRITER
+is "rewritten in place again and again: no request fails" "$(jq .failed <<<"$R")" 0
+printf 'sk two words' > "$KEY"
+check "what no header may have: said" await 10 grep -q "openai/key: has a space.*the last good key stays in force" "$T_RUN/egretd.log"
+is "and requests go on" "$(ask podA)" 200
+printf '%s' "$OPENAI" > "$KEY"
+is "all that by the same gateway" "$(metric egret_gateway_restarts_total)" 0
+
 # --- pods
 is "an unknown pod's traffic to a provider is stopped" "$(ask podB --max-time 3)" 000
 pod_register "$E_DIR/pods" podB shop '{}' other-sa

@@ -199,6 +199,7 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 	case EG_WIRE_POLICY:
 	case EG_WIRE_PODS:
 	case EG_WIRE_CREDENTIAL:
+	case EG_WIRE_KEEP:
 	case EG_WIRE_PROVIDER_TRUST:
 	case EG_WIRE_COMMIT:
 	case EG_WIRE_PING:

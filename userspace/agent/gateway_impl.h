@@ -12,7 +12,8 @@
 #include "loop/loop.h"
 #include "net/resolver.h"
 
-#define EG_STAGED_MAX 4096u /* credentials, and providers, of one snapshot */
+#define EG_STAGED_KEEP (-2)  /* in place of a descriptor: what is in force of that file stays */
+#define EG_STAGED_MAX  4096u /* credentials, and providers, of one snapshot */
 
 struct eg_names;
 struct eg_page;
@@ -21,7 +22,7 @@ struct eg_page;
 struct eg_staged {
 	char *policy, *pods; /* heap */
 	size_t policy_bytes, pods_bytes;
-	int *credentials; /* descriptors by index, -1: none came */
+	int *credentials; /* descriptors by index, -1: none came, EG_STAGED_KEEP */
 	size_t credential_count;
 	struct eg_trust **trust; /* by index of the provider */
 	size_t trust_count;

@@ -43,10 +43,11 @@ static void stage_memory(struct eg_staged *s, const char *what, const struct eg_
 	*n = (size_t)m->value;
 }
 
-static void stage_credential(struct eg_staged *s, uint32_t index, int fds[EG_WIRE_FDS])
+static void stage_credential(struct eg_staged *s, uint32_t index, int what)
 {
 	if (index >= EG_STAGED_MAX) {
 		fail(s, "credentials", -E2BIG);
+		eg_fd_close(&what);
 		return;
 	}
 	if (index >= s->credential_count) {
@@ -54,6 +55,7 @@ static void stage_credential(struct eg_staged *s, uint32_t index, int fds[EG_WIR
 
 		if (!grown) {
 			fail(s, "credentials", -ENOMEM);
+			eg_fd_close(&what);
 			return;
 		}
 		for (size_t i = s->credential_count; i <= index; i++)
@@ -62,7 +64,7 @@ static void stage_credential(struct eg_staged *s, uint32_t index, int fds[EG_WIR
 		s->credential_count = index + 1;
 	}
 	eg_fd_close(&s->credentials[index]);
-	s->credentials[index] = eg_fd_take(&fds[0]);
+	s->credentials[index] = what;
 }
 
 /* Bytes that are no roots make a provider that is never trusted, not one that the system's roots
@@ -112,7 +114,9 @@ void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[
 	else if (m->type == EG_WIRE_PODS)
 		stage_memory(s, "pods", m, fds[0], &s->pods, &s->pods_bytes);
 	else if (m->type == EG_WIRE_CREDENTIAL)
-		stage_credential(s, m->number, fds);
+		stage_credential(s, m->number, eg_fd_take(&fds[0]));
+	else if (m->type == EG_WIRE_KEEP)
+		stage_credential(s, m->number, EG_STAGED_KEEP);
 	else if (m->type == EG_WIRE_PROVIDER_TRUST)
 		stage_trust(g, m, fds[0]);
 }
@@ -179,25 +183,52 @@ static struct eg_trust **load_trust(struct eg_staged *s, struct eg_arena *a,
 	return trust;
 }
 
+/* The secret that is in force of this very file; the policy may have other indexes now. */
+static bool keep_credential(const struct eg_snapshot *now, const struct eg_credential_spec *spec,
+			    struct eg_credential_set *into)
+{
+	const struct eg_credential_spec *former;
+	size_t count = 0;
+
+	if (!now || !spec->file)
+		return false;
+	former = eg_credentials(eg_snapshot_policies(now), &count);
+	for (size_t i = 0; i < count; i++)
+		if (former[i].file && !strcmp(former[i].file, spec->file) &&
+		    eg_credential_set_keep(into, spec->index, eg_snapshot_credentials(now),
+					   former[i].index))
+			return true;
+	return false;
+}
+
 /* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request.
  */
-static int load_credentials(struct eg_staged *s, struct eg_arena *a, struct eg_policy_set *set,
+static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_policy_set *set,
 			    struct eg_credential_set **out)
 {
+	const struct eg_credential_spec *specs;
+	struct eg_staged *s = &g->staged;
 	size_t count;
-	int *fds;
+	int *fds, r;
 
-	eg_credentials(set, &count);
+	specs = eg_credentials(set, &count);
 	fds = eg_arena_alloc(a, (count + 1) * sizeof(*fds));
 	if (!fds)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
-	return eg_credential_set_create(fds, count, out);
+	r = eg_credential_set_create(fds, count, out);
+	for (size_t i = 0; !r && i < count; i++)
+		if (fds[i] == EG_STAGED_KEEP && !keep_credential(g->snapshot, &specs[i], *out))
+			eg_error("credential '%s': there is no key to keep; requests that need it "
+				 "will be refused (no_credential)",
+				 specs[i].name);
+	return r;
 }
 
-static struct eg_snapshot *build(struct eg_staged *s, uint32_t generation)
+static struct eg_snapshot *build(struct eg_gateway *g, uint32_t generation)
 {
+	struct eg_staged *s = &g->staged;
 	struct eg_policy_set *set = NULL;
 	struct eg_credential_set *credentials = NULL;
 	struct eg_snapshot *snapshot = NULL;
@@ -210,7 +241,7 @@ static struct eg_snapshot *build(struct eg_staged *s, uint32_t generation)
 	pods = load_pods(s, &a, &pod_count);
 	if (pods && !load_policy(s, &a, &set)) {
 		trust = load_trust(s, &a, set);
-		if (!trust || load_credentials(s, &a, set, &credentials))
+		if (!trust || load_credentials(g, &a, set, &credentials))
 			fail(s, "snapshot", -ENOMEM);
 	}
 	if (credentials) {
@@ -236,7 +267,7 @@ void eg_stage_commit(struct eg_gateway *g, uint32_t generation)
 	if (!*g->staged.failure && (!g->staged.policy || !g->staged.pods))
 		fail(&g->staged, "snapshot", -EPROTO);
 	if (!*g->staged.failure)
-		made = build(&g->staged, generation);
+		made = build(g, generation);
 	if (!made) {
 		answer.type = EG_WIRE_NACK;
 		memcpy(answer.u.text, g->staged.failure, sizeof(answer.u.text));

@@ -4,7 +4,6 @@
  * them are the kernel's tables changed, so that nothing is redirected to a gateway that would not
  * know what to do with it. One offer at a time; what changes meanwhile is in the next one.
  */
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -17,10 +16,8 @@
 #include "agent/plan.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
-#include "credential/credential.h"
 #include "datapath/read.h"
 
-#define CA_FILE_BYTES  ((size_t)1 << 20)
 #define NODE_ADDRESSES 128
 
 void eg_generation_fini(struct eg_generation *g)
@@ -34,8 +31,8 @@ void eg_generation_fini(struct eg_generation *g)
 
 /* ---- to the gateway ---- */
 
-static int send_memory(struct eg_supervisor *s, enum eg_wire_type type, uint32_t number,
-		       struct eg_str bytes)
+int eg_offer_memory(struct eg_supervisor *s, enum eg_wire_type type, uint32_t number,
+		    struct eg_str bytes)
 {
 	struct eg_message m = {.type = type, .number = number, .value = (int64_t)bytes.n};
 	EG_CLEANUP_FD int memory = -1;
@@ -56,7 +53,7 @@ static int send_policy(struct eg_supervisor *s)
 	eg_buf_init(&b, EG_BUNDLE_BYTES);
 	r = eg_bundle_put_policy(&b, s->loaded->source.files, s->loaded->source.count);
 	if (!r)
-		r = send_memory(s, EG_WIRE_POLICY, 0, eg_buf_str(&b));
+		r = eg_offer_memory(s, EG_WIRE_POLICY, 0, eg_buf_str(&b));
 	eg_buf_fini(&b);
 	return r;
 }
@@ -73,77 +70,20 @@ static int send_pods(struct eg_supervisor *s)
 	if (!r)
 		r = eg_bundle_put_pods(&b, pods, s->table->count);
 	if (!r)
-		r = send_memory(s, EG_WIRE_PODS, 0, eg_buf_str(&b));
+		r = eg_offer_memory(s, EG_WIRE_PODS, 0, eg_buf_str(&b));
 	eg_buf_fini(&b);
 	free(pods);
-	return r;
-}
-
-/* A secret that can't be read is left out: requests that need it are refused with a reason, all
- * others go on. */
-static int send_credentials(struct eg_supervisor *s, int dir)
-{
-	size_t count, missing = 0;
-	const struct eg_credential_spec *specs = eg_credentials(s->loaded->set, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		struct eg_message m = {.type = EG_WIRE_CREDENTIAL,
-				       .number = (uint32_t)specs[i].index};
-		EG_CLEANUP_FD int memory = -1;
-		struct eg_error e = {""};
-
-		if (eg_credential_seal(dir, &specs[i], &memory, &e)) {
-			eg_error("requests that need credential '%s' will be refused "
-				 "(no_credential): %s",
-				 specs[i].name, e.text);
-			missing++;
-		} else if (memory >= 0 && !eg_gateway_send(s, &m, &memory, 1)) {
-			return -EPIPE;
-		}
-	}
-	s->credentials.missing = missing;
-	return 0;
-}
-
-/*
- * Roots of a provider's own. When its file can't be read, it must not fall back to the system's:
- * an empty message makes the gateway trust nobody for it.
- */
-static int send_trust(struct eg_supervisor *s, int dir)
-{
-	size_t count;
-	const struct eg_provider *providers = eg_providers(s->loaded->set, &count);
-	int r = 0;
-
-	for (size_t i = 0; !r && i < count; i++) {
-		EG_CLEANUP_FREE char *pem = NULL;
-		struct eg_error e = {""};
-		size_t n = 0;
-
-		if (!providers[i].ca_file)
-			continue;
-		if (eg_file_read(dir, providers[i].ca_file, CA_FILE_BYTES, &pem, &n, &e)) {
-			eg_error("provider '%s' will not be trusted: its ca_file can't be read: %s",
-				 providers[i].name, e.text);
-			n = 0;
-		}
-		r = send_memory(s, EG_WIRE_PROVIDER_TRUST, (uint32_t)i, (struct eg_str){pem, n});
-	}
 	return r;
 }
 
 void eg_offer(struct eg_supervisor *s)
 {
 	struct eg_message commit = {.type = EG_WIRE_COMMIT};
-	EG_CLEANUP_FD int dir = -1;
 	int r;
 
 	s->dirty = true;
 	if (!s->ready || s->stopping || s->offered.number || !s->loaded || !s->table)
 		return;
-	dir = open(s->o->credentials_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		eg_error("--credentials-dir %s: %s", s->o->credentials_dir, strerror(errno));
 	s->dirty = false;
 	s->offered = (struct eg_generation){.number = ++s->generation,
 					    .loaded = eg_loaded_ref(s->loaded),
@@ -155,9 +95,7 @@ void eg_offer(struct eg_supervisor *s)
 	if (!r)
 		r = send_pods(s);
 	if (!r)
-		r = send_credentials(s, dir);
-	if (!r)
-		r = send_trust(s, dir);
+		r = eg_offer_secrets(s);
 	commit.number = s->generation;
 	if (!r && !eg_gateway_send(s, &commit, NULL, 0))
 		r = -EPIPE;
@@ -171,6 +109,7 @@ void eg_offer(struct eg_supervisor *s)
 void eg_offer_lost(struct eg_supervisor *s)
 {
 	eg_generation_fini(&s->offered);
+	eg_keys_forget(&s->keys);
 	s->dirty = true;
 }
 

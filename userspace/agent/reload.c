@@ -324,6 +324,7 @@ int eg_reload_open(struct eg_supervisor *s, struct eg_error *e)
 	int r;
 
 	eg_timer_init(&s->pods_again, pods_again);
+	eg_offer_open(s);
 	s->pods_watch.fd = -1;
 	s->pods_watch.ready = pods_changed;
 	r = eg_dir_watch_open(&s->policy_watch, s->loop, SETTLE_MS, policy_changed, e);
@@ -347,6 +348,7 @@ void eg_reload_close(struct eg_supervisor *s)
 	eg_dir_watch_close(&s->policy_watch);
 	eg_dir_watch_close(&s->credential_watch);
 	if (s->pods_dir) {
+		eg_offer_close(s);
 		eg_timer_cancel(s->loop, &s->pods_again);
 		eg_watch_remove(s->loop, &s->pods_watch);
 		eg_pods_dir_close(s->pods_dir);

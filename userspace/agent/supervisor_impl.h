@@ -6,6 +6,7 @@
 
 #include "agent/flight.h"
 #include "agent/handover.h"
+#include "agent/keys.h"
 #include "agent/options.h"
 #include "agent/sources.h"
 #include "agent/spawner.h"
@@ -123,6 +124,8 @@ struct eg_supervisor {
 	/* offer.c: what is on its way, what holds */
 	uint32_t generation;	    /* the last number given */
 	bool dirty;		    /* the last offer is out of date */
+	struct eg_keys keys;	    /* that the gateway has, or will have with what is offered */
+	struct eg_timer keys_timer; /* the grace of one is over */
 	uint64_t node_hash;	    /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
 
@@ -182,7 +185,17 @@ struct eg_loaded *eg_loaded_ref(struct eg_loaded *l);
 void eg_loaded_unref(struct eg_loaded *l);
 void eg_reload_close(struct eg_supervisor *s);
 
+/* offer_secrets.c */
+/* The timer of what is kept; offers nothing. */
+void eg_offer_open(struct eg_supervisor *s);
+void eg_offer_close(struct eg_supervisor *s);
+/* Credentials and CA files to the gateway, as they are now. 0 or -errno; -EPIPE: it is lost. */
+int eg_offer_secrets(struct eg_supervisor *s) EG_MUST;
+
 /* offer.c */
+/* Bytes to the gateway as sealed memory. 0 or -errno; -EPIPE: it is lost. */
+int eg_offer_memory(struct eg_supervisor *s, enum eg_wire_type type, uint32_t number,
+		    struct eg_str bytes) EG_MUST;
 void eg_offer(struct eg_supervisor *s);
 void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number);
 void eg_offer_refused(struct eg_supervisor *s, uint32_t number, const char *why);

@@ -7,7 +7,7 @@
  *
  * Supervisor -> gateway, at start: CONFIG, FLIGHT, WORKER x n, CHAIN, DEFAULT_TRUST, START; then
  * comes READY.
- * A snapshot: POLICY, PODS, CREDENTIAL x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK.
+ * A snapshot: POLICY, PODS, CREDENTIAL or KEEP x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK.
  * Nothing of it is used before COMMIT, and all of it from then on.
  */
 #ifndef EGRET_AGENT_WIRE_H
@@ -41,6 +41,7 @@ enum eg_wire_type {
 	EG_WIRE_POLICY,		/* value: bytes; fd: bundle.h */
 	EG_WIRE_PODS,		/* value: bytes; fd: bundle.h */
 	EG_WIRE_CREDENTIAL,	/* number: index; fd: the secret, sealed */
+	EG_WIRE_KEEP,		/* number: index; the secret in force of the same file stays */
 	EG_WIRE_PROVIDER_TRUST, /* number: index of the provider; value: bytes; fd: PEM */
 	EG_WIRE_COMMIT,		/* number: generation */
 	EG_WIRE_PING,		/* number: serial; to the spawner, too */

@@ -64,6 +64,18 @@ int eg_credential_set_create(const int *memfds, size_t count, struct eg_credenti
 	return 0;
 }
 
+bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
+			    const struct eg_credential_set *former, size_t former_index)
+{
+	if (index >= s->count)
+		return false;
+	if (!s->entries[index].secret && former_index < former->count &&
+	    former->entries[former_index].secret)
+		s->entries[index] = (struct entry){
+			.secret = eg_secret_ref(former->entries[former_index].secret)};
+	return s->entries[index].secret != NULL;
+}
+
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)
 {
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

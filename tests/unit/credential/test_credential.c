@@ -178,6 +178,34 @@ static void sets(void **state)
 	eg_credential_set_unref(s);
 }
 
+/* What the file does not give for a moment, the set before still has; nothing else is touched. */
+static void kept(void **state)
+{
+	int first_fds[3] = {memfd_of("old"), memfd_of("other"), -1};
+	int second_fds[3] = {-1, -1, memfd_of("new")};
+	struct eg_credential_set *first, *second;
+	const char *why = "untouched";
+
+	assert_int_equal(eg_credential_set_create(first_fds, 3, &first), 0);
+	assert_int_equal(eg_credential_set_create(second_fds, 3, &second), 0);
+	for (size_t i = 0; i < 3; i++) {
+		eg_fd_close(&first_fds[i]);
+		eg_fd_close(&second_fds[i]);
+	}
+	assert_true(eg_credential_set_keep(second, 1, first, 0));
+	assert_true(eg_credential_set_keep(second, 2, first, 0));  /* it has its own */
+	assert_false(eg_credential_set_keep(second, 0, first, 2)); /* nor had it there */
+	assert_false(eg_credential_set_keep(second, 0, first, 3));
+	assert_false(eg_credential_set_keep(second, 3, first, 0));
+	eg_credential_set_unref(first);
+	assert_true(eg_secret_equal(eg_credential_set_get(second, 1, &why), "old", 3));
+	assert_null(why);
+	assert_true(eg_secret_equal(eg_credential_set_get(second, 2, NULL), "new", 3));
+	assert_null(eg_credential_set_get(second, 0, &why));
+	assert_non_null(strstr(why, "missing"));
+	eg_credential_set_unref(second);
+}
+
 static void writing(void **state)
 {
 	struct eg_credential_spec bearer = spec_of("k"), none = {.type = EG_CREDENTIAL_NONE};
@@ -260,6 +288,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_not_sealed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_directory_is_never_left, set_up, tear_down),
 		cmocka_unit_test(sets),
+		cmocka_unit_test(kept),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(every_byte),
 		cmocka_unit_test(quoted),

@@ -296,6 +296,7 @@ static int parse_metrics(struct eg_options *o, const char *value, struct eg_erro
 	size_t n;
 
 	memset(&o->metrics, 0, sizeof(o->metrics));
+	o->metrics_length = 0;
 	o->metrics_port = 0;
 	if (!strcmp(value, "none"))
 		return 0;

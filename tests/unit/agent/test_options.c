@@ -43,6 +43,24 @@ static void test_defaults(void **state)
 	eg_options_fini(&o);
 }
 
+static void test_no_metrics(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--metrics", "none"), 0);
+	assert_int_equal(o.metrics_length, 0);
+	assert_int_equal(o.metrics_port, 0);
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--metrics", "none", "--metrics", "127.0.0.1:80"),
+			 0);
+	assert_int_equal(o.metrics_length, sizeof(struct sockaddr_in));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--metrics", "[::1]:80", "--metrics", "none"), 0);
+	assert_int_equal(o.metrics_length, 0);
+	eg_options_fini(&o);
+}
+
 static void test_lists(void **state)
 {
 	struct eg_options o;
@@ -138,9 +156,8 @@ static void test_missing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_no_metrics),
+		cmocka_unit_test(test_lists),	 cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_missing),
 	};
 

@@ -20,6 +20,9 @@ start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreg
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
 refused "no CAP_BPF" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf,cap_sys_admin -- -c 'exec "$0" "$@"'
 refused "no CAP_NET_ADMIN" "CAP_NET_ADMIN is missing" start_by_hand capsh --drop=cap_net_admin -- -c 'exec "$0" "$@"'
+for missing in setuid setgid kill; do
+	refused "no CAP_${missing^^}" "CAP_${missing^^} is missing: gateway and signer are started" start_by_hand capsh --drop=cap_$missing -- -c 'exec "$0" "$@"'
+done
 refused "not root" "must be started as root" start_by_hand setpriv --reuid 65534 --clear-groups
 CA_DIR=/tmp/egproc-none refused "no CA" "egretctl ca create" start_by_hand
 ROOTS=/tmp/egproc-none refused "no roots for providers" "--upstream-ca" start_by_hand

@@ -113,7 +113,9 @@ void eg_child_start(struct eg_child *c)
 					       : eg_signer_configure(s, &e);
 	if (r) {
 		eg_error("%s can't be started: %s", role_name(c->role),
-			 *e.text ? e.text : strerror(-r));
+			 *e.text       ? e.text
+			 : r == -EPIPE ? "the process at the other end has ended; see above"
+				       : strerror(-r));
 		c->serial = 0; /* whatever was spawned finds its socket closed and ends */
 		c->awaited_ms = 0;
 		drop_control(c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/privileges.h"
 
+#include <ctype.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -48,6 +49,33 @@ int eg_capabilities_keep(const cap_value_t *keep, size_t count, struct eg_error 
 	if (!r && cap_set_proc(caps) < 0)
 		r = eg_error_set(e, -errno, "capabilities: %s", strerror(errno));
 	cap_free(caps);
+	return r;
+}
+
+int eg_capabilities_check(const cap_value_t *need, size_t count, const char *what_for,
+			  struct eg_error *e)
+{
+	cap_t caps = cap_get_proc();
+	int r = caps ? 0 : eg_error_set(e, -errno, "capabilities: %s", strerror(errno));
+
+	for (size_t i = 0; !r && i < count; i++) {
+		cap_flag_value_t has = CAP_CLEAR;
+		char *name;
+
+		if (!cap_get_flag(caps, need[i], CAP_PERMITTED, &has) && has == CAP_SET)
+			continue;
+		name = cap_to_name(need[i]);
+		for (char *c = name; c && *c; c++)
+			*c = (char)toupper((unsigned char)*c);
+		r = eg_error_set(e, -EPERM,
+				 "%s is missing: %s; run egretd as root with all capabilities, or "
+				 "add this one where they are limited (in a container: "
+				 "securityContext.capabilities.add)",
+				 name ? name : "a capability", what_for);
+		cap_free(name);
+	}
+	if (caps)
+		cap_free(caps);
 	return r;
 }
 

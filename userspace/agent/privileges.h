@@ -16,6 +16,9 @@ int eg_harden(struct eg_error *e) EG_MUST;
 /* Effective and permitted become `keep`; inheritable, ambient and (where allowed) the bounding set
  * lose all else. For good: together with no-new-privileges nothing brings them back. */
 int eg_capabilities_keep(const cap_value_t *keep, size_t count, struct eg_error *e) EG_MUST;
+/* -EPERM: this process lacks one of `need`; *e names it, and `what_for`. */
+int eg_capabilities_check(const cap_value_t *need, size_t count, const char *what_for,
+			  struct eg_error *e) EG_MUST;
 /* As many descriptors as the hard limit allows, up to 1,048,576. */
 void eg_raise_file_limit(void);
 /* Dies with its parent, which must still be `parent` (checked after the request). After the last

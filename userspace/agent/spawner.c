@@ -78,6 +78,13 @@ int eg_spawner_start(struct eg_spawner *s, uid_t gateway_uid, uid_t signer_uid,
 	pid_t parent = getpid();
 	int ends[2], r;
 
+	/* Said here: the child ends before it has a log. */
+	r = eg_capabilities_check(spawner_keeps, EG_ARRAY_SIZE(spawner_keeps),
+				  "gateway and signer are started, and ended, under uids of their "
+				  "own",
+				  e);
+	if (r)
+		return r;
 	snprintf(gateway, sizeof(gateway), "%u", gateway_uid);
 	snprintf(signer, sizeof(signer), "%u", signer_uid);
 	snprintf(lowest, sizeof(lowest), "%d", (int)level);

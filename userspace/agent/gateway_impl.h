@@ -7,6 +7,7 @@
 
 #include "agent/bundle.h"
 #include "agent/flight.h"
+#include "agent/give_back.h"
 #include "agent/wire.h"
 #include "front/worker.h"
 #include "loop/loop.h"
@@ -57,7 +58,8 @@ struct eg_gateway {
 	pthread_mutex_t lock;
 	struct eg_staged staged;
 	struct eg_snapshot *snapshot; /* in force; NULL: none yet */
-	uint32_t ping;		      /* being answered; 0: none */
+	struct eg_give_back give_back;
+	uint32_t ping; /* being answered; 0: none */
 	struct eg_timer ping_timer, ticket_timer;
 	struct eg_names *names;
 	struct eg_page *page;

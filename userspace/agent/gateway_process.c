@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <malloc.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -191,6 +192,25 @@ static void start(struct eg_gateway *g)
 	eg_gateway_say(&ready);
 }
 
+/* ---- memory ---- */
+
+#define CONNECTION_BYTES (32u * 1024u) /* of a pod's connection: TLS, and its buffers in use */
+
+/* On this thread, whose time nobody waits for; workers wait for an arena's lock at most. */
+static void give_back(struct eg_gateway *g)
+{
+	int64_t used = 0;
+
+	for (uint32_t i = 0; i < g->config.worker_count; i++) {
+		const struct eg_telemetry *t = g->workers[i].telemetry;
+
+		used += eg_telemetry_gauge_now(t, EG_GAUGE_HELD_BYTES);
+		used += eg_telemetry_gauge_now(t, EG_GAUGE_CLIENT_CONNECTIONS) * CONNECTION_BYTES;
+	}
+	if (eg_give_back_due(&g->give_back, (uint64_t)EG_MAX(used, (int64_t)0), eg_now_ms()))
+		(void)malloc_trim(0);
+}
+
 /* ---- heartbeat: a pong is a turn of every worker's loop since the ping ---- */
 
 static bool all_turned(struct eg_gateway *g)
@@ -219,6 +239,7 @@ static void look_at_turns(struct eg_timer *t)
 
 static void ping(struct eg_gateway *g, uint32_t serial)
 {
+	give_back(g);
 	g->ping = serial;
 	for (uint32_t i = 0; i < g->config.worker_count; i++) {
 		g->workers[i].turns = eg_worker_turns(g->workers[i].worker);

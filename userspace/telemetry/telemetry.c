@@ -167,3 +167,8 @@ void eg_telemetry_mirror(struct eg_telemetry *t, enum eg_gauge g, atomic_int_fas
 {
 	t->mirror[g] = where;
 }
+
+int64_t eg_telemetry_gauge_now(const struct eg_telemetry *t, enum eg_gauge g)
+{
+	return atomic_load_explicit(&t->gauge[g], memory_order_relaxed);
+}

@@ -266,6 +266,7 @@ static void metrics_sum_over_slots(void **state)
 	eg_telemetry_mirror(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, &mirror);
 	eg_telemetry_gauge(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, -1);
 	assert_int_equal(atomic_load(&mirror), -1);
+	assert_int_equal(eg_telemetry_gauge_now(slots[0], EG_GAUGE_CLIENT_CONNECTIONS), 3);
 	eg_buf_init(&out, 1 << 20);
 	assert_int_equal(eg_telemetry_render(slots, 2, &out), 0);
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);

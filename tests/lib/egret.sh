@@ -74,7 +74,7 @@ egret_start() {
 	egret_show_reports # of the run before, whose log goes now
 	[ "$E_HTTP2" = 1 ] || [ ! -S "$T_RUN/provider.sock" ] || mock_http2 off
 	spawn "${E_NAME:-egretd}" node "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" \
-		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink eth0 \
+		--credentials-dir "$T_RUN/credentials" --ca-dir "$E_DIR/ca" --uplink "${E_UPLINK:-eth0}" \
 		--resolver "$(t_dns_address)" --mode "$E_MODE" --run-dir "$E_DIR/run" \
 		--upstream-ca "$T_RUN/certs/root.crt" --pin-dir "$E_PIN" --agent-namespace "$T-agent" \
 		--forbid "$E_FORBID" --access-log "$E_DIR/access.jsonl" "$@"

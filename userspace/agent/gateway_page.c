@@ -161,6 +161,9 @@ void eg_page_stats(struct eg_page *p, const struct eg_wire_stats *s)
 	p->stats = *s;
 	p->stats.policy_version[sizeof(p->stats.policy_version) - 1] = '\0';
 	p->stats.trouble[sizeof(p->stats.trouble) - 1] = '\0';
+	p->stats.uplink_count = EG_MIN(p->stats.uplink_count, EG_WIRE_UPLINKS);
+	for (uint32_t i = 0; i < p->stats.uplink_count; i++)
+		p->stats.uplink[i].name[sizeof(p->stats.uplink[i].name) - 1] = '\0';
 	answer_waiting(p, false);
 }
 

@@ -26,6 +26,34 @@ static int put_packets(struct eg_buf *out, const struct eg_wire_stats *s)
 	return r;
 }
 
+/* A name of an interface is any bytes but '/' and white space. */
+static void label_value(char out[2 * sizeof(((struct eg_wire_uplink *)0)->name)], const char *name)
+{
+	while (*name) {
+		if (*name == '"' || *name == '\\')
+			*out++ = '\\';
+		*out++ = *name++;
+	}
+	*out = '\0';
+}
+
+static int put_uplinks(struct eg_buf *out, const struct eg_wire_stats *s)
+{
+	int r = eg_buf_printf(out,
+			      "# HELP egret_guard_attached 1: the guard stands on this uplink; "
+			      "0: it does not, or there is no such interface.\n"
+			      "# TYPE egret_guard_attached gauge\n");
+
+	for (uint32_t i = 0; !r && i < s->uplink_count; i++) {
+		char link[2 * sizeof(s->uplink[i].name)];
+
+		label_value(link, s->uplink[i].name);
+		r = eg_buf_printf(out, "egret_guard_attached{link=\"%s\"} %u\n", link,
+				  s->uplink[i].guarded);
+	}
+	return r;
+}
+
 int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 {
 	const struct {
@@ -91,5 +119,7 @@ int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 				  "force.\n# TYPE egret_build_info gauge\n"
 				  "egret_build_info{version=\"%s\",policy=\"%s\"} 1\n",
 				  EG_VERSION, s->policy_version);
+	if (!r)
+		r = put_uplinks(out, s);
 	return r ? r : put_packets(out, s);
 }

@@ -22,6 +22,33 @@ static bool signer_away(const struct eg_supervisor *s)
 	return s->signer_lost_ms && eg_now_ms() - s->signer_lost_ms >= EG_REPLACE_MS;
 }
 
+/* An uplink that does not exist carries nothing; one without a guard does, and so does the one that
+ * was meant when none of the names is right. */
+static void uplink_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
+{
+	struct eg_datapath_uplink uplinks[EG_OPTION_LINKS];
+	size_t n = eg_datapath_uplinks(s->datapath, uplinks, EG_ARRAY_SIZE(uplinks)), present = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		present += uplinks[i].present;
+		if (!uplinks[i].present || uplinks[i].guarded)
+			continue;
+		snprintf(out, EG_WIRE_TEXT,
+			 "no guard on the uplink %s: what a pod that is not governed or not known "
+			 "yet sends to a provider leaves there unseen; the log says what keeps it "
+			 "from being attached",
+			 uplinks[i].name);
+		return;
+	}
+	if (!present)
+		snprintf(
+			out, EG_WIRE_TEXT,
+			"no uplink that --uplink names (%s%s) exists, so no guard stands anywhere: "
+			"what a pod that is not known sends to a provider leaves the node unseen; "
+			"correct --uplink, or bring the interface up",
+			n ? uplinks[0].name : "", n > 1 ? ", ..." : "");
+}
+
 void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 {
 	*out = '\0';
@@ -41,6 +68,24 @@ void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 			 "no signer answers: a server name that has no certificate yet gets none "
 			 "(reason no_leaf); another signer is being started, and the log says "
 			 "what keeps it");
+	else
+		uplink_trouble(s, out);
+}
+
+static void fill_uplinks(const struct eg_supervisor *s, struct eg_wire_stats *out)
+{
+	struct eg_datapath_uplink uplinks[EG_WIRE_UPLINKS];
+
+	_Static_assert(EG_WIRE_UPLINKS == EG_OPTION_LINKS, "every uplink has its place");
+	out->uplink_count =
+		(uint32_t)eg_datapath_uplinks(s->datapath, uplinks, EG_ARRAY_SIZE(uplinks));
+	for (size_t i = 0; i < out->uplink_count; i++) {
+		struct eg_wire_uplink *u = &out->uplink[i];
+
+		eg_str_copy(u->name, sizeof(u->name), eg_str_from(uplinks[i].name));
+		u->present = uplinks[i].present;
+		u->guarded = uplinks[i].guarded;
+	}
 }
 
 void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
@@ -66,6 +111,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.addresses_refused = s->addresses_refused,
 	};
 	eg_trouble(s, out->trouble);
+	fill_uplinks(s, out);
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
 		const struct eg_identity *id = &s->table->pods[i].pod.identity;
 
@@ -137,6 +183,24 @@ static const char *state(const struct eg_supervisor *s, bool trouble)
 	return s->lost_ms ? "replacing_gateway" : "starting";
 }
 
+static int put_uplinks(const struct eg_wire_stats *stats, struct eg_buf *out)
+{
+	int r = eg_buf_append(out, "\"uplinks\":[", 11);
+
+	for (uint32_t i = 0; !r && i < stats->uplink_count; i++) {
+		const struct eg_wire_uplink *u = &stats->uplink[i];
+
+		r = eg_buf_append(out, i ? ",{" : "{", i ? 2 : 1);
+		if (!r)
+			r = put_string(out, "name", u->name);
+		if (!r)
+			r = eg_buf_printf(out, ",\"present\":%s,\"guarded\":%s}",
+					  u->present ? "true" : "false",
+					  u->guarded ? "true" : "false");
+	}
+	return r ? r : eg_buf_append(out, "],", 2);
+}
+
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 {
 	struct eg_wire_stats stats;
@@ -186,6 +250,8 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		if (!r)
 			r = eg_buf_append(out, ",", 1);
 	}
+	if (!r)
+		r = put_uplinks(&stats, out);
 	if (!r)
 		r = eg_buf_append(out, "\"policy\":", 9);
 	if (!r)

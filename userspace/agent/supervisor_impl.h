@@ -211,7 +211,7 @@ uint64_t eg_node_addresses_hash(void);
 void eg_offer_hold_new(struct eg_supervisor *s);
 
 /* status.c */
-/* What is wrong with the processes, a sentence for who is on call; "": nothing is. */
+/* What is wrong with processes or uplinks, a sentence for who is on call; "": nothing is. */
 void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT]);
 void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out);
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;

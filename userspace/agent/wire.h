@@ -23,6 +23,7 @@
 #define EG_WIRE_CIDRS	  128u
 #define EG_WIRE_REASONS	  128u
 #define EG_WIRE_HOOKS	  8u
+#define EG_WIRE_UPLINKS	  16u
 
 enum eg_wire_type {
 	/* supervisor -> spawner */
@@ -101,6 +102,12 @@ struct eg_wire_dns {
 	uint8_t message[EG_EVENT_DATA];
 };
 
+/* As the kernel had it when it was asked. */
+struct eg_wire_uplink {
+	char name[16]; /* NUL-terminated */
+	uint8_t present, guarded;
+};
+
 /* What only the supervisor knows, for the metrics page. */
 struct eg_wire_stats {
 	uint64_t policy_generation;
@@ -115,7 +122,9 @@ struct eg_wire_stats {
 	uint64_t dns_events, dns_events_lost;
 	uint64_t addresses_refused;
 	char policy_version[20];
-	char trouble[EG_WIRE_TEXT]; /* what is wrong with the processes; "": nothing */
+	char trouble[EG_WIRE_TEXT]; /* what is wrong, a sentence; "": nothing */
+	uint32_t uplink_count;
+	struct eg_wire_uplink uplink[EG_WIRE_UPLINKS];
 	uint64_t packets[EG_WIRE_HOOKS][EG_WIRE_REASONS];
 };
 

@@ -399,16 +399,21 @@ static void check_filters(struct eg_datapath *d)
 				break;
 			}
 		}
-		if (!lost && !overtaken)
-			continue;
 		l->attached &= ~(lost | overtaken);
-		if (eg_links_attach(d, l, &error))
-			eg_datapath_notice(d, "link %s has lost Egret's programs: %s", l->name,
-					   error.text);
-		else if (lost)
+		if (!eg_links_lack(d, l))
+			continue;
+		if (eg_links_attach(d, l, &error)) {
+			if (!l->bare)
+				eg_datapath_notice(d, "link %s lacks Egret's programs: %s", l->name,
+						   error.text);
+			l->bare = true;
+			continue;
+		}
+		if (lost || l->bare)
 			eg_datapath_notice(
 				d, "link %s had lost Egret's programs; they are attached again",
 				l->name);
+		l->bare = false;
 	}
 }
 

@@ -238,8 +238,16 @@ int eg_datapath_learn(struct eg_datapath *d, uint32_t ifindex, uint32_t name_id,
 		      struct eg_error *error) EG_MUST;
 
 /* Attaches to uplinks, XDP links and what matches link_prefix. Links that are not there yet are
- * attached when they appear. */
+ * attached when they appear; until then each is a notice. */
 int eg_datapath_attach(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+
+struct eg_datapath_uplink {
+	const char *name; /* as in the options; borrowed from d */
+	bool present;	  /* there is an interface of that name */
+	bool guarded;	  /* and guard_tc is attached to it */
+};
+/* The uplinks as the kernel has them now, each name once, at most `room`. Returns how many. */
+size_t eg_datapath_uplinks(struct eg_datapath *d, struct eg_datapath_uplink *out, size_t room);
 
 /* Readable (epoll, level) when eg_datapath_events() has something to do. */
 int eg_datapath_fd(const struct eg_datapath *d);

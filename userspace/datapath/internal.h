@@ -79,6 +79,7 @@ struct eg_link {
 	enum eg_xdp_mode xdp;
 	bool xdp_uplink;
 	bool xdp_refused;      /* EG_XDP_AUTO found that it takes no native program */
+	bool bare;	       /* a program of ours can't be attached, which was said */
 	bool overtaken;	       /* another's program was put before ours once */
 	char overtaken_by[32]; /* its name, of the last time */
 	char name[16];
@@ -128,7 +129,8 @@ struct eg_datapath {
 	struct nl_sock *link_watch;
 	struct eg_link *links;
 	size_t link_count, link_room;
-	int epoll; /* link_watch and ring */
+	bool attached; /* eg_datapath_attach() was called */
+	int epoll;     /* link_watch and ring */
 	struct ring_buffer *ring;
 	unsigned int ring_count; /* events of this call */
 
@@ -216,6 +218,9 @@ int eg_listeners_fill(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_mark_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) EG_MUST;
 
+/* uplinks.c: a notice for each uplink and XDP link of the options that does not exist. */
+void eg_uplinks_say_missing(struct eg_datapath *d);
+
 /* links.c */
 int eg_links_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_links_events(struct eg_datapath *d, struct eg_error *error) EG_MUST;
@@ -223,6 +228,8 @@ void eg_links_close(struct eg_datapath *d);
 struct eg_link *eg_links_find(struct eg_datapath *d, uint32_t ifindex);
 /* Finds or makes. NULL: out of memory. */
 struct eg_link *eg_links_get(struct eg_datapath *d, uint32_t ifindex);
+/* True: not all that the roles want, and the kernel can have, is attached. */
+bool eg_links_lack(const struct eg_datapath *d, const struct eg_link *l);
 /* Attaches what the roles want and is not attached. */
 int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *error) EG_MUST;
 void eg_links_drop(struct eg_datapath *d, struct eg_link *l);

@@ -59,13 +59,25 @@ static uint32_t wanted(const struct eg_link *l)
 	return programs;
 }
 
-int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *error)
+static uint32_t missing(const struct eg_datapath *d, const struct eg_link *l)
 {
 	uint32_t todo = wanted(l) & ~l->attached;
 
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
 		if (d->program[i] < 0)
 			todo &= ~(1U << i);
+	return todo;
+}
+
+bool eg_links_lack(const struct eg_datapath *d, const struct eg_link *l)
+{
+	return missing(d, l) != 0;
+}
+
+int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *error)
+{
+	uint32_t todo = missing(d, l);
+
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++) {
 		int r;
 
@@ -141,13 +153,14 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 			struct eg_error *error)
 {
 	struct eg_link *l = eg_links_get(d, n->ifindex);
-	bool is_new;
+	bool is_new, was_uplink;
 	int r = 0;
 
 	if (!l)
 		return eg_error_set(error, -ENOMEM, "out of memory");
 	is_new = strcmp(l->name, n->name) != 0;
 	eg_str_copy(l->name, sizeof(l->name), eg_str_from(n->name));
+	was_uplink = l->roles & EG_ROLE_UPLINK;
 	assign_roles(d, l, n);
 	if (is_new)
 		drop_unwanted(d, l);
@@ -159,6 +172,9 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 	}
 	if (!r && l)
 		r = eg_links_attach(d, l, error);
+	if (!r && l && d->attached && !was_uplink && (l->roles & EG_ROLE_UPLINK))
+		eg_datapath_notice(d, "the uplink %s is there now; the guard is attached to it",
+				   l->name);
 	if (is_new && d->o.calls.link)
 		d->o.calls.link(d->o.calls.context, n->ifindex, n->name, true);
 	return r;
@@ -170,6 +186,11 @@ static void link_gone(struct eg_datapath *d, uint32_t ifindex, const char *name)
 
 	if (!l)
 		return;
+	if (l->roles & EG_ROLE_UPLINK)
+		eg_datapath_notice(d,
+				   "the uplink %s is gone, and its guard with it; the guard is "
+				   "attached again when an interface of that name appears",
+				   l->name);
 	eg_links_drop(d, l);
 	*l = d->links[--d->link_count];
 	eg_pods_forget(d, ifindex);
@@ -312,5 +333,9 @@ int eg_links_events(struct eg_datapath *d, struct eg_error *error)
 
 int eg_datapath_attach(struct eg_datapath *d, struct eg_error *error)
 {
-	return reconcile(d, error);
+	int r = reconcile(d, error);
+
+	eg_uplinks_say_missing(d);
+	d->attached = true;
+	return r;
 }

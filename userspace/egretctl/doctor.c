@@ -94,60 +94,6 @@ static void check_sysctl(struct findings *f, const char *name, long want, const 
 	fclose(file);
 }
 
-struct links {
-	uint32_t attached[4096];
-	size_t count, dead;
-	size_t bare; /* pods whose link has no program */
-	char first_bare[EG_POD_NAME + 1];
-};
-
-static bool see_link(void *context, const struct eg_pin_link *l)
-{
-	struct links *all = context;
-
-	if (!l->attached)
-		all->dead++;
-	else if (!strcmp(l->program, "egress_tc") && all->count < EG_ARRAY_SIZE(all->attached))
-		all->attached[all->count++] = l->ifindex;
-	return true;
-}
-
-static bool see_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
-{
-	struct links *all = context;
-
-	if (pod->state != EG_POD_GOVERNED && pod->state != EG_POD_HELD)
-		return true;
-	for (size_t i = 0; i < all->count; i++)
-		if (all->attached[i] == ifindex)
-			return true;
-	if (!all->bare++)
-		memcpy(all->first_bare, pod->name, EG_POD_NAME);
-	return true;
-}
-
-static void check_links(struct findings *f, struct eg_pins *pins)
-{
-	struct links *all = calloc(1, sizeof(*all));
-	struct eg_error e = {""};
-
-	if (!all)
-		return;
-	if (eg_pins_links(pins, see_link, all, &e) || eg_pins_pods(pins, see_pod, all, &e))
-		doctor_say(f, DOCTOR_WARNING, "links", "%s", e.text);
-	else if (all->bare)
-		doctor_say(f, DOCTOR_BROKEN, "links",
-			   "%zu governed pods have no program on their link (first: %s): their "
-			   "traffic "
-			   "is only stopped by the guard on the uplink; restart egretd",
-			   all->bare, all->first_bare);
-	else
-		doctor_say(f, all->dead ? DOCTOR_WARNING : DOCTOR_OK, "links",
-			   "%zu links of pods carry the program; %zu dead pins", all->count,
-			   all->dead);
-	free(all);
-}
-
 static void check_alive(struct findings *f, struct eg_pins *pins, const struct eg_config *c)
 {
 	uint64_t age_ms = c->heartbeat_ns ? (eg_now_ns() - c->heartbeat_ns) / 1000000 : 0;
@@ -171,7 +117,7 @@ static void check_alive(struct findings *f, struct eg_pins *pins, const struct e
 			   "the programs are switched off and pass everything");
 }
 
-static void check_pins(struct findings *f, const char *pin_dir)
+static void check_pins(struct findings *f, const char *pin_dir, const json_t *agent)
 {
 	struct eg_pins *pins;
 	struct eg_config c;
@@ -191,7 +137,7 @@ static void check_pins(struct findings *f, const char *pin_dir)
 	} else {
 		doctor_say(f, DOCTOR_OK, "pins", "%s, generation %u", pin_dir, c.generation);
 		check_alive(f, pins, &c);
-		check_links(f, pins);
+		doctor_links(f, pins, agent);
 	}
 	eg_pins_close(pins);
 }
@@ -210,7 +156,9 @@ static void check_agent(struct findings *f, const json_t *a, const struct eg_err
 	if (json_is_true(json_object_get(a, "ready")))
 		doctor_say(f, DOCTOR_OK, "agent", "serving, version %s", text(a, "version"));
 	else
-		doctor_say(f, DOCTOR_BROKEN, "agent", "not serving: %s", text(a, "state"));
+		doctor_say(f, DOCTOR_BROKEN, "agent", "%s%s%s",
+			   strcmp(text(a, "state"), "degraded") ? "not serving: " : "",
+			   text(a, "state"), *text(a, "trouble") ? "; see `egretctl status`" : "");
 	if (json_is_true(json_object_get(policy, "valid")))
 		doctor_say(f, DOCTOR_OK, "policy", "%s", text(policy, "version"));
 	else
@@ -342,7 +290,7 @@ int eg_cmd_doctor(int argc, char **argv)
 	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
 		     "every packet of a captured connection then takes a full route lookup");
 	check_agent(&f, agent, &e);
-	check_pins(&f, pin_dir);
+	check_pins(&f, pin_dir, agent);
 	check_ca(&f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
 	if (agent)
 		check_resolvers(&f, text(agent, "resolver"));

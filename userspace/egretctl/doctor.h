@@ -3,6 +3,7 @@
 #ifndef EGRET_EGRETCTL_DOCTOR_H
 #define EGRET_EGRETCTL_DOCTOR_H
 
+#include "datapath/read.h"
 #include "egretctl/command.h"
 
 enum doctor_level { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_BROKEN };
@@ -11,6 +12,9 @@ struct findings;
 /* One finding: what was checked, and a sentence with cost and cure. */
 void doctor_say(struct findings *f, enum doctor_level level, const char *what, const char *format,
 		...) EG_PRINTF(4, 5);
+
+/* Guards, and programs on pods' links. `agent` is the agent's status, NULL: none answers. */
+void doctor_links(struct findings *f, struct eg_pins *pins, const json_t *agent);
 
 /* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
 void doctor_ca_dates(struct findings *f, const char *ca_dir);

@@ -31,6 +31,18 @@ static long long number(const json_t *o, const char *key)
 	return json_integer_value(json_object_get(o, key));
 }
 
+static void print_uplinks(const json_t *uplinks)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(uplinks, i, one)
+		eg_line("uplink    %s, %s", text(one, "name"),
+			json_is_true(json_object_get(one, "guarded"))	? "guarded"
+			: json_is_true(json_object_get(one, "present")) ? "NO GUARD"
+									: "NO SUCH INTERFACE");
+}
+
 static void print_agent(const json_t *a)
 {
 	const json_t *gateway = json_object_get(a, "gateway"),
@@ -78,6 +90,7 @@ static void print_agent(const json_t *a)
 		number(signer, "pid"), number(signer, "restarts"), number(signer, "hangs"));
 	eg_line("kernel    %s mode, fail %s, pins in %s", text(a, "mode"), text(a, "fail"),
 		text(a, "pin_dir"));
+	print_uplinks(json_object_get(a, "uplinks"));
 	if (number(a, "credentials_missing"))
 		eg_line("CREDENTIALS MISSING: %lld; requests that need them are refused",
 			number(a, "credentials_missing"));

@@ -12,13 +12,16 @@
 
 static void test_text(void **state)
 {
-	struct eg_wire_stats s = {.policy_generation = 7,
-				  .gateway_restarts = 2,
-				  .requests_lost = 20,
-				  .signer_hangs = 3,
-				  .spawner_hung = 1,
-				  .policy_loaded_ms = 1500,
-				  .policy_version = "abc"};
+	struct eg_wire_stats s = {
+		.policy_generation = 7,
+		.gateway_restarts = 2,
+		.requests_lost = 20,
+		.signer_hangs = 3,
+		.spawner_hung = 1,
+		.policy_loaded_ms = 1500,
+		.uplink_count = 2,
+		.uplink = {{.name = "eth0", .present = 1, .guarded = 1}, {.name = "we\"ird\\"}},
+		.policy_version = "abc"};
 	struct eg_buf b;
 	char *text, *line, *save, family[128] = "", seen[4096] = "";
 	size_t samples = 0;
@@ -37,6 +40,8 @@ static void test_text(void **state)
 	assert_non_null(strstr(text, "{hook=\"guard\",reason=\"guard_no_stamp\"} 1\n"));
 	assert_non_null(strstr(text, "egret_policy_loaded_timestamp_seconds 1.500\n"));
 	assert_non_null(strstr(text, "policy=\"abc\"} 1\n"));
+	assert_non_null(strstr(text, "egret_guard_attached{link=\"eth0\"} 1\n"));
+	assert_non_null(strstr(text, "egret_guard_attached{link=\"we\\\"ird\\\\\"} 0\n"));
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char name[128], rest[256];
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The uplinks that the options name: is each there, and does the guard stand on it? The kernel is
+ * asked, never our memory. */
+#include <net/if.h>
+
+#include "datapath/internal.h"
+
+/* 0: there is none. An alternative name does not count: links are matched by their own. */
+static uint32_t by_own_name(const char *name)
+{
+	uint32_t ifindex = if_nametoindex(name);
+	char own[IF_NAMESIZE];
+
+	return ifindex && if_indextoname(ifindex, own) && !strcmp(own, name) ? ifindex : 0;
+}
+
+static bool named_before(const struct eg_datapath *d, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(d->uplinks[k], d->uplinks[i]))
+			return true;
+	return false;
+}
+
+size_t eg_datapath_uplinks(struct eg_datapath *d, struct eg_datapath_uplink *out, size_t room)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->o.uplink_count && n < room; i++) {
+		uint32_t ifindex = by_own_name(d->uplinks[i]);
+
+		if (named_before(d, i))
+			continue;
+		out[n++] = (struct eg_datapath_uplink){
+			.name = d->uplinks[i],
+			.present = ifindex != 0,
+			.guarded = ifindex &&
+				   eg_attach_holds(d, EG_PROGRAM_GUARD_TC, ifindex) != EG_HOLD_LOST,
+		};
+	}
+	return n;
+}
+
+void eg_uplinks_say_missing(struct eg_datapath *d)
+{
+	for (size_t i = 0; i < d->o.uplink_count; i++)
+		if (!named_before(d, i) && !by_own_name(d->uplinks[i]))
+			eg_datapath_notice(
+				d,
+				"uplink %s: there is no interface of that name, so no guard stands "
+				"there; it is attached as soon as the interface appears. `ip route "
+				"get` to a provider's address names the interface that --uplink "
+				"should name",
+				d->uplinks[i]);
+	for (size_t i = 0; i < d->o.xdp_count; i++)
+		if (d->xdp[i].mode != EG_XDP_OFF && !by_own_name(d->xdp[i].name))
+			eg_datapath_notice(
+				d,
+				"XDP on link %s: there is no interface of that name; the program "
+				"is attached as soon as it appears",
+				d->xdp[i].name);
+}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What somebody does to the node under a running egretd: uplinks that are not there or lose their guard.
-# What is put back, what is said.
+# What somebody does to the node under a running egretd: uplinks that are not there or lose their guard, the agent's veth,
+# its namespace, the rules of mark mode. What is put back, what is said, what ends.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./agent_lib.sh
@@ -18,6 +18,13 @@ served() { [ "$(ask podA --max-time 3)" = 200 ]; }
 # ask_unknown: podB, which no file names, at the provider's address, as a client that has it from elsewhere.
 PROVIDER=$(jq -r ".hosts[\"api.openai.com\"].addresses[0]" "$T_WORLD")
 ask_unknown() { ask podB --max-time 3 --resolve "api.openai.com:443:$PROVIDER"; }
+end() { # awaits egretd's end by itself; its exit status is in $ENDED
+	if await 20 gone "$E_PID"; then wait "$E_PID"; ENDED=$?; else ENDED="none: it runs still"; kill_supervisor; fi
+	E_PID=
+}
+# block PIN: takes a link's program away, and keeps it from being put back. unblock PIN.
+block() { rm "$E_PIN/links/$1" && mkdir "$E_PIN/links/$1"; }
+unblock() { rmdir "$E_PIN/links/$1"; }
 
 echo "# all is well"
 egret_up --workers 1
@@ -82,6 +89,73 @@ is "one of two is there: it is ready" "$(status .state) $(uplinks)" "serving eth
 warned "the log names the other" "uplink eth9: there is no interface of that name"
 has "doctor warns" "$(doctor guard)" "warning --uplink names eth9, and there is no such interface: correct"
 stop
+
+echo "# the agent's veth"
+for how in deleted down "down inside" "moved away" "without listener_lookup"; do
+	egret_up --workers 1
+	two flow
+	WAS=$(ifindex_of egret0)
+	case $how in
+	deleted) node ip link del egret0 ;;
+	down) node ip link set egret0 down ;;
+	"down inside") nsenter --net="/run/netns/$T-agent" ip link set egret1 down ;;
+	"moved away") node ip link set egret0 netns "$T-inet" ;;
+	*) rm "$E_PIN/links/listener_lookup-0" ;;
+	esac
+	check "$how: served again" await 15 served
+	is "what was open goes on" "$(two_end flow)" "200 200 "
+	is "status and doctor" "$(status .state) $(doctor "agent link")" "serving ok up"
+	if [ "$how" != "without listener_lookup" ]; then
+		isnt "it is another link" "$(ifindex_of egret0)" "$WAS"
+		warned "the log says so" "the link egret0 into the agent's namespace had been removed, set down or cut off; it is made again"
+		check_not "no dead pin is left" test -e "$E_PIN/links/reply_tc-$WAS"
+	fi
+	is "IPv6, too" "$(ask podA --max-time 3 -6)" 200
+	stop
+done
+
+echo "# what can't be put back"
+for fail in closed open; do
+	egret_up --workers 1 --fail $fail
+	mock_forget
+	kill -STOP "$E_PID"
+	node ip link del egret0; node ip link add egret0 type bridge
+	kill -CONT "$E_PID"
+	end
+	is "fail $fail: egretd ends with an error" "$ENDED" 1
+	has "the log says why, and what to do" "$(log)" "the link egret0 into the agent's namespace was taken away and can't be put back: there is a link named egret0 that does not lead to /run/netns/$T-agent; remove it"
+	if [ $fail = closed ]; then is "fail closed holds" "$(ask podA --max-time 3) $(mock_requests)" "000 0"
+	else is "fail open holds" "$(ask podA --max-time 3)" 401; fi
+	node ip link del egret0
+done
+
+echo "# the agent's namespace is unmounted"
+egret_up --workers 1
+node umount -l "/run/netns/$T-agent"
+check "it is noticed" await 10 grep -q "the agent's namespace is not mounted at /run/netns/$T-agent any more: all goes on" "$T_RUN/egretd.log"
+is "and all goes on" "$(ask podA) $(status .state)" "200 serving"
+has "doctor warns" "$(doctor "agent namespace")" "warning it is not mounted at /run/netns/$T-agent any more"
+node ip link del egret0
+check "the veth can be put back all the same" await 15 served
+stop
+egret_up --workers 1
+is "the next start makes another" "$(ask podA) $(doctor "agent link") $(doctor "agent namespace")" "200 ok up "
+stop
+
+echo "# mark mode: rules and routes"
+E_MODE=mark egret_up --workers 1
+is "served" "$(ask podA -4) $(ask podA -6)" "200 200"
+for what in "rule del pref 100" "-6 rule del pref 100" "rule del pref 99" "route flush table 17767" "-6 route flush table 17767"; do
+	# shellcheck disable=SC2086
+	node ip $what
+	family=-4; [[ $what == -6* ]] && family=-6
+	again() { [ "$(ask podA --max-time 2 $family)" = 200 ]; }
+	check "ip $what: put back, and served" await 10 again
+done
+await 5 test "$(node ip -o rule | grep -c -e '^99:' -e '^100:')" = 2
+is "all rules are there, once" "$(node ip -o rule | grep -c -e '^99:' -e '^100:') $(node ip -o -6 rule | grep -c -e '^99:' -e '^100:')" "2 2"
+warned "the log says so" "rules or routes of mark mode (\`ip rule\`, table 17767) had been removed; they are put back"
+is "status" "$(status .state)" serving
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
 hasnt "no undefined behaviour" "$(log)" "runtime error"
 checks_done

@@ -156,6 +156,17 @@ static void datapath_notice(void *context, const char *sentence)
 	eg_warn("%s", sentence);
 }
 
+/* Nothing reaches the gateway any more, so there is nothing to wait for. */
+static void datapath_lost(void *context, const char *sentence)
+{
+	struct eg_supervisor *s = context;
+
+	eg_error("%s; egretd ends, and the fail policy holds", sentence);
+	s->exit_code = 1;
+	s->stopping = true;
+	eg_loop_stop(s->loop);
+}
+
 static void datapath_ready(struct eg_watch *w, uint32_t events)
 {
 	struct eg_supervisor *s = eg_container_of(w, struct eg_supervisor, datapath_watch);
@@ -236,6 +247,7 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 	d.calls = (struct eg_datapath_calls){.event = datapath_event,
 					     .link = datapath_link,
 					     .notice = datapath_notice,
+					     .lost = datapath_lost,
 					     .context = s};
 	if (eg_cgroup_id(0, &d.agent_cgroup, e))
 		eg_debug("the node's own processes are not told apart by cgroup: %s", e->text);

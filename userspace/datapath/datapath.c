@@ -206,7 +206,7 @@ static struct eg_datapath *create(void)
 	return d;
 }
 
-static int attach_agent(struct eg_datapath *d, struct eg_error *error)
+int eg_attach_agent(struct eg_datapath *d, struct eg_error *error)
 {
 	struct eg_link *l;
 
@@ -285,7 +285,7 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 		r = d->o.mode == EG_MODE_NETNS ? eg_namespace_open(d, error)
 					       : eg_mark_open(d, error);
 	if (!r)
-		r = attach_agent(d, error);
+		r = eg_attach_agent(d, error);
 	if (!r)
 		r = eg_links_open(d, error);
 	if (!r)
@@ -427,5 +427,6 @@ int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error)
 		d->filter_sweep_ns = now + TCX_SWEEP_NS;
 		check_filters(d);
 	}
+	eg_way_check(d);
 	return r;
 }

@@ -64,6 +64,12 @@ struct eg_datapath_calls {
 	/* Something an operator should know that is not an error of a call (lost position,
 	 * re-attached). */
 	void (*notice)(void *context, const char *sentence);
+	/*
+	 * The agent's way in was taken away and could not be put back. Called once; the kernel
+	 * applies the fail policy from then on, as after eg_datapath_stop(). Also from within
+	 * eg_datapath_sweep().
+	 */
+	void (*lost)(void *context, const char *sentence);
 	void *context;
 };
 
@@ -256,7 +262,8 @@ int eg_datapath_events(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /*
  * Once a second or so: removes what expired from destinations and learned, sweeps dead pins, puts
  * back clsact filters that somebody removed, and takes the first place on a link back from programs
- * that were put before ours (with a notice).
+ * that were put before ours (with a notice). Puts back the agent's way in: veth pair, rules,
+ * routes.
  */
 int eg_datapath_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 

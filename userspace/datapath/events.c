@@ -54,5 +54,8 @@ int eg_datapath_events(struct eg_datapath *d, struct eg_error *error)
 	if (r < 0 && r != -EAGAIN)
 		return eg_error_set(error, r, "cannot read the ring buffer of events: %s",
 				    strerror(-r));
-	return eg_links_events(d, error);
+	r = eg_links_events(d, error);
+	if (d->way_suspect)
+		eg_way_check(d);
+	return r;
 }

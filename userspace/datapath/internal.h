@@ -120,7 +120,12 @@ struct eg_datapath {
 	struct nl_sock *netlink;       /* node's namespace */
 	struct nl_sock *agent_netlink; /* agent's namespace; NULL in mark mode */
 	int agent_netns;	       /* -1 in mark mode */
-	uint32_t agent_ifindex;	       /* host end */
+	uint32_t agent_ifindex;	       /* host end; 0: lost, or mark mode */
+	bool namespace_mounted;	       /* at namespace_path, when last looked at */
+	bool mark_has6;		       /* mark mode: the node took the IPv6 rules */
+	bool way_suspect;	       /* something happened to the way in: eg_way_check() is due */
+	uint64_t way_failed_ns;	       /* since when it can't be put back; 0: it could */
+	bool way_lost;		       /* that has been told */
 	int listener[EG_MAX_WORKERS];
 	size_t listener_count;
 	bool listening;		/* they are in their slots */
@@ -215,8 +220,15 @@ int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *err
 		      struct eg_error *error) EG_MUST;
 /* agent_ifindex, then the slots. */
 int eg_listeners_fill(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* Makes the veth pair again, what is left of it goes first. Needs NET_ADMIN alone. */
+int eg_namespace_mend(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 int eg_mark_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* Adds the rules and routes that are not there. *was_gone: one was not. */
+int eg_mark_mend(struct eg_datapath *d, bool *was_gone, struct eg_error *error) EG_MUST;
 int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) EG_MUST;
+
+/* mend.c: is the agent's way in whole? Puts it back, or tells calls.lost. */
+void eg_way_check(struct eg_datapath *d);
 
 /* uplinks.c: a notice for each uplink and XDP link of the options that does not exist. */
 void eg_uplinks_say_missing(struct eg_datapath *d);
@@ -280,6 +292,8 @@ void eg_address_mask(struct eg_address *a, unsigned int bits);
 
 /* datapath.c */
 void eg_options_defaults(struct eg_datapath_options *o);
+/* What stands at the agent's end: reply_tc on its veth, in mark mode listener_lookup. */
+int eg_attach_agent(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 
 /* pods.c */
 int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error) EG_MUST;

@@ -186,6 +186,11 @@ static void link_gone(struct eg_datapath *d, uint32_t ifindex, const char *name)
 
 	if (!l)
 		return;
+	if (ifindex == d->agent_ifindex) {
+		/* Connections meet the fail policy while it is made again. */
+		__atomic_store_n(&d->config->agent_ifindex, 0, __ATOMIC_RELEASE);
+		d->way_suspect = true;
+	}
 	if (l->roles & EG_ROLE_UPLINK)
 		eg_datapath_notice(d,
 				   "the uplink %s is gone, and its guard with it; the guard is "
@@ -279,9 +284,14 @@ static int on_link(struct nl_msg *m, void *context)
 	struct eg_netlink_link n;
 	struct eg_error error;
 
+	/* Somebody's rule went; whether it was ours is seen by looking. */
+	if (h->nlmsg_type == RTM_DELRULE)
+		d->way_suspect = true;
 	if ((h->nlmsg_type != RTM_NEWLINK && h->nlmsg_type != RTM_DELLINK) ||
 	    eg_netlink_parse_link(h, &n) || n.family == AF_BRIDGE)
 		return NL_OK;
+	if (n.ifindex == d->agent_ifindex && !(n.flags & IFF_UP))
+		d->way_suspect = true;
 	if (h->nlmsg_type == RTM_DELLINK)
 		link_gone(d, n.ifindex, n.name);
 	else if (link_present(d, &n, &error) && if_nametoindex(n.name) == n.ifindex)
@@ -301,6 +311,9 @@ int eg_links_open(struct eg_datapath *d, struct eg_error *error)
 	if (nl_connect(d->link_watch, NETLINK_ROUTE) || nl_socket_set_nonblocking(d->link_watch) ||
 	    nl_socket_set_buffer_size(d->link_watch, 1 << 20, 0) ||
 	    nl_socket_add_membership(d->link_watch, RTNLGRP_LINK) ||
+	    (d->o.mode == EG_MODE_MARK &&
+	     (nl_socket_add_membership(d->link_watch, RTNLGRP_IPV4_RULE) ||
+	      nl_socket_add_membership(d->link_watch, RTNLGRP_IPV6_RULE))) ||
 	    epoll_ctl(d->epoll, EPOLL_CTL_ADD, nl_socket_get_fd(d->link_watch), &e))
 		return eg_error_set(error, -EIO, "cannot watch the links by rtnetlink: %s",
 				    strerror(errno));

@@ -78,12 +78,39 @@ int eg_mark_open(struct eg_datapath *d, struct eg_error *error)
 		return eg_error_set(error, r, "cannot add the rules and the route of mark 0x%x: %s",
 				    d->o.mark, strerror(-r));
 	r = open_family(d, AF_INET6);
+	d->mark_has6 = !r;
 	if (r)
 		eg_datapath_note(
 			d,
 			"IPv6 connections of pods are not captured: the node takes no IPv6 "
 			"rules (%s)",
 			strerror(-r));
+	return 0;
+}
+
+/* *was_gone becomes true when r says that something was added. 0, or -errno. */
+static int was_there(int r, bool *was_gone)
+{
+	*was_gone |= !r;
+	return r == -EEXIST ? 0 : r;
+}
+
+int eg_mark_mend(struct eg_datapath *d, bool *was_gone, struct eg_error *error)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t f = 0; f < (d->mark_has6 ? 2 : 1); f++) {
+		struct eg_netlink_rule rule[2];
+		struct eg_netlink_route here;
+		int r;
+
+		fill(&d->o, families[f], rule, &here);
+		r = was_there(eg_netlink_add_default(d->netlink, &here), was_gone);
+		for (int i = 0; !r && i < 2; i++)
+			r = was_there(eg_netlink_add_rule(d->netlink, &rule[i]), was_gone);
+		if (r)
+			return eg_error_set(error, r, "%s", strerror(-r));
+	}
 	return 0;
 }
 

@@ -128,6 +128,7 @@ static int make_namespace(struct eg_datapath *d, struct eg_error *error)
 			"this process, and the next start makes another",
 			d->namespace_path, strerror(-m.mount_error));
 	d->agent_netns = m.fd;
+	d->namespace_mounted = !m.mount_error;
 	return 0;
 }
 
@@ -161,6 +162,7 @@ static int open_namespace(struct eg_datapath *d, struct eg_error *error)
 			"%s is the node's own network namespace, the agent needs another",
 			d->namespace_path);
 	d->agent_netns = eg_fd_take(&fd);
+	d->namespace_mounted = true;
 	return 0;
 }
 
@@ -316,6 +318,15 @@ static int set_up_inside(struct eg_datapath *d, struct eg_error *error)
 	return 0;
 }
 
+static int remove_link(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error)
+{
+	int r = eg_netlink_delete_link(d->netlink, ifindex);
+
+	return r && r != -ENODEV ? eg_error_set(error, r, "cannot remove the link %s: %s",
+						d->host_link, strerror(-r))
+				 : 0;
+}
+
 /* 1: the pair is there and complete; 0: it is not; -errno. */
 static int find_pair(struct eg_datapath *d, struct eg_error *error)
 {
@@ -329,21 +340,22 @@ static int find_pair(struct eg_datapath *d, struct eg_error *error)
 		return eg_error_set(error, r, "cannot look at the link %s: %s", d->host_link,
 				    strerror(-r));
 	r = eg_netlink_nsid(d->netlink, d->agent_netns, &nsid);
-	if (strcmp(l.kind, "veth") || r || nsid < 0 || l.peer_nsid != nsid)
+	if (strcmp(l.kind, "veth") || r || nsid < 0 || l.peer_nsid != nsid) {
+		/* An earlier start's, whose namespace was unmounted and is not quite gone yet. */
+		if (eg_attach_holds(d, EG_PROGRAM_REPLY_TC, l.ifindex) != EG_HOLD_LOST)
+			return remove_link(d, l.ifindex, error);
 		return eg_error_set(
 			error, -EEXIST,
 			"there is a link named %s that does not lead to %s; remove it, or give "
 			"Egret's another name",
 			d->host_link, d->namespace_path);
+	}
 	/* The host end goes up last: what is down was left half made. */
 	if (l.flags & IFF_UP) {
 		d->agent_ifindex = l.ifindex;
 		return 1;
 	}
-	r = eg_netlink_delete_link(d->netlink, l.ifindex);
-	return r ? eg_error_set(error, r, "cannot remove the link %s: %s", d->host_link,
-				strerror(-r))
-		 : 0;
+	return remove_link(d, l.ifindex, error);
 }
 
 static int make_pair(struct eg_datapath *d, struct eg_error *error)
@@ -366,6 +378,25 @@ static int make_pair(struct eg_datapath *d, struct eg_error *error)
 	return r ? eg_error_set(error, r, "cannot set the link %s up: %s", d->host_link,
 				strerror(-r))
 		 : 0;
+}
+
+int eg_namespace_mend(struct eg_datapath *d, struct eg_error *error)
+{
+	struct eg_netlink_link l;
+	int r = 0;
+
+	if (d->agent_ifindex && !eg_netlink_link_by_index(d->netlink, d->agent_ifindex, &l))
+		r = eg_netlink_delete_link(d->netlink, l.ifindex);
+	/* Its other end was moved to elsewhere. */
+	if (!r && !eg_netlink_link_by_name(d->agent_netlink, d->agent_link, &l))
+		r = eg_netlink_delete_link(d->agent_netlink, l.ifindex);
+	if (r && r != -ENODEV)
+		return eg_error_set(error, r, "cannot remove what is left of it: %s", strerror(-r));
+	d->agent_ifindex = 0;
+	r = find_pair(d, error);
+	if (!r)
+		r = make_pair(d, error);
+	return r < 0 ? r : 0;
 }
 
 int eg_namespace_open(struct eg_datapath *d, struct eg_error *error)

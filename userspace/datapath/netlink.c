@@ -300,6 +300,11 @@ int eg_netlink_set_default(struct nl_sock *s, const struct eg_netlink_route *r)
 	return route(s, r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
 }
 
+int eg_netlink_add_default(struct nl_sock *s, const struct eg_netlink_route *r)
+{
+	return route(s, r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+}
+
 int eg_netlink_delete_default(struct nl_sock *s, const struct eg_netlink_route *r)
 {
 	return route(s, r, RTM_DELROUTE, 0);

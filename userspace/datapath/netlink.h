@@ -58,6 +58,8 @@ struct eg_netlink_route {
 };
 /* The default route of a table, replaced when it is there. */
 int eg_netlink_set_default(struct nl_sock *s, const struct eg_netlink_route *r) EG_MUST;
+/* -EEXIST when the table has one already. */
+int eg_netlink_add_default(struct nl_sock *s, const struct eg_netlink_route *r) EG_MUST;
 int eg_netlink_delete_default(struct nl_sock *s, const struct eg_netlink_route *r) EG_MUST;
 
 struct eg_netlink_rule {

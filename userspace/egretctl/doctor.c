@@ -137,6 +137,7 @@ static void check_pins(struct findings *f, const char *pin_dir, const json_t *ag
 	} else {
 		doctor_say(f, DOCTOR_OK, "pins", "%s, generation %u", pin_dir, c.generation);
 		check_alive(f, pins, &c);
+		doctor_way_in(f, &c, agent);
 		doctor_links(f, pins, agent);
 	}
 	eg_pins_close(pins);

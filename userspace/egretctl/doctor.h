@@ -15,6 +15,8 @@ void doctor_say(struct findings *f, enum doctor_level level, const char *what, c
 
 /* Guards, and programs on pods' links. `agent` is the agent's status, NULL: none answers. */
 void doctor_links(struct findings *f, struct eg_pins *pins, const json_t *agent);
+/* Likewise the link into the agent's namespace, and its mount. */
+void doctor_way_in(struct findings *f, const struct eg_config *c, const json_t *agent);
 
 /* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
 void doctor_ca_dates(struct findings *f, const char *ca_dir);

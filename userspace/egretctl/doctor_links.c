@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Are the programs where they must be: the guard on the uplinks, the program on each governed pod's
- * link? The kernel is asked; the agent only for names. */
-#include <net/if.h>
+ * link, and the agent's link and namespace. The kernel is asked; the agent only for names. */
+#include <linux/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include "egretctl/doctor.h"
+
+#define NSFS_MAGIC_NUMBER 0x6e736673
 
 struct links {
 	uint32_t attached[4096];
@@ -45,6 +51,22 @@ static bool see_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 	return true;
 }
 
+/* Flags of an interface; -1: there is none. */
+static int flags_of(const char *name, uint32_t ifindex)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), flags = -1;
+	struct ifreq r = {.ifr_ifindex = (int)ifindex};
+
+	if (fd < 0)
+		return -1;
+	if (name)
+		eg_str_copy(r.ifr_name, sizeof(r.ifr_name), eg_str_from(name));
+	if ((name || !ioctl(fd, SIOCGIFNAME, &r)) && !ioctl(fd, SIOCGIFFLAGS, &r))
+		flags = (uint16_t)r.ifr_flags;
+	close(fd);
+	return flags;
+}
+
 static bool is_guarded(const struct links *all, const char *name)
 {
 	for (size_t i = 0; i < all->guards; i++)
@@ -64,7 +86,7 @@ static bool check_guard(struct findings *f, const struct links *all, const json_
 	{
 		const char *name = json_string_value(json_object_get(one, "name"));
 
-		if (!name || is_guarded(all, name) || !if_nametoindex(name))
+		if (!name || is_guarded(all, name) || flags_of(name, 0) < 0)
 			continue;
 		doctor_say(
 			f, DOCTOR_BROKEN, "guard",
@@ -83,7 +105,7 @@ static bool check_guard(struct findings *f, const struct links *all, const json_
 	{
 		const char *name = json_string_value(json_object_get(one, "name"));
 
-		if (name && !if_nametoindex(name))
+		if (name && flags_of(name, 0) < 0)
 			doctor_say(f, all->guards ? DOCTOR_WARNING : DOCTOR_BROKEN, "guard",
 				   "--uplink names %s, and there is no such interface%s: correct "
 				   "--uplink, or bring it up, and the guard is attached",
@@ -126,4 +148,35 @@ void doctor_links(struct findings *f, struct eg_pins *pins, const json_t *agent)
 			   "%zu links of pods carry the program; %zu dead pins", all->count,
 			   all->dead);
 	free(all);
+}
+
+static bool is_namespace(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == NSFS_MAGIC_NUMBER;
+}
+
+void doctor_way_in(struct findings *f, const struct eg_config *c, const json_t *agent)
+{
+	const char *path = json_string_value(json_object_get(agent, "agent_namespace"));
+	int flags;
+
+	/* Without an agent there is no way in, and "heartbeat" says so. */
+	if (c->mode != EG_MODE_NETNS || !agent)
+		return;
+	flags = c->agent_ifindex ? flags_of(NULL, c->agent_ifindex) : -1;
+	if (flags < 0 || !(flags & IFF_UP))
+		doctor_say(f, DOCTOR_BROKEN, "agent link",
+			   "the link into the agent's namespace is %s: nothing of the pods reaches "
+			   "the agent; restart egretd",
+			   flags < 0 ? "gone" : "down");
+	else
+		doctor_say(f, DOCTOR_OK, "agent link", "up");
+	if (path && *path && !is_namespace(path))
+		doctor_say(
+			f, DOCTOR_WARNING, "agent namespace",
+			"it is not mounted at %s any more: all goes on, but it ends with egretd, "
+			"and open connections of pods with it; the next start makes another",
+			path);
 }

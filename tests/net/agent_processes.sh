@@ -19,6 +19,17 @@ start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreg
 }
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
 refused "no CAP_BPF" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf,cap_sys_admin -- -c 'exec "$0" "$@"'
+# Nothing false is said of the kernel, which nobody could ask.
+FALSE='the kernel loads no TC program|the kernel takes no BTF|no BPF ring buffer|no sk_lookup programs|no bpf_redirect_peer|no bpf_loop|no TCX'
+for missing in cap_bpf,cap_sys_admin:CAP_BPF cap_net_admin,cap_sys_admin:CAP_NET_ADMIN; do
+	said=$(start_by_hand capsh "--drop=${missing%:*}" -- -c 'exec "$0" "$@"' 2>&1)
+	is "no ${missing#*:}: egretd says nothing false of the kernel" "$(grep -oE "$FALSE" <<< "$said")" ""
+	has "but that it was not judged" "$said" "tc_programs could not be judged: trying it needs ${missing#*:}, which is missing"
+	said=$(node capsh "--drop=${missing%:*}" -- -c 'exec "$0" "$@"' "$EGRETCTL" doctor --json --run-dir "$E_DIR/run" --pin-dir "$E_PIN")
+	is "nor does doctor" "$(grep -oE "$FALSE" <<< "$said")" ""
+	is "which counts the right that is missing, not what needs it" "$(jq -r '[.checks[] | select(.result == "broken") | .check] | map(select(IN("cap_bpf", "cap_net_admin", "tc_programs", "btf", "ringbuf", "sk_lookup", "redirect_peer"))) | join(" ")' <<< "$said")" \
+		"$(tr 'A-Z' 'a-z' <<< "${missing#*:}")"
+done
 refused "no CAP_NET_ADMIN" "CAP_NET_ADMIN is missing" start_by_hand capsh --drop=cap_net_admin -- -c 'exec "$0" "$@"'
 for missing in setuid setgid kill; do
 	refused "no CAP_${missing^^}" "CAP_${missing^^} is missing: gateway and signer are started" start_by_hand capsh --drop=cap_$missing -- -c 'exec "$0" "$@"'

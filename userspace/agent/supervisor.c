@@ -217,7 +217,8 @@ static int check_features(const struct eg_options *o)
 		const struct eg_feature *x = &f->feature[i];
 
 		if (!x->present && *x->sentence)
-			eg_log(x->required ? EG_LOG_ERROR : EG_LOG_WARN, "%s", x->sentence);
+			eg_log(x->required && !x->unjudged ? EG_LOG_ERROR : EG_LOG_WARN, "%s",
+			       x->sentence);
 	}
 	usable = f->usable;
 	free(f);

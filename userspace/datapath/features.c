@@ -250,6 +250,53 @@ static bool is_required(enum eg_feature_id id, bool netns)
 	return false;
 }
 
+/* Found by bpf(2), so that without the rights for it nothing is found. */
+static bool needs_bpf(enum eg_feature_id id)
+{
+	switch (id) {
+	case EG_FEATURE_PROGRAMS:
+	case EG_FEATURE_BTF:
+	case EG_FEATURE_RINGBUF:
+	case EG_FEATURE_SK_LOOKUP:
+	case EG_FEATURE_REDIRECT_PEER:
+	case EG_FEATURE_BPF_LOOP:
+	case EG_FEATURE_TCX:
+		return true;
+	case EG_FEATURE_BPFFS:
+	case EG_FEATURE_CAP_BPF:
+	case EG_FEATURE_CAP_NET_ADMIN:
+	case EG_FEATURE_CAP_SYS_ADMIN:
+	case EG_FEATURE_CGROUP2:
+	case EG_FEATURE_COUNT:
+		break;
+	}
+	return false;
+}
+
+/* EPERM is an answer about this process, never one about the kernel. */
+static void explain(struct eg_features *all, enum eg_feature_id id)
+{
+	struct eg_feature *f = &all->feature[id];
+	bool bpf = all->feature[EG_FEATURE_CAP_BPF].present;
+	bool net_admin = all->feature[EG_FEATURE_CAP_NET_ADMIN].present;
+
+	if (!needs_bpf(id) || f->error != -EPERM) {
+		eg_str_copy(f->sentence, sizeof(f->sentence), eg_str_from(table[id].cost));
+		return;
+	}
+	f->unjudged = !bpf || !net_admin;
+	if (f->unjudged)
+		snprintf(f->sentence, sizeof(f->sentence),
+			 "%s could not be judged: trying it needs %s, which is missing", f->label,
+			 bpf ? "CAP_NET_ADMIN" : "CAP_BPF");
+	else
+		snprintf(f->sentence, sizeof(f->sentence),
+			 "%s could not be judged: the rights are there, and bpf(2) is refused all "
+			 "the same (EPERM); look for a seccomp profile or a security module that "
+			 "forbids it",
+			 f->label);
+}
+
 void eg_features_probe(struct eg_features *out, const char *pin_dir, bool netns)
 {
 	libbpf_print_fn_t before = libbpf_set_print(quiet);
@@ -265,7 +312,7 @@ void eg_features_probe(struct eg_features *out, const char *pin_dir, bool netns)
 		f->present = !f->error;
 		if (f->present)
 			continue;
-		eg_str_copy(f->sentence, sizeof(f->sentence), eg_str_from(table[i].cost));
+		explain(out, i);
 		out->usable &= !f->required;
 	}
 	libbpf_set_print(before);

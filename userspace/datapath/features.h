@@ -28,6 +28,8 @@ struct eg_feature {
 	const char *label; /* "tcx" */
 	bool present;
 	bool required;	    /* egretd refuses to start without it (in the mode asked for) */
+	bool unjudged;	    /* nothing is known: the right to try is missing, which is a
+			       feature of its own in this table */
 	int error;	    /* -errno of the probe; 0 when present */
 	char sentence[256]; /* what is missing, what that costs, what to do; "" when present */
 };

@@ -70,9 +70,9 @@ static void check_features(struct findings *f, const char *pin_dir, bool netns)
 
 		if (x->present)
 			doctor_say(f, DOCTOR_OK, x->label, "present");
-		else
-			doctor_say(f, x->required ? DOCTOR_BROKEN : DOCTOR_WARNING, x->label, "%s",
-				   *x->sentence ? x->sentence : "missing");
+		else /* the missing right itself is what is broken */
+			doctor_say(f, x->required && !x->unjudged ? DOCTOR_BROKEN : DOCTOR_WARNING,
+				   x->label, "%s", *x->sentence ? x->sentence : "missing");
 	}
 	free(all);
 }

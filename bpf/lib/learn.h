@@ -45,6 +45,12 @@ static __always_inline int is_own_address(const struct eg_pod *pod,
 	return 0;
 }
 
+/* Any pod's address, or this one's. */
+static __always_inline int is_pods(const struct eg_pod *pod, struct eg_address *address)
+{
+	return bpf_map_lookup_elem(&pod_links, address) || (pod && is_own_address(pod, address));
+}
+
 /* What is to be learned, and by whom. In map memory, or small enough for a stack. */
 struct eg_lesson {
 	struct eg_address address;
@@ -63,9 +69,10 @@ struct eg_lesson {
 /* Addresses that are never learned. Global for its own stack. */
 __noinline int eg_learn_refused(struct eg_lesson *l)
 {
-	struct eg_address address;
+	struct eg_address address, inside;
 	struct eg_config *cfg = eg_config();
 	struct eg_pod *pod;
+	__be32 inner;
 	__u32 name_id;
 	__u8 origin, odd, target;
 
@@ -73,9 +80,13 @@ __noinline int eg_learn_refused(struct eg_lesson *l)
 		return 1;
 	address = l->address;
 	pod = bpf_map_lookup_elem(&pods, &l->ifindex);
-	if (never_learned(&address) || bpf_map_lookup_elem(&pod_links, &address) ||
-	    (pod && is_own_address(pod, &address)))
+	if (never_learned(&address) || is_pods(pod, &address))
 		return 1;
+	if (address_embedded4(&address, &inner)) {
+		eg_address_from4(&inside, inner);
+		if (is_pods(pod, &inside))
+			return 1;
+	}
 	target = eg_target_of(cfg, address_is4(&address) ? 4 : 6, &address, l->now_ns, &name_id,
 			      &origin, &odd);
 	return target == EG_TARGET_EXCLUDED || origin == EG_DESTINATION_GATEWAY;

@@ -579,6 +579,11 @@ static void test_refused(void)
 		"2002:c000:0201::1",
 		"64:ff9b::7f00:1",
 		"64:ff9b::a9fe:a9fe",
+		"64:ff9b::a00:9",      /* POD_OTHER's */
+		"64:ff9b::a00:2",      /* POD4 */
+		"64:ff9b::a60:1",      /* a service's */
+		"64:ff9b:1::c000:20a", /* forms that need a translator outside */
+		"0:0:0:0:ffff:0:192.0.2.10",
 	};
 	struct message m;
 	size_t i;

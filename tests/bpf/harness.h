@@ -104,6 +104,7 @@ enum verdict run_tc(int prog, const uint8_t *frame, size_t length, struct run *r
 enum verdict run_frame(int prog, uint32_t ifindex, const struct frame *f);
 
 void test_egress(void);
+void test_verdicts(void);
 void test_parse(void);
 void test_flows(void);
 void test_fail(void);

@@ -234,6 +234,13 @@ static void test_stream_parts(void)
 	check(taught_large(254) > 80 && taught_large(254) < 100 &&
 		      count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS) >= 1,
 	      "dns parts", "larger than is read: %u", taught_large(254));
+	/* As large as is read. */
+	stream_open(&s, true);
+	stream_large(&s, 254);
+	check(s.length == 2 + 4096, "dns parts", "%u bytes, not 4098", s.length);
+	segments(&s, 0, 1460);
+	check(taught_large(254) == 254 && !lost(), "dns parts", "as large as is read: %u",
+	      taught_large(254));
 	/* A connection that ended in the midst of a message has none in the next one's. */
 	stream_open(&s, true);
 	stream_large(&s, 100);
@@ -242,6 +249,108 @@ static void test_stream_parts(void)
 	stream_answer(&s, 1);
 	segment(&s, 0, s.length);
 	check(taught(1) && !lost(), "dns parts", "a new connection of the same ports");
+}
+
+/* Bytes FROM to TO as the first fragment of a packet. */
+static void first_fragment(const struct stream *s, uint32_t from, uint32_t to)
+{
+	struct frame f = {.source = RESOLVER4,
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .tcp_flags = ACK,
+			  .sequence = SEQUENCE + 1 + from,
+			  .fragment = 1,
+			  .payload = s->bytes + from,
+			  .payload_length = to - from};
+
+	check(run_frame(progs.dns, POD, &f) == NEXT, "dns parts", "a fragment must pass");
+}
+
+/* The rest of a fragment comes in no segment: it is not waited for. */
+static void test_stream_parts_fragments(void)
+{
+	static struct stream s;
+	struct message m;
+
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	first_fragment(&s, 0, 500);
+	check(taught_large(100) > 20 && events_drain(EG_EVENT_DNS_RAW, NULL) == 1 &&
+		      count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS) == 1,
+	      "dns parts", "begins in a fragment");
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	segment(&s, 0, 500);
+	first_fragment(&s, 500, 900);
+	segment(&s, 900, s.length);
+	check(taught_large(100) > 20 && taught_large(100) < 40 && lost() == 1, "dns parts",
+	      "goes on in a fragment: %u of 100, %llu lost", taught_large(100),
+	      (unsigned long long)lost());
+	/* What was put together and can't be parsed is handed up like any other. */
+	stream_open(&s, true);
+	message_simple(&m, "api.openai.com", "192.0.2.1");
+	m.bytes[5] = 2; /* questions */
+	stream_add(&s, &m);
+	segment(&s, 0, 20);
+	segment(&s, 20, s.length);
+	check(events_drain(EG_EVENT_DNS_RAW, NULL) == 1 &&
+		      count_of(EG_REASON_UNPARSEABLE, EG_HOOK_DNS) == 1,
+	      "dns parts", "two questions");
+}
+
+/* A new connection of the same ports whose beginning was not seen has nothing of the old one's. */
+static void test_stream_parts_unseen(void)
+{
+	static struct stream s;
+	uint32_t i;
+
+	stream_open(&s, true);
+	stream_large(&s, 100);
+	segment(&s, 0, 500); /* the rest of it would begin at 500 */
+	dns_ask(&(struct delivery){.tcp = true}, 0);
+	s.length = 0;
+	for (i = 1; i <= 20; i++)
+		stream_answer(&s, i);
+	segments(&s, 0, s.length / 20);
+	for (i = 1; i <= 20; i++)
+		check(taught(i), "dns parts", "beginning not seen: message %u", i);
+	check(!lost(), "dns parts", "beginning not seen: %llu lost", (unsigned long long)lost());
+}
+
+/* The same ports of the pod to two resolvers: each answers for itself. */
+static void test_stream_parts_of_resolvers(void)
+{
+	static struct stream s;
+	struct frame f = {.source = "10.96.0.11",
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .tcp_flags = SYN | ACK,
+			  .sequence = SEQUENCE};
+	struct frame syn = {
+		.source = POD4, .destination = "10.96.0.11", .sport = 5353, .dport = 53};
+	struct eg_address second = address_of("10.96.0.11");
+	static struct stream other;
+	uint32_t one = 1, i;
+
+	stream_open(&s, true);
+	map_set("resolvers", &second, &one);
+	run_frame(progs.egress, POD, &syn);
+	run_frame(progs.dns, POD, &f);
+	stream_large(&s, 100);
+	segment(&s, 0, 500);
+	for (i = 1; i <= 20; i++)
+		stream_answer(&other, i);
+	f.tcp_flags = ACK;
+	f.sequence = SEQUENCE + 1;
+	f.payload = other.bytes;
+	f.payload_length = other.length;
+	run_frame(progs.dns, POD, &f);
+	for (i = 1; i <= 20; i++)
+		check(taught(i), "dns parts", "another resolver's message %u", i);
+	segment(&s, 500, s.length);
+	check(taught_large(100) == 100 && !lost(), "dns parts", "beside another resolver's");
 }
 
 /* Two connections at once: each its message, or the later one the place of the other's. */
@@ -399,6 +508,9 @@ void test_dns_stream(void)
 	test_stream_cuts();
 	test_stream_parts();
 	test_stream_parts_of_two();
+	test_stream_parts_fragments();
+	test_stream_parts_unseen();
+	test_stream_parts_of_resolvers();
 	test_stream_order();
 	test_padding();
 }

@@ -89,6 +89,50 @@ static void test_learned(void)
 	check(run_frame(progs.egress, POD, &f) == DROP, "learned", "QUIC");
 }
 
+/* What can't be read follows no flow: a fragment of an open connection is judged like any other. */
+static void test_defects_follow_nothing(void)
+{
+	static const struct {
+		const char *name;
+		struct frame frame;
+		enum eg_reason reason;
+	} of[] = {
+		{"first fragment",
+		 {.source = POD4, .destination = PROVIDER4, .tcp_flags = ACK, .fragment = 1},
+		 EG_REASON_FRAGMENT},
+		{"later fragment",
+		 {.source = POD4, .destination = PROVIDER4, .tcp_flags = ACK, .fragment = 16},
+		 EG_REASON_FRAGMENT},
+		{"data offset 16",
+		 {.source = POD4, .destination = PROVIDER4, .tcp_flags = ACK, .tcp_header = 16},
+		 EG_REASON_UNPARSEABLE},
+		{"data offset past the end",
+		 {.source = POD4, .destination = PROVIDER4, .tcp_flags = ACK, .tcp_header = 60},
+		 EG_REASON_UNPARSEABLE},
+	};
+	struct frame syn = {.source = POD4, .destination = PROVIDER4};
+	struct eg_flow flow;
+	size_t i;
+	int passed;
+
+	for (i = 0; i < 2 * sizeof(of) / sizeof(*of); i++) {
+		const struct frame *f = &of[i / 2].frame;
+		const char *name = of[i / 2].name;
+
+		passed = i & 1; /* before its address was governed; else it was redirected */
+		world_reset();
+		if (passed)
+			drop_destination(PROVIDER4);
+		check(run_frame(progs.egress, POD, &syn) == (passed ? NEXT : REDIRECT), name,
+		      "SYN");
+		set_destination(PROVIDER4 "/32", 5, EG_DESTINATION_RESOLVED);
+		check(run_frame(progs.egress, POD, f) == DROP, name,
+		      "of an open connection that %s", passed ? "passes" : "is redirected");
+		check(count_of(of[i / 2].reason, EG_HOOK_EGRESS) == 1, name, "reason");
+		check(find_flow(POD, &syn, &flow) && flow.packets == 1, name, "in the flow");
+	}
+}
+
 /* Policy went from governed to ungoverned while a redirected connection is open. */
 static void test_ungoverned_later(void)
 {
@@ -133,6 +177,7 @@ void test_flows(void)
 {
 	test_follow();
 	test_passing_stays();
+	test_defects_follow_nothing();
 	test_learned();
 	test_ungoverned_later();
 	test_verdict_order();

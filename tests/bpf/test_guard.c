@@ -32,6 +32,12 @@ static const struct row rows[] = {
 	{"QUIC v6", {TO6(CIDR6), .protocol = IPPROTO_UDP}, DROP, DROP, EG_REASON_QUIC_REFUSED},
 	{"other port", {TO(PROVIDER4), .dport = 22}, NEXT, NEXT, 0},
 	{"DNS", {TO(PROVIDER4), .protocol = IPPROTO_UDP, .dport = 53}, NEXT, NEXT, 0},
+	{"UDP 80", {TO(PROVIDER4), .protocol = IPPROTO_UDP, .dport = 80}, NEXT, NEXT, 0},
+	{"UDP fragment",
+	 {TO(PROVIDER4), .protocol = IPPROTO_UDP, .fragment = 1},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
 	{"ICMP", {TO(PROVIDER4), .protocol = IPPROTO_ICMP}, NEXT, NEXT, 0},
 	{"elsewhere", {TO(ELSEWHERE4)}, NEXT, NEXT, 0},
 	{"excluded", {TO(EXCLUDED4)}, NEXT, NEXT, 0},
@@ -60,9 +66,18 @@ static const struct row rows[] = {
 	 NEXT,
 	 0},
 	{"NAT64", {TO6("64:ff9b::c633:6407")}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"local NAT64", {TO6("64:ff9b:1::c633:6407")}, NEXT, NEXT, 0},
+	{"IPv4-translated", {TO6("::ffff:0:198.51.100.7")}, NEXT, NEXT, 0},
+	{"Teredo", {TO6("2001::39cc:9bf8")}, NEXT, NEXT, 0},
 	{"gateway address", {TO(GATEWAY4), .dport = 80}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
 	{"bare ACK", {TO(PROVIDER4), .tcp_flags = ACK}, DROP, NEXT, EG_REASON_GUARD_NO_STAMP},
 	{"bare RST", {TO(PROVIDER4), .tcp_flags = RST}, DROP, NEXT, EG_REASON_GUARD_NO_STAMP},
+	{"bare FIN", {TO(PROVIDER4), .tcp_flags = FIN}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
+	{"bare ACK, fragment",
+	 {TO(PROVIDER4), .tcp_flags = ACK, .fragment = 1},
+	 DROP,
+	 DROP,
+	 EG_REASON_GUARD_NO_STAMP},
 	{"SYN ACK", {TO(PROVIDER4), .tcp_flags = SYN | ACK}, DROP, DROP, EG_REASON_GUARD_NO_STAMP},
 	{"ACK with data",
 	 {TO(PROVIDER4), .tcp_flags = ACK, .payload = "x", .payload_length = 1},
@@ -99,6 +114,10 @@ void test_guard(void)
 		world_config()->enabled = 0;
 		check(guard(&row->frame, true) == NEXT, row->name, "guard, disabled");
 	}
+	/* Without a stamp, a packet that carries none has none. */
+	world_reset();
+	world_config()->stamp = 0;
+	check(guard(&rows[0].frame, true) == DROP, "guard", "no stamp configured");
 	/* What a pod taught is not the node's business. */
 	world_reset();
 	set_learned(POD, ELSEWHERE4, 5, 0);

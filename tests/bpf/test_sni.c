@@ -159,6 +159,15 @@ static void test_shapes(void)
 	data.payload = h.bytes;
 	data.payload_length = h.length;
 	check(run_frame(progs.egress, POD, &data) == NEXT, "sni", "later bytes are not a hello");
+	/* nor behind first bytes on a connection whose SYN was not seen */
+	watch();
+	data.payload = "GET / HTTP/1.1\r\n";
+	data.payload_length = 16;
+	check(run_frame(progs.egress, POD, &data) == NEXT, "sni", "HTTP, no SYN seen");
+	data.payload = h.bytes;
+	data.payload_length = h.length;
+	check(run_frame(progs.egress, POD, &data) == NEXT, "sni",
+	      "later bytes are not a hello, no SYN seen");
 	/* any port */
 	watch();
 	data.dport = 8443;

@@ -42,6 +42,19 @@ void test_reply(void)
 	check(run_frame(progs.reply, UPLINK, &six) == DROP, "reply", "no such pod v6");
 	check(count_of(EG_REASON_REPLY_UNKNOWN_POD, EG_HOOK_REPLY) == 2, "reply", "counted");
 	check(run_frame(progs.reply, UPLINK, &nd) == NEXT, "reply", "neighbour discovery");
+	nd.destination = "ff02::1:ff00:77";
+	check(run_frame(progs.reply, UPLINK, &nd) == NEXT, "reply", "multicast v6");
+	nd = (struct frame){
+		.source = GATEWAY4, .destination = "224.0.0.22", .protocol = IPPROTO_IGMP};
+	check(run_frame(progs.reply, UPLINK, &nd) == NEXT, "reply", "multicast v4");
+	nd.destination = "239.255.255.255";
+	check(run_frame(progs.reply, UPLINK, &nd) == NEXT, "reply", "last multicast v4");
+	nd.destination = "240.0.0.1";
+	check(run_frame(progs.reply, UPLINK, &nd) == DROP, "reply", "behind multicast v4");
+	nd.vlans = 3;
+	nd.destination = POD4;
+	check(run_frame(progs.reply, UPLINK, &nd) == DROP, "reply", "three tags");
+	check(count_of(EG_REASON_REPLY_UNKNOWN_POD, EG_HOOK_REPLY) == 4, "reply", "counted");
 	f.ethertype = 0x0806;
 	check(run_frame(progs.reply, UPLINK, &f) == NEXT, "reply", "ARP");
 }

@@ -131,8 +131,45 @@ static void test_uplink(void)
 	check(count_all() == 4, "guard_xdp", "and are not counted");
 }
 
+/* Without a gateway address nothing claims it: DHCP, ARP probes and address detection go on. */
+static void test_uplink_no_gateway(void)
+{
+	struct frame dhcp = {.source = "0.0.0.0",
+			     .destination = "255.255.255.255",
+			     .protocol = IPPROTO_UDP,
+			     .dport = 67};
+	struct frame detection = {
+		.source = "::", .destination = "ff02::1:ff00:1", .protocol = IPPROTO_ICMPV6};
+	struct frame claims = {.source = GATEWAY4, .destination = POD4};
+	uint8_t probe[42] = {[12] = 8, [13] = 6}; /* RFC 5227 2.1.1: the sender is 0.0.0.0 */
+	struct xdp_md in = {.data_end = sizeof(probe), .ingress_ifindex = UPLINK};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = probe, .data_size_in = sizeof(probe),
+		    .ctx_in = &in, .ctx_size_in = sizeof(in), .repeat = 1);
+	struct result r;
+
+	world_reset();
+	world_config()->gateway4_be = 0;
+	memset(world_config()->gateway6_be, 0, sizeof(world_config()->gateway6_be));
+	run_xdp(progs.guard_xdp, UPLINK, &dhcp, &r);
+	check(r.retval == XDP_PASS, "guard_xdp", "no gateway: DHCP");
+	run_xdp(progs.guard_xdp, UPLINK, &detection, &r);
+	check(r.retval == XDP_PASS, "guard_xdp", "no gateway: duplicate address detection");
+	check(!bpf_prog_test_run_opts(progs.guard_xdp, &opts) && opts.retval == XDP_PASS,
+	      "guard_xdp", "no gateway: ARP probe");
+	check(!count_all(), "guard_xdp", "no gateway: counted");
+	/* nor while Egret is turned off */
+	world_reset();
+	world_config()->enabled = 0;
+	run_xdp(progs.guard_xdp, UPLINK, &claims, &r);
+	check(r.retval == XDP_PASS, "guard_xdp", "disabled");
+	claims = (struct frame){.source = POD4, .destination = PROVIDER4, .protocol = IPPROTO_UDP};
+	run_xdp(progs.xdp, POD, &claims, &r);
+	check(r.retval == XDP_PASS && !count_all(), "xdp", "disabled");
+}
+
 void test_xdp(void)
 {
 	test_classify();
 	test_uplink();
+	test_uplink_no_gateway();
 }

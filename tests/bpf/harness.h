@@ -109,6 +109,7 @@ void test_parse(void);
 void test_flows(void);
 void test_fail(void);
 void test_dns(void);
+void test_learn(void);
 void test_dns_stream(void);
 void test_sni(void);
 void test_guard(void);

@@ -16,8 +16,8 @@ static const struct {
 	{"egress", test_egress}, {"verdicts", test_verdicts}, {"parse", test_parse},
 	{"flows", test_flows},	 {"fail", test_fail},	      {"reply", test_reply},
 	{"lookup", test_lookup}, {"guard", test_guard},	      {"dns", test_dns},
-	{"sni", test_sni},	 {"xdp", test_xdp},	      {"live", test_live},
-	{"cost", test_cost},
+	{"learn", test_learn},	 {"sni", test_sni},	      {"xdp", test_xdp},
+	{"live", test_live},	 {"cost", test_cost},
 };
 
 int main(int argc, char **argv)

@@ -192,9 +192,37 @@ static void test_shapes(void)
 	}
 }
 
+/* Bytes that look like a name and are none. */
+static void test_not_a_name(void)
+{
+	static const char name[] = "api.openai.com";
+	uint32_t at, extensions = 50; /* where their length is, with session 0 and one cipher */
+	struct hello h;
+
+	hello(&h, name, 0, 1, 4);
+	for (at = 0; memcmp(h.bytes + at, name, strlen(name)) != 0; at++)
+		;
+	watch();
+	h.bytes[at - 3] = 1; /* its type: 0 is host_name (RFC 6066 3), others are not known */
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == NEXT &&
+		      !is_learned(POD, ELSEWHERE4, NULL),
+	      "sni", "another type of name");
+	watch();
+	h.bytes[at - 3] = 0;
+	set16(&h, extensions, 8); /* those before the name */
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == NEXT &&
+		      !is_learned(POD, ELSEWHERE4, NULL),
+	      "sni", "behind the extensions");
+	watch();
+	set16(&h, extensions, h.length - extensions - 2);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+	      "the same, whole");
+}
+
 static void test_who(void)
 {
 	struct eg_pod before = pod_of(1, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, POD4, POD6);
+	struct eg_pod allowed = pod_of(0, EG_POD_UNKNOWN, EG_POD_UNKNOWN_ALLOW, NULL, NULL);
 	struct frame hello_frame = {
 		.source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK | PSH};
 	struct hello h;
@@ -227,6 +255,10 @@ static void test_who(void)
 	world_config()->unknown_pods = 1;
 	check(send_bytes(POD_UNKNOWN, "10.0.0.77", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
 	      "unknown pods allowed");
+	watch();
+	set_pod(POD_UNKNOWN, &allowed);
+	check(send_bytes(POD_UNKNOWN, "10.0.0.77", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
+	      "this unknown pod allowed");
 	/* addresses that are never learned stay what they are */
 	watch();
 	check(send_bytes(POD, POD4, "10.96.0.1", h.bytes, h.length) == NEXT &&
@@ -270,5 +302,6 @@ void test_sni(void)
 {
 	test_names();
 	test_shapes();
+	test_not_a_name();
 	test_who();
 }

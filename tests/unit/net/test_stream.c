@@ -506,11 +506,9 @@ static void an_orderly_end_is_none(void **state)
 	for (int shutdown_first = 0; shutdown_first < 2; shutdown_first++) {
 		struct iovec v = {block, 200000};
 		size_t n = 0, sent = 0, total;
-		int small = 4096;
 		struct pair p;
 
 		ends_of_resetting(&p);
-		setsockopt(p.fd[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 		for (int i = 0; i < 50; i++) {
 			(void)eg_stream_write(p.a.stream, &v, 1, &n);
 			sent += n;

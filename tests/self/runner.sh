@@ -43,6 +43,22 @@ program litter 'touch /tmp/egself-litter-$$.x' 'echo "2 passed, 0 failed"'
 OUT=$(run "$dir/litter"); is "what a test leaves behind is a failure" "$(last)" "2 passed, 1 failed"
 has "and named" "$OUT" "left behind /tmp/egself-litter-"
 rm -f /tmp/egself-litter-*.x
+# Suites whose programs wait more than they work run two at once: a tree of its own, with two that need each other.
+mkdir -p "$dir/tree/tests/net" "$dir/tree/tools" && cp tests/run "$dir/tree/tests/run"
+printf '#!/bin/sh\nexit 1\n' > "$dir/tree/tools/deps" && chmod 755 "$dir/tree/tools/deps"
+for one in a b; do
+	other=$([ $one = a ] && echo b || echo a)
+	program $one "touch $dir/$one.here" "for i in \$(seq 100); do [ -e $dir/$other.here ] && break; sleep 0.1; done" \
+		"[ -e $dir/$other.here ] && echo '1 passed, 0 failed' || { echo '0 passed, 1 failed'; exit 1; }"
+	mv "$dir/$one" "$dir/tree/tests/net/$one.sh"
+done
+OUT=$("$dir/tree/tests/run" net 2>&1); is "two programs of net run at once, and both are counted" "$(last)" "2 passed, 0 failed"
+rm -f "$dir"/?.here
+printf '#!/bin/bash\ntrap "touch %s; exit 143" TERM\ntouch %s\nsleep 60 & wait\n' "$dir/ended" "$dir/begun" > "$dir/tree/tests/net/a.sh"
+"$dir/tree/tests/run" net > "$dir/out" 2>&1 & pid=$!
+for i in $(seq 100); do [ -e "$dir/begun" ] && break; sleep 0.1; done
+kill -TERM $pid; wait $pid
+is "and end with the runner" "$? $([ -e "$dir/ended" ] && echo ended) $(tail -n 1 "$dir/out")" "130 ended 0 passed, 1 failed"
 OUT=$(run "$dir/bad" "$dir/good"); is "the last line is the sum" "$(last)" "3 passed, 1 failed"
 is "every program of the net and sdk suites can be started" \
 	"$(for f in tests/net/*.sh tests/sdk/*.sh tests/self/*.sh; do [ -x "$f" ] && ! head -c 2 "$f" | grep -q '^#!' && echo "$f"; done)" ""

@@ -298,6 +298,7 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
 		return r;
 	eg_signer_names(s);
 	eg_signer_clients(s);
+	eg_heartbeat_ask_signer(s);
 	return 0;
 }
 

@@ -39,7 +39,7 @@ void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
 {
 	if (answers(&s->gateway.beat, serial) && s->serving && !s->stopping)
 		eg_datapath_heartbeat(s->datapath);
-	if (s->serving)
+	if (s->serving && s->signer_answers)
 		eg_handover_ready(s);
 }
 
@@ -81,7 +81,7 @@ void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial)
 {
 	if (!answers(&s->signer.beat, serial))
 		return;
-	s->signer_answers = true;
+	s->signer_answers = s->signer_answered = true;
 	s->signer_lost_ms = 0;
 }
 
@@ -93,21 +93,28 @@ void eg_heartbeat_signer_lost(struct eg_supervisor *s)
 	s->signer.beat.asked_ms = 0;
 }
 
+void eg_heartbeat_ask_signer(struct eg_supervisor *s)
+{
+	struct eg_child *c = &s->signer;
+	int r;
+
+	/* Its control socket counts all that is sent there. */
+	c->beat.serial = ++s->signer_sequence;
+	c->beat.asked_ms = eg_now_ms();
+	r = eg_mint_control_ping(c->control, c->beat.serial);
+	if (r && r != -EPIPE)
+		eg_child_kill(c, "it does not read what it is sent");
+}
+
 static void ask_signer(struct eg_supervisor *s, uint64_t now, bool late)
 {
 	struct eg_child *c = &s->signer;
 	uint64_t limit_ms = s->signer_answers ? EG_HANG_MS : EG_START_MS;
-	int r;
 
 	if (!c->pid || c->awaited_ms)
 		return;
 	if (!c->beat.asked_ms) {
-		/* Its control socket counts all that is sent there. */
-		c->beat.serial = ++s->signer_sequence;
-		c->beat.asked_ms = now;
-		r = eg_mint_control_ping(c->control, c->beat.serial);
-		if (r && r != -EPIPE)
-			eg_child_kill(c, "it does not read what it is sent");
+		eg_heartbeat_ask_signer(s);
 	} else if (unanswered(&c->beat, now, limit_ms) && !late) {
 		c->hangs++;
 		eg_child_kill(c,

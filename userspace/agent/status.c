@@ -17,9 +17,11 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	return true;
 }
 
+/* One that is being replaced keeps nobody waiting for long; the first one must be there. */
 static bool signer_away(const struct eg_supervisor *s)
 {
-	return s->signer_lost_ms && eg_now_ms() - s->signer_lost_ms >= EG_REPLACE_MS;
+	return s->signer_lost_ms &&
+	       (!s->signer_answered || eg_now_ms() - s->signer_lost_ms >= EG_REPLACE_MS);
 }
 
 /* An uplink that does not exist carries nothing; one without a guard does, and so does the one that
@@ -66,8 +68,9 @@ void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 	else if (signer_away(s))
 		snprintf(out, EG_WIRE_TEXT,
 			 "no signer answers: a server name that has no certificate yet gets none "
-			 "(reason no_leaf); another signer is being started, and the log says "
-			 "what keeps it");
+			 "(reason no_leaf); %s signer is being started, and the log says what "
+			 "keeps it",
+			 s->signer_answered ? "another" : "the first");
 	else
 		uplink_trouble(s, out);
 }

@@ -86,6 +86,7 @@ struct eg_supervisor {
 	struct eg_flight *flight; /* of the gateway that runs, or ran last; NULL: none yet */
 	uint64_t requests_lost;	  /* that were in flight on gateways when they died */
 	bool signer_answers;	  /* this incarnation has answered a ping */
+	bool signer_answered;	  /* one has; before that we are not ready */
 	uint64_t signer_lost_ms;  /* since when none answers; 0: one does */
 
 	struct eg_datapath *datapath;
@@ -165,6 +166,8 @@ void eg_signer_names(struct eg_supervisor *s);
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
 void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial);
+/* The first question to an incarnation, behind all that it is configured with. */
+void eg_heartbeat_ask_signer(struct eg_supervisor *s);
 void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial);
 void eg_heartbeat_spawner_pong(struct eg_supervisor *s, uint32_t serial);
 /* It is gone, or must go: from now on it does not count as alive. */

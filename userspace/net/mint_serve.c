@@ -185,7 +185,8 @@ static void answer_control(struct serve *s, const struct eg_mint_control *c, int
 		eg_warn("signer: the supervisor did not take an answer: %s", strerror(errno));
 }
 
-static void on_control(struct serve *s)
+/* False: there is nothing more to read now. */
+static bool on_control(struct serve *s)
 {
 	struct eg_mint_control c;
 	union {
@@ -202,11 +203,13 @@ static void on_control(struct serve *s)
 	int fds[2] = {-1, -1};
 	ssize_t n = recvmsg(s->control, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n < 0 && errno == EAGAIN)
+		return false;
 	if (n <= 0) {
 		eg_fd_close(&s->control);
-		return;
+		return false;
 	}
 	take_fds(&m, fds);
 	if (n == sizeof(c))
@@ -215,6 +218,7 @@ static void on_control(struct serve *s)
 		eg_warn("signer: a control message of %zd bytes; expected %zu", n, sizeof(c));
 	eg_fd_close(&fds[0]); /* -1 when it was kept */
 	eg_fd_close(&fds[1]);
+	return true;
 }
 
 /* ---- requests ---- */
@@ -274,7 +278,13 @@ static bool on_client(struct serve *s, int fd)
 	return n >= 0 || errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
 }
 
-/* One round. False: nothing is open any more. */
+/*
+ * One round. False: nothing is open any more.
+ *
+ * All that the supervisor has said comes before any request: a worker asks for a name once it is
+ * governed, and the supervisor has said so here before it told the worker. In the order in which
+ * poll() gives them, the first request after a start was refused for a name that lay unread.
+ */
 static bool serve_round(struct serve *s)
 {
 	struct pollfd p[EG_MINT_CLIENTS_MAX + 1];
@@ -291,6 +301,8 @@ static bool serve_round(struct serve *s)
 		eg_error("signer: poll: %s", strerror(errno));
 		return false;
 	}
+	while (s->control >= 0 && on_control(s))
+		;
 	/* Backwards: a worker that is gone is replaced by the last one, which was served. */
 	for (size_t i = n; i-- > 0;) {
 		if (!p[i].revents || on_client(s, s->client[i]))
@@ -298,8 +310,6 @@ static bool serve_round(struct serve *s)
 		close(s->client[i]);
 		s->client[i] = s->client[--s->clients];
 	}
-	if (s->control >= 0 && p[n].revents)
-		on_control(s);
 	return true;
 }
 

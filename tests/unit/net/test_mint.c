@@ -569,6 +569,32 @@ static void a_ping_is_answered_after_what_came_before(void **state)
 	assert_int_equal(eg_mint_control_ping(-1, 43), -EBADF);
 }
 
+/* A signer that is slow to start finds all of it at once: what is governed, and a request for it. */
+static void names_said_before_a_request_hold_for_it(void **state)
+{
+	int c = memfd_of(&cert), k = memfd_of(&key);
+	struct wait a = WAIT;
+	struct signer s;
+	struct worker w;
+
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(kill(s.pid, SIGSTOP), 0);
+	assert_int_equal(eg_mint_control_ca(s.control, 1, c, k), 0);
+	assert_int_equal(eg_mint_control_client(s.control, 2, w.kept), 0);
+	assert_int_equal(eg_mint_control_names(s.control, 3, names, 2), 0);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	assert_int_equal(kill(s.pid, SIGCONT), 0);
+	run_until_called(&w, &a);
+	assert_int_equal(a.reason, EG_REASON_OK);
+	assert_non_null(a.leaf);
+	eg_leaf_unref(a.leaf);
+	close(c);
+	close(k);
+	worker_stop(&w);
+	signer_stop(&s);
+}
+
 static void the_signer_ends_with_its_sockets(void **state)
 {
 	struct signer s;
@@ -623,6 +649,7 @@ int main(void)
 		cmocka_unit_test(a_new_intermediate_and_new_names),
 		cmocka_unit_test(control_refuses_what_is_bad),
 		cmocka_unit_test(a_ping_is_answered_after_what_came_before),
+		cmocka_unit_test(names_said_before_a_request_hold_for_it),
 		cmocka_unit_test(the_signer_ends_with_its_sockets),
 	};
 

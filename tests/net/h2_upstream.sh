@@ -13,6 +13,7 @@ E_HTTP2=1
 topology_up eh2u podA
 MISTRAL=$(world_key mistral api.mistral.ai)
 world_key groq api.groq.com >/dev/null
+world_key openai-us us.api.openai.com >/dev/null
 world_key openai api.openai.com >/dev/null
 ANTHROPIC=$(world_key anthropic api.anthropic.com)
 world_up
@@ -56,16 +57,16 @@ is "\"http2\": false is HTTP/1.1" "$STATUS $(mock_last .http) $(last .upstream_p
 
 echo "# many at once"
 fresh
-mock_mode api.groq.com slow-first-byte-1500
+mock_mode us.api.openai.com slow-first-byte-1500
 many=()
 for i in $(seq 40); do
 	pod_curl podA -o /dev/null -w '%{http_code}\n' -H 'content-type: application/json' -H 'authorization: Bearer placeholder' \
-		-d '{"model":"gpt-4o","messages":[{"role":"user","content":"'"$i"'"}]}' "https://api.groq.com$GROQ" >> "$T_RUN/many" 2>&1 &
+		-d '{"model":"gpt-4o","messages":[{"role":"user","content":"'"$i"'"}]}' https://us.api.openai.com/v1/chat/completions >> "$T_RUN/many" 2>&1 &
 	many+=($!)
 done
 wait "${many[@]}"
 is "forty requests at once are answered" "$(sort "$T_RUN/many" | uniq -c | tr -s ' ')" " 40 200"
-is "on one connection: those that came while it was dialled waited for it" "$(tls_connections api.groq.com)" 1
+is "on one connection: those that came while it was dialled waited for it" "$(tls_connections us.api.openai.com)" 1
 
 echo "# streams"
 fresh

@@ -25,18 +25,13 @@ static bool stays_here(const struct eg_h1_head *head, struct eg_str name)
 /* A browser's WebSocket has no other place for a key than a subprotocol. */
 static void look_at_subprotocols(struct eg_exchange *x, struct eg_str list)
 {
-	struct eg_str secret;
+	struct eg_str token, secret;
 
-	while (list.n) {
-		ssize_t comma = eg_str_find(list, ',');
-		size_t n = comma < 0 ? list.n : (size_t)comma;
-
-		if (eg_subprotocol_credential(eg_str_trim((struct eg_str){list.p, n}), &secret)) {
-			x->placeholder |= secret.n > 0;
-			x->real_credential |= eg_credential_looks_real(EG_STR("x-api-key"), secret);
-		}
-		n += comma >= 0;
-		list = (struct eg_str){list.p + n, list.n - n};
+	while (eg_h1_list_next(&list, &token)) {
+		if (!eg_subprotocol_credential(token, &secret))
+			continue;
+		x->placeholder |= secret.n > 0;
+		x->real_credential |= eg_credential_looks_real(EG_STR("x-api-key"), secret);
 	}
 }
 
@@ -179,15 +174,11 @@ static enum eg_reason check_gateway_rules(const struct eg_exchange *x)
 
 static bool via_has(struct eg_str list, struct eg_str tag)
 {
-	while (list.n) {
-		ssize_t comma = eg_str_find(list, ',');
-		size_t n = comma < 0 ? list.n : (size_t)comma;
+	struct eg_str member;
 
-		if (eg_str_eq(eg_str_trim((struct eg_str){list.p, n}), tag))
+	while (eg_h1_list_next(&list, &member))
+		if (eg_str_eq(member, tag))
 			return true;
-		n += comma >= 0;
-		list = (struct eg_str){list.p + n, list.n - n};
-	}
 	return false;
 }
 

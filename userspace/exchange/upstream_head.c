@@ -135,16 +135,11 @@ static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 static struct eg_str plain_subprotocols(struct eg_exchange *x, struct eg_str list)
 {
 	char *out = eg_arena_alloc(&x->arena, list.n + 1);
+	struct eg_str token, secret;
 	size_t n = 0;
 
-	while (out && list.n) {
-		ssize_t comma = eg_str_find(list, ',');
-		size_t length = comma < 0 ? list.n : (size_t)comma;
-		struct eg_str token = eg_str_trim((struct eg_str){list.p, length}), secret;
-
-		length += comma >= 0;
-		list = (struct eg_str){list.p + length, list.n - length};
-		if (!token.n || eg_subprotocol_credential(token, &secret))
+	while (out && eg_h1_list_next(&list, &token)) {
+		if (eg_subprotocol_credential(token, &secret))
 			continue;
 		if (n)
 			out[n++] = ',';

@@ -141,8 +141,7 @@ static bool take_host(struct parse *x, struct eg_str value)
 	return true;
 }
 
-/* The next member of a comma-separated list, trimmed; false at the end. Skips empty members. */
-static bool list_next(struct eg_str *list, struct eg_str *member)
+bool eg_h1_list_next(struct eg_str *list, struct eg_str *member)
 {
 	while (list->n) {
 		ssize_t comma = eg_str_find(*list, ',');
@@ -162,7 +161,7 @@ static void take_connection(struct parse *x, struct eg_str value)
 {
 	struct eg_str member;
 
-	while (list_next(&value, &member)) {
+	while (eg_h1_list_next(&value, &member)) {
 		x->close |= eg_str_ieq(member, EG_STR("close"));
 		x->keep |= eg_str_ieq(member, EG_STR("keep-alive"));
 		x->upgrade_token |= eg_str_ieq(member, EG_STR("upgrade"));
@@ -173,7 +172,7 @@ static void take_expect(struct parse *x, struct eg_str value)
 {
 	struct eg_str member;
 
-	while (list_next(&value, &member)) {
+	while (eg_h1_list_next(&value, &member)) {
 		if (eg_str_ieq(member, EG_STR("100-continue")))
 			x->head->expect_continue = true;
 		else
@@ -476,7 +475,7 @@ bool eg_h1_list_has(const struct eg_h1_head *head, struct eg_str name, struct eg
 
 		if (!eg_str_ieq(head->headers[i].name, name))
 			continue;
-		while (list_next(&list, &member))
+		while (eg_h1_list_next(&list, &member))
 			if (eg_str_ieq(member, token))
 				return true;
 	}

@@ -81,6 +81,9 @@ enum eg_io eg_h1_parse_response(struct eg_h1_scan *scan, struct eg_str bytes,
 bool eg_h1_token_byte(unsigned char c);
 /* First field of that name (any case), or NULL. */
 const struct eg_header *eg_h1_find(const struct eg_h1_head *head, struct eg_str name);
+/* The next member of a comma-separated list (RFC 9110 section 5.6.1), trimmed, which *list then
+ * begins behind; empty members are skipped. False at the end. No quoted strings. */
+bool eg_h1_list_next(struct eg_str *list, struct eg_str *member);
 /* True when a comma-separated list in any field of that name holds the token (any case). */
 bool eg_h1_list_has(const struct eg_h1_head *head, struct eg_str name, struct eg_str token);
 /* True for hop-by-hop fields: the fixed ones of RFC 9110 section 7.6.1 and those Connection names.

@@ -31,22 +31,6 @@ struct eg_usage_watch {
 	struct eg_buf value;
 };
 
-static void take(struct eg_str object, const char *key, uint64_t *out)
-{
-	struct eg_str v = eg_json_member_of(object, key);
-
-	if (v.p)
-		(void)eg_json_u64(v, out);
-}
-
-static void take2(struct eg_str object, const char *key, const char *key2, uint64_t *out)
-{
-	struct eg_str v = eg_json_member_of2(object, key, key2);
-
-	if (v.p)
-		(void)eg_json_u64(v, out);
-}
-
 /* A string value, cut to cap - 1 bytes. What is longer than VALUE_MAX is no name. */
 static void take_text(char *out, size_t cap, struct eg_str raw)
 {
@@ -60,52 +44,99 @@ static void take_text(char *out, size_t cap, struct eg_str raw)
 		eg_str_copy(out, cap, (struct eg_str){text, (size_t)n});
 }
 
+/* Where a count of the usage object goes. `inside`: it is a member of that object's object. */
+struct count {
+	const char *inside, *key;
+	size_t offset;
+};
+
+#define INTO(member) offsetof(struct eg_usage, member)
+
 /* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached
  * and reasoning ones are inside these. */
-static void openai_usage(struct eg_usage *u, struct eg_str usage)
-{
-	if (!usage.n || usage.p[0] != '{')
-		return;
-	u->known = true;
-	take(usage, "prompt_tokens", &u->input_tokens);
-	take(usage, "input_tokens", &u->input_tokens);
-	take(usage, "completion_tokens", &u->output_tokens);
-	take(usage, "output_tokens", &u->output_tokens);
-	take(usage, "prompt_cache_hit_tokens", &u->cache_read_tokens); /* DeepSeek */
-	take2(usage, "prompt_tokens_details", "cached_tokens", &u->cache_read_tokens);
-	take2(usage, "input_tokens_details", "cached_tokens", &u->cache_read_tokens);
-	take2(usage, "completion_tokens_details", "reasoning_tokens", &u->reasoning_tokens);
-	take2(usage, "output_tokens_details", "reasoning_tokens", &u->reasoning_tokens);
-}
+static const struct count openai_counts[] = {
+	{NULL, "prompt_tokens", INTO(input_tokens)},
+	{NULL, "input_tokens", INTO(input_tokens)},
+	{NULL, "completion_tokens", INTO(output_tokens)},
+	{NULL, "output_tokens", INTO(output_tokens)},
+	{NULL, "prompt_cache_hit_tokens", INTO(cache_read_tokens)}, /* DeepSeek */
+	{"prompt_tokens_details", "cached_tokens", INTO(cache_read_tokens)},
+	{"input_tokens_details", "cached_tokens", INTO(cache_read_tokens)},
+	{"completion_tokens_details", "reasoning_tokens", INTO(reasoning_tokens)},
+	{"output_tokens_details", "reasoning_tokens", INTO(reasoning_tokens)},
+};
 
 /* Counts of a stream are cumulative: later ones replace earlier ones. input_tokens are without
  * cached ones here, until the end adds them. */
-static void anthropic_usage(struct eg_usage *u, struct eg_str usage)
+static const struct count anthropic_counts[] = {
+	{NULL, "input_tokens", INTO(input_tokens)},
+	{NULL, "output_tokens", INTO(output_tokens)},
+	{NULL, "cache_read_input_tokens", INTO(cache_read_tokens)},
+	{NULL, "cache_creation_input_tokens", INTO(cache_write_tokens)},
+	{"output_tokens_details", "thinking_tokens", INTO(reasoning_tokens)},
+};
+
+/* One walk over a usage object, and one over each object of counts in it. */
+struct walk {
+	const struct count *counts;
+	size_t n;
+	struct eg_str inside; /* .p NULL: the usage object itself */
+	bool place;	      /* "inference_geo" says where it ran */
+	struct eg_usage *u;
+};
+
+static bool is_inside(const struct count *c, struct eg_str inside)
 {
-	if (!usage.n || usage.p[0] != '{')
+	if (!c->inside)
+		return !inside.p;
+	return inside.p && eg_str_eq(inside, eg_str_from(c->inside));
+}
+
+static int take_count(void *ctx, const struct eg_json_member *m)
+{
+	const struct walk *w = ctx;
+	struct walk deeper = *w;
+
+	if (m->type == EG_JSON_OBJECT && !w->inside.p) {
+		deeper.inside = m->key;
+		for (size_t i = 0; i < w->n; i++)
+			if (is_inside(&w->counts[i], m->key))
+				return eg_json_members(m->raw, take_count, &deeper, NULL);
+	} else if (m->type == EG_JSON_STRING && w->place && !w->inside.p &&
+		   eg_str_eq(m->key, EG_STR("inference_geo"))) {
+		take_text(w->u->inference_geo, sizeof(w->u->inference_geo), m->raw);
+	}
+	if (m->type != EG_JSON_NUMBER)
+		return 0;
+	for (size_t i = 0; i < w->n; i++)
+		if (is_inside(&w->counts[i], w->inside) &&
+		    eg_str_eq(m->key, eg_str_from(w->counts[i].key)))
+			(void)eg_json_u64(m->raw, (uint64_t *)((char *)w->u + w->counts[i].offset));
+	return 0;
+}
+
+/* Of a malformed object nothing counts. */
+static void take_usage(struct eg_usage_watch *w, struct eg_str raw)
+{
+	struct eg_usage taken = w->usage;
+	struct walk walk = {openai_counts, EG_ARRAY_SIZE(openai_counts), .u = &taken};
+
+	if (w->dialect == EG_DIALECT_ANTHROPIC) {
+		walk.counts = anthropic_counts;
+		walk.n = EG_ARRAY_SIZE(anthropic_counts);
+		walk.place = true;
+	}
+	if (!raw.n || raw.p[0] != '{')
 		return;
-	u->known = true;
-	take(usage, "input_tokens", &u->input_tokens);
-	take(usage, "output_tokens", &u->output_tokens);
-	take(usage, "cache_read_input_tokens", &u->cache_read_tokens);
-	take(usage, "cache_creation_input_tokens", &u->cache_write_tokens);
-	take2(usage, "output_tokens_details", "thinking_tokens", &u->reasoning_tokens);
-	take_text(u->inference_geo, sizeof(u->inference_geo),
-		  eg_json_member_of(usage, "inference_geo"));
+	taken.known = true;
+	if (!eg_json_members(raw, take_count, &walk, NULL))
+		w->usage = taken;
 }
 
 static void take_model(struct eg_usage *u, struct eg_str raw)
 {
 	if (!*u->response_model)
 		take_text(u->response_model, sizeof(u->response_model), raw);
-}
-
-static void take_usage(struct eg_usage_watch *w, struct eg_str raw)
-{
-	if (w->dialect == EG_DIALECT_ANTHROPIC)
-		anthropic_usage(&w->usage, raw);
-	else
-		openai_usage(&w->usage, raw);
 }
 
 /* ---- streams ---- */
@@ -286,31 +317,47 @@ static void plain_byte(struct eg_usage_watch *w, char c)
 	}
 }
 
+/* Bytes of the value that is being captured; one that is too large is not. */
+static void keep(struct eg_usage_watch *w, const char *p, size_t n)
+{
+	if (eg_buf_append(&w->value, p, n))
+		w->capturing = false;
+}
+
+static bool ends_member(const struct eg_usage_watch *w, char c)
+{
+	return w->depth == 1 && (c == ',' || c == '}' || c == ']');
+}
+
 static void feed_plain(struct eg_usage_watch *w, struct eg_str bytes)
 {
-	for (size_t i = 0; i < bytes.n; i++) {
-		char c = bytes.p[i];
-		bool was = w->capturing;
+	size_t from = 0; /* of what is captured */
+	bool was;
 
-		/* Strings that are not kept are most of a body: skip what can't end them. */
-		if (w->in_string && !w->in_key && !w->capturing && !w->escaped) {
+	for (size_t i = 0; i < bytes.n; i++) {
+		/* Strings but keys are most of a body: skip what can't end them. */
+		if (w->in_string && !w->in_key && !w->escaped) {
 			const char *quote = memchr(bytes.p + i, '"', bytes.n - i);
 			size_t n = quote ? (size_t)(quote - bytes.p) : bytes.n;
 			const char *slash = memchr(bytes.p + i, '\\', n - i);
 
 			i = slash ? (size_t)(slash - bytes.p) : n;
 			if (i == bytes.n)
-				return;
-			c = bytes.p[i];
+				break;
 		}
-		if (w->in_string)
-			string_byte(w, c);
-		else
-			plain_byte(w, c);
-		/* The colon itself is not part of the value. */
-		if (was && w->capturing && eg_buf_append(&w->value, &c, 1))
-			w->capturing = false;
+		if (w->in_string) {
+			string_byte(w, bytes.p[i]);
+			continue;
+		}
+		was = w->capturing;
+		if (was && ends_member(w, bytes.p[i]))
+			keep(w, bytes.p + from, i - from);
+		plain_byte(w, bytes.p[i]);
+		if (!was && w->capturing)
+			from = i + 1; /* the colon itself is not part of the value */
 	}
+	if (w->capturing)
+		keep(w, bytes.p + from, bytes.n - from);
 }
 
 /* ---- the watch ---- */

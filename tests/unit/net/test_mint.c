@@ -569,7 +569,7 @@ static void a_ping_is_answered_after_what_came_before(void **state)
 	assert_int_equal(eg_mint_control_ping(-1, 43), -EBADF);
 }
 
-/* A signer that is slow to start finds all of it at once: what is governed, and a request for it. */
+/* A signer that is slow to start finds both at once: what is governed, and a request for it. */
 static void names_said_before_a_request_hold_for_it(void **state)
 {
 	int c = memfd_of(&cert), k = memfd_of(&key);

@@ -75,7 +75,7 @@ static int make_room(struct eg_buf *b, size_t n, size_t spare)
 	return 0;
 }
 
-int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n)
+int eg_buf_append_grown(struct eg_buf *b, const void *bytes, size_t n)
 {
 	int r;
 

@@ -32,8 +32,17 @@ static inline struct eg_str eg_buf_str(const struct eg_buf *b)
 	return (struct eg_str){b->p ? b->p + b->head : NULL, b->length};
 }
 
-/* 0, -ENOBUFS past the cap, -ENOMEM. */
-int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n) EG_MUST;
+/* What eg_buf_append() does when there is no room yet. */
+int eg_buf_append_grown(struct eg_buf *b, const void *bytes, size_t n) EG_MUST;
+/* 0, -ENOBUFS past the cap, -ENOMEM. In place, since it is called for every few bytes. */
+EG_MUST static inline int eg_buf_append(struct eg_buf *b, const void *bytes, size_t n)
+{
+	if (!n || n > b->size - b->head - b->length || n > b->cap - b->length)
+		return eg_buf_append_grown(b, bytes, n);
+	memcpy(b->p + b->head + b->length, bytes, n);
+	b->length += n;
+	return 0;
+}
 int eg_buf_append_str(struct eg_buf *b, struct eg_str s) EG_MUST;
 int eg_buf_printf(struct eg_buf *b, const char *format, ...) EG_PRINTF(2, 3) EG_MUST;
 /*

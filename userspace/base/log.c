@@ -49,6 +49,12 @@ static size_t utf8_length(const unsigned char *p, size_t n)
 	return want;
 }
 
+/* Stands for itself in a JSON string, and is all that most of them hold. */
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
@@ -57,9 +63,14 @@ int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 
 	/* Runs of harmless bytes are copied at once. */
 	while (!r && i < n) {
-		size_t step = utf8_length(p + i, n - i);
+		size_t step;
 
-		if (step && p[i] >= 0x20 && p[i] != 0x7f && p[i] != '"' && p[i] != '\\') {
+		if (is_plain(p[i])) {
+			i++;
+			continue;
+		}
+		step = p[i] >= 0x80 ? utf8_length(p + i, n - i) : 0;
+		if (step) {
 			i += step;
 			continue;
 		}

@@ -21,17 +21,18 @@ static void put(struct line *l, const char *bytes, size_t n)
 		l->failed = true;
 }
 
-static void key(struct line *l, const char *name)
+/* A field's name as it is written: one copy, and no strlen. */
+#define K(name) EG_STR(",\"" name "\":")
+
+static void key(struct line *l, struct eg_str name)
 {
-	if (l->comma)
-		put(l, ",", 1);
+	size_t skip = !l->comma;
+
 	l->comma = true;
-	put(l, "\"", 1);
-	put(l, name, strlen(name));
-	put(l, "\":", 2);
+	put(l, name.p + skip, name.n - skip);
 }
 
-static void text(struct line *l, const char *name, struct eg_str value, size_t cap)
+static void text(struct line *l, struct eg_str name, struct eg_str value, size_t cap)
 {
 	char room[EG_REDACT_ROOM];
 
@@ -42,12 +43,12 @@ static void text(struct line *l, const char *name, struct eg_str value, size_t c
 		l->failed = true;
 }
 
-static void chars(struct line *l, const char *name, const char *value)
+static void chars(struct line *l, struct eg_str name, const char *value)
 {
 	text(l, name, eg_str_from(value), TEXT_MAX);
 }
 
-static void number(struct line *l, const char *name, uint64_t value)
+static void number(struct line *l, struct eg_str name, uint64_t value)
 {
 	char digits[20];
 	size_t at = sizeof(digits);
@@ -60,7 +61,7 @@ static void number(struct line *l, const char *name, uint64_t value)
 	put(l, digits + at, sizeof(digits) - at);
 }
 
-static void flag(struct line *l, const char *name, bool value)
+static void flag(struct line *l, struct eg_str name, bool value)
 {
 	if (!value)
 		return;
@@ -68,7 +69,7 @@ static void flag(struct line *l, const char *name, bool value)
 	put(l, "true", 4);
 }
 
-static void open_object(struct line *l, const char *name)
+static void open_object(struct line *l, struct eg_str name)
 {
 	key(l, name);
 	put(l, "{", 1);
@@ -91,14 +92,14 @@ static void when(struct line *l, uint64_t wall_ms)
 	gmtime_r(&seconds, &tm);
 	n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &tm);
 	n += (size_t)snprintf(out + n, sizeof(out) - n, ".%03uZ", (unsigned int)(wall_ms % 1000));
-	text(l, "time", (struct eg_str){out, n}, TEXT_MAX);
+	text(l, K("time"), (struct eg_str){out, n}, TEXT_MAX);
 }
 
 static void attempts(struct line *l, const struct eg_record *r)
 {
 	if (!r->attempt_count)
 		return;
-	key(l, "attempts");
+	key(l, K("attempts"));
 	put(l, "[", 1);
 	l->comma = false;
 	for (size_t i = 0; i < r->attempt_count; i++) {
@@ -108,12 +109,12 @@ static void attempts(struct line *l, const struct eg_record *r)
 			put(l, ",", 1);
 		put(l, "{", 1);
 		l->comma = false;
-		chars(l, "provider", a->provider);
-		chars(l, "region", a->region);
-		chars(l, "reason", eg_reason_label(a->reason));
+		chars(l, K("provider"), a->provider);
+		chars(l, K("region"), a->region);
+		chars(l, K("reason"), eg_reason_label(a->reason));
 		if (a->status)
-			number(l, "status", a->status);
-		number(l, "duration_ms", a->duration_ms);
+			number(l, K("status"), a->status);
+		number(l, K("duration_ms"), a->duration_ms);
 		put(l, "}", 1);
 	}
 	put(l, "]", 1);
@@ -124,15 +125,15 @@ static void tokens(struct line *l, const struct eg_record *r)
 {
 	if (!r->usage_known)
 		return;
-	open_object(l, "tokens");
-	number(l, "input", r->input_tokens);
-	number(l, "output", r->output_tokens);
+	open_object(l, K("tokens"));
+	number(l, K("input"), r->input_tokens);
+	number(l, K("output"), r->output_tokens);
 	if (r->cache_read_tokens)
-		number(l, "cache_read", r->cache_read_tokens);
+		number(l, K("cache_read"), r->cache_read_tokens);
 	if (r->cache_write_tokens)
-		number(l, "cache_write", r->cache_write_tokens);
+		number(l, K("cache_write"), r->cache_write_tokens);
 	if (r->reasoning_tokens)
-		number(l, "reasoning", r->reasoning_tokens);
+		number(l, K("reasoning"), r->reasoning_tokens);
 	close_object(l);
 }
 
@@ -140,11 +141,11 @@ static void who(struct line *l, const struct eg_record *r)
 {
 	if (!r->pod_namespace && !r->pod_name)
 		return;
-	open_object(l, "pod");
-	chars(l, "namespace", r->pod_namespace);
-	chars(l, "name", r->pod_name);
-	chars(l, "uid", r->pod_uid);
-	chars(l, "service_account", r->service_account);
+	open_object(l, K("pod"));
+	chars(l, K("namespace"), r->pod_namespace);
+	chars(l, K("name"), r->pod_name);
+	chars(l, K("uid"), r->pod_uid);
+	chars(l, K("service_account"), r->service_account);
 	close_object(l);
 }
 
@@ -158,21 +159,21 @@ static struct eg_str without_query(struct eg_str path)
 
 static void decision(struct line *l, const struct eg_record *r)
 {
-	chars(l, "policy", r->policy);
-	chars(l, "policy_version", r->policy_version);
-	chars(l, "route", r->route);
-	chars(l, "provider", r->provider);
-	chars(l, "provider_kind", r->provider_kind);
-	chars(l, "region", r->region);
-	text(l, "region_evidence", r->region_evidence, 64);
-	flag(l, "region_violation", r->region_violation);
-	chars(l, "operation", r->operation);
-	chars(l, "dialect", r->dialect);
-	text(l, "model", r->model, TEXT_MAX);
-	text(l, "response_model", r->response_model, TEXT_MAX);
-	chars(l, "reason", eg_reason_label(r->reason));
-	chars(l, "detail", r->detail);
-	flag(l, "shadow", r->shadow);
+	chars(l, K("policy"), r->policy);
+	chars(l, K("policy_version"), r->policy_version);
+	chars(l, K("route"), r->route);
+	chars(l, K("provider"), r->provider);
+	chars(l, K("provider_kind"), r->provider_kind);
+	chars(l, K("region"), r->region);
+	text(l, K("region_evidence"), r->region_evidence, 64);
+	flag(l, K("region_violation"), r->region_violation);
+	chars(l, K("operation"), r->operation);
+	chars(l, K("dialect"), r->dialect);
+	text(l, K("model"), r->model, TEXT_MAX);
+	text(l, K("response_model"), r->response_model, TEXT_MAX);
+	chars(l, K("reason"), eg_reason_label(r->reason));
+	chars(l, K("detail"), r->detail);
+	flag(l, K("shadow"), r->shadow);
 	attempts(l, r);
 }
 
@@ -184,36 +185,36 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 
 	put(&l, "{", 1);
 	when(&l, r->wall_ms);
-	chars(&l, "type", connection ? "connection" : "request");
-	chars(&l, "gateway", gateway);
-	chars(&l, "request_id", r->request_id);
+	chars(&l, K("type"), connection ? "connection" : "request");
+	chars(&l, K("gateway"), gateway);
+	chars(&l, K("request_id"), r->request_id);
 	who(&l, r);
-	chars(&l, "source", r->source);
-	chars(&l, "destination", r->destination);
-	text(&l, "server_name", r->server_name, TEXT_MAX);
-	chars(&l, "protocol", r->protocol);
-	text(&l, "method", r->method, 32);
-	text(&l, "path", without_query(r->path), PATH_MAX_BYTES);
-	text(&l, "user_agent", r->user_agent, 128);
+	chars(&l, K("source"), r->source);
+	chars(&l, K("destination"), r->destination);
+	text(&l, K("server_name"), r->server_name, TEXT_MAX);
+	chars(&l, K("protocol"), r->protocol);
+	text(&l, K("method"), r->method, 32);
+	text(&l, K("path"), without_query(r->path), PATH_MAX_BYTES);
+	text(&l, K("user_agent"), r->user_agent, 128);
 	decision(&l, r);
 	if (r->status)
-		number(&l, "status", r->status);
+		number(&l, K("status"), r->status);
 	if (r->upstream_status)
-		number(&l, "upstream_status", r->upstream_status);
-	chars(&l, "upstream_protocol", r->upstream_protocol);
-	flag(&l, "streamed", r->streamed);
-	flag(&l, "replayed", r->replayed);
-	flag(&l, "possibly_billed_twice", r->possibly_billed_twice);
-	flag(&l, "connection_reused", r->connection_reused);
-	flag(&l, "upstream_reused", r->upstream_reused);
-	flag(&l, "client_credential_real", r->client_credential_real);
-	number(&l, "bytes_in", r->bytes_in);
-	number(&l, "bytes_out", r->bytes_out);
+		number(&l, K("upstream_status"), r->upstream_status);
+	chars(&l, K("upstream_protocol"), r->upstream_protocol);
+	flag(&l, K("streamed"), r->streamed);
+	flag(&l, K("replayed"), r->replayed);
+	flag(&l, K("possibly_billed_twice"), r->possibly_billed_twice);
+	flag(&l, K("connection_reused"), r->connection_reused);
+	flag(&l, K("upstream_reused"), r->upstream_reused);
+	flag(&l, K("client_credential_real"), r->client_credential_real);
+	number(&l, K("bytes_in"), r->bytes_in);
+	number(&l, K("bytes_out"), r->bytes_out);
 	if (r->upstream_connect_ms)
-		number(&l, "upstream_connect_ms", r->upstream_connect_ms);
+		number(&l, K("upstream_connect_ms"), r->upstream_connect_ms);
 	if (r->first_byte_seen)
-		number(&l, "first_byte_ms", r->first_byte_ms);
-	number(&l, "duration_ms", r->duration_ms);
+		number(&l, K("first_byte_ms"), r->first_byte_ms);
+	number(&l, K("duration_ms"), r->duration_ms);
 	tokens(&l, r);
 	put(&l, "}\n", 2);
 	if (l.failed) {

@@ -13,7 +13,8 @@ static const struct eg_str prefixes[] = {
 };
 
 /* The shortest of these keys have more; names and words that begin so have less. */
-#define REST_MIN 16u
+#define REST_MIN   16u
+#define PREFIX_MIN 3u
 
 static bool alnum(char c)
 {
@@ -62,7 +63,7 @@ static size_t key_length(struct eg_str s)
 /* Where the first key begins, before `cap`; its length in *n. `cap`: there is none. */
 static size_t find_key(struct eg_str s, size_t from, size_t cap, size_t *n)
 {
-	for (size_t i = from; i < cap; i++) {
+	for (size_t i = from; i < cap && s.n - i >= PREFIX_MIN + REST_MIN; i++) {
 		if (!prefix_begins(s.p[i]) || (i && alnum(s.p[i - 1])))
 			continue;
 		*n = key_length((struct eg_str){s.p + i, s.n - i});

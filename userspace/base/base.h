@@ -61,6 +61,9 @@ int eg_str_u64(struct eg_str s, uint64_t *out) EG_MUST;
 bool eg_glob(struct eg_str pattern, struct eg_str s);
 /* Copies with NUL, cut to cap - 1; returns the length copied. */
 size_t eg_str_copy(char *out, size_t cap, struct eg_str s);
+#define EG_DECIMAL_MAX 20 /* digits of UINT64_MAX */
+/* The digits of v, without NUL, EG_DECIMAL_MAX at most; how many. For who writes numbers often. */
+size_t eg_decimal(char *out, uint64_t v);
 
 /* Text of a reason for labels and people; never NULL ("unknown" for a hole in the table). */
 const char *eg_reason_label(enum eg_reason r);

@@ -94,19 +94,28 @@ int eg_buf_append_str(struct eg_buf *b, struct eg_str s)
 	return eg_buf_append(b, s.p, s.n);
 }
 
+int eg_buf_append_u64(struct eg_buf *b, uint64_t v)
+{
+	char digits[EG_DECIMAL_MAX];
+
+	return eg_buf_append(b, digits, eg_decimal(digits, v));
+}
+
 int eg_buf_printf(struct eg_buf *b, const char *format, ...)
 {
+	/* Into the room that there is: mostly it is enough, and the text is formatted once. */
+	size_t room = b->size - b->head - b->length;
 	va_list ap, again;
 	int n, r;
 
 	va_start(ap, format);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, format, ap);
+	n = vsnprintf(room ? b->p + b->head + b->length : NULL, room, format, ap);
 	r = n < 0 ? -EINVAL : make_room(b, (size_t)n, 1);
-	if (!r) {
+	if (!r && (size_t)n >= room)
 		vsnprintf(b->p + b->head + b->length, (size_t)n + 1, format, again);
+	if (!r)
 		b->length += (size_t)n;
-	}
 	va_end(again);
 	va_end(ap);
 	return r;

@@ -110,6 +110,19 @@ size_t eg_str_copy(char *out, size_t cap, struct eg_str s)
 	return n;
 }
 
+size_t eg_decimal(char *out, uint64_t v)
+{
+	char digits[EG_DECIMAL_MAX];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	memcpy(out, digits + at, sizeof(digits) - at);
+	return sizeof(digits) - at;
+}
+
 static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec ts;

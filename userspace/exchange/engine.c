@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange/engine.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -193,9 +192,16 @@ static uint64_t permute(uint64_t x)
 	return x ^ x >> 31;
 }
 
+static void put_hex(char out[16], uint64_t v)
+{
+	for (int i = 15; i >= 0; i--, v >>= 4)
+		out[i] = "0123456789abcdef"[v & 15];
+}
+
 void eg_engine_request_id(struct eg_engine *e, char out[33])
 {
 	e->id_low += 0x9e3779b97f4a7c15u;
-	snprintf(out, 33, "%016llx%016llx", (unsigned long long)permute(e->id_high ^ e->id_low),
-		 (unsigned long long)permute(e->id_low));
+	put_hex(out, permute(e->id_high ^ e->id_low));
+	put_hex(out + 16, permute(e->id_low));
+	out[32] = '\0';
 }

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one access record of a request. */
-#include <stdio.h>
-
 #include "exchange/exchange_impl.h"
 
 #define ENDPOINT_TEXT (EG_ADDRESS_TEXT + 8)
 
 static const char *endpoint_text(const struct eg_endpoint *e, char out[ENDPOINT_TEXT])
 {
-	char address[EG_ADDRESS_TEXT];
+	bool bracket = !eg_address_is_v4(&e->address);
+	char *at = out;
 
-	snprintf(out, ENDPOINT_TEXT, eg_address_is_v4(&e->address) ? "%s:%u" : "[%s]:%u",
-		 eg_address_text(&e->address, address), e->port);
+	if (bracket)
+		*at++ = '[';
+	eg_address_text(&e->address, at);
+	at += strlen(at);
+	if (bracket)
+		*at++ = ']';
+	*at++ = ':';
+	at += eg_decimal(at, e->port);
+	*at = '\0';
 	return out;
 }
 

@@ -67,6 +67,15 @@ static int write_fields(struct eg_buf *out, const struct eg_answer *a)
 	return r;
 }
 
+static int write_length(struct eg_buf *out, uint64_t length)
+{
+	int r = eg_buf_append_str(out, EG_STR("content-length: "));
+
+	if (!r)
+		r = eg_buf_append_u64(out, length);
+	return r ? r : eg_buf_append(out, "\r\n", 2);
+}
+
 int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chunked, bool close,
 			 bool http10)
 {
@@ -77,7 +86,7 @@ int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chu
 	if (!r && chunked)
 		r = eg_buf_append_str(out, EG_STR("transfer-encoding: chunked\r\n"));
 	else if (!r && a->length_known)
-		r = eg_buf_printf(out, "content-length: %llu\r\n", (unsigned long long)a->length);
+		r = write_length(out, a->length);
 	if (!r && a->status == 101)
 		r = eg_buf_append_str(out, EG_STR("connection: upgrade\r\nupgrade: websocket\r\n"));
 	else if (!r && close)

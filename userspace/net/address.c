@@ -12,12 +12,18 @@ bool eg_address_is_v4(const struct eg_address *a)
 
 char *eg_address_text(const struct eg_address *a, char out[EG_ADDRESS_TEXT])
 {
-	const char *r = eg_address_is_v4(a)
-				? inet_ntop(AF_INET, &a->word_be[3], out, EG_ADDRESS_TEXT)
-				: inet_ntop(AF_INET6, a->word_be, out, EG_ADDRESS_TEXT);
+	/* Each record has two of them, and inet_ntop() formats with printf. */
+	if (eg_address_is_v4(a)) {
+		const unsigned char *octet = (const unsigned char *)&a->word_be[3];
+		char *at = out;
 
-	if (!r)
+		for (size_t i = 0; i < 4; i++) {
+			at += eg_decimal(at, octet[i]);
+			*at++ = i < 3 ? '.' : '\0';
+		}
+	} else if (!inet_ntop(AF_INET6, a->word_be, out, EG_ADDRESS_TEXT)) {
 		out[0] = '\0';
+	}
 	return out;
 }
 

@@ -50,15 +50,10 @@ static void chars(struct line *l, struct eg_str name, const char *value)
 
 static void number(struct line *l, struct eg_str name, uint64_t value)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+	char digits[EG_DECIMAL_MAX];
 
 	key(l, name);
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	put(l, digits + at, sizeof(digits) - at);
+	put(l, digits, eg_decimal(digits, value));
 }
 
 static void flag(struct line *l, struct eg_str name, bool value)

@@ -217,6 +217,24 @@ static void clocks(void **state)
 	assert_true(eg_wall_ms() > 1600000000000u);
 }
 
+static void decimals(void **state)
+{
+	uint64_t v = 0;
+	char expected[32], got[EG_DECIMAL_MAX + 1];
+
+	/* Each number of digits, and both sides of each step. */
+	for (int i = 0; i < 64; i++) {
+		for (uint64_t near = v ? v - 1 : 0; near <= v + 1 && near >= v - (v > 0); near++) {
+			snprintf(expected, sizeof(expected), "%llu", (unsigned long long)near);
+			got[eg_decimal(got, near)] = '\0';
+			assert_string_equal(got, expected);
+		}
+		v = v * 2 + 1 + (uint64_t)i % 7;
+	}
+	got[eg_decimal(got, UINT64_MAX)] = '\0';
+	assert_string_equal(got, "18446744073709551615");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +243,7 @@ int main(void)
 		cmocka_unit_test(copying),     cmocka_unit_test(lists),
 		cmocka_unit_test(descriptors), cmocka_unit_test(errors),
 		cmocka_unit_test(reasons),     cmocka_unit_test(clocks),
+		cmocka_unit_test(decimals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

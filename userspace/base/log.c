@@ -55,6 +55,26 @@ static bool is_plain(unsigned char c)
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* How many of the bytes at p, in steps of eight, stand for themselves; the rest is looked at one by
+ * one. A byte with its high bit set ends it, and makes none before it look plain. */
+static size_t plain_words(const unsigned char *p, size_t n)
+{
+	const uint64_t ones = 0x0101010101010101u, high = ones * 0x80;
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		uint64_t w, quote, slash;
+
+		memcpy(&w, p + i, sizeof(w));
+		quote = w ^ ones * '"';
+		slash = w ^ ones * '\\';
+		/* Below 0x20, a quote, a backslash, 0x7f and above. */
+		if (((w - ones * 0x20) | (quote - ones) | (slash - ones) | (w + ones) | w) & high)
+			break;
+	}
+	return i;
+}
+
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
@@ -65,10 +85,11 @@ int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 	while (!r && i < n) {
 		size_t step;
 
-		if (is_plain(p[i])) {
+		i += plain_words(p + i, n - i);
+		while (i < n && is_plain(p[i]))
 			i++;
-			continue;
-		}
+		if (i == n)
+			break;
 		step = p[i] >= 0x80 ? utf8_length(p + i, n - i) : 0;
 		if (step) {
 			i += step;

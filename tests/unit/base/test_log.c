@@ -158,6 +158,33 @@ static void printable(void **state)
 	eg_buf_fini(&b);
 }
 
+/* Two bytes at each place among eight are quoted as they are alone: words hide nothing. */
+static void quoting_by_words(void **state)
+{
+	for (int c = 0; c < 65536; c++) {
+		char two[2] = {(char)(c >> 8), (char)c}, long_one[19];
+		struct eg_buf alone, inside;
+
+		eg_buf_init(&alone, 1000);
+		eg_buf_init(&inside, 1000);
+		assert_int_equal(eg_json_quote(&alone, (struct eg_str){two, 2}, 100), 0);
+		for (size_t at = 0; at < 9; at++) {
+			size_t n = alone.length - 2;
+
+			memset(long_one, 'x', sizeof(long_one));
+			memcpy(long_one + at, two, 2);
+			eg_buf_clear(&inside);
+			assert_int_equal(eg_json_quote(&inside, (struct eg_str){long_one, 19}, 100),
+					 0);
+			assert_int_equal(inside.length, 2 + 17 + n);
+			assert_memory_equal(eg_buf_data(&inside) + 1 + at, eg_buf_data(&alone) + 1,
+					    n);
+		}
+		eg_buf_fini(&alone);
+		eg_buf_fini(&inside);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +192,7 @@ int main(void)
 		cmocka_unit_test(levels),
 		cmocka_unit_test(long_messages_are_cut),
 		cmocka_unit_test(quoting),
+		cmocka_unit_test(quoting_by_words),
 		cmocka_unit_test(printable),
 	};
 

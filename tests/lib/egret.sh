@@ -115,18 +115,34 @@ egret_down() {
 }
 T_BEFORE_DOWN+=(egret_down)
 
-# egret_records [JQ_CONDITION]: access records that fulfil it, as an array. egret_last [JQ]: the last one.
+# egret_records [JQ_CONDITION]: access records that fulfil it, as an array.
+# egret_last [JQ]: the last one. A record is written when its request is over, which may be after the client has its answer:
+# one that is younger than the last egret_mark (pod_curl and pod_sdk make one) is waited for, 10 seconds at most, and a moment
+# for a second one.
 egret_records() { jq -s "[.[] | select(${1:-true})]" "$E_DIR/access.jsonl"; }
-egret_last() { jq -rs "last | ${1:-.}" "$E_DIR/access.jsonl"; }
+egret_last() {
+	local mark end=$((SECONDS + 10))
+	mark=$(cat "$T_RUN/records.mark" 2>/dev/null || echo 0)
+	if [ "$mark" != settled ]; then
+		until [ "$(t_records)" -gt "$mark" ] || [ $SECONDS -ge $end ]; do sleep 0.05; done
+		sleep 0.15
+		echo settled > "$T_RUN/records.mark"
+	fi
+	jq -rs "last | ${1:-.}" "$E_DIR/access.jsonl"
+}
+t_records() { if [ -e "$E_DIR/access.jsonl" ]; then wc -l < "$E_DIR/access.jsonl"; else echo 0; fi; }
+egret_mark() { [ -z "${E_DIR:-}" ] || t_records > "$T_RUN/records.mark"; }
 
 # pod_sdk POD VARIABLE=KEY FILE [ARG...]: a Node.js program with an SDK, as an application developer runs it:
 # a placeholder key and the extra root, nothing else.
 pod_sdk() {
 	local pod=$1 key=$2; shift 2
+	egret_mark
 	pod "$pod" env "$key" NODE_EXTRA_CA_CERTS="$T_RUN/pod-roots.crt" "$T_NODEJS" "$@"
 }
 # pod_curl POD ARG...: curl that trusts what the pods trust.
 pod_curl() {
 	local pod=$1; shift
+	egret_mark
 	pod "$pod" curl -sS --max-time 20 --cacert "$T_RUN/pod-roots.crt" "$@"
 }

@@ -34,13 +34,11 @@ egret_up --forbid 10.96.0.0/12,10.244.0.0/16,fd00:10:96::/112
 
 attack() { # POD COMMAND...
 	local pod=$1; shift
+	egret_mark
 	pod "$pod" env ROOTS="$T_RUN/pod-roots.crt" /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" "$@" | tail -n 1
 }
 of() { jq -r "$2 // \"\"" <<<"$1"; }
-last_reason() { # the newest access record's reason; records come at the end of a turn
-	sleep 0.3
-	egret_last .reason
-}
+last_reason() { egret_last .reason; }
 HOSTS=api.openai.com
 at_provider() { mock_requests "${1:-true}"; }
 

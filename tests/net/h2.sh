@@ -16,11 +16,10 @@ curl2() {
 }
 reason() { tr -d '\r' < "$T_RUN/head" | sed -n 's/^x-egret-reason: //Ip'; }
 h2() { pod_sdk podA OPENAI_API_KEY=placeholder "$T_ROOT/tests/net/clients/h2.mjs" "$@"; }
-last() { sleep 0.3; egret_last "$1"; }
 
 echo "# curl"
 is "answered over HTTP/2" "$(curl2 -d "$CHAT" https://api.openai.com/v1/chat/completions)" "200 2"
-is "the record says so" "$(last '[.protocol, .reason] | @json')" '["HTTP/2","ok"]'
+is "the record says so" "$(egret_last '[.protocol, .reason] | @json')" '["HTTP/2","ok"]'
 is "the provider got the real key and the exact bytes" "$(mock_last '.credentials.authorization + " " + .body_sha256')" \
 	"Bearer $OPENAI $(printf '%s' "$CHAT" | sha256sum | cut -d' ' -f1)"
 hasnt "no field of an HTTP/1.1 connection in the answer" "$(tr A-Z a-z < "$T_RUN/head")" "connection:"
@@ -45,7 +44,7 @@ for mode in error-mid-stream clean-cut-stream cut-stream; do
 	curl2 -d "${CHAT/\{/\{\"stream\":true,}" https://api.openai.com/v1/chat/completions >/dev/null; CODE=$?
 	is "$mode: RST_STREAM ($(cat "$T_RUN/curl.err"))" "$CODE" 92
 	has "$mode: after the dialect's error event" "$(cat "$T_RUN/body")" '"error"'
-	isnt "$mode: it is no success in the record" "$(last .reason)" ok
+	isnt "$mode: it is no success in the record" "$(egret_last .reason)" ok
 done
 mock_clear; sleep 2.2
 
@@ -63,7 +62,7 @@ is "denials, each in dialect" "$(jq -c '[.statuses, .reason]' <<<"$R")" '[{"403"
 
 echo "# the gateway address, with prior knowledge"
 is "curl" "$(curl2 --http2-prior-knowledge -d "$CHAT" http://169.254.77.1/v1/chat/completions)" "200 2"
-is "is recorded as HTTP/2" "$(last .protocol)" "HTTP/2"
+is "is recorded as HTTP/2" "$(egret_last .protocol)" "HTTP/2"
 is "HTTP/1.1 there as before" "$(curl2 --http1.1 -d "$CHAT" http://169.254.77.1/v1/chat/completions)" "200 1.1"
 is "an offer of h2c is no prior knowledge, and is ignored" "$(curl2 -d "$CHAT" http://169.254.77.1/v1/chat/completions)" "200 1.1"
 R=$(h2 http://169.254.77.1 50)

@@ -31,7 +31,6 @@ ask() {
 	BODY=$(cat "$T_RUN/body" 2>/dev/null)
 }
 GROQ=/openai/v1/chat/completions
-last() { sleep 0.3; egret_last "$1"; }
 fresh() { mock_clear; mock_forget; sleep 2.2; } # past a default cooldown
 tls_connections() { mock_log "[.[] | select(.event == \"tls\" and .sni == \"$1\")] | length"; }
 
@@ -46,14 +45,14 @@ is "for the provider's name" "$(mock_last .authority)" api.mistral.ai
 is "byte for byte" "$(mock_last .body_sha256)" "$(printf '%s' "$body" | sha256sum | cut -d' ' -f1)"
 is "nothing of HTTP/1.1's framing is in it" \
 	"$(mock_last '[.headers[][0] | select(. == "connection" or . == "transfer-encoding" or . == "host")] | length')" 0
-is "the record says so" "$(last '.upstream_protocol + " " + (.upstream_reused | tostring)')" "HTTP/2 null"
+is "the record says so" "$(egret_last '.upstream_protocol + " " + (.upstream_reused | tostring)')" "HTTP/2 null"
 ask api.mistral.ai
-is "the next one takes the same connection" "$(tls_connections api.mistral.ai) $(last .upstream_reused)" "1 true"
+is "the next one takes the same connection" "$(tls_connections api.mistral.ai) $(egret_last .upstream_reused)" "1 true"
 ask api.anthropic.com false /v1/messages
 is "another credential has a connection of its own" "$(mock_last .http) $(mock_last '.credentials["x-api-key"]') $(tls_connections api.anthropic.com)" \
 	"2.0 $ANTHROPIC 1"
 ask api.openai.com
-is "\"http2\": false is HTTP/1.1" "$STATUS $(mock_last .http) $(last .upstream_protocol)" "200 1.1 HTTP/1.1"
+is "\"http2\": false is HTTP/1.1" "$STATUS $(mock_last .http) $(egret_last .upstream_protocol)" "200 1.1 HTTP/1.1"
 
 echo "# many at once"
 fresh
@@ -72,7 +71,7 @@ echo "# streams"
 fresh
 ask api.mistral.ai true
 is "a stream comes whole" "$CODE $(tail -n 1 <<<"$BODY")" "0 data: [DONE]"
-is "and counts as one" "$(last '.reason + " " + (.streamed | tostring)')" "ok true"
+is "and counts as one" "$(egret_last '.reason + " " + (.streamed | tostring)')" "ok true"
 big=$(pod_curl podA -o /dev/null -w '%{http_code} %{size_download}' -H 'content-type: application/json' -H 'authorization: Bearer placeholder' \
 	-d '{"model":"mock-big-body-20","messages":[]}' https://api.mistral.ai/v1/chat/completions)
 at_least "20 MiB pass a window of 64 KiB" "${big#* }" 20000000
@@ -88,7 +87,7 @@ for mode in 503 502-html reset close garbage cut-head connect-h2-flood; do
 	[ "$mode" != connect-h2-flood ] || { egret_down; egret_up --workers 1; }
 	mock_mode api.mistral.ai $mode
 	ask api.mistral.ai
-	is "$mode at the first target: the second answers, over HTTP/2" "$STATUS $(mock_last .host) $(last .upstream_protocol)" "200 api.groq.com HTTP/2"
+	is "$mode at the first target: the second answers, over HTTP/2" "$STATUS $(mock_last .host) $(egret_last .upstream_protocol)" "200 api.groq.com HTTP/2"
 	is "$mode: the record has both" "$(egret_last '.attempts | length')" 2
 done
 fresh
@@ -103,7 +102,7 @@ for mode in h2-rst-body cut-stream error-mid-stream; do
 	ask api.mistral.ai "$([ $mode = h2-rst-body ] && echo false || echo true)"
 	isnt "$mode: curl sees that it is not whole" "$CODE" 0
 	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
-	isnt "$mode: it is no success in the record" "$(last .reason)" ok
+	isnt "$mode: it is no success in the record" "$(egret_last .reason)" ok
 done
 
 echo "# what the provider did nothing with is asked again at once, also where replay is never"
@@ -119,7 +118,7 @@ for mode in h2-refused h2-goaway h2-http1; do
 	done
 	is "$mode: answered" "$STATUS" 200
 	is "$mode: by the same provider, on the second try" "$(mock_requests '.host == "api.groq.com"')" 2
-	is "$mode: and nothing may have been billed twice" "$(last '.possibly_billed_twice')" null
+	is "$mode: and nothing may have been billed twice" "$(egret_last '.possibly_billed_twice')" null
 	is "$mode: it is no failed attempt" "$(egret_last '.attempts | length')" 1
 done
 is "after HTTP_1_1_REQUIRED it is HTTP/1.1" "$(mock_last .http)" 1.1

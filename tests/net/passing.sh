@@ -23,18 +23,17 @@ egret_up
 PUBLIC=$T_RUN/certs/root.crt
 
 # untouched POD ARG...: curl that trusts the public root only, so that a minted certificate would fail it
-untouched() { local pod=$1; shift; pod "$pod" curl -sS --max-time 20 --cacert "$PUBLIC" "$@"; }
-last() { sleep 0.4; egret_last "$1"; }
+untouched() { local pod=$1; shift; egret_mark; pod "$pod" curl -sS --max-time 20 --cacert "$PUBLIC" "$@"; }
 ask='{"model":"deepseek-chat","messages":[{"role":"user","content":"ping"}]}'
 
 echo "# a site on the address of a provider (a CDN)"
 pod_curl podA -o /dev/null https://api.deepseek.com/ # the address is known as governed from here on
 has "over TLS, with its own certificate" "$(untouched podA https://www.example.net/page 2>&1)" "This is www.example.net"
-is "the record says that it passed" "$(last .reason)" pass_through
+is "the record says that it passed" "$(egret_last .reason)" pass_through
 is "and its name" "$(egret_last .server_name)" www.example.net
 head -c 3000000 /dev/urandom > "$T_RUN/upload"
 has "3 MB through the pipes arrive whole" "$(untouched podA --data-binary "@$T_RUN/upload" https://www.example.net/up 2>&1)" "3000000 bytes of body"
-at_least "and are counted" "$(last .bytes_in)" 3000000
+at_least "and are counted" "$(egret_last .bytes_in)" 3000000
 has "plain on port 80" "$(pod podA curl -sS --max-time 20 -H 'Cookie: a=b' http://www.example.net/plain 2>&1)" "GET /plain"
 is "with all its headers" "$(mock_last '.headers | map(select(.[0] | ascii_downcase == "cookie"))[0][1]')" a=b
 out=$(pod podA curl -sS --max-time 20 http://www.example.net/one --next -sS --max-time 20 -H 'Host: api.deepseek.com' http://www.example.net/v1/files 2>&1)
@@ -45,24 +44,24 @@ echo "# an enforced pod, for comparison"
 check_not "a minted certificate is not the public one" untouched podA https://api.deepseek.com/
 is "answered" "$(pod_curl podA -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
 is "with Egret's key, never the pod's" "$(mock_last .credentials.authorization)" "Bearer $KEY"
-is "the pod's own key is noticed" "$(last .client_credential_real)" true
+is "the pod's own key is noticed" "$(egret_last .client_credential_real)" true
 
 echo "# shadow: names only"
 is "answered, with the provider's own certificate" "$(untouched podNames -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
 is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
-is "recorded as shadow" "$(last .shadow)" true
+is "recorded as shadow" "$(egret_last .shadow)" true
 
 echo "# shadow: full"
 is "answered" "$(pod_curl podFull -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
 is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
-is "the record says what the policy would have said" "$(last '[.shadow, .reason] | @json')" '[true,"ok"]'
+is "the record says what the policy would have said" "$(egret_last '[.shadow, .reason] | @json')" '[true,"ok"]'
 status=$(pod_curl podFull -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" https://api.deepseek.com/v1/files)
 isnt "what it would have refused goes on" "$status" 403
-is "and is recorded with the reason" "$(last '[.shadow, .reason] | @json')" '[true,"stateful_denied"]'
+is "and is recorded with the reason" "$(egret_last '[.shadow, .reason] | @json')" '[true,"stateful_denied"]'
 head=$(pod_curl podFull -o /dev/null -D - -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d '{"model":"gpt-4o","messages":[]}' https://api.deepseek.com/v1/chat/completions)
 has "a model of no route goes on too" "$head" "x-mock-host: api.deepseek.com"
 hasnt "without a header of ours" "$head" x-egret
-is "and is recorded" "$(last '[.shadow, .reason] | @json')" '[true,"model_denied"]'
+is "and is recorded" "$(egret_last '[.shadow, .reason] | @json')" '[true,"model_denied"]'
 
 echo "# otherwise: pass"
 is "answered, with the provider's own certificate" "$(untouched podPass -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200

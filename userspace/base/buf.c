@@ -97,8 +97,9 @@ int eg_buf_append_str(struct eg_buf *b, struct eg_str s)
 int eg_buf_append_u64(struct eg_buf *b, uint64_t v)
 {
 	char digits[EG_DECIMAL_MAX];
+	size_t n = eg_decimal(digits, v);
 
-	return eg_buf_append(b, digits, eg_decimal(digits, v));
+	return eg_buf_append(b, digits, n);
 }
 
 int eg_buf_printf(struct eg_buf *b, const char *format, ...)

@@ -51,9 +51,10 @@ static void chars(struct line *l, struct eg_str name, const char *value)
 static void number(struct line *l, struct eg_str name, uint64_t value)
 {
 	char digits[EG_DECIMAL_MAX];
+	size_t n = eg_decimal(digits, value);
 
 	key(l, name);
-	put(l, digits, eg_decimal(digits, value));
+	put(l, digits, n);
 }
 
 static void flag(struct line *l, struct eg_str name, bool value)

@@ -5,8 +5,9 @@
 
 #include "upstream/h2_conn.h"
 
-#define SWEEP_MS      5000u
-#define HTTP1_KEPT_MS (10u * 60u * 1000u) /* after HTTP_1_1_REQUIRED */
+#define SWEEP_MS	5000u
+#define BUFFERS_KEPT_MS 1000u
+#define HTTP1_KEPT_MS	(10u * 60u * 1000u) /* after HTTP_1_1_REQUIRED */
 
 /* ---- TLS by trust ---- */
 
@@ -239,8 +240,6 @@ static void make_idle(struct eg_upstream_conn *c)
 		unpool(oldest);
 		conn_destroy(oldest);
 	}
-	eg_buf_release(&c->in);
-	eg_stream_idle(c->stream);
 	c->reused = true;
 	c->connect_ms = 0;
 	c->idle_since_ms = eg_loop_now_ms(u->o.loop);
@@ -396,6 +395,21 @@ static void forget_http1(struct eg_upstream *u, struct eg_upstream_origin *g)
 	upstream_origin_release(u, g);
 }
 
+/* Not when it becomes idle: under load the next request takes it, and its buffers, in no time. */
+static void give_buffers_back(struct eg_list *idle, uint64_t now)
+{
+	struct eg_list *it;
+
+	eg_list_for_each (it, idle) {
+		struct eg_upstream_conn *c = eg_container_of(it, struct eg_upstream_conn, link);
+
+		if (now - c->idle_since_ms < BUFFERS_KEPT_MS)
+			continue;
+		eg_buf_release(&c->in);
+		eg_stream_idle(c->stream);
+	}
+}
+
 static void sweep_bucket(struct eg_upstream *u, struct eg_list *bucket, uint64_t older_than_ms)
 {
 	uint64_t now = eg_loop_now_ms(u->o.loop);
@@ -414,6 +428,7 @@ static void sweep_bucket(struct eg_upstream *u, struct eg_list *bucket, uint64_t
 			unpool(c);
 			conn_destroy(c);
 		}
+		give_buffers_back(&g->idle, now);
 		if (g->http1_until_ms && (!older_than_ms || now >= g->http1_until_ms))
 			forget_http1(u, g);
 		upstream_origin_release(u, g);

@@ -123,6 +123,7 @@ static void test_names(void)
 	seen(NULL, 0);
 	seen("shadowed.example", 0); /* the policy lets it pass */
 	seen("..", 0);
+	seen(".openai.azure.com", 0);
 }
 
 static void test_shapes(void)

@@ -44,10 +44,22 @@ static inline struct eg_str eg_str_from(const char *c)
 }
 
 bool eg_str_eq(struct eg_str a, struct eg_str b);
-/* ASCII case-insensitive. */
-bool eg_str_ieq(struct eg_str a, struct eg_str b);
 bool eg_str_starts(struct eg_str s, struct eg_str prefix);
-bool eg_str_istarts(struct eg_str s, struct eg_str prefix);
+/* The rest of eg_str_istarts(), for prefixes with something in them that s is long enough for. */
+bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix);
+/* ASCII case-insensitive. In place as far as the first letter: each header field's name is compared
+ * with many, and nearly all differ there. */
+static inline bool eg_str_istarts(struct eg_str s, struct eg_str prefix)
+{
+	if (!prefix.n || s.n < prefix.n)
+		return !prefix.n;
+	/* The same letter in either case has the same other bits. */
+	return !((s.p[0] ^ prefix.p[0]) & ~0x20) && eg_str_istarts_letters(s, prefix);
+}
+static inline bool eg_str_ieq(struct eg_str a, struct eg_str b)
+{
+	return a.n == b.n && eg_str_istarts(a, b);
+}
 bool eg_str_ends(struct eg_str s, struct eg_str suffix);
 /* Index of c, or -1. */
 ssize_t eg_str_find(struct eg_str s, char c);

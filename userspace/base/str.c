@@ -16,19 +16,14 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-bool eg_str_istarts(struct eg_str s, struct eg_str prefix)
+bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix)
 {
-	if (s.n < prefix.n)
-		return false;
+	if (!memcmp(s.p, prefix.p, prefix.n)) /* as most clients write it */
+		return true;
 	for (size_t i = 0; i < prefix.n; i++)
 		if (lower(s.p[i]) != lower(prefix.p[i]))
 			return false;
 	return true;
-}
-
-bool eg_str_ieq(struct eg_str a, struct eg_str b)
-{
-	return a.n == b.n && eg_str_istarts(a, b);
 }
 
 bool eg_str_starts(struct eg_str s, struct eg_str prefix)

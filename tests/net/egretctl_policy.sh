@@ -21,12 +21,13 @@ is "no command is a usage error" $code 2
 run nonsense
 is "an unknown command is a usage error" $code 2
 has "it is named" "$err" "'nonsense' is not a command"
-for c in check explain; do
+for c in check explain "ca create"; do
 	run $c --help
 	is "$c --help succeeds" $code 0
 	has "$c --help says its exit codes" "$out" "Exit codes"
 	run $c --nonsense
 	is "$c --nonsense is a usage error" $code 2
+	has "$c --nonsense is named" "$err" "egretctl ${c%% *}: '--nonsense' is not an option, or lacks its value"
 done
 
 # ---- check ----

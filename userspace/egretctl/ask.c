@@ -121,8 +121,7 @@ int ask_parse(int argc, char **argv, const char *usage, const char *const *own, 
 		else if (id >= 256 && own_set)
 			own_set[id - 256] = true;
 		else
-			return eg_usage_error(argv[0], "'%s' is not an option, or lacks its value",
-					      argv[optind - 1]);
+			return eg_bad_option(argv[0], argv);
 	}
 	if (optind < argc)
 		return eg_usage_error(argv[0], "'%s': no argument was expected", argv[optind]);

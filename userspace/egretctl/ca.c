@@ -375,6 +375,7 @@ static int read_options(int argc, char **argv, struct options *o, bool *help)
 	};
 	int c, r = 0;
 
+	opterr = 0;
 	while (!r && (c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (c) {
 		case 'd':
@@ -411,7 +412,7 @@ static int read_options(int argc, char **argv, struct options *o, bool *help)
 			*help = true;
 			break;
 		default:
-			r = eg_usage_error("ca", "wrong arguments");
+			r = eg_bad_option("ca", argv);
 			break;
 		}
 	}

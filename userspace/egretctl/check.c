@@ -206,6 +206,7 @@ int eg_cmd_check(int argc, char **argv)
 	struct eg_error e = {0};
 	int c, code;
 
+	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", table, NULL)) != -1) {
 		switch (c) {
 		case 'c':
@@ -221,8 +222,7 @@ int eg_cmd_check(int argc, char **argv)
 			fputs(usage, stdout);
 			return EG_EXIT_OK;
 		default:
-			fputs(usage, stderr);
-			return EG_EXIT_USAGE;
+			return eg_bad_option("check", argv);
 		}
 	}
 	if (optind + 1 != argc)

@@ -35,6 +35,8 @@ void eg_line(const char *format, ...) EG_PRINTF(1, 2); /* on stdout */
 void eg_complain(const char *command, const char *format, ...) EG_PRINTF(2, 3);
 /* Likewise, with a hint at --help; returns EG_EXIT_USAGE. */
 int eg_usage_error(const char *command, const char *format, ...) EG_PRINTF(2, 3);
+/* After getopt_long() (with opterr 0) gave '?': names what it did not take. */
+int eg_bad_option(const char *command, char *const *argv);
 /* The document on stdout, in ASCII; NULL is out of memory. EG_EXIT_OK, or EG_EXIT_USAGE when it
  * could not be written, which was said. */
 

@@ -560,6 +560,7 @@ int eg_cmd_explain(int argc, char **argv)
 	char lower[256];
 	int c;
 
+	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", table, NULL)) != -1) {
 		const char **slot = NULL;
 
@@ -610,8 +611,7 @@ int eg_cmd_explain(int argc, char **argv)
 			fputs(usage, stdout);
 			return EG_EXIT_OK;
 		default:
-			fputs(usage, stderr);
-			return EG_EXIT_USAGE;
+			return eg_bad_option("explain", argv);
 		}
 		if (slot)
 			*slot = optarg;

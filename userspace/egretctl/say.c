@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one place where egretctl writes lines for people: what comes from a file, a certificate or
  * the agent is data, and a terminal acts on nothing of it. */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,12 @@ int eg_usage_error(const char *command, const char *format, ...)
 	va_end(ap);
 	fprintf(stderr, "Try `egretctl%s%s --help`.\n", *command ? " " : "", command);
 	return EG_EXIT_USAGE;
+}
+
+int eg_bad_option(const char *command, char *const *argv)
+{
+	return eg_usage_error(command, "'%s' is not an option, or lacks its value",
+			      argv[optind - 1]);
 }
 
 int eg_print_json(const json_t *document)

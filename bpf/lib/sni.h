@@ -62,7 +62,7 @@ static __always_inline int hello_name(struct eg_hello *h, __u32 at, __u32 size)
 
 	if (size && hello_byte(h, at + size - 1) == '.')
 		size--;
-	/* Below a suffix there is a label with something in it: ".example.com" is no host's name. */
+	/* Below a suffix is a label with something in it: ".example.com" is no name. */
 	if (!size || size > EG_NAME_MAX || at + size > h->length || hello_byte(h, at) == '.')
 		return 0;
 	eg_names_begin(&h->names);

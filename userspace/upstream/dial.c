@@ -14,10 +14,18 @@
 #define JOINED_MAX    256u /* that wait for one dial; more dial on their own */
 #define ACCIDENTS_MAX 2u   /* dials that were joined and failed; then on its own */
 
-enum dial_state { DIAL_JOINED, DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE, DIAL_DONE };
+enum dial_state {
+	DIAL_JOINED,
+	DIAL_QUEUED, /* for its turn */
+	DIAL_RESOLVE,
+	DIAL_CONNECT,
+	DIAL_HANDSHAKE,
+	DIAL_DONE
+};
 
 static const uint32_t successors[] = {
-	[DIAL_JOINED] = EG_TO(DIAL_RESOLVE) | EG_TO(DIAL_DONE),
+	[DIAL_JOINED] = EG_TO(DIAL_QUEUED) | EG_TO(DIAL_RESOLVE) | EG_TO(DIAL_DONE),
+	[DIAL_QUEUED] = EG_TO(DIAL_JOINED) | EG_TO(DIAL_DONE),
 	[DIAL_RESOLVE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
 	[DIAL_CONNECT] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_HANDSHAKE) | EG_TO(DIAL_DONE),
 	[DIAL_HANDSHAKE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
@@ -33,7 +41,9 @@ struct upstream_dial {
 	struct eg_list link;		 /* then: in its `joined` */
 	struct eg_list joined;
 	unsigned int joined_count, accidents;
-	bool certificate; /* it is this that was refused */
+	struct upstream_turn turn;
+	uint64_t max_idle_ms; /* of a connection that will do as well; 0: none will */
+	bool certificate;     /* it is this that was refused */
 	struct eg_resolve resolve;
 	bool resolving;
 	struct eg_addresses addresses;
@@ -87,8 +97,10 @@ static void end(struct upstream_dial *d)
 	if (d->stream)
 		eg_stream_destroy(d->stream);
 	d->stream = NULL;
-	if (d->origin)
+	if (d->origin) {
+		upstream_turn_end(&d->origin->turns, &d->turn);
 		upstream_origin_release(d->u, d->origin);
+	}
 	d->origin = NULL;
 	if (d->wait)
 		d->wait->dial = NULL;
@@ -198,6 +210,7 @@ static void succeed(struct upstream_dial *d)
 	struct eg_upstream_wait *w = d->wait;
 	struct eg_upstream *u = d->u;
 	struct eg_list joined;
+	bool http2 = c && c->h2;
 
 	if (!c) {
 		fail(d, EG_REASON_INTERNAL, "out of memory");
@@ -212,6 +225,8 @@ static void succeed(struct upstream_dial *d)
 	take_joined(d, &joined);
 	g->users++; /* those that joined may need it after its connection went */
 	end(d);
+	if (http2)
+		upstream_tell_waiting(u, g);
 	w->done(w, c, EG_REASON_OK, "");
 	serve_joined(u, g, &joined);
 	upstream_origin_release(u, g);
@@ -316,12 +331,58 @@ static void next_address(struct upstream_dial *d)
 	fail(d, d->reason, d->text);
 }
 
+/* Told of a connection while it waited for its turn. */
+static void take_pooled(struct upstream_dial *d)
+{
+	struct eg_upstream_conn *c = upstream_take_pooled(d->u, d->origin, d->max_idle_ms);
+	struct eg_upstream_wait *w = d->wait;
+
+	if (!c)
+		return; /* it is gone already; the turn will come */
+	end(d);
+	w->done(w, c, EG_REASON_OK, "");
+}
+
+static struct upstream_dial *of_turn(struct eg_list *link)
+{
+	return eg_container_of(eg_container_of(link, struct upstream_turn, link),
+			       struct upstream_dial, turn);
+}
+
+void upstream_tell_waiting(struct eg_upstream *u, struct eg_upstream_origin *g)
+{
+	struct eg_list *it;
+
+	eg_list_for_each (it, &g->turns.waiting) {
+		struct upstream_dial *d = of_turn(it);
+
+		if (!d->max_idle_ms || d->step.queued)
+			continue;
+		eg_loop_defer(u->o.loop, &d->step);
+		if (eg_list_empty(&g->shared))
+			return; /* one connection, one request */
+	}
+}
+
+bool upstream_waited_for(const struct eg_upstream_origin *g)
+{
+	struct eg_list *it;
+
+	for (it = g->turns.waiting.next; it != &g->turns.waiting; it = it->next)
+		if (of_turn(it)->max_idle_ms)
+			return true;
+	return false;
+}
+
 static void take_step(struct eg_defer *defer)
 {
 	struct upstream_dial *d = eg_container_of(defer, struct upstream_dial, step);
 
-	if (d->state == DIAL_RESOLVE)
+	/* It may have been queued while the turn had not come. */
+	if (d->state == DIAL_RESOLVE && !d->resolving)
 		next_address(d);
+	else if (d->state == DIAL_QUEUED)
+		take_pooled(d);
 }
 
 static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, const char *why)
@@ -351,6 +412,10 @@ static void on_timeout(struct eg_timer *t)
 		eg_stream_destroy(d->stream);
 		d->stream = NULL;
 		next_address(d);
+		return;
+	}
+	if (d->state == DIAL_QUEUED) {
+		fail(d, reason, "timed out while others were connecting");
 		return;
 	}
 	if (d->state == DIAL_RESOLVE)
@@ -392,14 +457,28 @@ static void start(struct upstream_dial *d)
 		join(d, to);
 		return;
 	}
+	if (!d->turn.running && !upstream_turn_take(&d->origin->turns, &d->turn)) {
+		set_state(d, DIAL_QUEUED);
+		return;
+	}
 	set_state(d, DIAL_RESOLVE);
 	if (may && !to)
 		d->origin->dial = d;
 	find_addresses(d);
 }
 
-int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t connect_ms,
-		  struct eg_upstream_wait *w)
+static void on_turn(struct upstream_turn *t)
+{
+	struct upstream_dial *d = eg_container_of(t, struct upstream_dial, turn);
+
+	set_state(d, DIAL_JOINED);
+	start(d);
+	if (d->joined_to) /* meanwhile one connection may do for all */
+		upstream_turn_end(&d->origin->turns, t);
+}
+
+int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t max_idle_ms,
+		  uint64_t connect_ms, struct eg_upstream_wait *w)
 {
 	struct upstream_dial *d = calloc(1, sizeof(*d));
 
@@ -409,6 +488,8 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	d->origin = origin;
 	d->wait = w;
 	d->state = DIAL_JOINED;
+	d->max_idle_ms = max_idle_ms;
+	d->turn.go = on_turn;
 	d->began_ms = eg_loop_now_ms(u->o.loop);
 	d->deadline_ms = d->began_ms + connect_ms;
 	d->reason = EG_REASON_UPSTREAM_CONNECT;
@@ -423,6 +504,7 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	w->dial = d;
 	eg_list_init(&d->link);
 	eg_list_init(&d->joined);
+	eg_list_init(&d->turn.link);
 	start(d);
 	return 0;
 }

@@ -93,6 +93,7 @@ static bool matches(const struct eg_upstream_origin *g, const struct eg_origin_s
 
 static void origin_free(struct eg_upstream *u, struct eg_upstream_origin *g)
 {
+	upstream_turns_fini(&g->turns);
 	tls_release(u, g->tls);
 	free(g->host);
 	free(g->binding);
@@ -121,6 +122,7 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return NULL;
+	upstream_turns_init(&g->turns, u->o.loop);
 	g->hash = hash;
 	g->port = spec->port;
 	g->allow_private = spec->allow_private;
@@ -246,14 +248,17 @@ static void make_idle(struct eg_upstream_conn *c)
 	eg_list_prepend(&g->idle, &c->link);
 	g->idle_count++;
 	u->idle_count++;
+	upstream_tell_waiting(u, g);
 	arm_sweep(u);
 }
 
 /* A lease of many ends: what it was for has ended its stream by itself. */
 static void release_shared(struct eg_upstream_conn *c)
 {
-	if (--c->h2->leases)
+	if (--c->h2->leases) {
+		upstream_tell_waiting(c->owner, c->origin);
 		return;
+	}
 	if (c->h2->state == H2_OPEN)
 		make_idle(c);
 	else if (c->h2->state == H2_DRAINING)
@@ -349,6 +354,25 @@ static struct eg_upstream_conn *take_idle(struct eg_upstream *u, struct eg_upstr
 	return NULL;
 }
 
+struct eg_upstream_conn *upstream_take_pooled(struct eg_upstream *u, struct eg_upstream_origin *g,
+					      uint64_t max_idle_ms)
+{
+	struct eg_upstream_conn *c;
+
+	if (!max_idle_ms)
+		return NULL;
+	c = upstream_take_shared(u, g, max_idle_ms);
+	if (c) {
+		c->reused = true;
+		c->connect_ms = 0;
+	} else {
+		c = take_idle(u, g, max_idle_ms);
+	}
+	if (c)
+		upstream_count(u, EG_COUNT_UPSTREAM_REUSES);
+	return c;
+}
+
 struct eg_upstream_conn *eg_upstream_acquire(struct eg_upstream *u, const struct eg_origin_spec *o,
 					     uint64_t max_idle_ms, uint64_t connect_ms,
 					     struct eg_upstream_wait *w)
@@ -359,19 +383,13 @@ struct eg_upstream_conn *eg_upstream_acquire(struct eg_upstream *u, const struct
 	w->dial = NULL;
 	if (!g)
 		return NULL;
-	c = max_idle_ms ? upstream_take_shared(u, g, max_idle_ms) : NULL;
-	if (c) {
-		c->reused = true;
-		c->connect_ms = 0;
-	} else if (max_idle_ms) {
-		c = take_idle(u, g, max_idle_ms);
-	}
+	/* Whoever came before has been told of what is idle now. */
+	c = upstream_waited_for(g) ? NULL : upstream_take_pooled(u, g, max_idle_ms);
 	if (c) {
 		upstream_origin_release(u, g);
-		upstream_count(u, EG_COUNT_UPSTREAM_REUSES);
 		return c;
 	}
-	if (upstream_dial(u, g, connect_ms, w))
+	if (upstream_dial(u, g, max_idle_ms, connect_ms, w))
 		upstream_origin_release(u, g);
 	return NULL;
 }

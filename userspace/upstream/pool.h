@@ -3,6 +3,7 @@
 #ifndef EGRET_UPSTREAM_POOL_H
 #define EGRET_UPSTREAM_POOL_H
 
+#include "upstream/turns.h"
 #include "upstream/upstream.h"
 
 /* TLS settings of one trust, with their sessions to resume. */
@@ -27,7 +28,8 @@ struct eg_upstream_origin {
 	struct upstream_tls *tls; /* NULL: plain */
 	struct eg_list idle;	  /* most recently used first */
 	size_t idle_count;
-	unsigned int users; /* connections and dials */
+	struct upstream_turns turns; /* of its dials */
+	unsigned int users;	     /* connections and dials */
 };
 
 #define UPSTREAM_BUCKETS 64u
@@ -45,8 +47,17 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 						   const struct eg_origin_spec *spec) EG_MUST;
 void upstream_origin_release(struct eg_upstream *u, struct eg_upstream_origin *origin);
 /* Begins; takes over the user count of `origin`. 0 or -ENOMEM (then not taken over). */
-int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t connect_ms,
-		  struct eg_upstream_wait *w) EG_MUST;
+int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint64_t max_idle_ms,
+		  uint64_t connect_ms, struct eg_upstream_wait *w) EG_MUST;
+/* There is an idle connection, or room on one: who waits for a turn to dial may have it instead, at
+ * the end of the tick. */
+void upstream_tell_waiting(struct eg_upstream *u, struct eg_upstream_origin *origin);
+/* Does anybody wait who would take it? */
+bool upstream_waited_for(const struct eg_upstream_origin *origin);
+/* A lease of a pooled connection, or NULL. */
+struct eg_upstream_conn *upstream_take_pooled(struct eg_upstream *u,
+					      struct eg_upstream_origin *origin,
+					      uint64_t max_idle_ms) EG_MUST;
 /* A leased connection over a connected stream; takes over stream and user count. NULL: -ENOMEM,
  * nothing is taken over. */
 struct eg_upstream_conn *upstream_conn_create(struct eg_upstream *u,

@@ -15,7 +15,7 @@ const struct eg_call_ops exchange_call_ops = {
 	.failed = exchange_attempt_failed,
 };
 
-#define OWN_HEADERS 5
+#define OWN_HEADERS 6
 
 static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str value)
 {
@@ -76,6 +76,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
 	else if (status == 503)
 		add_header(x, EG_STR("retry-after"), EG_STR("1"));
+	if (reason == EG_REASON_CONTENT_ENCODING) /* RFC 9110 section 15.5.16 */
+		add_header(x, EG_STR("accept-encoding"), EG_STR(EG_CODINGS_READ));
 	x->out = (struct eg_answer){
 		.status = status ? status : 403,
 		.length_known = true,

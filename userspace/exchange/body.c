@@ -21,8 +21,14 @@ uint64_t exchange_body_length(const struct eg_exchange *x)
 	if (x->streaming)
 		return x->content_length;
 	if (x->model_now.p)
-		return x->held.length - x->body.model_raw.n + x->model_now.n;
+		return exchange_body_said(x).n - x->body.model_raw.n + x->model_now.n;
 	return x->held.length;
+}
+
+/* A changed body goes decoded: to code it again would be work that nobody asked for. */
+bool exchange_body_coded(const struct eg_exchange *x)
+{
+	return x->coding != EG_CODING_IDENTITY && !x->model_now.p;
 }
 
 bool exchange_body_replayable(const struct eg_exchange *x)
@@ -57,6 +63,7 @@ int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
 	}
 	if (x->streaming || !x->model_now.p)
 		return add_piece(v, 0, all.p, all.n, &skip);
+	all = exchange_body_said(x);
 	before = (size_t)(raw.p - all.p);
 	n = add_piece(v, n, all.p, before, &skip);
 	n = add_piece(v, n, x->model_now.p, x->model_now.n, &skip);
@@ -83,6 +90,7 @@ void exchange_body_sent(void *ctx, size_t n)
 
 void exchange_body_free(struct eg_exchange *x)
 {
+	exchange_decode_free(x);
 	eg_buf_fini(&x->held);
 	(void)eg_account_hold(x->engine, x->peer->account, &x->charged, 0);
 }
@@ -131,6 +139,7 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 {
 	x->shadow_reason = reason;
 	x->decide_again = false;
+	exchange_decode_free(x);
 	x->held.cap = SIZE_MAX / 2; /* the window keeps it small from here on */
 	x->streaming = true;
 	exchange_set_request(x, REQUEST_STREAM);
@@ -139,7 +148,7 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 
 static int read_body(struct eg_exchange *x, struct eg_error *e)
 {
-	struct eg_str body = eg_buf_str(&x->held);
+	struct eg_str body = exchange_body_said(x);
 
 	if (x->form)
 		return eg_form_end(x->form, body, &x->body, e);
@@ -169,16 +178,17 @@ static void read_held(struct eg_exchange *x)
 {
 	struct eg_error e = {""};
 	const char *detail = NULL;
-	enum eg_reason reason = EG_REASON_OK;
-	int r = read_body(x, &e);
+	enum eg_reason reason = exchange_decode_end(x, &detail);
+	bool unread = reason != EG_REASON_OK;
+	int r = unread ? 0 : read_body(x, &e);
 
 	if (r)
 		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
-	else
+	else if (!unread)
 		reason = exchange_decide(x, true, &detail);
 	if (reason == EG_REASON_OK)
 		reason = check_mapped(x, &detail);
-	if (r && x->pass_on) {
+	if ((r || unread) && x->pass_on) {
 		x->shadow_reason = reason;
 		reason = EG_REASON_OK;
 	}
@@ -226,10 +236,12 @@ static void begin_websocket(struct eg_exchange *x)
 }
 
 /* What the head says of the body that an enforced policy would refuse it for; NULL: nothing. */
-static const char *unreadable(const struct eg_exchange *x, bool read)
+static const char *unreadable(const struct eg_exchange *x, bool read, enum eg_reason *reason)
 {
-	if (read && x->encoded_body)
-		return "A body with a Content-Encoding can't be read, so it is refused.";
+	*reason = EG_REASON_CONTENT_ENCODING;
+	if (read && x->coding == EG_CODING_OTHER)
+		return "One of gzip, br, zstd and deflate is read, and only one at a time.";
+	*reason = EG_REASON_BAD_BODY;
 	if (!x->operation || eg_operation_for_content(x->operation, x->content_type))
 		return NULL;
 	return x->operation->json_body
@@ -250,9 +262,9 @@ void exchange_body_begin(struct eg_exchange *x)
 	}
 	if (x->pass_on) {
 		if (x->decision.shadow && (x->decide_again || x->shadow_reason == EG_REASON_OK))
-			detail = unreadable(x, read);
+			detail = unreadable(x, read, &r);
 		if (detail) {
-			x->shadow_reason = EG_REASON_BAD_BODY;
+			x->shadow_reason = r;
 			x->detail = detail;
 		}
 		if (x->decide_again && read && !detail) {
@@ -263,9 +275,9 @@ void exchange_body_begin(struct eg_exchange *x)
 		}
 		return;
 	}
-	detail = unreadable(x, read);
+	detail = unreadable(x, read, &r);
 	if (detail) {
-		exchange_deny(x, EG_REASON_BAD_BODY, detail, false);
+		exchange_deny(x, r, detail, false);
 		return;
 	}
 	if (read) {
@@ -310,6 +322,7 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 
 static bool hold_data(struct eg_exchange *x, struct eg_str data)
 {
+	const char *detail = NULL;
 	enum eg_reason r;
 
 	if (data.n > x->body_limit - x->held.length) {
@@ -321,15 +334,19 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		return exchange_over(x) || stream_data(x, data);
 	}
 	r = append(x, data);
+	if (r == EG_REASON_OK && x->coding != EG_CODING_IDENTITY) {
+		r = exchange_decode(x, data, &detail);
+		data.n = 0; /* it is held */
+	}
 	if (r == EG_REASON_OK && x->form)
-		eg_form_feed(x->form, eg_buf_str(&x->held));
+		eg_form_feed(x->form, exchange_body_said(x));
 	if (r == EG_REASON_OK)
 		return true;
 	if (x->pass_on) {
 		shadow_give_up(x, r);
 		return exchange_over(x) || stream_data(x, data);
 	}
-	exchange_deny(x, r, NULL, true);
+	exchange_deny(x, r, detail, r != EG_REASON_BAD_BODY);
 	return true;
 }
 

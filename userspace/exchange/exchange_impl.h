@@ -2,6 +2,7 @@
 /*
  * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
+ * coded_body.c: what a compressed one says; coded_answer.c: likewise of an answer;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
  * client gets; quote.c: of that, what quotes the credential; preamble.c: streams that have not said
  * anything yet; report.c: the record; shed.c: whose requests are refused when the loop is late.
@@ -12,6 +13,7 @@
 #include "base/arena.h"
 #include "base/state.h"
 #include "exchange/exchange.h"
+#include "proto/decode.h"
 #include "upstream/any_call.h"
 
 enum request_state {
@@ -70,7 +72,8 @@ struct eg_exchange {
 	unsigned int minor;
 	enum eg_h1_body body_kind;
 	uint64_t content_length;
-	bool expect_other, origin, placeholder, real_credential, encoded_body;
+	bool expect_other, origin, placeholder, real_credential;
+	enum eg_coding coding;	     /* of the body */
 	bool websocket;		     /* one is asked for */
 	const char *websocket_wrong; /* in that; NULL: nothing */
 	struct eg_str host_field, content_type;
@@ -88,7 +91,11 @@ struct eg_exchange {
 	size_t charged;	      /* with the budgets */
 	size_t body_limit;    /* of what is held */
 	struct eg_form *form; /* being read as it comes; NULL: none, or at its end */
-	bool decide_again;    /* with the body */
+	struct eg_buf plain;  /* `held`, decoded: only what is read, unless the model is mapped */
+	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
+	size_t decoder_bytes, plain_charged;
+	enum eg_reason decoder_refused; /* what the budgets said to it */
+	bool decide_again;		/* with the body */
 	bool paused_client;
 	uint64_t bytes_in;
 	size_t sent;		 /* of the held body, in this attempt */
@@ -178,8 +185,23 @@ void exchange_body_sent(void *ctx, size_t n);
 /* Bytes a provider gets, for Content-Length. */
 uint64_t exchange_body_length(const struct eg_exchange *x);
 bool exchange_body_chunked(const struct eg_exchange *x);
+/* Does what goes out have the client's Content-Encoding? */
+bool exchange_body_coded(const struct eg_exchange *x);
 /* Could a target get the whole body (again)? */
 bool exchange_body_replayable(const struct eg_exchange *x);
+
+/* coded_body.c: a held body in a content coding. Each says OK, or why it is refused. */
+/* What was appended to `held`, to `plain`. */
+enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data,
+			       const char **detail) EG_MUST;
+/* All is here: from now on `plain` only. */
+enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail) EG_MUST;
+void exchange_decode_free(struct eg_exchange *x);
+/* What the body says: as it came, or decoded. */
+static inline struct eg_str exchange_body_said(const struct eg_exchange *x)
+{
+	return eg_buf_str(x->coding == EG_CODING_IDENTITY ? &x->held : &x->plain);
+}
 
 /* attempt.c */
 void exchange_attempt_first(struct eg_exchange *x);

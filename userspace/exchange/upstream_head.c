@@ -125,7 +125,8 @@ static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 
 		if (eg_str_ieq(name, EG_STR("x-egret-via")))
 			continue;
-		if (!x->provider || eg_request_header_allowed(d, name))
+		if (!x->provider || eg_request_header_allowed(d, name) ||
+		    (exchange_body_coded(x) && eg_str_ieq(name, EG_STR("content-encoding"))))
 			r = write_header(out, name, x->headers[i].value);
 	}
 	return r;

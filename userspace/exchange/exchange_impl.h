@@ -136,7 +136,15 @@ struct eg_exchange {
 	bool sse, json, answer_paused, error_complete, at_event_end;
 	struct eg_buf unsure; /* given back later: it may be the beginning of the credential */
 	bool key_quoted;      /* the answer in hand does, somewhere */
-	bool error_told;      /* the provider's own error event went to the client */
+	enum eg_coding answer_coding;
+	struct eg_str answer_encoding; /* its name, of the header; .n 0: none */
+	struct eg_decoder *reader;     /* of a coded answer; NULL: it is not coded, or not read */
+	size_t reader_charged;
+	struct eg_buf readable;	 /* of a coded answer: its beginning, decoded */
+	struct eg_buf key_begun; /* likewise its end, if the credential may begin there */
+	bool coded_quote;	 /* what was decoded quotes the credential */
+	const char *unread;	 /* why a coded answer was not read to its end; NULL: it was */
+	bool error_told;	 /* the provider's own error event went to the client */
 	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */
 	struct eg_usage_watch *watch;
 	struct eg_usage usage;
@@ -255,6 +263,26 @@ void exchange_note_quote(struct eg_exchange *x);
  */
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
 		       enum eg_reason *reason) EG_MUST;
+
+/* Of a coded answer, what was decoded: coded_quote, key_begun. 0 or -errno. */
+int exchange_look_for_key(struct eg_exchange *x, struct eg_str said) EG_MUST;
+/* Does what was collected? */
+bool exchange_collected_quotes_key(const struct eg_exchange *x);
+
+/* coded_answer.c */
+/* 0 or -ENOMEM */
+int exchange_reading_begin(struct eg_exchange *x, const struct eg_h1_head *head) EG_MUST;
+/* Bytes of the answer, before they go anywhere: read, as far as somebody reads them. May end the
+ * watch. */
+void exchange_read_answer(struct eg_exchange *x, struct eg_str data);
+void exchange_read_answer_end(struct eg_exchange *x);
+void exchange_reading_reset(struct eg_exchange *x);
+void exchange_reading_free(struct eg_exchange *x);
+/* What was collected of an answer, as it is said. */
+static inline struct eg_str exchange_collected_said(const struct eg_exchange *x)
+{
+	return eg_buf_str(x->answer_coding == EG_CODING_IDENTITY ? &x->collected : &x->readable);
+}
 
 /* preamble.c */
 /* A stream or JSON body whose beginning can be held; describe_answer has been done. */

@@ -346,7 +346,7 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		shadow_give_up(x, r);
 		return exchange_over(x) || stream_data(x, data);
 	}
-	exchange_deny(x, r, detail, r != EG_REASON_BAD_BODY);
+	exchange_deny(x, r, detail, x->coding == EG_CODING_IDENTITY);
 	return true;
 }
 

@@ -29,6 +29,12 @@ static bool charge_decoder(void *ctx, size_t bytes)
 	return false;
 }
 
+/* Of memory: what the budgets said, or malloc, which they had granted it to. */
+static enum eg_reason starved(const struct eg_exchange *x)
+{
+	return x->decoder_refused == EG_REASON_OK ? EG_REASON_OVERLOADED : x->decoder_refused;
+}
+
 static enum eg_reason begin(struct eg_exchange *x)
 {
 	struct eg_decoder_limits limits = {
@@ -41,9 +47,9 @@ static enum eg_reason begin(struct eg_exchange *x)
 	if (x->decoder)
 		return EG_REASON_OK;
 	eg_buf_init(&x->plain, x->body_limit);
-	x->decoder_refused = EG_REASON_OVERLOADED;
+	x->decoder_refused = EG_REASON_OK;
 	x->decoder = eg_decoder_create(x->coding, &limits);
-	return x->decoder ? EG_REASON_OK : x->decoder_refused;
+	return x->decoder ? EG_REASON_OK : starved(x);
 }
 
 /* Why it can't be read, to the client. */
@@ -52,8 +58,7 @@ static enum eg_reason refuse(struct eg_exchange *x, const char **detail)
 	enum eg_decode_fault fault = eg_decoder_fault(x->decoder);
 
 	if (fault == EG_DECODE_MEMORY)
-		return x->decoder_refused == EG_REASON_OK ? EG_REASON_OVERLOADED
-							  : x->decoder_refused;
+		return starved(x);
 	*detail = eg_arena_printf(&x->arena, "The body can't be decoded: %s.",
 				  eg_decode_fault_text(fault));
 	return fault == EG_DECODE_TOO_LARGE ? EG_REASON_BODY_TOO_LARGE : EG_REASON_BAD_BODY;

@@ -16,19 +16,25 @@ bool exchange_body_chunked(const struct eg_exchange *x)
 	return x->streaming && x->body_kind == EG_H1_BODY_CHUNKED;
 }
 
+/* A changed body goes decoded: to code it again would be work that nobody asked for. */
+bool exchange_body_coded(const struct eg_exchange *x)
+{
+	return x->coding != EG_CODING_IDENTITY && !x->model_now.p && !x->plain_out;
+}
+
+/* A held body, before a model is put into it. */
+static struct eg_str outgoing(const struct eg_exchange *x)
+{
+	return exchange_body_coded(x) ? eg_buf_str(&x->held) : exchange_body_said(x);
+}
+
 uint64_t exchange_body_length(const struct eg_exchange *x)
 {
 	if (x->streaming)
 		return x->content_length;
 	if (x->model_now.p)
 		return exchange_body_said(x).n - x->body.model_raw.n + x->model_now.n;
-	return x->held.length;
-}
-
-/* A changed body goes decoded: to code it again would be work that nobody asked for. */
-bool exchange_body_coded(const struct eg_exchange *x)
-{
-	return x->coding != EG_CODING_IDENTITY && !x->model_now.p;
+	return outgoing(x).n;
 }
 
 bool exchange_body_replayable(const struct eg_exchange *x)
@@ -52,7 +58,8 @@ static int add_piece(struct iovec *v, int count, const char *p, size_t n, size_t
 int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
 {
 	struct eg_exchange *x = ctx;
-	struct eg_str all = eg_buf_str(&x->held), raw = x->body.model_raw;
+	struct eg_str all = x->streaming ? eg_buf_str(&x->held) : outgoing(x),
+		      raw = x->body.model_raw;
 	size_t skip = x->streaming ? 0 : x->sent, before;
 	int n = 0;
 
@@ -63,7 +70,6 @@ int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
 	}
 	if (x->streaming || !x->model_now.p)
 		return add_piece(v, 0, all.p, all.n, &skip);
-	all = exchange_body_said(x);
 	before = (size_t)(raw.p - all.p);
 	n = add_piece(v, n, all.p, before, &skip);
 	n = add_piece(v, n, x->model_now.p, x->model_now.n, &skip);
@@ -194,6 +200,7 @@ static void read_held(struct eg_exchange *x)
 	}
 	if (r && e.text[0])
 		detail = eg_arena_dup(&x->arena, eg_str_from(e.text));
+	x->plain_out = !x->pass_on && exchange_coded_ambiguous(x);
 	if (reason != EG_REASON_OK)
 		exchange_deny(x, reason, detail, false);
 	else

@@ -110,6 +110,27 @@ enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail)
 	return eg_account_hold(x->engine, x->peer->account, &x->plain_charged, x->plain.size);
 }
 
+/*
+ * Servers that don't know of codings read the coded bytes. A brotli stream can be JSON at the same
+ * time, and a gzip header has room for a form, so what policy read would not be what is done.
+ */
+bool exchange_coded_ambiguous(const struct eg_exchange *x)
+{
+	struct eg_str held = eg_buf_str(&x->held), boundary = x->body.form_boundary;
+
+	if (x->coding == EG_CODING_IDENTITY)
+		return false;
+	if (boundary.p)
+		return memmem(held.p, held.n, boundary.p, boundary.n) != NULL;
+	if (eg_str_starts(held, EG_STR("\xef\xbb\xbf"))) /* some readers skip it */
+		return true;
+	while (held.n && memchr(" \t\r\n", held.p[0], 4)) {
+		held.p++;
+		held.n--;
+	}
+	return held.n && (held.p[0] == '{' || held.p[0] == '[');
+}
+
 void exchange_decode_free(struct eg_exchange *x)
 {
 	eg_decoder_destroy(x->decoder);

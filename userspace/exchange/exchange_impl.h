@@ -92,6 +92,7 @@ struct eg_exchange {
 	size_t body_limit;    /* of what is held */
 	struct eg_form *form; /* being read as it comes; NULL: none, or at its end */
 	struct eg_buf plain;  /* `held`, decoded: only what is read, unless the model is mapped */
+	bool plain_out;	      /* it goes out instead, since `held` could be read in two ways */
 	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
 	size_t decoder_bytes, plain_charged;
 	enum eg_reason decoder_refused; /* what the budgets said to it */
@@ -205,6 +206,8 @@ enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data,
 /* All is here: from now on `plain` only. */
 enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail) EG_MUST;
 void exchange_decode_free(struct eg_exchange *x);
+/* After it was read: could who takes no notice of Content-Encoding read something else in it? */
+bool exchange_coded_ambiguous(const struct eg_exchange *x);
 /* What the body says: as it came, or decoded. */
 static inline struct eg_str exchange_body_said(const struct eg_exchange *x)
 {

@@ -119,6 +119,97 @@ static void test_mapped(void **state)
 	(void)state;
 }
 
+#define PART(name, value) \
+	"--b0123\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
+
+/* A form is read as it comes, too, and mapped in what comes out. */
+static void test_form(void **state)
+{
+	static const struct eg_str form = EG_STR(PART("x", "1") PART("model", "mapped")
+							 PART("y", "2") "--b0123--\r\n"),
+				   sent = EG_STR(PART("x", "1") PART("model", "own-name")
+							 PART("y", "2") "--b0123--\r\n");
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		struct coded c = encode(all[i], form);
+		const char *name = coding_name(all[i]);
+		struct world *w = begin(by_model);
+		char head[512];
+
+		snprintf(head, sizeof(head),
+			 "POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS
+			 "Content-Type: multipart/form-data; boundary=b0123\r\n"
+			 "Content-Encoding: %s\r\nContent-Length: %zu\r\n\r\n",
+			 name, c.n);
+		pod_send(&w->pod, head);
+		for (size_t at = 0; at < c.n; at++) {
+			plane_send_n(&w->plane, w->pod.in.fd, c.p + at, 1);
+			plane_turns(&w->plane, 2);
+		}
+		got(w, 1, sent, NULL);
+		plane_send(&w->plane, w->up[1].fd,
+			   "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+		got(w, 2, coded_str(&c), name);
+		finish(w);
+		free(c.p);
+	}
+	(void)state;
+}
+
+/* Bytes that a server which knows of no codings could read too, as something else, go decoded. */
+static void test_two_readings(void **state)
+{
+#define EXTRA PART("model", "o3") "--b0123--\r\n"
+	static const struct eg_str form = EG_STR(PART("model", "gpt-4o") "--b0123--\r\n");
+	static char json[0x7b3];
+	struct coded c = encode(EG_CODING_GZIP, form), head = {malloc(512), 10};
+	struct world *w = begin(by_model);
+	BrotliEncoderState *b = BrotliEncoderCreateInstance(NULL, NULL, NULL);
+	size_t in = sizeof(json), none = 0, room = 4096;
+	const uint8_t *from = (const uint8_t *)json;
+	uint8_t out[4096], *to = out;
+	char text[512];
+
+	/* Another form in the extra field of gzip's header. */
+	assert_non_null(head.p);
+	memcpy(head.p, c.p, 10);
+	head.p[3] = 4;
+	head.p[head.n++] = sizeof(EXTRA) - 1;
+	head.p[head.n++] = 0;
+	memcpy(head.p + head.n, EXTRA, sizeof(EXTRA) - 1);
+	head.n += sizeof(EXTRA) - 1;
+	memmove(c.p, c.p + 10, c.n - 10);
+	c.n -= 10;
+	c = coded_join(head, c);
+	snprintf(text, sizeof(text),
+		 "POST /v1/audio/transcriptions HTTP/1.1\r\n" HEADERS
+		 "Content-Type: multipart/form-data; boundary=b0123\r\n"
+		 "Content-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+		 c.n);
+	pod_send(&w->pod, text);
+	plane_send_n(&w->plane, w->pod.in.fd, c.p, c.n);
+	got(w, 0, form, NULL);
+	assert_false(inbox_has(&w->up[0], "o3"));
+	finish(w);
+	free(c.p);
+
+	/* A brotli stream that begins with " {". */
+	memset(json, ' ', sizeof(json));
+	memcpy(json, BODY, strlen(BODY));
+	assert_true(b && BrotliEncoderSetParameter(b, BROTLI_PARAM_LGWIN, 16) &&
+		    BrotliEncoderCompressStream(b, BROTLI_OPERATION_FLUSH, &in, &from, &room, &to,
+						NULL) &&
+		    BrotliEncoderCompressStream(b, BROTLI_OPERATION_FINISH, &none, &from, &room,
+						&to, NULL));
+	BrotliEncoderDestroyInstance(b);
+	assert_memory_equal(out, " {", 2);
+	w = begin(by_model);
+	post(w, CHAT, "br", (struct eg_str){(char *)out, sizeof(out) - room}, SIZE_MAX);
+	got(w, 0, (struct eg_str){json, sizeof(json)}, NULL);
+	finish(w);
+	(void)state;
+}
+
 static void refused(struct world *w, const char *reason, const char *text)
 {
 	inbox_await(&w->plane, &w->pod.in, "\"}}");
@@ -273,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_denied),	 cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_bomb),	 cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_unknown),	 cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_form),	 cmocka_unit_test(test_two_readings),
 		cmocka_unit_test(test_not_read),
 	};
 

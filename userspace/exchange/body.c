@@ -332,6 +332,11 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 	const char *detail = NULL;
 	enum eg_reason r;
 
+	if (x->coded_refused) {
+		if (x->bytes_in > x->body_limit)
+			exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, true);
+		return true;
+	}
 	if (data.n > x->body_limit - x->held.length) {
 		if (!x->pass_on) {
 			exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, true);
@@ -353,7 +358,11 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		shadow_give_up(x, r);
 		return exchange_over(x) || stream_data(x, data);
 	}
-	exchange_deny(x, r, detail, x->coding == EG_CODING_IDENTITY);
+	/* An answer in the middle of an upload is seldom read: the reset may overtake it. */
+	if (!data.n)
+		exchange_decode_refuse(x, r, detail);
+	else
+		exchange_deny(x, r, detail, true);
 	return true;
 }
 

@@ -93,12 +93,24 @@ enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data, const 
 	return r;
 }
 
+void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail)
+{
+	x->coded_refused = true;
+	x->coded_reason = reason;
+	x->coded_detail = detail;
+	exchange_body_free(x);
+}
+
 enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail)
 {
 	enum eg_reason r;
 
 	if (x->coding == EG_CODING_IDENTITY)
 		return EG_REASON_OK;
+	if (x->coded_refused) {
+		*detail = x->coded_detail;
+		return x->coded_reason;
+	}
 	r = begin(x);
 	if (r != EG_REASON_OK)
 		return r;

@@ -92,7 +92,10 @@ struct eg_exchange {
 	size_t body_limit;    /* of what is held */
 	struct eg_form *form; /* being read as it comes; NULL: none, or at its end */
 	struct eg_buf plain;  /* `held`, decoded: only what is read, unless the model is mapped */
-	bool plain_out;	      /* it goes out instead, since `held` could be read in two ways */
+	bool coded_refused;   /* it can't be read, for this reason, said at its end */
+	enum eg_reason coded_reason;
+	const char *coded_detail;
+	bool plain_out; /* it goes out instead, since `held` could be read in two ways */
 	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
 	size_t decoder_bytes, plain_charged;
 	enum eg_reason decoder_refused; /* what the budgets said to it */
@@ -203,6 +206,8 @@ bool exchange_body_replayable(const struct eg_exchange *x);
 /* What was appended to `held`, to `plain`. */
 enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data,
 			       const char **detail) EG_MUST;
+/* It can't be read: nothing of it is held any more, and what still comes is dropped. */
+void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail);
 /* All is here: from now on `plain` only. */
 enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail) EG_MUST;
 void exchange_decode_free(struct eg_exchange *x);

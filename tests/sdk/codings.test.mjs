@@ -8,6 +8,8 @@ const headers = { authorization: `Bearer ${process.env.OPENAI_API_KEY}`, 'conten
 const ask = (model, more = {}) => JSON.stringify({ model, messages: [{ role: 'user', content: 'hi' }], ...more });
 const post = (body, more = {}) => fetch(url, { method: 'POST', body, headers: { ...headers, ...more } });
 const encoders = { gzip: zlib.gzipSync, deflate: zlib.deflateSync, br: zlib.brotliCompressSync };
+// Made before anything is asked: it takes seconds in which Node looks at no connection.
+const bombs = Object.fromEntries(Object.entries(encoders).map(([coding, encode]) => [coding, encode(Buffer.alloc(100 << 20))]));
 
 for (const [coding, encode] of Object.entries(encoders)) {
 	await step(`a request in ${coding}`, async () => {
@@ -21,7 +23,7 @@ for (const [coding, encode] of Object.entries(encoders)) {
 		await answer.text();
 	});
 	await step(`a bomb in ${coding}`, async () => {
-		const answer = await post(encode(Buffer.alloc(100 << 20)), { 'content-encoding': coding });
+		const answer = await post(bombs[coding], { 'content-encoding': coding });
 		assert.equal(answer.status, 413);
 		assert.equal(answer.headers.get('x-egret-reason'), 'body_too_large');
 		assert.equal((await answer.json()).error.code, 'egret_body_too_large');

@@ -163,7 +163,6 @@ void exchange_finish(struct eg_exchange *x)
 	/* Whoever ended it, also inside the answer: a target that was tried is on record. */
 	exchange_attempt_note(x, x->reason, x->upstream_status);
 	exchange_record(x); /* the model's name may lie in the body */
-	exchange_reading_free(x);
 	exchange_body_free(x);
 	exchange_uncount(x);
 	if (x->engine->telemetry)

@@ -97,10 +97,6 @@ static const struct {
 	[EG_COUNT_REQUESTS_SHED] =
 		{"egret_requests_shed_total",
 		 "Requests refused (503 overloaded) because a worker's loop was late."},
-	[EG_COUNT_ANSWERS_UNREAD] =
-		{"egret_answers_unread_total",
-		 "Answers in a content encoding that could not be decoded here, "
-		 "or not to their end; passed on."},
 };
 
 static const struct {

@@ -108,7 +108,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 		free(x);
 		return NULL;
 	}
-	exchange_count(x);
+	e->active++;
 	if (e->telemetry)
 		eg_telemetry_gauge(e->telemetry, EG_GAUGE_REQUESTS_ACTIVE, 1);
 	return x;
@@ -119,8 +119,6 @@ void eg_exchange_start(struct eg_exchange *x)
 	const char *detail = NULL;
 	enum eg_reason r = exchange_intake(x, &detail);
 
-	if (r == EG_REASON_OK)
-		r = exchange_shed(x, &detail);
 	if (r == EG_REASON_OK) {
 		exchange_body_begin(x);
 		return;
@@ -164,7 +162,7 @@ void exchange_finish(struct eg_exchange *x)
 	exchange_attempt_note(x, x->reason, x->upstream_status);
 	exchange_record(x); /* the model's name may lie in the body */
 	exchange_body_free(x);
-	exchange_uncount(x);
+	x->engine->active--;
 	if (x->engine->telemetry)
 		eg_telemetry_gauge(x->engine->telemetry, EG_GAUGE_REQUESTS_ACTIVE, -1);
 }

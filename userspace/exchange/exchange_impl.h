@@ -4,7 +4,7 @@
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
  * client gets; quote.c: of that, what quotes the credential; preamble.c: streams that have not said
- * anything yet; report.c: the record; shed.c: whose requests are refused when the loop is late.
+ * anything yet; report.c: the record.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -57,8 +57,7 @@ struct eg_exchange {
 	enum request_state request;
 	enum answer_state answer;
 	bool destroyed, recorded;
-	struct eg_account *counted; /* among its requests; NULL: none is known */
-	bool reused;		    /* not the first request of the pod's connection */
+	bool reused; /* not the first request of the pod's connection */
 	struct eg_defer bury;
 
 	/* the request's head; strings in the arena */
@@ -162,12 +161,6 @@ enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
 enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail);
 /* Asks policy with what is known of the body; takes the decision over. */
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail);
-
-/* shed.c: begins to count among the pod's requests, and ends that. */
-void exchange_count(struct eg_exchange *x);
-void exchange_uncount(struct eg_exchange *x);
-/* OVERLOADED: the loop is late, and this pod has more than its share. OK: go on. */
-enum eg_reason exchange_shed(struct eg_exchange *x, const char **detail);
 
 /* body.c */
 void exchange_body_begin(struct eg_exchange *x);

@@ -130,7 +130,8 @@ egret_last() {
 	fi
 	jq -rs "last | ${1:-.}" "$E_DIR/access.jsonl"
 }
-t_records() { if [ -e "$E_DIR/access.jsonl" ]; then wc -l < "$E_DIR/access.jsonl"; else echo 0; fi; }
+# A pipe in its place would be waited for.
+t_records() { if [ -f "$E_DIR/access.jsonl" ]; then wc -l < "$E_DIR/access.jsonl"; else echo 0; fi; }
 egret_mark() { [ -z "${E_DIR:-}" ] || t_records > "$T_RUN/records.mark"; }
 
 # pod_sdk POD VARIABLE=KEY FILE [ARG...]: a Node.js program with an SDK, as an application developer runs it:

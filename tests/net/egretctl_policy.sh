@@ -30,6 +30,17 @@ for c in check explain "ca create"; do
 	has "$c --nonsense is named" "$err" "egretctl ${c%% *}: '--nonsense' is not an option, or lacks its value"
 done
 
+for c in "check policies/demo" "--help" "check --help" "--version" \
+	"explain --policy-dir policies/demo --namespace shop --host api.openai.com --path /v1/models --method GET"; do
+	# shellcheck disable=SC2086
+	"$ctl" $c >/dev/full 2>"$dir/stderr"
+	is "$c, with nowhere to write it: not a success" $? 2
+	has "$c, with nowhere to write it: said" "$(cat "$dir/stderr")" "stdout: No space left on device"
+done
+run flows --learned --counters
+is "two tables at once is a usage error" $code 2
+has "and says so" "$err" "expected one of --learned, --destinations and --counters"
+
 # ---- check ----
 for f in policies/examples/*.json; do
 	run check "$f"

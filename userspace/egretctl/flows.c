@@ -268,6 +268,9 @@ int eg_cmd_flows(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	if (own[LEARNED] + own[DESTINATIONS] + own[COUNTERS] > 1)
+		return eg_usage_error("flows",
+				      "expected one of --learned, --destinations and --counters");
 	if (eg_pins_open(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &pins, &e)) {
 		eg_complain("flows", "%s", e.text);
 		return EG_EXIT_NO;

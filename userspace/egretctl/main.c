@@ -104,6 +104,18 @@ int eg_print(const struct eg_buf *b)
 	return EG_EXIT_OK;
 }
 
+/* What was printed may still lie in stdout's buffer: an answer that nobody got is no success. */
+static int printed(int code)
+{
+	if (code == EG_EXIT_USAGE)
+		return code;
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	eg_complain("", "stdout: %s", errno ? strerror(errno) : "not all could be written");
+	return EG_EXIT_USAGE;
+}
+
 static void help(FILE *to)
 {
 	fprintf(to, "Usage: egretctl COMMAND [OPTION...]\n\nCommands:\n");
@@ -121,16 +133,16 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		help(stdout);
-		return EG_EXIT_OK;
+		return printed(EG_EXIT_OK);
 	}
 	if (!strcmp(name, "--version")) {
 		printf("egretctl %s\n", EG_VERSION);
-		return EG_EXIT_OK;
+		return printed(EG_EXIT_OK);
 	}
 	for (size_t i = 0; i < EG_ARRAY_SIZE(commands); i++)
 		if (commands[i].run && !strcmp(name, commands[i].name)) {
 			optind = 0; /* glibc: scan the command's own argv from its start */
-			return commands[i].run(argc - 1, argv + 1);
+			return printed(commands[i].run(argc - 1, argv + 1));
 		}
 	if (!*name)
 		help(stderr);

@@ -46,7 +46,7 @@ code=$(pod_curl podA -o "$T_RUN/body" -w '%{http_code}' -H 'authorization: Beare
 is "with Expect: 100-continue it is refused before it is sent" "$code" 413
 r=$(attack podA raw api.openai.com 'POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nExpect: the-spanish-inquisition\r\nContent-Length: 2\r\n\r\n{}')
 is "another expectation: 417" "$(of "$r" .status)" 417
-for body in '{"model":"a","model":"b"}' '{"model":"a"' '{"model":7}' '[]' '{"mod\u0065l":"a","model":"b"}' ''; do
+for body in '{"model":"a","model":"b"}' '{"model":"a"' '{"model":7}' '[]' '{"mod\u0065l":"a","model":"b"}' '{"model":"gpt-4o","Model":"o3"}' ''; do
 	code=$(pod_curl podA -o "$T_RUN/body" -w '%{http_code}' -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \
 		--data-binary "$body" https://api.openai.com/v1/chat/completions)
 	is "the body '$body': 400" "$code" 400

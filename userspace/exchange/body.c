@@ -233,9 +233,9 @@ static const char *unreadable(const struct eg_exchange *x, bool read)
 	if (!x->operation || eg_operation_for_content(x->operation, x->content_type))
 		return NULL;
 	return x->operation->json_body
-		       ? "This operation's Content-Type must be application/json."
+		       ? "This operation's Content-Type must be application/json, in UTF-8."
 		       : "This operation's Content-Type must be multipart/form-data or "
-			 "application/json.";
+			 "application/json, in UTF-8.";
 }
 
 void exchange_body_begin(struct eg_exchange *x)

@@ -31,6 +31,17 @@ static int include_usage(struct eg_str raw, bool *out)
 	return 0;
 }
 
+/*
+ * Many readers of JSON mind no case (Go's encoding/json, .NET's web defaults) and take the last of
+ * `model` and `Model`: to them the request names another model than the one that was decided on.
+ */
+static int misspelt_model(struct reader *r)
+{
+	return eg_error_set(r->error, -EINVAL,
+			    "\"model\" is written in another case, which two readers may take "
+			    "differently; expected the name \"model\"");
+}
+
 static int member(void *ctx, const struct eg_json_member *m)
 {
 	struct reader *r = ctx;
@@ -45,13 +56,15 @@ static int member(void *ctx, const struct eg_json_member *m)
 		out->model_raw = m->raw;
 		return out->model_not_string ? 0 : read_string(r, m, &out->model);
 	}
+	if (r->op->model_in_body && eg_str_ieq(m->key, EG_STR("model")))
+		return misspelt_model(r);
 	if (eg_str_eq(m->key, EG_STR("stream")))
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
 	if (eg_str_eq(m->key, EG_STR("stream_options")))
 		return include_usage(m->raw, &out->include_usage);
 	if (r->op->dialect == EG_DIALECT_OPENAI && m->type != EG_JSON_NULL) {
-		out->other_models |= eg_str_eq(m->key, EG_STR("models"));
-		out->other_providers |= eg_str_eq(m->key, EG_STR("provider"));
+		out->other_models |= eg_str_ieq(m->key, EG_STR("models"));
+		out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
 	}
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_eq(m->key, EG_STR("inference_geo"))) {
 		out->has_inference_geo = m->type != EG_JSON_NULL;

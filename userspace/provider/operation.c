@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/vendor.h"
 
+#include "proto/form_params.h"
+
 static const struct eg_operation unknown = {
 	.id = EG_OP_UNKNOWN, .name = "unknown", .gen_ai_operation = "", .class = EG_CLASS_UNKNOWN};
 
@@ -131,10 +133,37 @@ static bool media_type_is(struct eg_str value, struct eg_str type)
 	return !value.n || value.p[0] == ';';
 }
 
+/* JSON is UTF-8 here. A server that decodes what `charset` names (Express takes utf-7 and utf-16)
+ * would read another text than policy did, so no other is taken, nor parameters that two readers
+ * may end at different places. An empty one at the end is common and says nothing. */
+static bool is_json_type(struct eg_str value)
+{
+	static const struct eg_str type = EG_STR("application/json");
+	struct eg_form_param p;
+	bool charset = false;
+	int r;
+
+	if (!media_type_is(value, type))
+		return false;
+	value = eg_str_trim((struct eg_str){value.p + type.n, value.n - type.n});
+	if (value.n && value.p[value.n - 1] == ';')
+		value.n--;
+	while ((r = eg_form_param_next(&value, &p)) > 0) {
+		if (!eg_str_istarts(p.name, EG_STR("charset")))
+			continue;
+		if (charset || p.name.n != 7 ||
+		    (!eg_str_ieq(p.value, EG_STR("utf-8")) &&
+		     !eg_str_ieq(p.value, EG_STR("us-ascii"))))
+			return false;
+		charset = true;
+	}
+	return !r;
+}
+
 const struct eg_operation *eg_operation_for_content(const struct eg_operation *op,
 						    struct eg_str content_type)
 {
-	bool json = !content_type.n || media_type_is(content_type, EG_STR("application/json"));
+	bool json = !content_type.n || is_json_type(content_type);
 
 	if (op->json_body)
 		return json ? op : NULL;

@@ -88,6 +88,11 @@ static void refused(void **state)
 		"{'model':'a'}",
 		"{\"n\":01}",
 		"{\"n\":NaN}",
+		/* A reader that minds no case, as Go's encoding/json, takes the last of them. */
+		"{\"model\":\"a\",\"Model\":\"b\"}",
+		"{\"Model\":\"b\",\"model\":\"a\"}",
+		"{\"MODEL\":\"b\"}",
+		"{\"model\":\"a\",\"mod\\u0045l\":\"b\"}",
 	};
 	struct eg_body_facts f;
 	struct eg_arena a;
@@ -319,12 +324,15 @@ static void forms_or_json(void **state)
 					   ""};
 	static const char *const form[] = {"multipart/form-data; boundary=x",
 					   "Multipart/Form-Data ;boundary=x"};
-	static const char *const neither[] = {"text/plain",
-					      "application/json, multipart/form-data",
-					      "application/jsonp",
-					      "multipart/form-dataX",
-					      "two",
-					      "application/x-www-form-urlencoded"};
+	static const char *const neither[] = {
+		"text/plain", "application/json, multipart/form-data", "application/jsonp",
+		"multipart/form-dataX", "two",
+		/* Express decodes UTF-7 when told so, where "+ACI-" is
+		   a quote: another text with other members. */
+		"application/json; charset=utf-7", "application/json;charset=UTF-16",
+		"application/json; charset=utf-8; charset=utf-7",
+		"application/json; x=\"a; charset=utf-7", "application/json; charset*=utf-8''utf-7",
+		"application/x-www-form-urlencoded"};
 	struct eg_body_facts f;
 	struct eg_arena a;
 	struct eg_error e = {0};
@@ -354,6 +362,10 @@ static void forms_or_json(void **state)
 			assert_null(find_as(paths[p], neither[i]));
 	}
 	/* JSON only, and what has no body that matters. */
+	assert_null(find_as(CHAT, "application/json; charset=utf-7"));
+	assert_null(find_as(CHAT, "application/json; charset=utf-16"));
+	assert_ptr_equal(find_as(CHAT, "application/json; charset=\"UTF-8\""), find(CHAT));
+	assert_ptr_equal(find_as(CHAT, "application/json;charset=us-ascii; v=2 ;"), find(CHAT));
 	assert_ptr_equal(find_as(CHAT, ""), find(CHAT));
 	assert_null(find_as(CHAT, "multipart/form-data; boundary=x"));
 	assert_ptr_equal(find_as("/v1/files", "multipart/form-data; boundary=x"),

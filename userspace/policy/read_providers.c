@@ -131,7 +131,7 @@ static void read_credential(const struct place *at, const char *name, json_t *v)
 		c->type = EG_CREDENTIAL_BEARER;
 	else if (type && !strcmp(type, "header"))
 		c->type = EG_CREDENTIAL_HEADER;
-	if (type)
+	if (type && (c->type != EG_CREDENTIAL_NONE || !strcmp(type, "none")))
 		credential_file(at, v, c);
 	if (owner && source_namespace(&owner_at, owner))
 		c->owner_namespace = source_dup(at->l, owner);
@@ -253,11 +253,14 @@ static bool read_endpoint(const struct place *at, struct eg_provider *p, const c
 				 "expected a host name");
 		return false;
 	}
-	if (strcspn(host, "@?#") < strlen(host) || n >= sizeof(name)) {
-		source_error(at,
-			     "\"%.80s\" has a user, query or fragment; expected "
-			     "https://host[:port][/path]",
-			     text);
+	/* What stands there is often a key, so it is not repeated. */
+	if (strcspn(host, "@?#") < strlen(host)) {
+		source_error(at, "the URL has a user, query or fragment; expected "
+				 "https://host[:port][/path]");
+		return false;
+	}
+	if (n >= sizeof(name)) {
+		source_error(at, "the host has %zu bytes; expected at most 253", n);
 		return false;
 	}
 	memcpy(name, host, n);

@@ -17,6 +17,9 @@ struct bad {
 	int line, column;
 };
 
+#define LONG_5 "aaaa.aaaa.aaaa.aaaa.aaaa."
+#define LONG_HOST \
+	LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 LONG_5 "aaaa.aaaa.aaaaa"
 #define PROVIDER(body)	 "{\"version\":\"egret/v1\",\n\"providers\":{\"a\":{" body "}}}"
 #define OPENAI		 "\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/v1\""
 #define CREDENTIAL(body) "{\"version\":\"egret/v1\",\n\"credentials\":{\"a\":{" body "}}}"
@@ -119,6 +122,11 @@ static const struct bad bads[] = {
 	 "$.providers.a.endpoint", "has a user, query or fragment", 2, 0},
 	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/v1?k=1\""),
 	 "$.providers.a.endpoint", "has a user, query or fragment", 2, 0},
+	/* What stands there is often a key: it is not repeated in a log. */
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://sk-secret@x.example.org\""),
+	 "$.providers.a.endpoint", "the URL has a user, query or fragment", 2, 0},
+	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://" LONG_HOST "\""),
+	 "$.providers.a.endpoint", "the host has 265 bytes; expected at most 253", 2, 0},
 	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://X.example.org\""),
 	 "$.providers.a.endpoint", "is not a host name", 2, 0},
 	{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://10.1.2.3/v1\""),
@@ -392,6 +400,19 @@ static void every_mistake_is_named(void **state)
 		assert_complete(&e);
 		eg_policy_errors_fini(&e);
 	}
+}
+
+/* A type that nobody knows is no "none" with a file too much. */
+static void one_mistake_one_error(void **state)
+{
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+
+	assert_int_equal(load_text(CREDENTIAL("\"type\":\"oauth\",\"file\":\"k\""), &s, &e),
+			 -EINVAL);
+	assert_int_equal(e.count, 1);
+	assert_string_equal(e.item[0].path, "$.credentials.a.type");
+	eg_policy_errors_fini(&e);
 }
 
 /* A path that does not fit says that it was cut; one that does is whole, however odd its keys. */
@@ -795,6 +816,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_mistake_is_named),
+		cmocka_unit_test(one_mistake_one_error),
 		cmocka_unit_test(paths_are_whole),
 		cmocka_unit_test(all_errors_at_once),
 		cmocka_unit_test(errors_are_bounded),

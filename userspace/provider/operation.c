@@ -133,8 +133,8 @@ static bool media_type_is(struct eg_str value, struct eg_str type)
 	return !value.n || value.p[0] == ';';
 }
 
-/* JSON is UTF-8 here. A server that decodes what `charset` names (Express takes utf-7 and utf-16)
- * would read another text than policy did, so no other is taken, nor parameters that two readers
+/* JSON is UTF-8 here. A server that decodes what `charset` names (Express accepts all that
+ * begin with utf-) would read another text than policy did, so no other is taken, nor parameters that two readers
  * may end at different places. An empty one at the end is common and says nothing. */
 static bool is_json_type(struct eg_str value)
 {

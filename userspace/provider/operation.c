@@ -134,8 +134,9 @@ static bool media_type_is(struct eg_str value, struct eg_str type)
 }
 
 /* JSON is UTF-8 here. A server that decodes what `charset` names (Express accepts all that
- * begin with utf-) would read another text than policy did, so no other is taken, nor parameters that two readers
- * may end at different places. An empty one at the end is common and says nothing. */
+ * begin with utf-) would read another text than policy did, so no other is taken, nor parameters
+ * that two readers may end at different places. An empty one at the end is common and says nothing.
+ */
 static bool is_json_type(struct eg_str value)
 {
 	static const struct eg_str type = EG_STR("application/json");

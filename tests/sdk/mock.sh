@@ -11,10 +11,11 @@ key=$(world_key openai api.openai.com)
 world_key deepseek api.deepseek.com >/dev/null
 world_up
 
-# ask MODEL [CURL_OPTION...]: curl's exit status, then the HTTP status and the body, in $out.
+# ask MODEL [CURL_OPTION...]: curl's exit status, then the HTTP status and the body, in $out. By one family: of two connections that
+# curl races on a slow machine, the one it drops would use up a mode that counts connections.
 ask() {
 	local model=$1; shift
-	out=$(pod podA curl -s --http1.1 --max-time 5 --cacert "$T_RUN/certs/root.crt" -H "authorization: Bearer $key" \
+	out=$(pod podA curl -s -4 --http1.1 --max-time 5 --cacert "$T_RUN/certs/root.crt" -H "authorization: Bearer $key" \
 		-d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]${stream:+,\"stream\":true}}" -w '\n%{http_code}' "$@" \
 		https://api.openai.com/v1/chat/completions 2>&1)
 	code=$?

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/redact.h"
 
 #define MESSAGE_MAX    2048u
 #define LINE_MAX_BYTES (MESSAGE_MAX * 6 + 256)
@@ -167,6 +168,7 @@ void eg_log(enum eg_log_level level, const char *format, ...)
 	va_end(ap);
 	if (n < 0)
 		return;
+	eg_redact_text(message, false);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "base/redact.h"
+
 static const char *type_name(const json_t *v)
 {
 	switch (json_typeof(v)) {
@@ -249,6 +251,14 @@ static bool alnum(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+bool source_no_secret(const struct place *at, const char *text, bool unmarked, const char *expected)
+{
+	if (!eg_redact_found(eg_str_from(text), unmarked))
+		return true;
+	source_error(at, "looks like a secret; expected %s. If it is one, replace it", expected);
+	return false;
+}
+
 bool source_name(const struct place *at, const char *text)
 {
 	size_t n = strlen(text);
@@ -261,7 +271,7 @@ bool source_name(const struct place *at, const char *text)
 			     "\"%.60s\" is not a name; expected a letter or digit, then letters, "
 			     "digits, '.', '_' or '-', at most 63",
 			     text);
-	return good;
+	return good && source_no_secret(at, text, false, "a name");
 }
 
 /* Lower-case letters, digits and '-', which neither begins nor ends it (RFC 1123). */
@@ -408,7 +418,8 @@ bool source_path(const struct place *at, const char *text)
 			source_error(at, "has a control character; expected a file name");
 			return false;
 		}
-	return true;
+	return source_no_secret(at, text, true,
+				"the path of a file below the credentials directory");
 }
 
 const char **source_strings(const struct place *at, json_t *array, size_t *count,

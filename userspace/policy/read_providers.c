@@ -58,7 +58,28 @@ static bool header_allowed(const struct place *at, const char *name)
 		"accept",
 		"proxy-authorization",
 		"origin",
+		"referer",
 		"proxy-authenticate",
+		"www-authenticate",
+		"http2-settings",
+		"date",
+		"age",
+		"via",
+		"range",
+		"if-range",
+		"if-match",
+		"if-none-match",
+		"max-forwards",
+		"cache-control",
+		"forwarded",
+		"anthropic-version",
+		"anthropic-beta",
+		"openai-beta",
+		"openai-organization",
+		"openai-project",
+		"idempotency-key",
+		"traceparent",
+		"tracestate",
 	};
 	bool token = *name;
 
@@ -67,8 +88,9 @@ static bool header_allowed(const struct place *at, const char *name)
 				  (*c >= '0' && *c <= '9') || *c == '-' || *c == '_');
 	for (size_t i = 0; i < EG_ARRAY_SIZE(refused); i++)
 		token = token && !eg_str_ieq(eg_str_from(name), eg_str_from(refused[i]));
-	/* Ours, and a WebSocket's handshake. */
+	/* Ours, what proxies add, and a WebSocket's handshake. */
 	token = token && !eg_str_istarts(eg_str_from(name), EG_STR("x-egret-")) &&
+		!eg_str_istarts(eg_str_from(name), EG_STR("x-forwarded-")) &&
 		!eg_str_istarts(eg_str_from(name), EG_STR("sec-websocket-"));
 	if (!token)
 		source_error(at,
@@ -246,6 +268,8 @@ static bool read_endpoint(const struct place *at, struct eg_provider *p, const c
 			     text);
 		return false;
 	}
+	if (!source_no_secret(at, text, false, "https://host[:port][/path]"))
+		return false;
 	host = text + (p->tls ? 8 : 7);
 	n = strcspn(host, ":/");
 	if (host[0] == '[') {

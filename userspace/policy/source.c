@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "base/redact.h"
 
 /* ---- positions: jansson keeps none, so an error's place is found again in the text ---- */
 static size_t skip_space(struct eg_str t, size_t i)
@@ -176,6 +177,14 @@ static struct eg_policy_error *new_report(struct loading *l, bool warning)
 	return &e->item[e->count++];
 }
 
+/* A key in the wrong field is the most likely secret that a policy file ever has. Its place is
+ * said. */
+static void redact(struct eg_policy_error *e)
+{
+	eg_redact_text(e->path, true);
+	eg_redact_text(e->text, true);
+}
+
 #define AT_VALUE (SIZE_MAX - 1)
 #define AT_KEY	 (SIZE_MAX - 2)
 
@@ -192,6 +201,7 @@ static void report(const struct place *at, bool warning, size_t offset, const ch
 	eg_str_copy(e->file, sizeof(e->file), at->document->name);
 	render_path(at, e->path, sizeof(e->path));
 	vsnprintf(e->text, sizeof(e->text), format, ap);
+	redact(e);
 	if (offset == AT_VALUE || offset == AT_KEY)
 		offset = find_place(at, offset == AT_KEY);
 	if (offset != SIZE_MAX)
@@ -246,6 +256,7 @@ void source_file_error(struct loading *l, const struct document *d, const char *
 	va_start(ap, format);
 	vsnprintf(e->text, sizeof(e->text), format, ap);
 	va_end(ap);
+	redact(e);
 }
 
 /* ---- files ---- */

@@ -90,6 +90,9 @@ bool source_name(const struct place *at, const char *text);
 bool source_host(const struct place *at, const char *text, bool wildcard);
 /* A name that a route or destination governs: two labels at least, or "*." and such a name. */
 bool source_pattern(const struct place *at, const char *text);
+/* Nothing in it looks like a secret (`unmarked` as base/redact.h says): it would be shown. */
+bool source_no_secret(const struct place *at, const char *text, bool unmarked,
+		      const char *expected);
 /* A path below the credentials directory. */
 bool source_path(const struct place *at, const char *text);
 

@@ -3,6 +3,7 @@
 #ifndef EGRET_TELEMETRY_TELEMETRY_PRIVATE_H
 #define EGRET_TELEMETRY_TELEMETRY_PRIVATE_H
 
+#include "base/redact.h"
 #include "telemetry/series.h"
 #include "telemetry/telemetry.h"
 
@@ -22,15 +23,5 @@ struct eg_telemetry {
 /* Appends one JSON line. 0 or -errno with nothing appended. */
 int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
 		    bool connection) EG_MUST;
-
-#define EG_REDACTED    "[redacted]"
-#define EG_REDACT_MAX  512u /* the longest string that is recorded */
-#define EG_REDACT_ROOM (EG_REDACT_MAX + sizeof(EG_REDACTED))
-/*
- * `s` itself, or, when something in its first `cap` bytes (at most EG_REDACT_MAX) looks like a key,
- * those bytes in `out` with each such thing replaced by EG_REDACTED. One that begins before the cap
- * is seen whole.
- */
-struct eg_str eg_redact(struct eg_str s, size_t cap, char out[EG_REDACT_ROOM]);
 
 #endif

@@ -52,6 +52,18 @@ static void one_line(void **state)
 	assert_null(strchr(line, 0x1b)); /* no terminal escapes */
 }
 
+/* What looks like a key is taken out of whatever anybody logs. */
+static void no_keys(void **state)
+{
+	char *line;
+
+	eg_log_init("gateway", EG_LOG_INFO);
+	line = captured(EG_LOG_WARN, "said sk-ant-api03-0123456789abcdef, and sk-short");
+	assert_non_null(line);
+	assert_non_null(strstr(line, "said [redacted], and sk-short"));
+	assert_null(strstr(line, "api03"));
+}
+
 static void levels(void **state)
 {
 	eg_log_init("x", EG_LOG_WARN);
@@ -189,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_line),
+		cmocka_unit_test(no_keys),
 		cmocka_unit_test(levels),
 		cmocka_unit_test(long_messages_are_cut),
 		cmocka_unit_test(quoting),

@@ -200,6 +200,20 @@ static const struct bad bads[] = {
 	 "$.credentials.a.header", "can't carry a credential", 2, 0},
 	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"sec-websocket-key\""),
 	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"Date\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"range\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"Via\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"HTTP2-Settings\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"WWW-Authenticate\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"x-forwarded-for\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
+	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"anthropic-version\""),
+	 "$.credentials.a.header", "can't carry a credential", 2, 0},
 	{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"x:y\""),
 	 "$.credentials.a.header", "can't carry a credential", 2, 0},
 	{CREDENTIAL("\"type\":\"none\",\"file\":\"k\""), "$.credentials.a", "is of type none", 2,
@@ -437,6 +451,66 @@ static void paths_are_whole(void **state)
 		-EINVAL);
 	assert_string_equal(e.item[0].path, "$[\"a\\\"b]\\u001b\xc3\xa9\"]");
 	eg_policy_errors_fini(&e);
+}
+
+/* A key pasted into the wrong field: its place is said, the key is not. */
+static void keys_are_not_repeated(void **state)
+{
+#define MARKED "sk-proj-abcdefghij0123456789"
+#define HEX    "0123456789abcdef0123456789abcdef"
+#define BASE64 "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE12"
+#define FIELDS(k)                                                                                \
+	{PROVIDER(OPENAI ",\"credential\":\"" k "\""), "$.providers.a.credential"},              \
+		{PROVIDER(OPENAI ",\"region\":\"" k "\""), "$.providers.a.region"},              \
+		{PROVIDER(OPENAI ",\"" k "\":1"), "$.providers.a"},                              \
+		{PROVIDER("\"kind\":\"" k "\",\"endpoint\":\"https://x.example.org\""),          \
+		 "$.providers.a.kind"},                                                          \
+		{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"" k "\""),                         \
+		 "$.providers.a.endpoint"},                                                      \
+		{CREDENTIAL("\"type\":\"" k "\""), "$.credentials.a.type"},                      \
+		{CREDENTIAL("\"type\":\"bearer\",\"file\":\"" k "\""), "$.credentials.a.file"},  \
+		{CREDENTIAL("\"type\":\"bearer\",\"file\":\"/" k "\""), "$.credentials.a.file"}, \
+		{CREDENTIAL("\"type\":\"header\",\"file\":\"k\",\"header\":\"" k "=\""),         \
+		 "$.credentials.a.header"},                                                      \
+		{CREDENTIAL("\"type\":\"bearer\",\"file\":\"k\",\"namespace\":\"" k "=\""),      \
+		 "$.credentials.a.namespace"},                                                   \
+	{                                                                                        \
+		ROUTE("\"targets\":[{\"provider\":\"" k "\"}]"), "$.policies[0].routes[0]"       \
+	}
+	static const struct {
+		const char *text, *path; /* what the path begins with */
+	} fields[] = {
+		FIELDS(MARKED),
+		FIELDS(HEX),
+		FIELDS(BASE64),
+		{PROVIDER("\"kind\":\"openai\",\"endpoint\":\"https://x.example.org/" MARKED "\""),
+		 "$.providers.a.endpoint"},
+		{"{\"version\":\"egret/v1\",\"credentials\":{\"" MARKED "\":{\"type\":\"none\"}}}",
+		 "$.credentials."},
+		{"{\"version\":\"egret/v1\",\"providers\":{\"" MARKED "\":{" OPENAI "}}}",
+		 "$.providers."},
+		{"{\"version\":\"egret/v1\",\"" MARKED "\":1}", "$."},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(fields); i++) {
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+
+		assert_int_equal(load_text(fields[i].text, &s, &e), -EINVAL);
+		assert_true(e.count > 0);
+		assert_true(!strncmp(e.item[0].path, fields[i].path, strlen(fields[i].path)));
+		for (size_t k = 0; k < e.count; k++) {
+			const char *said[] = {e.item[k].path, e.item[k].text};
+
+			for (size_t j = 0; j < 2; j++)
+				if (strstr(said[j], "abcdef") || strstr(said[j], "wJalr") ||
+				    strstr(said[j], "YEXAM"))
+					fail_msg("%zu: %s: %s", i, e.item[k].path, e.item[k].text);
+		}
+		eg_policy_errors_fini(&e);
+	}
+#undef FIELDS
 }
 
 static void all_errors_at_once(void **state)
@@ -818,6 +892,7 @@ int main(void)
 		cmocka_unit_test(every_mistake_is_named),
 		cmocka_unit_test(one_mistake_one_error),
 		cmocka_unit_test(paths_are_whole),
+		cmocka_unit_test(keys_are_not_repeated),
 		cmocka_unit_test(all_errors_at_once),
 		cmocka_unit_test(errors_are_bounded),
 		cmocka_unit_test(names_differ_over_files),

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keys in strings that a client or a provider chose: what looks like one is not recorded. */
-#include "telemetry/telemetry_private.h"
+#include "base/redact.h"
 
 /* What providers, clouds and forges begin their keys with, so that leaked ones can be found. */
 static const struct eg_str prefixes[] = {
@@ -42,8 +41,8 @@ static bool prefix_begins(char c)
 	}
 }
 
-/* Length of the key that `s` begins with; 0: none. */
-static size_t key_length(struct eg_str s)
+/* Length of the key that `s` begins with, known by its mark; 0: none. */
+static size_t marked_length(struct eg_str s)
 {
 	size_t n = 0;
 
@@ -66,7 +65,7 @@ static size_t find_key(struct eg_str s, size_t from, size_t cap, size_t *n)
 	for (size_t i = from; i < cap && s.n - i >= PREFIX_MIN + REST_MIN; i++) {
 		if (!prefix_begins(s.p[i]) || (i && alnum(s.p[i - 1])))
 			continue;
-		*n = key_length((struct eg_str){s.p + i, s.n - i});
+		*n = marked_length((struct eg_str){s.p + i, s.n - i});
 		if (*n)
 			return i;
 	}
@@ -94,4 +93,75 @@ struct eg_str eg_redact(struct eg_str s, size_t cap, char out[EG_REDACT_ROOM])
 		key = find_key(s, from, cap, &n);
 	}
 	return (struct eg_str){out, at};
+}
+
+/* ---- keys without a mark ---- */
+struct kinds {
+	unsigned upper, lower, digit;
+};
+
+/* Length of the run at `s` of letters, digits and `more`, and what it is made of. */
+static size_t run(struct eg_str s, const char *more, struct kinds *k)
+{
+	size_t i = 0;
+
+	*k = (struct kinds){0};
+	for (; i < s.n && (alnum(s.p[i]) || (s.p[i] && strchr(more, s.p[i]))); i++) {
+		k->upper += s.p[i] >= 'A' && s.p[i] <= 'Z';
+		k->lower += s.p[i] >= 'a' && s.p[i] <= 'z';
+		k->digit += s.p[i] >= '0' && s.p[i] <= '9';
+	}
+	return i;
+}
+
+/* Hex and base 62 have no other characters; base 64 has, as paths do, but keeps to no case. */
+static size_t unmarked_length(struct eg_str s)
+{
+	struct kinds k;
+	size_t n = run(s, "+/=", &k);
+
+	if (n >= 32 && k.upper > 1 && k.lower > 1 && k.digit > 1)
+		return n;
+	n = run(s, "", &k);
+	return n >= 24 && k.upper + k.lower > 1 && k.digit > 1 ? n : 0;
+}
+
+/* Length of the key that begins at i; 0: none. */
+static size_t key_at(struct eg_str s, size_t i, bool unmarked)
+{
+	struct eg_str rest = {s.p + i, s.n - i};
+	size_t n;
+
+	if (i && alnum(s.p[i - 1]))
+		return 0;
+	n = prefix_begins(s.p[i]) ? marked_length(rest) : 0;
+	return n || !unmarked ? n : unmarked_length(rest);
+}
+
+bool eg_redact_found(struct eg_str s, bool unmarked)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (key_at(s, i, unmarked))
+			return true;
+	return false;
+}
+
+void eg_redact_text(char *text, bool unmarked)
+{
+	static const struct eg_str mark = EG_STR(EG_REDACTED);
+	struct eg_str s = eg_str_from(text);
+	size_t at = 0;
+
+	for (size_t i = 0; i < s.n;) {
+		size_t n = key_at(s, i, unmarked);
+
+		if (n) { /* the mark is shorter than any key */
+			memcpy(text + at, mark.p, mark.n);
+			at += mark.n;
+			i += n;
+		} else {
+			text[at++] = s.p[i++];
+		}
+	}
+	text[at] = '\0';
 }

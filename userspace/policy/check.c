@@ -231,6 +231,17 @@ json_t *source_array(json_t *object, const char *key)
 	return json_is_array(v) ? v : NULL;
 }
 
+bool source_map_read(const struct loading *l, const char *key)
+{
+	for (size_t i = 0; i < l->document_count; i++) {
+		const json_t *v = json_object_get(l->documents[i].root, key);
+
+		if (!l->documents[i].root || (v && !json_is_object(v)))
+			return false;
+	}
+	return true;
+}
+
 uint64_t source_uint(json_t *object, const char *key, uint64_t fallback)
 {
 	json_t *v = json_object_get(object, key);

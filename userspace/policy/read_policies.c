@@ -216,7 +216,7 @@ static void read_targets(const struct place *at, json_t *array, struct eg_route 
 		for (size_t k = 0; k < s->provider_count && !found; k++)
 			if (!strcmp(s->providers[k].name, name))
 				found = &s->providers[k];
-		if (!found)
+		if (!found && source_map_read(at->l, "providers"))
 			source_error(&p,
 				     "provider \"%.63s\" is not defined; expected a name under "
 				     "\"providers\" of some file",

@@ -145,7 +145,7 @@ static void read_credential(const struct place *at, const char *name, json_t *v)
 	const char *owner = source_string(v, "namespace");
 	struct place owner_at = place_key(at, "namespace");
 
-	if (!new_name(at, "credentials", name) || !json_is_object(v))
+	if (!new_name(at, "credentials", name))
 		return;
 	*c = (struct eg_credential_spec){.name = source_dup(at->l, name),
 					 .index = s->credential_count};
@@ -404,7 +404,7 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 	struct place credential_at = place_key(at, "credential"), ca_at = place_key(at, "ca_file");
 	bool usable;
 
-	if (!new_name(at, "providers", name) || !json_is_object(v))
+	if (!new_name(at, "providers", name))
 		return;
 	*p = (struct eg_provider){.name = source_dup(at->l, name), .index = s->provider_count};
 	s->provider_count++; /* also a broken one, so that references to it don't dangle */
@@ -422,7 +422,7 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 		check_transport(at, p);
 	if (credential) {
 		p->credential = find_credential(s, credential);
-		if (!p->credential)
+		if (!p->credential && source_map_read(at->l, "credentials"))
 			source_error(&credential_at,
 				     "credential \"%.63s\" is not defined; expected a "
 				     "name under \"credentials\" of some file",

@@ -76,6 +76,9 @@ bool source_check(const struct place *at, json_t *v, const struct eg_key_object 
 const char *source_string(json_t *object, const char *key);
 json_t *source_object(json_t *object, const char *key);
 json_t *source_array(json_t *object, const char *key);
+/* Every file could be read, and has an object at that top-level key if anything: what refers to a
+ * name that is not there is wrong itself, and not only follows from another error. */
+bool source_map_read(const struct loading *l, const char *key);
 /* `fallback` when absent, of a wrong type or out of the table's range. */
 uint64_t source_uint(json_t *object, const char *key, uint64_t fallback);
 bool source_bool(json_t *object, const char *key, bool fallback);

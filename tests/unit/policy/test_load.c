@@ -416,17 +416,55 @@ static void every_mistake_is_named(void **state)
 	}
 }
 
-/* A type that nobody knows is no "none" with a file too much. */
+static int load_two(const char *a, const char *b, struct eg_policy_set **s,
+		    struct eg_policy_errors *e)
+{
+	struct eg_policy_file files[] = {{EG_STR("b.json"), eg_str_from(b)},
+					 {EG_STR("a.json"), eg_str_from(a)}};
+
+	*s = NULL;
+	return eg_policy_load(files, 2, s, e);
+}
+
+/* A type that nobody knows is no "none" with a file too much; what can't be read is not missing
+ * too. */
 static void one_mistake_one_error(void **state)
 {
+#define ROUTES                                                                              \
+	"\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[{\"name\":\"r\",\"match\":{" \
+	"\"hosts\":[\"h.example.org\"]},\"targets\":[{"                                     \
+	"\"provider\":\"a\"}]}]}]"
+	static const struct {
+		const char *text, *path;
+	} cases[] = {
+		{CREDENTIAL("\"type\":\"oauth\",\"file\":\"k\""), "$.credentials.a.type"},
+		{"{\"version\":\"egret/"
+		 "v1\",\"credentials\":{\"k\":\"text\"},\"providers\":{\"a\":{" OPENAI
+		 ",\"credential\":\"k\"}}}",
+		 "$.credentials.k"},
+		{"{\"version\":\"egret/v1\",\"credentials\":[],\"providers\":{\"a\":{" OPENAI
+		 ",\"credential\":\"k\"}}}",
+		 "$.credentials"},
+		{"{\"version\":\"egret/v1\",\"providers\":{\"a\":7}," ROUTES "}", "$.providers.a"},
+		{"{\"version\":\"egret/v1\",\"providers\":[]," ROUTES "}", "$.providers"},
+	};
 	struct eg_policy_errors e;
 	struct eg_policy_set *s;
 
-	assert_int_equal(load_text(CREDENTIAL("\"type\":\"oauth\",\"file\":\"k\""), &s, &e),
-			 -EINVAL);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		assert_int_equal(load_text(cases[i].text, &s, &e), -EINVAL);
+		if (e.count != 1)
+			print_errors(&e);
+		assert_int_equal(e.count, 1);
+		assert_string_equal(e.item[0].path, cases[i].path);
+		eg_policy_errors_fini(&e);
+	}
+	/* A file that is no JSON may have had what another refers to. */
+	assert_int_equal(load_two("{\"version\":\"egret/v1\"," ROUTES "}", "{", &s, &e), -EINVAL);
 	assert_int_equal(e.count, 1);
-	assert_string_equal(e.item[0].path, "$.credentials.a.type");
+	assert_string_equal(e.item[0].file, "b.json");
 	eg_policy_errors_fini(&e);
+#undef ROUTES
 }
 
 /* A path that does not fit says that it was cut; one that does is whole, however odd its keys. */
@@ -544,16 +582,6 @@ static void errors_are_bounded(void **state)
 	assert_non_null(strstr(e.item[e.count - 1].text, "801 more errors"));
 	eg_policy_errors_fini(&e);
 	free(text);
-}
-
-static int load_two(const char *a, const char *b, struct eg_policy_set **s,
-		    struct eg_policy_errors *e)
-{
-	struct eg_policy_file files[] = {{EG_STR("b.json"), eg_str_from(b)},
-					 {EG_STR("a.json"), eg_str_from(a)}};
-
-	*s = NULL;
-	return eg_policy_load(files, 2, s, e);
 }
 
 static void names_differ_over_files(void **state)

@@ -35,11 +35,12 @@ static int include_usage(struct eg_str raw, bool *out)
  * Many readers of JSON mind no case (Go's encoding/json, .NET's web defaults) and take the last of
  * `model` and `Model`: to them the request names another model than the one that was decided on.
  */
-static int misspelt_model(struct reader *r)
+static int misspelt(struct reader *r, const char *name)
 {
 	return eg_error_set(r->error, -EINVAL,
-			    "\"model\" is written in another case, which two readers may take "
-			    "differently; expected the name \"model\"");
+			    "\"%s\" is written in another case, which two readers may take "
+			    "differently; expected the name \"%s\"",
+			    name, name);
 }
 
 static int member(void *ctx, const struct eg_json_member *m)
@@ -57,7 +58,7 @@ static int member(void *ctx, const struct eg_json_member *m)
 		return out->model_not_string ? 0 : read_string(r, m, &out->model);
 	}
 	if (r->op->model_in_body && eg_str_ieq(m->key, EG_STR("model")))
-		return misspelt_model(r);
+		return misspelt(r, "model");
 	if (eg_str_eq(m->key, EG_STR("stream")))
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
 	if (eg_str_eq(m->key, EG_STR("stream_options")))
@@ -70,6 +71,8 @@ static int member(void *ctx, const struct eg_json_member *m)
 		out->has_inference_geo = m->type != EG_JSON_NULL;
 		return m->type == EG_JSON_STRING ? read_string(r, m, &out->inference_geo) : 0;
 	}
+	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_ieq(m->key, EG_STR("inference_geo")))
+		return misspelt(r, "inference_geo");
 	return r->op->may_hold_state ? eg_state_in_member(r->arena, r->op, m, &out->store_or_state)
 				     : 0;
 }

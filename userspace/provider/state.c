@@ -20,7 +20,11 @@ static bool is_responses(const struct eg_operation *op)
 	       op->id == EG_OP_RESPONSES_INPUT_TOKENS;
 }
 
-/* The members whose presence means that the body refers to something that the provider keeps. */
+/*
+ * The members whose presence means that the body refers to something that the provider keeps. In
+ * any case: many servers' JSON readers (Go's, .NET's) take no notice of it. What excuses a member,
+ * below, is compared exactly.
+ */
 static bool names_state(struct eg_str key)
 {
 	static const struct eg_str keys[] = {
@@ -40,7 +44,7 @@ static bool names_state(struct eg_str key)
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(keys); i++)
-		if (eg_str_eq(key, keys[i]))
+		if (eg_str_ieq(key, keys[i]))
 			return true;
 	return false;
 }
@@ -49,7 +53,7 @@ static bool names_state(struct eg_str key)
  * OpenAI keeps both. */
 static bool holds_sound(struct eg_str key)
 {
-	return eg_str_eq(key, EG_STR("audio")) || eg_str_eq(key, EG_STR("voice"));
+	return eg_str_ieq(key, EG_STR("audio")) || eg_str_ieq(key, EG_STR("voice"));
 }
 
 /* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any
@@ -100,8 +104,8 @@ static int string_at(struct walk *w, struct eg_str value, struct eg_str *out)
 
 static bool is_reference_type(struct eg_str value)
 {
-	return eg_str_eq(value, EG_STR("item_reference")) ||
-	       eg_str_eq(value, EG_STR("skill_reference"));
+	return eg_str_ieq(value, EG_STR("item_reference")) ||
+	       eg_str_ieq(value, EG_STR("skill_reference"));
 }
 
 /* One member found anywhere in the body; `value` begins with its value and goes on after it.
@@ -111,9 +115,9 @@ static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, 
 	struct eg_str text;
 	int r;
 
-	if (!is_nothing(value) && (names_state(key) || (of_sound && eg_str_eq(key, EG_STR("id")))))
+	if (!is_nothing(value) && (names_state(key) || (of_sound && eg_str_ieq(key, EG_STR("id")))))
 		*w->found = true;
-	if (!eg_str_eq(key, EG_STR("type")))
+	if (!eg_str_ieq(key, EG_STR("type")))
 		return 0;
 	r = string_at(w, value, &text);
 	if (!r && is_reference_type(text))
@@ -256,8 +260,8 @@ static int item_member(struct walk *w, struct item *it, struct eg_str key, struc
 {
 	bool null = eg_str_starts(value, EG_STR("null"));
 
-	if (eg_str_eq(key, EG_STR("id")))
-		it->id = !null;
+	if (eg_str_ieq(key, EG_STR("id")) && !null)
+		it->id = true;
 	if (eg_str_eq(key, EG_STR("type"))) {
 		it->typed = true;
 		return string_at(w, value, &it->type);
@@ -317,8 +321,8 @@ static bool top_level_state(const struct eg_operation *op, const struct eg_json_
 		return !is_nothing(m->raw);
 	/* A background response is kept until it is fetched; a prompt is stored by its id. */
 	return is_responses(op) &&
-	       ((eg_str_eq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
-		eg_str_eq(m->key, EG_STR("prompt")));
+	       ((eg_str_ieq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
+		eg_str_ieq(m->key, EG_STR("prompt")));
 }
 
 int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
@@ -334,7 +338,7 @@ int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
 		return 0;
 	r = find_state(&w, m->key, m->raw);
 	if (!r && is_responses(op) && m->type == EG_JSON_ARRAY &&
-	    eg_str_eq(m->key, EG_STR("input")))
+	    eg_str_ieq(m->key, EG_STR("input")))
 		r = read_items(&w, m->raw);
 	return r;
 }

@@ -200,12 +200,9 @@ static void quoting_by_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_line),
-		cmocka_unit_test(no_keys),
-		cmocka_unit_test(levels),
-		cmocka_unit_test(long_messages_are_cut),
-		cmocka_unit_test(quoting),
-		cmocka_unit_test(quoting_by_words),
+		cmocka_unit_test(one_line),  cmocka_unit_test(no_keys),
+		cmocka_unit_test(levels),    cmocka_unit_test(long_messages_are_cut),
+		cmocka_unit_test(quoting),   cmocka_unit_test(quoting_by_words),
 		cmocka_unit_test(printable),
 	};
 

@@ -63,6 +63,9 @@ static void facts(void **state)
 	assert_int_equal(read_body(&a, MESSAGES, "{\"inference_geo\":null}", &f), 0);
 	assert_false(f.has_inference_geo);
 	/* Anthropic's alone. */
+	assert_int_equal(
+		read_body(&a, MESSAGES, "{\"inference_geo\":\"eu\",\"Inference_Geo\":\"us\"}", &f),
+		-EINVAL);
 	assert_int_equal(read_body(&a, CHAT, "{\"inference_geo\":\"us\"}", &f), 0);
 	assert_false(f.has_inference_geo);
 	/* Not a JSON operation: nothing is read. */
@@ -116,6 +119,14 @@ static void references_to_state(void **state)
 	} cases[] = {
 		{RESPONSES, "{\"previous_response_id\":\"r\"}", true},
 		{RESPONSES, "{\"previous_response_id\":null}", false},
+		{RESPONSES, "{\"Previous_Response_Id\":\"r\"}", true},
+		{RESPONSES, "{\"Background\":true}", true},
+		{RESPONSES, "{\"Input\":[{\"Type\":\"Item_Reference\",\"ID\":\"r\"}]}", true},
+		{CHAT,
+		 "{\"messages\":[{\"content\":[{\"type\":\"file\",\"file\":{\"FILE_ID\":\"f\"}}]}]"
+		 "}",
+		 true},
+		{CHAT, "{\"messages\":[{\"Audio\":{\"Id\":\"a\"}}]}", true},
 		{RESPONSES, "{\"previous\\u005fresponse_id\":\"r\"}", true},
 		{RESPONSES, "{\"conversation\":{\"id\":\"c\"}}", true},
 		{RESPONSES, "{\"background\":true}", true},

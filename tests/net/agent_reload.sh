@@ -113,7 +113,10 @@ is "rewritten in place again and again: no request fails" "$(jq .failed <<<"$R")
 printf 'sk two words' > "$KEY"
 check "what no header may have: said" await 10 grep -q "openai/key: has a space.*the last good key stays in force" "$T_RUN/egretd.log"
 is "and requests go on" "$(ask podA)" 200
-printf '%s' "$OPENAI" > "$KEY"
+rm "$KEY" && mkdir "$KEY"
+check "a directory instead: said, too" await 10 grep -q "openai/key: a directory; expected a regular file; the last good key still stays in force" "$T_RUN/egretd.log"
+is "and requests still go on" "$(ask podA)" 200
+rmdir "$KEY" && printf '%s' "$OPENAI" > "$KEY"
 is "all that by the same gateway" "$(metric egret_gateway_restarts_total)" 0
 
 # --- pods

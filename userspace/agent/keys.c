@@ -6,7 +6,8 @@
 struct eg_key {
 	struct eg_key *next;
 	uint64_t unfit_ms; /* since when its file is not fit */
-	bool unfit, asked;
+	int why;	   /* -errno; 0: it is fit */
+	bool asked;
 	char file[];
 };
 
@@ -55,32 +56,31 @@ void eg_keys_begin(struct eg_keys *k)
 		i->asked = false;
 }
 
-enum eg_key_word eg_keys_judge(struct eg_keys *k, const char *file, bool fit, uint64_t now_ms)
+enum eg_key_word eg_keys_judge(struct eg_keys *k, const char *file, int why, uint64_t now_ms)
 {
 	struct eg_key *i = find(k, file);
-	bool was_unfit = i && i->unfit;
+	int former = i ? i->why : 0;
 
-	if (fit) {
+	if (!why) {
 		if (!i)
 			i = add(k, file);
 		if (i) {
 			i->asked = true;
-			i->unfit = false;
+			i->why = 0;
 		}
-		return was_unfit ? EG_KEY_SEND_BACK : EG_KEY_SEND;
+		return former ? EG_KEY_SEND_BACK : EG_KEY_SEND;
 	}
 	if (!i)
 		return EG_KEY_GONE;
-	if (!was_unfit) {
-		i->unfit = true;
+	i->why = why;
+	if (!former)
 		i->unfit_ms = now_ms;
-	}
 	/* Gone is gone: it is swept at the end of this round, and the next one has nothing to keep.
 	 */
 	if (now_ms - i->unfit_ms >= EG_KEY_GRACE_MS)
 		return EG_KEY_GONE;
 	i->asked = true;
-	return was_unfit ? EG_KEY_KEEP : EG_KEY_KEEP_NEW;
+	return !former ? EG_KEY_KEEP_NEW : former != why ? EG_KEY_KEEP_OTHER : EG_KEY_KEEP;
 }
 
 void eg_keys_end(struct eg_keys *k)
@@ -95,7 +95,7 @@ uint64_t eg_keys_due(const struct eg_keys *k, uint64_t now_ms)
 	for (const struct eg_key *i = k->first; i; i = i->next) {
 		uint64_t end = i->unfit_ms + EG_KEY_GRACE_MS;
 
-		if (i->unfit)
+		if (i->why)
 			due = EG_MIN(due, end > now_ms ? end - now_ms : 0);
 	}
 	return due;

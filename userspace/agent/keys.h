@@ -14,11 +14,12 @@
 #define EG_KEY_GRACE_MS 15000u
 
 enum eg_key_word {
-	EG_KEY_SEND,	  /* the file is fit: the gateway gets what it holds */
-	EG_KEY_SEND_BACK, /* likewise, after it was not */
-	EG_KEY_KEEP_NEW,  /* not fit since just now: the gateway keeps what it has */
-	EG_KEY_KEEP,	  /* likewise, said before */
-	EG_KEY_GONE,	  /* nothing to keep, or for too long */
+	EG_KEY_SEND,	   /* the file is fit: the gateway gets what it holds */
+	EG_KEY_SEND_BACK,  /* likewise, after it was not */
+	EG_KEY_KEEP_NEW,   /* not fit since just now: the gateway keeps what it has */
+	EG_KEY_KEEP_OTHER, /* likewise, by now for another reason than the one that was said */
+	EG_KEY_KEEP,	   /* likewise, said before */
+	EG_KEY_GONE,	   /* nothing to keep, or for too long */
 };
 
 struct eg_key;
@@ -29,8 +30,9 @@ struct eg_keys {
 
 /* One round: begin, judge for each credential's file, end. What was not asked for is forgotten. */
 void eg_keys_begin(struct eg_keys *k);
-/* Without memory a key that is not fit is gone at once. */
-enum eg_key_word eg_keys_judge(struct eg_keys *k, const char *file, bool fit, uint64_t now_ms);
+/* `why` its file is not fit: -errno; 0: it is. Without memory a key that is not fit is gone at
+ * once. */
+enum eg_key_word eg_keys_judge(struct eg_keys *k, const char *file, int why, uint64_t now_ms);
 void eg_keys_end(struct eg_keys *k);
 /* Milliseconds until the next one that is kept is gone; UINT64_MAX: none is kept. */
 uint64_t eg_keys_due(const struct eg_keys *k, uint64_t now_ms);

@@ -18,9 +18,9 @@ static int send_credential(struct eg_supervisor *s, int dir, const struct eg_cre
 	struct eg_message m = {.type = EG_WIRE_CREDENTIAL, .number = (uint32_t)spec->index};
 	EG_CLEANUP_FD int memory = -1;
 	struct eg_error e = {""};
-	bool fit = !eg_credential_seal(dir, spec, &memory, &e);
+	int why = eg_credential_seal(dir, spec, &memory, &e);
 
-	switch (eg_keys_judge(&s->keys, spec->file, fit, eg_now_ms())) {
+	switch (eg_keys_judge(&s->keys, spec->file, why, eg_now_ms())) {
 	case EG_KEY_SEND_BACK:
 		eg_info("credential '%s': its file is fit again", spec->name);
 		break;
@@ -32,6 +32,10 @@ static int send_credential(struct eg_supervisor *s, int dir, const struct eg_cre
 			e.text, EG_KEY_GRACE_MS / 1000);
 		m.type = EG_WIRE_KEEP;
 		break;
+	case EG_KEY_KEEP_OTHER:
+		eg_warn("%s; the last good key still stays in force", e.text);
+		m.type = EG_WIRE_KEEP;
+		break;
 	case EG_KEY_KEEP:
 		m.type = EG_WIRE_KEEP;
 		break;
@@ -40,7 +44,7 @@ static int send_credential(struct eg_supervisor *s, int dir, const struct eg_cre
 			 spec->name, e.text);
 		return 1;
 	}
-	return eg_gateway_send(s, &m, &memory, fit ? 1 : 0) ? 0 : -EPIPE;
+	return eg_gateway_send(s, &m, &memory, why ? 0 : 1) ? 0 : -EPIPE;
 }
 
 /* A secret that can't be read is left out: requests that need it are refused with a reason, all

@@ -161,7 +161,7 @@ static void policy_changed(struct eg_dir_watch *w)
 
 static void warn_readable(const char *what, const char *file, const struct eg_file_mark *m)
 {
-	if (m->inode && (m->mode & S_IROTH))
+	if (S_ISREG(m->mode) && (m->mode & S_IROTH))
 		eg_warn("credential '%s': every user of the node can read %s (mode %04o); expected "
 			"0600 or 0640",
 			what, file, m->mode & 07777);

@@ -57,7 +57,7 @@ int eg_credential_seal(int dir_fd, const struct eg_credential_spec *spec, int *m
 {
 	EG_CLEANUP_FD int fd = -1;
 	struct eg_secret *secret = NULL;
-	struct stat st;
+	struct stat st = {0};
 	int r;
 
 	if (spec->type == EG_CREDENTIAL_NONE) {
@@ -70,8 +70,10 @@ int eg_credential_seal(int dir_fd, const struct eg_credential_spec *spec, int *m
 				    fd == -EXDEV ? "it leads out of the credentials directory"
 						 : strerror(-fd));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return eg_error_set(e, -EINVAL, "credential \"%s\": %s: expected a regular file",
-				    spec->name, spec->file);
+		return eg_error_set(e, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+				    "credential \"%s\": %s: %s; expected a regular file",
+				    spec->name, spec->file,
+				    S_ISDIR(st.st_mode) ? "a directory" : "a pipe or a device");
 	r = eg_secret_read_fd(fd, EG_CREDENTIAL_MAX_BYTES, &secret);
 	if (r)
 		return eg_error_set(e, r, "credential \"%s\": %s: %s", spec->name, spec->file,

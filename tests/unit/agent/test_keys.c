@@ -14,7 +14,7 @@ static enum eg_key_word round_of(struct eg_keys *k, const char *file, bool fit, 
 	enum eg_key_word w;
 
 	eg_keys_begin(k);
-	w = eg_keys_judge(k, file, fit, now);
+	w = eg_keys_judge(k, file, fit ? 0 : -ENOENT, now);
 	eg_keys_end(k);
 	return w;
 }
@@ -60,9 +60,9 @@ static void test_forgotten(void **state)
 	struct eg_keys k = {NULL};
 
 	eg_keys_begin(&k);
-	assert_int_equal(eg_keys_judge(&k, "a", true, 0), EG_KEY_SEND);
-	assert_int_equal(eg_keys_judge(&k, "b", true, 0), EG_KEY_SEND);
-	assert_int_equal(eg_keys_judge(&k, "a", true, 0), EG_KEY_SEND); /* two credentials */
+	assert_int_equal(eg_keys_judge(&k, "a", 0, 0), EG_KEY_SEND);
+	assert_int_equal(eg_keys_judge(&k, "b", 0, 0), EG_KEY_SEND);
+	assert_int_equal(eg_keys_judge(&k, "a", 0, 0), EG_KEY_SEND); /* two credentials */
 	eg_keys_end(&k);
 	assert_int_equal(round_of(&k, "a", false, 1), EG_KEY_KEEP_NEW);
 	assert_int_equal(round_of(&k, "b", false, 2), EG_KEY_GONE);
@@ -73,12 +73,35 @@ static void test_forgotten(void **state)
 	(void)state;
 }
 
+/* A file that is missing, then has something else: both are said, each once. */
+static void test_another_reason(void **state)
+{
+	static const struct {
+		int why;
+		enum eg_key_word word;
+	} rounds[] = {
+		{-ENOENT, EG_KEY_KEEP_NEW},   {-ENOENT, EG_KEY_KEEP}, {-EINVAL, EG_KEY_KEEP_OTHER},
+		{-EISDIR, EG_KEY_KEEP_OTHER}, {-EISDIR, EG_KEY_KEEP}, {0, EG_KEY_SEND_BACK},
+	};
+	struct eg_keys k = {NULL};
+
+	assert_int_equal(round_of(&k, "a/key", true, 0), EG_KEY_SEND);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rounds); i++) {
+		eg_keys_begin(&k);
+		assert_int_equal(eg_keys_judge(&k, "a/key", rounds[i].why, i), rounds[i].word);
+		eg_keys_end(&k);
+	}
+	eg_keys_forget(&k);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kept_and_then_gone),
 		cmocka_unit_test(test_fit_again),
 		cmocka_unit_test(test_forgotten),
+		cmocka_unit_test(test_another_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,7 @@ egret_start() {
 # Ready is when the agent itself says so, on its loopback page or its control socket.
 egret_ready() { kill -0 "$E_PID" 2>/dev/null && { node curl -sf --max-time 2 http://127.0.0.1:9909/readyz || ctl status; }; }
 egret_await_ready() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 40))
 	until egret_ready >/dev/null 2>&1; do
 		kill -0 "$E_PID" 2>/dev/null || return 1
 		[ $SECONDS -lt $end ] || return 1
@@ -117,14 +117,17 @@ T_BEFORE_DOWN+=(egret_down)
 
 # egret_records [JQ_CONDITION]: access records that fulfil it, as an array.
 # egret_last [JQ]: the last one. A record is written when its request is over, which may be after the client has its answer:
-# one that is younger than the last egret_mark (pod_curl and pod_sdk make one) is waited for, 10 seconds at most, and a moment
-# for a second one.
+# one that is younger than the last egret_mark (pod_curl and pod_sdk make one) is waited for, 10 seconds at most (then it says
+# that there is none, and not what an older one has), and a moment for a second one.
 egret_records() { jq -s "[.[] | select(${1:-true})]" "$E_DIR/access.jsonl"; }
 egret_last() {
 	local mark end=$((SECONDS + 10))
 	mark=$(cat "$T_RUN/records.mark" 2>/dev/null || echo 0)
 	if [ "$mark" != settled ]; then
-		until [ "$(t_records)" -gt "$mark" ] || [ $SECONDS -ge $end ]; do sleep 0.05; done
+		until [ "$(t_records)" -gt "$mark" ]; do
+			[ $SECONDS -lt $end ] || { echo "no record since the last request"; return 1; }
+			sleep 0.05
+		done
 		sleep 0.15
 		echo settled > "$T_RUN/records.mark"
 	fi

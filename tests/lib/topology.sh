@@ -96,13 +96,13 @@ topology_down() {
 	if [ -n "${T_KEEP:-}" ]; then echo "topology: kept $T_RUN" >&2; else rm -rf "${T_RUN:-}"; fi
 }
 
-# Waits three seconds at most, then SIGKILL: a test never hangs in its clean-up.
+# t_await_exit PID [SECONDS]: waits (2 seconds, when nothing is said), then SIGKILL: a test never hangs in its clean-up.
 t_await_exit() {
-	local i
-	for i in $(seq 30); do
+	local i end=$((${2:-2} * 10))
+	for i in $(seq $((end + 10))); do
 		kill -0 "$1" 2>/dev/null || return 0
 		[ "$(t_process_state "$1")" = Z ] && return 0
-		[ "$i" = 20 ] && kill -KILL "$1" 2>/dev/null
+		[ "$i" = "$end" ] && kill -KILL "$1" 2>/dev/null
 		sleep 0.1
 	done
 }

@@ -229,7 +229,7 @@ is "a second start adopts" "$(ctl status --json | jq .adopted)" true
 is "and serves" "$(ask podA)" 200
 
 # --- uninstall
-kill -TERM "$E_PID"; t_await_exit "$E_PID"
+kill -TERM "$E_PID"; t_await_exit "$E_PID" 20
 check "uninstall" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run"
 check_not "no pins" test -e "$E_PIN"
 check_not "no namespace" test -e "/run/netns/$T-agent"

@@ -48,7 +48,7 @@ log() { cat "$T_RUN/egretd.log"; }
 # restart TEXT WHAT OPTION...: another start on the same pins; podA's link then shows WHAT, and pods are served.
 restart() {
 	local text=$1 what=$2; shift 2
-	kill -TERM "$E_PID"; t_await_exit "$E_PID"
+	kill -TERM "$E_PID"; t_await_exit "$E_PID" 20
 	egret_up "$@"
 	is "$text: adopted" "$(ctl status --json | jq .adopted)" true
 	is "$text: the mode of podA's link" "$(mode_of veth-podA)" "$what"

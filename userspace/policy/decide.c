@@ -240,16 +240,17 @@ static enum eg_reason judge_fallbacks(struct deciding *d, const struct eg_route 
 
 	if (!d->facts->body_read)
 		return EG_REASON_OK;
-	if (b->other_models && route->model_count) {
-		STEP(d, "model", EG_REASON_MODEL_DENIED,
-		     "the body's \"models\" names others to fall back to, and the route is by "
-		     "model");
+	if ((b->other_models || b->tool_models) && route->model_count) {
+		STEP(d, "model", EG_REASON_MODEL_DENIED, "%s, and the route is by model",
+		     b->other_models ? "the body's \"models\" or \"fallbacks\" names others to "
+				       "fall back to"
+				     : "a tool of the body names a model of its own");
 		return EG_REASON_MODEL_DENIED;
 	}
 	if ((b->other_models || b->other_providers) && d->policy->region_count) {
 		STEP(d, "target", EG_REASON_REGION_UNKNOWN,
 		     "the body's \"%s\" lets the provider choose who processes it",
-		     b->other_providers ? "provider" : "models");
+		     b->other_providers ? "provider" : "models\" or \"fallbacks");
 		return EG_REASON_REGION_UNKNOWN;
 	}
 	return EG_REASON_OK;

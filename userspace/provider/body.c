@@ -43,6 +43,36 @@ static int misspelt(struct reader *r, const char *name)
 			    name, name);
 }
 
+/* Does a tool ask a model of its own: Anthropic's advisor, OpenAI's image generation? */
+static bool tool_names_model(struct eg_str tools)
+{
+	struct eg_str s = eg_json_skip_space((struct eg_str){tools.p + 1, tools.n - 1});
+
+	while (s.n && s.p[0] != ']') {
+		struct eg_str tool = {s.p, eg_json_value_length(s)};
+
+		if (!tool.n || (tool.p[0] == '{' && eg_json_member_of(tool, "model").p))
+			return tool.n > 0;
+		s = eg_json_skip_space((struct eg_str){s.p + tool.n, s.n - tool.n});
+		if (s.n && s.p[0] == ',')
+			s = eg_json_skip_space((struct eg_str){s.p + 1, s.n - 1});
+	}
+	return false;
+}
+
+/* Who else may answer: OpenRouter reads "models" and "provider" in both dialects; "fallbacks" is
+ * Anthropic's (type BetaFallbacksParam of its SDK 1.12.0), and OpenRouter's too. */
+static void read_choices(struct eg_body_facts *out, const struct eg_json_member *m)
+{
+	if (m->type == EG_JSON_NULL)
+		return;
+	out->other_models |=
+		eg_str_ieq(m->key, EG_STR("models")) || eg_str_ieq(m->key, EG_STR("fallbacks"));
+	out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
+	if (m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("tools")))
+		out->tool_models |= tool_names_model(m->raw);
+}
+
 static int member(void *ctx, const struct eg_json_member *m)
 {
 	struct reader *r = ctx;
@@ -63,10 +93,7 @@ static int member(void *ctx, const struct eg_json_member *m)
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
 	if (eg_str_eq(m->key, EG_STR("stream_options")))
 		return include_usage(m->raw, &out->include_usage);
-	if (r->op->dialect == EG_DIALECT_OPENAI && m->type != EG_JSON_NULL) {
-		out->other_models |= eg_str_ieq(m->key, EG_STR("models"));
-		out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
-	}
+	read_choices(out, m);
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_eq(m->key, EG_STR("inference_geo"))) {
 		out->has_inference_geo = m->type != EG_JSON_NULL;
 		return m->type == EG_JSON_STRING ? read_string(r, m, &out->inference_geo) : 0;

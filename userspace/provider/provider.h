@@ -103,9 +103,10 @@ struct eg_body_facts {
 	bool store_or_state; /* refers to or creates server-side state: store:true is not
 			      * decided here; previous_response_id, conversation, file ids,
 			      * "background": true, containers, items by their id alone */
-	/* OpenRouter and its like: "models" names more models to fall back to, "provider" says who
-	 * may serve. Neither is compared with policy, so neither may meet a rule about it. */
-	bool other_models, other_providers;
+	/* "models" (OpenRouter and its like) and "fallbacks" (Anthropic) name more models to fall
+	 * back to, "provider" says who may serve, a tool may ask a model of its own. None of them
+	 * is compared with policy, so none may meet a rule about it. */
+	bool other_models, other_providers, tool_models;
 	bool has_inference_geo;
 	struct eg_str inference_geo; /* Anthropic */
 };

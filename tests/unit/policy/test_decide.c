@@ -63,11 +63,12 @@ static struct eg_policy_set *routes(const char *before, const char *list)
 
 #define ROUTE(name, match, targets) \
 	"{\"name\":\"" name "\",\"match\":{" match "},\"targets\":[" targets "]}"
-#define T(provider) "{\"provider\":\"" provider "\"}"
-#define OPENAI_HOST "\"hosts\":[\"api.openai.com\"]"
-#define CLAUDE_HOST "\"hosts\":[\"api.anthropic.com\"]"
-#define CHAT	    "POST", "/v1/chat/completions"
-#define GPT	    "{\"model\":\"gpt-4o\",\"messages\":[]}"
+#define T(provider)	  "{\"provider\":\"" provider "\"}"
+#define OPENAI_HOST	  "\"hosts\":[\"api.openai.com\"]"
+#define CLAUDE_HOST	  "\"hosts\":[\"api.anthropic.com\"]"
+#define CHAT		  "POST", "/v1/chat/completions"
+#define ASKS(model, more) "{\"model\":\"" model "\"," more "}"
+#define GPT		  "{\"model\":\"gpt-4o\",\"messages\":[]}"
 
 /* One policy, many questions: expected reason, route ("" none) and targets ("" none). */
 struct row {
@@ -509,16 +510,22 @@ static void endpoints_are_governed(void **state)
 	eg_policy_set_unref(s);
 }
 
-/* Bodies that leave the choice to the provider (OpenRouter's "models" and "provider"). */
+/* Bodies that leave the choice to the provider (OpenRouter's "models" and "provider"), or name more
+ * models than one (Anthropic's "fallbacks", tools that ask a model of their own). */
 static void fallbacks_in_the_body(void **state)
 {
 	static const char models[] = "{\"model\":\"gpt-4o\",\"models\":[\"o1-pro\"]}";
 	static const char provider[] = "{\"model\":\"gpt-4o\",\"provider\":{\"only\":[\"x\"]}}";
 	struct eg_policy_set *by_model =
 		routes("", ROUTE("r", OPENAI_HOST ",\"models\":[\"gpt-4o*\"]", T("world")));
-	struct eg_policy_set *any = routes("", ROUTE("r", OPENAI_HOST, T("world")));
+	struct eg_policy_set *any = routes(
+		"", ROUTE("r", OPENAI_HOST, T("world")) "," ROUTE("c", CLAUDE_HOST, T("claude")));
+	struct eg_policy_set *claude =
+		routes("", ROUTE("c", CLAUDE_HOST ",\"models\":[\"claude-h*\"]", T("claude")));
 	struct eg_policy_set *region =
 		routes("\"regions\":{\"allow\":[\"EU\"]},", ROUTE("r", OPENAI_HOST, T("eu")));
+	struct eg_policy_set *us =
+		routes("\"regions\":{\"allow\":[\"US\"]},", ROUTE("c", CLAUDE_HOST, T("claude")));
 	static const char form_models[] =
 		FIELD("model", "gpt-4o") FIELD("models[]", "o1-pro") "--x--";
 	static const char form_provider[] =
@@ -540,6 +547,32 @@ static void fallbacks_in_the_body(void **state)
 		{region, models, EG_REASON_REGION_UNKNOWN},
 		{region, provider, EG_REASON_REGION_UNKNOWN},
 		{region, "{\"model\":\"gpt-4o\",\"models\":null}", EG_REASON_OK},
+		{by_model,
+		 ASKS("gpt-4o", "\"tools\":[{\"type\":\"image_generation\",\"model\":\"x\"}]"),
+		 EG_REASON_MODEL_DENIED},
+		{claude, ASKS("claude-h", "\"fallbacks\":[{\"model\":\"claude-o\"}]"),
+		 EG_REASON_MODEL_DENIED},
+		{claude, ASKS("claude-h", "\"fallb\\u0061cks\":\"default\""),
+		 EG_REASON_MODEL_DENIED},
+		{claude, ASKS("claude-h", "\"fallbacks\":null"), EG_REASON_OK},
+		{claude, ASKS("claude-h", "\"models\":[\"claude-o\"]"), EG_REASON_MODEL_DENIED},
+		{claude,
+		 ASKS("claude-h", "\"tools\":[{\"name\":\"a\"}, {\"mod\\u0065l\":\"claude-o\"}]"),
+		 EG_REASON_MODEL_DENIED},
+		{claude,
+		 ASKS("claude-h",
+		      "\"tools\":[{\"name\":\"model\",\"input_schema\":{\"model\":{}}}, []]"),
+		 EG_REASON_OK},
+		{any, ASKS("claude-h", "\"fallbacks\":[{\"model\":\"claude-o\"}]"), EG_REASON_OK},
+		{any, ASKS("claude-h", "\"tools\":[{\"model\":\"claude-o\"}]"), EG_REASON_OK},
+		{us, ASKS("claude-h", "\"inference_geo\":\"us\""), EG_REASON_OK},
+		{us,
+		 ASKS("claude-h", "\"inference_geo\":\"us\",\"tools\":[{\"model\":\"claude-o\"}]"),
+		 EG_REASON_OK},
+		{us, ASKS("claude-h", "\"inference_geo\":\"us\",\"provider\":{\"only\":[\"x\"]}"),
+		 EG_REASON_REGION_UNKNOWN},
+		{us, ASKS("claude-h", "\"inference_geo\":\"us\",\"fallbacks\":\"default\""),
+		 EG_REASON_REGION_UNKNOWN},
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
@@ -548,13 +581,18 @@ static void fallbacks_in_the_body(void **state)
 
 		if (*rows[i].body == '-')
 			a.path = "/v1/audio/transcriptions";
+		if (strstr(rows[i].body, "claude-h"))
+			a = (struct ask){"api.anthropic.com", "POST", "/v1/messages", rows[i].body,
+					 NULL};
 		decide(rows[i].set, &a, &d);
 		if (d.reason != rows[i].reason)
 			fail_msg("row %zu: %s", i, eg_reason_label(d.reason));
 	}
 	eg_policy_set_unref(by_model);
 	eg_policy_set_unref(any);
+	eg_policy_set_unref(claude);
 	eg_policy_set_unref(region);
+	eg_policy_set_unref(us);
 }
 
 static void shadow_and_no_policy(void **state)

@@ -238,6 +238,11 @@ static enum eg_reason judge_fallbacks(struct deciding *d, const struct eg_route 
 {
 	const struct eg_body_facts *b = &d->facts->body;
 
+	if (d->facts->operation->places_unread && d->policy->region_count) {
+		STEP(d, "target", EG_REASON_REGION_UNKNOWN,
+		     "each request of a batch may say where it runs, and they are not read");
+		return EG_REASON_REGION_UNKNOWN;
+	}
 	if (!d->facts->body_read)
 		return EG_REASON_OK;
 	if ((b->other_models || b->tool_models) && route->model_count) {

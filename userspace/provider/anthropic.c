@@ -39,6 +39,9 @@ static const struct eg_operation models_one =
 	ANTHROPIC(EG_OP_MODELS, "models", EG_CLASS_METADATA, .model_in_path = true);
 static const struct eg_operation messages_batches = ANTHROPIC(
 	EG_OP_MESSAGES_BATCHES, "messages.batches", EG_CLASS_STATEFUL, .json_body = false);
+/* Each of its requests may have an "inference_geo". */
+static const struct eg_operation new_batch = ANTHROPIC(EG_OP_MESSAGES_BATCHES, "messages.batches",
+						       EG_CLASS_STATEFUL, .places_unread = true);
 static const struct eg_operation files =
 	ANTHROPIC(EG_OP_FILES, "files", EG_CLASS_STATEFUL, .json_body = false);
 static const struct eg_operation skills =
@@ -59,7 +62,8 @@ static const struct eg_operation_row rows[] = {
 	{POST, "/complete", &complete},
 	{GET, "/models", &models},
 	{GET, "/models/{}", &models_one},
-	{GET | POST, "/messages/batches", &messages_batches},
+	{GET, "/messages/batches", &messages_batches},
+	{POST, "/messages/batches", &new_batch},
 	{GET | DELETE, "/messages/batches/{}", &messages_batches},
 	{POST, "/messages/batches/{}/cancel", &messages_batches},
 	{GET, "/messages/batches/{}/results", &messages_batches},

@@ -50,6 +50,7 @@ struct eg_operation {
 	bool websocket;	     /* opened by Upgrade (RFC 6455), and not to be had otherwise */
 	bool streams;	     /* "stream": true makes it SSE */
 	bool may_hold_state; /* its body may refer to state kept by the provider: read it */
+	bool places_unread;  /* its body may say where it is processed, and is not read */
 	uint16_t id;	     /* equal for rows of one name ("models" of both dialects); 0: unknown;
 			      * below EG_OPERATION_IDS */
 	const struct eg_operation *as_json; /* form_body: how it is read when its body is JSON */

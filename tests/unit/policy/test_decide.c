@@ -595,6 +595,39 @@ static void fallbacks_in_the_body(void **state)
 	eg_policy_set_unref(us);
 }
 
+/* Each request of a batch may say where it runs, and none is read. */
+static void batches_and_regions(void **state)
+{
+	static const char text[] =
+		"{\"version\":\"egret/v1\",\"providers\":{\"mine\":{\"kind\":\"anthropic\","
+		"\"endpoint\":\"https://"
+		"api.anthropic.com\",\"region\":\"US\",\"credential\":\"own\"}},"
+		"\"credentials\":{\"own\":{\"type\":\"bearer\",\"file\":\"k\",\"namespace\":"
+		"\"shop\"}},"
+		"\"policies\":[{\"name\":\"p\",\"pods\":{},\"regions\":{\"allow\":[\"US\"]},"
+		"\"routes\":[" ROUTE("c", CLAUDE_HOST ",\"operations\":[\"messages.batches\"]",
+				     T("mine")) "]}]}";
+	static const struct row rows[] = {
+		{{"api.anthropic.com", "POST", "/v1/messages", "{\"model\":\"m\"}"},
+		 EG_REASON_OK,
+		 "c",
+		 "mine"},
+		{{"api.anthropic.com", "POST", "/v1/messages/batches"},
+		 EG_REASON_REGION_UNKNOWN,
+		 "c",
+		 ""},
+		{{"api.anthropic.com", "GET", "/v1/messages/batches"}, EG_REASON_OK, "c", "mine"},
+		{{"api.anthropic.com", "POST", "/v1/messages/batches/b_1/cancel"},
+		 EG_REASON_OK,
+		 "c",
+		 "mine"},
+	};
+	struct eg_policy_set *s = must_load(text);
+
+	check_rows(s, rows, EG_ARRAY_SIZE(rows));
+	eg_policy_set_unref(s);
+}
+
 static void shadow_and_no_policy(void **state)
 {
 	struct eg_policy_set *s = routes("\"mode\":\"shadow\",\"shadow\":\"full\",",
@@ -1049,6 +1082,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(otherwise_and_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(endpoints_are_governed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fallbacks_in_the_body, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(batches_and_regions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shadow_and_no_policy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(head_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(models_are_mapped, set_up, tear_down),

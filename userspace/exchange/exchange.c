@@ -152,6 +152,8 @@ void eg_exchange_reject(struct eg_exchange *x, enum eg_reason reason, const char
 
 void exchange_finish(struct eg_exchange *x)
 {
+	bool saw_end, saw_error;
+
 	if (x->request != REQUEST_COMPLETE && x->request != REQUEST_IGNORED)
 		exchange_set_request(x, REQUEST_IGNORED);
 	exchange_attempt_stop(x);
@@ -160,6 +162,8 @@ void exchange_finish(struct eg_exchange *x)
 		return;
 	/* Whoever ended it, also inside the answer: a target that was tried is on record. */
 	exchange_attempt_note(x, x->reason, x->upstream_status);
+	if (x->watch) /* what a cut answer said of itself counts as that of a whole one */
+		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
 	exchange_record(x); /* the model's name may lie in the body */
 	exchange_body_free(x);
 	x->engine->active--;

@@ -202,6 +202,48 @@ static void test_clean_cut(void **state)
 	(void)state;
 }
 
+/* What a cut answer said of its tokens is on record, whoever cut it; of one that was not passed on
+ * nothing is. */
+static void test_tokens_of_a_cut_answer(void **state)
+{
+#define COUNTED                                                                              \
+	"data: {\"model\":\"gpt-4o-2024\",\"choices\":[{\"index\":0,\"delta\":{\"content\":" \
+	"\"hi\"},\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":7,"                   \
+	"\"completion_tokens\":1}}\n\n"
+	static const char tokens[] = "\"tokens\":{\"input\":7,\"output\":1}";
+	static const char counted_role[] =
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"},"
+		"\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}"
+		"\n\n";
+	struct world *w = ask(three);
+
+	stream(w, 0, COUNTED);
+	inbox_await(&w->plane, &w->pod.in, "gpt-4o-2024");
+	hang_up(w, 0, true);
+	assert_cut(w, "\"reason\":\"upstream_reset\"");
+	assert_true(plane_recorded(&w->plane, tokens));
+	assert_true(plane_recorded(&w->plane, "\"response_model\":\"gpt-4o-2024\""));
+	finish(w);
+	w = ask(three);
+	stream(w, 0, COUNTED);
+	inbox_await(&w->plane, &w->pod.in, "gpt-4o-2024");
+	close(w->pod.in.fd);
+	w->pod.in.fd = dup(0);
+	inbox_await_end(&w->plane, &w->up[0]);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	assert_true(plane_recorded(&w->plane, tokens));
+	finish(w);
+	w = ask(never);
+	stream(w, 0, counted_role);
+	plane_turns(&w->plane, 10);
+	hang_up(w, 0, true);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_reset\""));
+	assert_false(plane_recorded(&w->plane, "\"tokens\""));
+	finish(w);
+	(void)state;
+}
+
 /* Some providers send no [DONE]: a choice that ended is an end, whatever the spacing. */
 static void test_finish_reason_is_an_end(void **state)
 {
@@ -503,6 +545,7 @@ int main(void)
 		cmocka_unit_test(test_preamble_limit),
 		cmocka_unit_test(test_error_inside),
 		cmocka_unit_test(test_clean_cut),
+		cmocka_unit_test(test_tokens_of_a_cut_answer),
 		cmocka_unit_test(test_finish_reason_is_an_end),
 		cmocka_unit_test(test_first_event_that_is_not_the_providers_fault),
 		cmocka_unit_test(test_all_say_error_first),

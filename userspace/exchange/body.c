@@ -176,6 +176,8 @@ static void read_held(struct eg_exchange *x)
 		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
 	else
 		reason = exchange_decide(x, true, &detail);
+	if (reason == EG_REASON_BAD_BODY && !r && x->body.model_not_string)
+		detail = EG_MODEL_NOT_STRING;
 	if (reason == EG_REASON_OK)
 		reason = check_mapped(x, &detail);
 	if (r && x->pass_on) {

@@ -155,10 +155,12 @@ static enum eg_reason judge_model(struct deciding *d)
 
 	if (f->operation->model_in_path)
 		d->model = last_segment(f->target.decoded);
-	else if (f->body_read && f->body.model_not_string)
-		return EG_REASON_BAD_BODY;
-	else if (f->body_read)
+	else if (f->body_read && !f->body.model_not_string)
 		d->model = f->body.model;
+	if (f->body_read && f->body.model_not_string) {
+		STEP(d, "model", EG_REASON_BAD_BODY, "%s", EG_MODEL_NOT_STRING);
+		return EG_REASON_BAD_BODY;
+	}
 	if (d->model.p)
 		STEP(d, "model", EG_REASON_OK, "%.*s", (int)EG_MIN(d->model.n, (size_t)MODEL_MAX),
 		     d->model.p);

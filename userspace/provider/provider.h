@@ -89,6 +89,8 @@ enum eg_dialect eg_dialect_from_host(struct eg_str host);
  * "/api/v1"). */
 struct eg_str eg_client_base_path(struct eg_str host);
 
+#define EG_MODEL_NOT_STRING "\"model\" is not a string; expected one"
+
 /* What a request body says that decisions and records need. Strings point into the body or the
  * arena. */
 struct eg_body_facts {

@@ -284,6 +284,7 @@ static void test_form_or_json(void **state)
 		{EDIT(FORM JSON, 2, "{}"), "bad_body"},
 		{EDIT("Content-Type: text/plain\r\n", 2, "{}"), "bad_body"},
 		{EDIT(JSON, 2, "{["), "bad_body"},
+		{EDIT(JSON, 11, "{\"model\":1}"), "\\\"model\\\" is not a string; expected one"},
 	};
 	struct world *w = begin();
 

@@ -202,9 +202,11 @@ void stream_tls_handshake(struct eg_stream *s)
 	} else if (SSL_get_error(s->ssl, r) != SSL_ERROR_WANT_READ) {
 		explain_failure(s);
 		tls_client_failed(s->ssl);
+		if (s->out.length && !s->blocked) /* the alert, before whoever hears of it resets */
+			(void)!stream_send(s);
 		stream_announce(s, EG_STREAM_FAILED);
 	}
-	stream_send_later(s); /* a flight, or the alert that says why not */
+	stream_send_later(s);
 }
 
 /* ---- plaintext ---- */

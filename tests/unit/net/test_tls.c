@@ -624,6 +624,20 @@ static void old_versions_are_refused(void **state)
 	eg_leaf_unref(leaf);
 }
 
+/* As the front does: a handshake that failed ends in a reset, from inside the event. */
+static void reset_on_event(struct eg_stream *s, unsigned int events, void *ctx)
+{
+	struct side *side = ctx;
+
+	side->events |= events;
+	if (events & EG_STREAM_FAILED) {
+		eg_stream_reset(s);
+		side->stream = NULL;
+	}
+}
+
+static const struct eg_stream_handler resetting = {reset_on_event};
+
 static void alpn_of(const char *offer, unsigned int n, const char *agreed)
 {
 	struct eg_leaf *leaf = good_leaf("api.example");
@@ -662,6 +676,46 @@ static void alpn_of(const char *offer, unsigned int n, const char *agreed)
 	other_free(&o);
 	tls_free(&t);
 	eg_leaf_unref(leaf);
+}
+
+/* The client is told why by an alert, which comes before the reset. */
+static void alert_before_reset(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	struct tls_pair t;
+	struct other o;
+	SSL *ssl;
+	int r = 0;
+
+	tls_make(&t);
+	other_make(&o, TLS1_3_VERSION);
+	pair_open(&t.p);
+	side_watch(&t.p.a, t.p.loop, t.p.fd[0]);
+	eg_stream_set_handler(t.p.a.stream, &resetting, &t.p.a);
+	assert_int_equal(fcntl(t.p.fd[1], F_SETFL, O_NONBLOCK), 0);
+	ssl = SSL_new(o.ctx);
+	SSL_set_fd(ssl, t.p.fd[1]);
+	assert_int_equal(SSL_set_alpn_protos(ssl, (const unsigned char *)"\x02h3", 3), 0);
+	assert_int_equal(eg_stream_tls_accept(t.p.a.stream, t.server, leaf, "api.example"), 0);
+	for (int i = 0; i < 2000 && !t.p.a.events; i++) {
+		(void)SSL_connect(ssl);
+		assert_int_equal(eg_loop_turn(t.p.loop, 1), 0);
+	}
+	assert_int_equal(t.p.a.events, EG_STREAM_FAILED);
+	ERR_clear_error();
+	for (int i = 0; i < 2000 && r != SSL_ERROR_SSL && r != SSL_ERROR_SYSCALL; i++) {
+		r = SSL_get_error(ssl, SSL_connect(ssl));
+		usleep(500);
+	}
+	assert_int_equal(r, SSL_ERROR_SSL);
+	assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
+			 SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
+	SSL_free(ssl);
+	pair_close(&t.p);
+	other_free(&o);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+	(void)state;
 }
 
 static void alpn(void **state)
@@ -790,6 +844,7 @@ int main(void)
 		cmocka_unit_test(our_client_resumes),
 		cmocka_unit_test(old_versions_are_refused),
 		cmocka_unit_test(alpn),
+		cmocka_unit_test(alert_before_reset),
 		cmocka_unit_test(trust_that_is_refused),
 		cmocka_unit_test(leaf_that_is_refused),
 		cmocka_unit_test(addresses),

@@ -335,6 +335,11 @@ run "${X[@]}" --host api.openai.com --path /v1/chat/completions
 is "it needs no body" $code 0
 run "${X[@]}" --host api.openai.com:80 --path /v1/chat/completions
 has "plain HTTP under shadow: sni" "$out" "Recorded: type connection, reason shadow"
+sed 's/"otherwise": *"deny"/"otherwise": "pass"/' "$dir/shadow-sni.json" >"$dir/shadow-pass.json"
+run explain --policy-dir "$dir/shadow-pass.json" "${S[@]}" --host eu.api.openai.com --path /v1/chat/completions
+has "a host that otherwise: pass would pass" "$out" "Recorded: type connection, reason pass_through"
+run "${X[@]}" --host eu.api.openai.com --path /v1/chat/completions
+has "one that otherwise: deny would refuse" "$out" "Recorded: type connection, reason no_route"
 run "${X[@]}" --gateway --path /v1/chat/completions --model qwen3
 is "the gateway address in shadow mode: exit 1" $code 1
 has "said" "$out" "served by enforced policies only"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 . ../lib/egret.sh
 egret_require
 
-topology_up egpass podA podNames podFull podPass
+topology_up egpass podA podNames podFull podPass podPassN podPassF
 KEY=$(world_key deepseek api.deepseek.com)
 OWN=$(world_key own api.deepseek.com) # a key that a pod has of its own
 world_up
@@ -18,6 +18,8 @@ pod_register "$E_DIR/pods" podA enforced '{}'
 pod_register "$E_DIR/pods" podNames names '{}'
 pod_register "$E_DIR/pods" podFull full '{}'
 pod_register "$E_DIR/pods" podPass lenient '{}'
+pod_register "$E_DIR/pods" podPassN lenient-names '{}'
+pod_register "$E_DIR/pods" podPassF lenient-full '{}'
 ulimit -n 2000 # so that a few hundred connections reach what thousands do on a node
 egret_up
 PUBLIC=$T_RUN/certs/root.crt
@@ -66,6 +68,11 @@ is "and is recorded" "$(egret_last '[.shadow, .reason] | @json')" '[true,"model_
 echo "# otherwise: pass"
 is "answered, with the provider's own certificate" "$(untouched podPass -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
 is "with the pod's own key" "$(mock_last .credentials.authorization)" "Bearer $OWN"
+for pod in podPassN podPassF; do
+	is "$pod: a policy that would pass it and only watches leaves it closed, too" "$(untouched $pod -o /dev/null -w '%{http_code}' \
+		-H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+	is "$pod: and says that it would have passed" "$(egret_last '[.type, .shadow, .reason] | @json')" '["connection",true,"pass_through"]'
+done
 echo "# one pod's connections are not everybody's descriptors"
 spawn relays pod podPass /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" relays www.example.net 600 8
 await 60 grep -q '"open"' "$T_RUN/relays.log"

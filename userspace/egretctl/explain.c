@@ -229,11 +229,13 @@ static void show_targets(struct explanation *x, const struct eg_decision *d, str
 }
 
 /* What the agent records of a connection that it does not open (front/connection.c). */
-static void conclude_names_only(struct explanation *x, enum eg_name_verdict verdict)
+static void conclude_names_only(struct explanation *x, enum eg_name_verdict verdict,
+				bool otherwise_pass)
 {
 	bool plain = x->q->port == 80;
 	enum eg_reason recorded = plain			      ? EG_REASON_SHADOW
 				  : verdict == EG_NAME_ROUTED ? EG_REASON_OK
+				  : otherwise_pass	      ? EG_REASON_PASS_THROUGH
 							      : EG_REASON_NO_ROUTE;
 
 	add_step(x, "shadow", EG_REASON_SHADOW,
@@ -280,7 +282,7 @@ static void decide(struct explanation *x, const struct eg_policy_set *s, const s
 	}
 	if (p->mode == EG_MODE_SHADOW_SNI) {
 		note_enforcement(x, &d);
-		conclude_names_only(x, eg_policy_name(s, p, f->host));
+		conclude_names_only(x, eg_policy_name(s, p, f->host), p->otherwise_pass);
 		return;
 	}
 	if (d.need_body)
@@ -305,7 +307,7 @@ static void shadow_passes(struct explanation *x, const struct eg_policy_set *s,
 	if (x->q->gateway || p->mode == EG_MODE_ENFORCE)
 		return;
 	if (p->mode == EG_MODE_SHADOW_SNI)
-		conclude_names_only(x, eg_policy_name(s, p, x->q->name));
+		conclude_names_only(x, eg_policy_name(s, p, x->q->name), p->otherwise_pass);
 	else
 		note_shadow(x);
 }

@@ -372,14 +372,15 @@ static enum eg_reason judge_hello(enum eg_io parsed, const struct eg_client_hell
 }
 
 /* A policy in shadow mode that looks at names only: what would have been, and on it goes. */
-static void shadow_name(struct connection *c, enum eg_reason bad, enum eg_name_verdict v)
+static void shadow_name(struct connection *c, enum eg_reason bad, enum eg_name_verdict v,
+			bool otherwise_pass)
 {
 	if (bad != EG_REASON_OK)
 		pass_through(c, bad);
+	else if (v == EG_NAME_OTHERWISE && !otherwise_pass)
+		pass_through(c, EG_REASON_NO_ROUTE);
 	else
-		pass_through(c, v == EG_NAME_ROUTED	 ? EG_REASON_OK
-				: v == EG_NAME_OTHERWISE ? EG_REASON_NO_ROUTE
-							 : EG_REASON_PASS_THROUGH);
+		pass_through(c, v == EG_NAME_ROUTED ? EG_REASON_OK : EG_REASON_PASS_THROUGH);
 }
 
 static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_io parsed,
@@ -400,13 +401,12 @@ static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_
 	c->shadow = p->mode != EG_MODE_ENFORCE;
 	if (p->mode == EG_MODE_SHADOW_SNI ||
 	    (p->mode == EG_MODE_SHADOW_FULL && bad != EG_REASON_OK)) {
-		shadow_name(c, bad, v);
+		shadow_name(c, bad, v, p->otherwise_pass);
 		return;
 	}
 	if (bad != EG_REASON_OK)
 		deny(c, bad, NULL);
-	else if (v == EG_NAME_UNGOVERNED ||
-		 (v == EG_NAME_OTHERWISE && p->otherwise_pass && p->mode == EG_MODE_ENFORCE))
+	else if (v == EG_NAME_UNGOVERNED || (v == EG_NAME_OTHERWISE && p->otherwise_pass))
 		pass_through(c, EG_REASON_PASS_THROUGH);
 	else
 		terminate(c);

@@ -85,6 +85,7 @@ int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 	/* Runs of harmless bytes are copied at once. */
 	while (!r && i < n) {
 		size_t step;
+		bool c1;
 
 		i += plain_words(p + i, n - i);
 		while (i < n && is_plain(p[i]))
@@ -92,11 +93,13 @@ int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 		if (i == n)
 			break;
 		step = p[i] >= 0x80 ? utf8_length(p + i, n - i) : 0;
-		if (step) {
+		c1 = step == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0;
+		if (step && !c1) {
 			i += step;
 			continue;
 		}
 		r = eg_buf_append(out, p + from, i - from);
+		i += c1; /* its second byte is its code point, too */
 		if (!r && (p[i] == '"' || p[i] == '\\'))
 			r = eg_buf_printf(out, "\\%c", p[i]);
 		else if (!r)

@@ -114,6 +114,10 @@ static void quoting(void **state)
 	eg_buf_clear(&b);
 	assert_int_equal(eg_json_quote(&b, EG_STR("a\xc3\xa4"), 2), 0); /* cut inside a character */
 	assert_str(eg_buf_str(&b), "\"a\\u00c3\"");
+	eg_buf_clear(&b);
+	/* C1 controls are controls: CSI is one of them. U+00A0 and what follows is not. */
+	assert_int_equal(eg_json_quote(&b, EG_STR("a\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0"), 100), 0);
+	assert_str(eg_buf_str(&b), "\"a\\u0080\\u009b\\u009f\xc2\xa0\"");
 	eg_buf_fini(&b);
 	eg_buf_init(&b, 4);
 	assert_int_equal(eg_json_quote(&b, EG_STR("abcdef"), 100), -ENOBUFS);

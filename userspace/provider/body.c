@@ -3,6 +3,7 @@
 #include "provider/vendor.h"
 
 #include "proto/json_scan.h"
+#include "proto/json_text.h"
 
 /* Where the model has to stand (DESIGN section 5): whoever holds a body holds this much at most
  * before it knows which route it is for. */
@@ -43,19 +44,43 @@ static int misspelt(struct reader *r, const char *name)
 			    name, name);
 }
 
-/* Does a tool ask a model of its own: Anthropic's advisor, OpenAI's image generation? */
+static bool is_model(struct eg_str token)
+{
+	struct eg_str key = {token.p + 1, token.n - 2};
+	char text[6 * 5]; /* "model" with every letter escaped */
+	ssize_t n;
+
+	if (!memchr(key.p, '\\', key.n))
+		return eg_str_eq(key, EG_STR("model"));
+	n = key.n > sizeof(text) ? -1 : eg_json_unescape(text, key);
+	return n > 0 && eg_str_eq((struct eg_str){text, (size_t)n}, EG_STR("model"));
+}
+
+/*
+ * Does a tool ask a model of its own: Anthropic's advisor, OpenAI's image generation? One pass over
+ * the array: a string with a colon after it, two levels down, is a member of a tool.
+ */
 static bool tool_names_model(struct eg_str tools)
 {
-	struct eg_str s = eg_json_skip_space((struct eg_str){tools.p + 1, tools.n - 1});
+	size_t depth = 0;
 
-	while (s.n && s.p[0] != ']') {
-		struct eg_str tool = {s.p, eg_json_value_length(s)};
+	for (size_t i = 0; i < tools.n; i++) {
+		struct eg_str rest = {tools.p + i, tools.n - i}, token;
 
-		if (!tool.n || (tool.p[0] == '{' && eg_json_member_of(tool, "model").p))
-			return tool.n > 0;
-		s = eg_json_skip_space((struct eg_str){s.p + tool.n, s.n - tool.n});
-		if (s.n && s.p[0] == ',')
-			s = eg_json_skip_space((struct eg_str){s.p + 1, s.n - 1});
+		if (tools.p[i] == '{' || tools.p[i] == '[')
+			depth++;
+		else if (tools.p[i] == '}' || tools.p[i] == ']')
+			depth--;
+		if (tools.p[i] != '"')
+			continue;
+		token = (struct eg_str){rest.p, eg_json_token_length(rest)};
+		i += token.n - 1;
+		rest = eg_json_skip_space((struct eg_str){rest.p + token.n, rest.n - token.n});
+		if (depth != 2 || !rest.n || rest.p[0] != ':' || !is_model(token))
+			continue;
+		rest = eg_json_skip_space((struct eg_str){rest.p + 1, rest.n - 1});
+		if (!eg_str_starts(rest, EG_STR("null")))
+			return true;
 	}
 	return false;
 }

@@ -19,6 +19,9 @@ start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreg
 }
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
 refused "no CAP_BPF" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf,cap_sys_admin -- -c 'exec "$0" "$@"'
+# SYS_ADMIN, which is dropped after the start, stands in for it no longer than that.
+refused "no CAP_BPF, but SYS_ADMIN" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf -- -c 'exec "$0" "$@"'
+has "nor does doctor take it for enough" "$(node capsh --drop=cap_bpf -- -c 'exec "$0" "$@"' "$EGRETCTL" doctor --run-dir "$E_DIR/run" --pin-dir "$E_PIN" 2>&1)" "BROKEN   cap_bpf"
 # Nothing false is said of the kernel, which nobody could ask.
 FALSE='the kernel loads no TC program|the kernel takes no BTF|no BPF ring buffer|no sk_lookup programs|no bpf_redirect_peer|no bpf_loop|no TCX'
 for missing in cap_bpf,cap_sys_admin:CAP_BPF cap_net_admin,cap_sys_admin:CAP_NET_ADMIN; do

@@ -25,8 +25,10 @@ static const struct {
 		{"bpffs", "no bpffs where the pins go: run `mount -t bpf bpf /sys/fs/bpf` on the "
 			  "node, or mount the node's /sys/fs/bpf into the container"},
 	[EG_FEATURE_CAP_BPF] = {"cap_bpf",
-				"CAP_BPF is missing: no program can be loaded; run as root, or "
-				"add BPF to the container's capabilities"},
+				"CAP_BPF is missing: no program can be loaded (where "
+				"SYS_ADMIN stands in for it: not after the start, which drops "
+				"SYS_ADMIN); run as root, or add BPF to the container's "
+				"capabilities"},
 	[EG_FEATURE_CAP_NET_ADMIN] =
 		{"cap_net_admin",
 		 "CAP_NET_ADMIN is missing: nothing can be attached to a link; run "
@@ -199,8 +201,8 @@ static int probe(enum eg_feature_id id, const char *pin_dir)
 	case EG_FEATURE_BPFFS:
 		return probe_bpffs(pin_dir);
 	case EG_FEATURE_CAP_BPF:
-		/* SYS_ADMIN implies it (linux/capability.h). */
-		return has_capability(CAP_BPF) && has_capability(CAP_SYS_ADMIN) ? -EPERM : 0;
+		/* SYS_ADMIN implies it (linux/capability.h), but only until it is dropped. */
+		return has_capability(CAP_BPF);
 	case EG_FEATURE_CAP_NET_ADMIN:
 		return has_capability(CAP_NET_ADMIN);
 	case EG_FEATURE_CAP_SYS_ADMIN:

@@ -38,7 +38,8 @@ enum eg_packet_status {
 enum eg_packet_flags {
 	EG_PACKET_PORTS = 1 << 0, /* the ports (and for TCP the flags) are valid */
 	EG_PACKET_LATER_FRAGMENT = 1 << 1,
-	EG_PACKET_SOURCE_ROUTED = 1 << 2, /* the true destination is not the one in the header */
+	/* The true destination is not the one in the header, or may not be: too many headers. */
+	EG_PACKET_SOURCE_ROUTED = 1 << 2,
 	EG_PACKET_OPTIONS = 1 << 3, /* IP options or extension headers lie before the payload */
 	EG_PACKET_TAGGED = 1 << 4,  /* a VLAN tag other than one of id 0 (priority only) */
 	EG_PACKET_PRIORITY_TAG = 1 << 5, /* a VLAN tag in the bytes of the frame */
@@ -295,7 +296,12 @@ static __always_inline int parse_ip6(void *data, void *cursor, void *end, struct
 		p->l4_offset += size;
 	}
 	start = p->l4_offset - start;
-	if (is_extension(p->protocol) || (left && start > left)) {
+	if (is_extension(p->protocol)) { /* a route may stand behind the bound */
+		p->flags |= EG_PACKET_SOURCE_ROUTED;
+		p->defect = EG_REASON_UNPARSEABLE;
+		return 0;
+	}
+	if (left && start > left) {
 		p->defect = EG_REASON_UNPARSEABLE;
 		return 0;
 	}

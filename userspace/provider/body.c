@@ -51,9 +51,9 @@ static bool is_model(struct eg_str token)
 	ssize_t n;
 
 	if (!memchr(key.p, '\\', key.n))
-		return eg_str_eq(key, EG_STR("model"));
+		return eg_str_ieq(key, EG_STR("model"));
 	n = key.n > sizeof(text) ? -1 : eg_json_unescape(text, key);
-	return n > 0 && eg_str_eq((struct eg_str){text, (size_t)n}, EG_STR("model"));
+	return n > 0 && eg_str_ieq((struct eg_str){text, (size_t)n}, EG_STR("model"));
 }
 
 /*

@@ -96,6 +96,18 @@ has "a missing file, with its place" "$out" 'eu-only.json:16:45: $.credentials.m
 echo $secret >"$dir/c/mistral-eu/key"
 run check policies/examples/eu-only.json --credentials-dir "$dir/c"
 is "all there: exit 0" $code 0
+hasnt "and nothing is said of who may read it" "$out" "the supervisor"
+if [ "$(id -u)" = 0 ]; then
+	chmod 000 "$dir/c/mistral-eu/key"
+	run check policies/examples/eu-only.json --credentials-dir "$dir/c"
+	has "a key that only root's rights open, not the supervisor's" "$out" '$.credentials.mistral-eu.file: warning: mistral-eu/key: mode 000 of 0:0: the supervisor'
+	chmod 600 "$dir/c/mistral-eu/key"
+	chown 65534:65534 "$dir/c/mistral-eu/key"
+	run check policies/examples/eu-only.json --credentials-dir "$dir/c"
+	has "likewise one that is another user's" "$out" 'mistral-eu/key: mode 600 of 65534:65534: the supervisor'
+	is "a warning" $code 0
+	chown 0:0 "$dir/c/mistral-eu/key"
+fi
 run check policies/examples/eu-only.json --credentials-dir "$dir/nowhere"
 is "no such directory: exit 2" $code 2
 if "$ctl" ca --help >/dev/null 2>&1 && command -v openssl >/dev/null; then

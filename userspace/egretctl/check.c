@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "credential/credential.h"
@@ -48,6 +49,32 @@ static int add_finding(struct findings *f, const struct eg_policy_error *e)
 }
 
 /* ---- credentials ---- */
+/* Root without CAP_DAC_OVERRIDE, as the supervisor is once it has started: by mode alone. */
+static bool root_may_read(const struct stat *st)
+{
+	unsigned int class = !st->st_uid ? 0400u : !st->st_gid ? 0040u : 0004u;
+
+	return st->st_mode & class;
+}
+
+/* Root reads anything here; said of a file that the supervisor will not be able to read. */
+static int warn_of_mode(const struct policy_files *files, int dir_fd,
+			const struct eg_credential_spec *spec, struct findings *f)
+{
+	struct eg_policy_error at = {0};
+	struct stat st;
+
+	if (geteuid() || fstatat(dir_fd, spec->file, &st, 0) || root_may_read(&st))
+		return 0;
+	(void)eg_policy_locate(files->files, files->count, "credentials", spec->name, "file", &at);
+	at.warning = true;
+	snprintf(at.text, sizeof(at.text),
+		 "%.160s: mode %03o of %u:%u: the supervisor, which is root without "
+		 "CAP_DAC_OVERRIDE, can't read it; expected mode 0600 or 0640 of root",
+		 spec->file, st.st_mode & 0777u, st.st_uid, st.st_gid);
+	return add_finding(f, &at);
+}
+
 static int check_credentials(const struct eg_policy_set *s, const struct policy_files *files,
 			     const char *dir, struct findings *f)
 {
@@ -65,7 +92,11 @@ static int check_credentials(const struct eg_policy_set *s, const struct policy_
 		int fd = -1;
 
 		if (!eg_credential_seal(dir_fd, &specs[i], &fd, &e)) {
+			bool file = fd >= 0; /* "none" has no file */
+
 			eg_fd_close(&fd);
+			if (file && warn_of_mode(files, dir_fd, &specs[i], f))
+				return EG_EXIT_USAGE;
 			continue;
 		}
 		(void)eg_policy_locate(files->files, files->count, "credentials", specs[i].name,

@@ -63,6 +63,24 @@ check "put back, too" await 15 served
 kill -STOP "$E_PID"; rm "$E_PIN/links/$GUARD"
 has "nobody to ask, and no guard: doctor looks at the kernel" "$(doctor guard)" "broken on no uplink"
 kill -CONT "$E_PID"
+
+echo "# a pod whose link is not there"
+pod_file() { jq "$1" "$T_RUN/podA.json" > "$T_RUN/next.json"; mv "$T_RUN/next.json" "$E_DIR/pods/shop-podA.json"; }
+pod_is() { [ "$(ctl pods --json | jq -r '[.pods[].state] | join(" ")')" = "$1" ]; }
+cp "$E_DIR/pods/shop-podA.json" "$T_RUN/podA.json"
+check "(it is there)" await 15 pod_is governed
+pod_file '.interface = "nolink"'
+check "egretctl pods does not call it governed" await 15 pod_is no_link
+warned "the log names pod, file and link" "pod shop/podA: there is no link nolink, which shop-podA.json names: nothing of the pod is captured until there is"
+is "doctor: a warning" "$(doctor "pod links" | cut -d, -f1-2)" "warning 1 pods are known whose link is not there (first: shop/podA, by shop-podA.json): nothing of them is captured"
+pod_file 'del(.interface) | .netns = "/run/netns/none"'
+warned_of_netns() { grep -q "pod shop/podA: cannot open the network namespace /run/netns/none: No such file or directory, which shop-podA.json names" "$T_RUN/egretd.log"; }
+check "likewise its namespace" await 15 warned_of_netns
+pod_file .
+check "the link is there: governed" await 15 pod_is governed
+is "doctor: fine" "$(doctor "pod links")" "ok all are there"
+is "and served" "$(ask podA)" 200
+is "each was said once" "$(grep -c "nothing of the pod is captured" "$T_RUN/egretd.log")" 2
 stop
 
 echo "# an uplink that does not exist"

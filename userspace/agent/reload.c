@@ -269,6 +269,7 @@ static void read_pods(struct eg_supervisor *s, bool log)
 		eg_table_unref(table);
 		return;
 	}
+	eg_table_say_linkless(table, s->datapath, s->table);
 	eg_table_unref(s->table);
 	s->table = table;
 	eg_info("%zu pods known", table->count);

@@ -275,9 +275,10 @@ static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct
 		{"uid", id->uid},
 		{"service_account", id->service_account},
 		{"policy", policy ? policy->name : ""},
-		{"state", !s->applied.number ? "held"
-			  : policy	     ? "governed"
-					     : "ungoverned"},
+		{"state", !p->link_count       ? "no_link"
+			  : !s->applied.number ? "held"
+			  : policy	       ? "governed"
+					       : "ungoverned"},
 		{"file", p->file},
 	};
 	int r = eg_buf_printf(out, "{\"id\":%u", p->pod.pod_id);

@@ -59,6 +59,50 @@ static void find_links(struct eg_datapath *d, struct eg_table_pod *p)
 	}
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+/* Whether both files name the same link or namespace. */
+static bool same_place(const struct eg_table_pod *a, const struct eg_table_pod *b)
+{
+	return (same_text(a->interface, b->interface) || (!a->interface && !b->interface)) &&
+	       (same_text(a->netns, b->netns) || (!a->netns && !b->netns));
+}
+
+static bool was_linkless(const struct eg_table *former, const struct eg_table_pod *p)
+{
+	for (size_t i = 0; former && i < former->count; i++) {
+		const struct eg_table_pod *f = &former->pods[i];
+
+		if (!strcmp(f->pod.identity.uid, p->pod.identity.uid))
+			return !f->link_count && same_place(f, p);
+	}
+	return false;
+}
+
+void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
+			   const struct eg_table *former)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const struct eg_table_pod *p = &t->pods[i];
+		uint32_t ifindex[EG_TABLE_LINKS];
+		struct eg_error e = {""};
+		size_t count;
+
+		if (p->link_count || was_linkless(former, p))
+			continue;
+		if (p->interface)
+			eg_error_set(&e, -ENODEV, "there is no link %s", p->interface);
+		else if (!eg_datapath_find_links(d, p->netns, ifindex, EG_TABLE_LINKS, &count, &e))
+			continue; /* it has just come */
+		eg_warn("pod %s/%s: %s, which %s names: nothing of the pod is captured until there "
+			"is",
+			p->pod.identity.namespace_name, p->pod.identity.name, e.text, p->file);
+	}
+}
+
 static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p)
 {
 	for (size_t i = 0; i < p->link_count && !p->pod.address_count; i++) {
@@ -107,11 +151,6 @@ static bool is_refused(const struct eg_pod_list *list, const char *file)
 		    strstr(list->errors[i].text, file)[n] == ':')
 			return true;
 	return false;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b && !strcmp(a, b);
 }
 
 static bool share_address(const struct eg_bundle_pod *a, const struct eg_bundle_pod *b)
@@ -216,7 +255,7 @@ static bool same_identity(const struct eg_identity *a, const struct eg_identity 
 static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)
 {
 	return a->pod.pod_id == b->pod.pod_id && a->link_count == b->link_count &&
-	       a->pod.address_count == b->pod.address_count &&
+	       same_place(a, b) && a->pod.address_count == b->pod.address_count &&
 	       !memcmp(a->ifindex, b->ifindex, a->link_count * sizeof(a->ifindex[0])) &&
 	       !memcmp(a->pod.address, b->pod.address,
 		       a->pod.address_count * sizeof(a->pod.address[0])) &&

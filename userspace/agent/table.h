@@ -38,6 +38,9 @@ struct eg_table *eg_table_create(struct eg_datapath *d, const struct eg_pod_list
 				 const struct eg_table *former) EG_MUST;
 struct eg_table *eg_table_ref(struct eg_table *t);
 void eg_table_unref(struct eg_table *t);
+/* Says of each pod without a link what could not be found, unless it was so in `former` already. */
+void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
+			   const struct eg_table *former);
 bool eg_table_equal(const struct eg_table *a, const struct eg_table *b);
 /* The pod behind a link, or NULL. */
 const struct eg_table_pod *eg_table_by_link(const struct eg_table *t, uint32_t ifindex);

@@ -145,6 +145,35 @@ static void check_pins(struct findings *f, const char *pin_dir, const json_t *ag
 
 /* ---- the agent ---- */
 
+/* Of what a pod sends by a link that is not known nothing is captured. */
+static void check_pod_links(struct findings *f, const char *run_dir)
+{
+	const json_t *pod, *first = NULL;
+	struct eg_error e = {""};
+	size_t i, n = 0;
+	int code = 0;
+	json_t *answer = ask_agent(run_dir, "pods", &code, &e);
+
+	json_array_foreach(json_object_get(answer, "pods"), i, pod)
+	{
+		if (strcmp(text(pod, "state"), "no_link") != 0)
+			continue;
+		first = first ? first : pod;
+		n++;
+	}
+	if (!answer)
+		doctor_say(f, DOCTOR_WARNING, "pod links", "%s", e.text);
+	else if (first)
+		doctor_say(f, DOCTOR_WARNING, "pod links",
+			   "%zu pods are known whose link is not there (first: %s/%s, by %s): "
+			   "nothing of them is captured, and only the guard on the uplink stops "
+			   "them; correct `interface` or `netns` of the file",
+			   n, text(first, "namespace"), text(first, "name"), text(first, "file"));
+	else
+		doctor_say(f, DOCTOR_OK, "pod links", "all are there");
+	json_decref(answer);
+}
+
 static void check_agent(struct findings *f, const json_t *a, const struct eg_error *e)
 {
 	const json_t *policy = json_object_get(a, "policy"), *pods = json_object_get(a, "pods");
@@ -291,6 +320,8 @@ int eg_cmd_doctor(int argc, char **argv)
 	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
 		     "every packet of a captured connection then takes a full route lookup");
 	check_agent(&f, agent, &e);
+	if (agent)
+		check_pod_links(&f, o.run_dir);
 	check_pins(&f, pin_dir, agent);
 	check_ca(&f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
 	if (agent)

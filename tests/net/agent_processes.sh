@@ -241,6 +241,12 @@ is "no rule of ours" "$(node ip rule | grep -cE 'fwmark|^(99|100):')" 0
 is "no filter on a pod's link" "$(node bpftool net show 2>/dev/null | grep -cE 'egress_tc|guard_tc|dns_tc|sni_tc|reply_tc')" 0
 check "uninstall again finds nothing and is content" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run"
 is "without Egret the pod reaches the provider itself" "$(ask podA)" 401
+egret_up --agent-namespace "$T-agent2"
+is "the namespace has another name" "$(ask podA) $(test -e "/run/netns/$T-agent2" && echo there)" "200 there"
+kill_supervisor
+check "an uninstall that does not know it" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --run-dir "$E_DIR/run"
+check_not "removes it all the same" test -e "/run/netns/$T-agent2"
+is "and the link into it" "$(node ip -o link | grep -c egret)" 0
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
 hasnt "no undefined behaviour" "$(log)" "runtime error"
 E_PID=

@@ -215,6 +215,10 @@ int eg_namespace_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /* Takes away what netns mode made, for another mode; what can't be is a note. */
 void eg_namespace_leave(struct eg_datapath *d);
 int eg_namespace_remove(const char *path, const char *host_link, struct eg_error *error) EG_MUST;
+/* The same for whatever namespace the link of this number leads to, whose mount lies beside `path`.
+ * 0 also when there is no such link. */
+int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *host_link,
+			       struct eg_error *error) EG_MUST;
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
 		      struct eg_error *error) EG_MUST;

@@ -4,6 +4,7 @@
  * over its veth, and everything that leaves goes back over it. Recipe and reasons:
  * docs/internals/datapath.md. SYS_ADMIN is needed here and nowhere else.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/rtnetlink.h>
@@ -440,6 +441,56 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
 	if (fd >= 0 && unlink(path) && errno != ENOENT)
 		return eg_error_set(error, -errno, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
+}
+
+/* Where the namespace is mounted that the links of this one know by number; false: nowhere there.
+ */
+static bool find_mount(struct nl_sock *s, const char *path, int32_t nsid, char *out, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[256];
+	struct dirent *e;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) : 0, path);
+	dir = opendir(directory);
+	while (dir && !found && (e = readdir(dir))) {
+		EG_CLEANUP_FD int fd = -1;
+		int32_t other = -1;
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(out, size, "%s/%s", directory, e->d_name);
+		fd = open(out, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		found = fd >= 0 && is_namespace(fd) && !eg_netlink_nsid(s, fd, &other) &&
+			other == nsid;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *host_link,
+			       struct eg_error *error)
+{
+	struct nl_sock *s = eg_netlink_open();
+	struct eg_netlink_link l;
+	char mount[600];
+	int r = 0;
+
+	if (!s)
+		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
+	if (ifindex && !eg_netlink_link_by_index(s, ifindex, &l) && !strcmp(l.name, host_link) &&
+	    !strcmp(l.kind, "veth") && l.peer_nsid >= 0) {
+		if (find_mount(s, path, l.peer_nsid, mount, sizeof(mount)))
+			r = eg_namespace_remove(mount, host_link, error);
+		else if ((r = eg_netlink_delete_link(s, ifindex)))
+			eg_error_set(error, r, "cannot remove the link %s: %s", host_link,
+				     strerror(-r));
+	}
+	eg_netlink_close(s);
+	return r;
 }
 
 void eg_namespace_leave(struct eg_datapath *d)

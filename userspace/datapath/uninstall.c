@@ -115,11 +115,29 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	return r;
 }
 
+/* The link that the programs redirected to, by the pinned config; 0: none, or of another build. */
+static uint32_t pinned_way_in(const char *pin_dir)
+{
+	struct bpf_map_info info = {0};
+	uint32_t n = sizeof(info), zero = 0;
+	EG_CLEANUP_FD int fd = -1;
+	struct eg_config c;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/config", pin_dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &n) || info.value_size != sizeof(c) ||
+	    bpf_map_lookup_elem(fd, &zero, &c))
+		return 0;
+	return c.agent_ifindex;
+}
+
 int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_error *error)
 {
 	struct eg_datapath_options o = *options;
 	EG_CLEANUP_FD int lock = -1;
 	struct eg_error first;
+	uint32_t way_in;
 	int r, result;
 
 	eg_options_defaults(&o);
@@ -130,8 +148,12 @@ int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_e
 				    o.pin_dir);
 	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
 	 * other. */
+	way_in = pinned_way_in(o.pin_dir);
 	result = remove_pins(o.pin_dir, error);
 	r = eg_namespace_remove(o.namespace_path, o.host_link, &first);
+	/* That of a start with another --agent-namespace. */
+	if (!r)
+		r = eg_namespace_remove_behind(way_in, o.namespace_path, o.host_link, &first);
 	if (r && !result) {
 		result = r;
 		if (error)

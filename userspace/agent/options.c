@@ -188,6 +188,20 @@ static int parse_links(struct eg_options *o, const char *value, struct eg_error 
 	return o->uplink_count ? 0 : bad(e, "uplink", value, "the name of an interface");
 }
 
+/* Nothing, or ":53". */
+static bool is_port(const char *s)
+{
+	unsigned long n = 0;
+
+	if (!*s)
+		return true;
+	if (*s++ != ':' || !*s)
+		return false;
+	for (; *s >= '0' && *s <= '9' && n <= UINT16_MAX; s++)
+		n = n * 10 + (unsigned long)(*s - '0');
+	return !*s && n && n <= UINT16_MAX;
+}
+
 /* "10.0.0.10", "10.0.0.10:53", "[fd00::a]:53": the address part, for the kernel's list. */
 static int server_address(const char *server, struct eg_address *out)
 {
@@ -204,7 +218,7 @@ static int server_address(const char *server, struct eg_address *out)
 		if (!end || strchr(end + 1, ':'))
 			end = server + strlen(server);
 	}
-	if ((size_t)(end - first) >= sizeof(text))
+	if ((size_t)(end - first) >= sizeof(text) || !is_port(end + (*end == ']')))
 		return -EINVAL;
 	memcpy(text, first, (size_t)(end - first));
 	text[end - first] = '\0';

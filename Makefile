@@ -23,7 +23,7 @@ CPPFLAGS += -D_GNU_SOURCE -DEG_VERSION='"$(VERSION)"' -Iinclude -Iuserspace -isy
 OPT ?= -O2 -g -fno-omit-frame-pointer -fstack-protector-strong -fPIE
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lnghttp2 -lpthread
+LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lnghttp2 -lbrotlidec -lzstd -lpthread
 
 # Rooms, lowest layer first (docs/internals/layers.md; tools/check-layers enforces it).
 ROOMS = base loop proto net policy provider credential telemetry upstream datapath exchange front agent
@@ -98,7 +98,7 @@ define UNIT_RULES
 $$(filter $$(O)/tests/unit/$(1)/%,$$(UNIT_BINS)): $$(O)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $$(foreach r,$$(UNIT_$(1)),$$(O)/lib$$(r).a)
 	@mkdir -p $$(@D)
 	@echo "  CC      $$<"
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests/lib $$(CFLAGS) -Wno-missing-prototypes -Wno-unused-parameter -MMD -MP $$< $$(LDFLAGS) -Wl,--start-group $$(foreach r,$$(UNIT_$(1)),$$(O)/lib$$(r).a) -Wl,--end-group $$(LDLIBS) -lcmocka -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests/lib $$(CFLAGS) -Wno-missing-prototypes -Wno-unused-parameter -MMD -MP $$< $$(LDFLAGS) -Wl,--start-group $$(foreach r,$$(UNIT_$(1)),$$(O)/lib$$(r).a) -Wl,--end-group $$(LDLIBS) -lbrotlienc -lcmocka -o $$@
 .PHONY: unit-$(1)
 unit-$(1): $$(filter $$(O)/tests/unit/$(1)/%,$$(UNIT_BINS))
 	$$(Q)tests/run --unit $$^
@@ -107,7 +107,7 @@ $(foreach r,$(ROOMS),$(eval $(call UNIT_RULES,$(r))))
 $(O)/tests/fault/%: tests/fault/%.c $(foreach r,$(UNIT_fault),$(O)/lib$(r).a)
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
-	$(Q)$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -Wno-missing-prototypes -Wno-unused-parameter -MMD -MP $< $(LDFLAGS) -Wl,--start-group $(foreach r,$(UNIT_fault),$(O)/lib$(r).a) -Wl,--end-group $(LDLIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -Wno-missing-prototypes -Wno-unused-parameter -MMD -MP $< $(LDFLAGS) -Wl,--start-group $(foreach r,$(UNIT_fault),$(O)/lib$(r).a) -Wl,--end-group $(LDLIBS) -lbrotlienc -lcmocka -o $@
 
 # More targets (install, lint, asan, tsan, fuzz, check, demo, bench) live in mk/, one concern a file.
 include $(wildcard mk/*.mk)

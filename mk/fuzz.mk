@@ -18,7 +18,7 @@ FUZZ_NAMES = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRCS = $(foreach r,$(FUZZ_ROOMS),$(wildcard userspace/$(r)/*.c)) $(FUZZ_PURE:%=userspace/%)
 FUZZ_OBJS = $(FUZZ_SRCS:userspace/%.c=$(O)/fuzz/obj/%.o)
 FUZZ_BINS = $(FUZZ_NAMES:%=$(O)/fuzz/fuzz_%)
-FUZZ_LIBS = -ljansson -lnghttp2 -lssl -lcrypto -lcares -lpthread
+FUZZ_LIBS = -ljansson -lnghttp2 -lz -lbrotlidec -lzstd -lssl -lcrypto -lcares -lpthread
 # The BPF helpers' headers want linux/ types first, and their warnings are for another target.
 FUZZ_CPPFLAGS = $(CPPFLAGS) -Itests/fuzz -Itests/lib -Ibpf
 FUZZ_CFLAGS = -std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror

@@ -6,6 +6,7 @@
  */
 #include "pod.h"
 
+#include "encode.h"
 #include "fault.h"
 
 #define STREAM                                                                                     \
@@ -49,10 +50,13 @@ static const char mapping[] =
 
 /* What is asked, by which policy, and what ends its body. */
 struct asking {
-	const char *policy, *request, *end;
+	const char *policy;
+	struct eg_str request, end;
+	bool coded; /* so are the answers */
 };
-static const struct asking json = {policy, ASK, BODY};
-static const struct asking form = {mapping, FORM, FORM_END};
+static const struct asking json = {policy, EG_STR(ASK), EG_STR(BODY), false};
+static const struct asking form = {mapping, EG_STR(FORM), EG_STR(FORM_END), false};
+static const struct eg_str stream = EG_STR(STREAM), busy = EG_STR(BUSY);
 
 /* Both ends without an allocation of their own: what fails is ours to fail. */
 struct drive {
@@ -65,7 +69,12 @@ struct drive {
 	bool end, reset, answered[2];
 };
 
-static void provider_turn(struct drive *d, int i, const char *answer)
+static bool has(const char *p, size_t n, struct eg_str what)
+{
+	return memmem(p, n, what.p, what.n) != NULL;
+}
+
+static void provider_turn(struct drive *d, int i, struct eg_str answer)
 {
 	ssize_t n;
 
@@ -85,11 +94,11 @@ static void provider_turn(struct drive *d, int i, const char *answer)
 		d->answered[i] = false;
 		return;
 	}
-	if (!d->answered[i] && strstr(d->asked[i], d->asking->end)) {
+	if (!d->answered[i] && has(d->asked[i], d->asked_n[i], d->asking->end)) {
 		if (d->asking == &form && !i)
 			assert_non_null(strstr(d->asked[i], PART("model", "own-name")));
 		d->answered[i] = true;
-		(void)!__real_send(d->provider[i], answer, strlen(answer), MSG_NOSIGNAL);
+		(void)!__real_send(d->provider[i], answer.p, answer.n, MSG_NOSIGNAL);
 	}
 }
 
@@ -108,7 +117,7 @@ static void client_turn(struct drive *d)
 
 static bool whole(const struct drive *d)
 {
-	return strstr(d->got, "\r\n0\r\n\r\n") ||
+	return has(d->got, d->got_n, EG_STR("\r\n0\r\n\r\n")) ||
 	       (strstr(d->got, "\"error\"") && !strstr(d->got, "HTTP/1.1 200"));
 }
 
@@ -116,7 +125,7 @@ static void check(struct drive *d, bool tripped, bool trickled)
 {
 	if (!tripped)
 		assert_non_null(strstr(d->got, "HTTP/1.1 200 OK"));
-	if (!tripped && !trickled) /* else chunks may come between */
+	if (!tripped && !trickled && !d->asking->coded) /* else chunks may come between */
 		assert_non_null(strstr(d->got, "data: {}"));
 	/* In order only when whole; else it was a reset, and nothing was said or a part. */
 	if (!d->reset && !whole(d))
@@ -124,12 +133,12 @@ static void check(struct drive *d, bool tripped, bool trickled)
 			 "answered %d)",
 			 d->got, d->pod.server.receive, d->pod.server.answer, d->asked_n[0],
 			 d->asked_n[1], d->answered[0]);
-	if (strstr(d->got, "HTTP/1.1 200") && !strstr(d->got, "\r\n0\r\n\r\n"))
+	if (strstr(d->got, "HTTP/1.1 200") && !has(d->got, d->got_n, EG_STR("\r\n0\r\n\r\n")))
 		assert_true(d->reset);
 }
 
 static bool run(const struct asking *asking, unsigned long i, bool only_one,
-		const char *first_answer, size_t step)
+		struct eg_str first_answer, struct eg_str second, size_t step)
 {
 	struct drive *d = __real_calloc(1, sizeof(*d));
 	bool tripped;
@@ -138,7 +147,7 @@ static bool run(const struct asking *asking, unsigned long i, bool only_one,
 	plane_up(&d->plane, asking->policy);
 	pod_open(&d->pod, &d->plane, "api.openai.com");
 	d->provider[0] = d->provider[1] = -1;
-	(void)!__real_send(d->pod.in.fd, asking->request, strlen(asking->request), MSG_NOSIGNAL);
+	(void)!__real_send(d->pod.in.fd, asking->request.p, asking->request.n, MSG_NOSIGNAL);
 	if (only_one)
 		fault_arm_one(i);
 	else
@@ -147,7 +156,7 @@ static bool run(const struct asking *asking, unsigned long i, bool only_one,
 	for (int turn = 0; turn < 3000 && !d->reset && !whole(d); turn++) {
 		(void)!eg_loop_turn(d->plane.loop, step || turn < 50 ? 0 : 1);
 		provider_turn(d, 0, first_answer);
-		provider_turn(d, 1, STREAM);
+		provider_turn(d, 1, second);
 		client_turn(d);
 		/* Memory that comes back: what gave up must not come back to life. */
 		if (turn == 200 && !step)
@@ -165,12 +174,12 @@ static bool run(const struct asking *asking, unsigned long i, bool only_one,
 	return tripped;
 }
 
-static void each(const struct asking *asking, const char *first_answer)
+static void each(const struct asking *asking, struct eg_str first_answer, struct eg_str second)
 {
 	for (int only_one = 0; only_one < 2; only_one++) {
 		unsigned long i = 1;
 
-		while (run(asking, i, only_one, first_answer, 0))
+		while (run(asking, i, only_one, first_answer, second, 0))
 			assert_true(++i < 5000);
 		assert_true(i > 10); /* or there was nothing to fail */
 	}
@@ -178,29 +187,82 @@ static void each(const struct asking *asking, const char *first_answer)
 
 static void test_answered(void **state)
 {
-	each(&json, STREAM);
+	each(&json, stream, stream);
 	(void)state;
 }
 
 static void test_failing_over(void **state)
 {
-	each(&json, BUSY);
+	each(&json, busy, stream);
 	(void)state;
 }
 
 static void test_form(void **state)
 {
-	each(&form, STREAM);
-	each(&form, BUSY);
+	each(&form, stream, stream);
+	each(&form, busy, stream);
+	(void)state;
+}
+
+/* Bytes with a head before them, on the heap. */
+static struct coded with_head(const char *format, const char *name, struct coded body,
+			      const char *tail)
+{
+	struct coded out = {malloc(body.n + 1024), 0};
+
+	encode_need(out.p);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	out.n = (size_t)snprintf(out.p, 1024, format, name, body.n);
+#pragma GCC diagnostic pop
+	memcpy(out.p + out.n, body.p, body.n);
+	memcpy(out.p + out.n + body.n, tail, strlen(tail));
+	out.n += body.n + strlen(tail);
+	return out;
+}
+
+/* The request coded, an error coded, the stream coded: the same, with what decoding allocates. */
+static void test_coded(void **state)
+{
+	static const enum eg_coding all[] = {EG_CODING_GZIP, EG_CODING_BR, EG_CODING_ZSTD};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		const char *name = coding_name(all[i]);
+		struct coded body = encode(all[i], EG_STR(BODY)),
+			     said = encode(all[i], EG_STR("data: {}\n\ndata: [DONE]\n\n")),
+			     wrong = encode(all[i], EG_STR("{\"error\":{\"type\":\"busy\"}}"));
+		struct coded request =
+			with_head("POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON
+				  "Accept-Encoding: gzip, br, zstd\r\nContent-Encoding: %s\r\n"
+				  "Content-Length: %zu\r\n\r\n",
+				  name, body, "");
+		struct coded answer = with_head(
+			"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+			"Content-Encoding: %s\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n",
+			name, said, "\r\n0\r\n\r\n");
+		struct coded failing = with_head("HTTP/1.1 503 Busy\r\nContent-Encoding: %s\r\n"
+						 "Content-Length: %zu\r\n\r\n",
+						 name, wrong, "");
+		struct asking coded = {policy, coded_str(&request), coded_str(&body), true};
+
+		each(&coded, coded_str(&answer), coded_str(&answer));
+		each(&coded, coded_str(&failing), coded_str(&answer));
+		free(body.p);
+		free(said.p);
+		free(wrong.p);
+		free(request.p);
+		free(answer.p);
+		free(failing.p);
+	}
 	(void)state;
 }
 
 static void test_trickle(void **state)
 {
 	for (size_t step = 1; step < 12; step++) {
-		assert_false(run(&json, 0, false, STREAM, step));
-		assert_false(run(&json, 0, false, BUSY, step));
-		assert_false(run(&form, 0, false, BUSY, step));
+		assert_false(run(&json, 0, false, stream, stream, step));
+		assert_false(run(&json, 0, false, busy, stream, step));
+		assert_false(run(&form, 0, false, busy, stream, step));
 	}
 	(void)state;
 }
@@ -208,9 +270,8 @@ static void test_trickle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_answered),
-		cmocka_unit_test(test_failing_over),
-		cmocka_unit_test(test_form),
+		cmocka_unit_test(test_answered), cmocka_unit_test(test_failing_over),
+		cmocka_unit_test(test_form),	 cmocka_unit_test(test_coded),
 		cmocka_unit_test(test_trickle),
 	};
 

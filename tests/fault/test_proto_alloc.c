@@ -2,6 +2,8 @@
 /* Every function of proto that allocates, when memory runs out at every place it can. */
 #include "fault.h"
 
+#include "encode.h"
+#include "proto/decode.h"
 #include "proto/json_scan.h"
 #include "proto/sse.h"
 #include "proto/uri.h"
@@ -159,12 +161,49 @@ static void test_sse(void **state)
 	fault_each(stream);
 }
 
+static enum eg_coding coding;
+static struct coded coded;
+
+static int decode(void)
+{
+	struct eg_decoder_limits limits = {.output_bytes = 64, .memory_bytes = EG_DECODER_MEMORY};
+	struct eg_decoder *d = eg_decoder_create(coding, &limits);
+	struct eg_str in = coded_str(&coded);
+	enum eg_decode r;
+	char out[64];
+	size_t n;
+
+	if (!d)
+		return -ENOMEM;
+	r = eg_decoder_run(d, &in, out, sizeof(out), &n);
+	if (r == EG_DECODE_FAIL)
+		assert_int_equal(eg_decoder_fault(d), EG_DECODE_MEMORY);
+	else
+		assert_true(eg_decoder_end(d) && n == 2);
+	eg_decoder_destroy(d);
+	return r == EG_DECODE_FAIL ? -ENOMEM : 0;
+}
+
+static void test_decode(void **state)
+{
+	static const enum eg_coding all[] = {EG_CODING_GZIP, EG_CODING_DEFLATE, EG_CODING_BR,
+					     EG_CODING_ZSTD};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		coding = all[i];
+		coded = encode(coding, EG_STR("{}"));
+		fault_each(decode);
+		free(coded.p);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_targets),	   cmocka_unit_test(test_json_members),
 		cmocka_unit_test(test_json_check), cmocka_unit_test(test_json_strings),
-		cmocka_unit_test(test_sse),
+		cmocka_unit_test(test_sse),	   cmocka_unit_test(test_decode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

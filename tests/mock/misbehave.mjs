@@ -2,6 +2,7 @@
 // How the mock misbehaves. A mode is a word, from the admin interface or from a model named mock-WORD.
 import crypto from 'node:crypto';
 import tls from 'node:tls';
+import { code } from './coding.mjs';
 
 // Modes that act on a connection before any TLS; only by admin command.
 export const connectionModes = new Map(Object.entries({
@@ -83,6 +84,8 @@ const requestModes = {
 		res.setHeader('alt-svc', 'h3=":443"; ma=86400');
 		return 'answer';
 	},
+	'coded': (call, pace) => { call.pace = pace; code(call); return 'answer'; },
+	'coded-unasked': (call) => { call.req.headers['accept-encoding'] = 'br'; code(call); return 'answer'; },
 	'trailers': (call) => { call.trailers = true; return 'answer'; },
 	'close-after': ({ req, res }) => { if (req.httpVersionMajor === 1) res.setHeader('connection', 'close'); return 'answer'; },
 	// Streams that fail after their head; the dialects act on call.stream (see openai.mjs, anthropic.mjs).

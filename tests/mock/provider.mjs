@@ -14,6 +14,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { parseArgs } from 'node:util';
 import { anthropic } from './anthropic.mjs';
+import { decoded } from './coding.mjs';
 import { connectionModes, misbehave, parseMode } from './misbehave.mjs';
 import { openai } from './openai.mjs';
 import { realtime } from './realtime.mjs';
@@ -148,12 +149,13 @@ function serve(req, res, encrypted) {
 	});
 	req.on('end', () => {
 		finished = true;
-		const body = Buffer.concat(kept);
+		const sent = Buffer.concat(kept);
+		const body = decoded(sent, req.headers['content-encoding']);
 		const json = jsonOf(body);
 		const model = json?.model ?? (json === undefined ? formModel(body) : null);
 		const mode = takeMode(host, false) ?? (typeof model === 'string' && model.startsWith('mock-') ? model.slice(5) : 'ok');
 		log({ ...entry, body_bytes: bytes, body_sha256: hash.digest('hex'), trailers: flatHeaders(req.rawTrailers ?? []),
-			...(bytes <= BODY_SHOWN ? { body: body.toString('utf8') } : {}), model, stream: json?.stream === true, mode });
+			...(bytes <= BODY_SHOWN ? { body: sent.toString('utf8') } : {}), model, stream: json?.stream === true, mode });
 		respond({ req, res, url, host, json, body, mode, socket });
 	});
 }

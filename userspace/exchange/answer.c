@@ -15,7 +15,7 @@ const struct eg_call_ops exchange_call_ops = {
 	.failed = exchange_attempt_failed,
 };
 
-#define OWN_HEADERS 5
+#define OWN_HEADERS 6
 
 static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str value)
 {
@@ -78,6 +78,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
 	else if (status == 503)
 		add_header(x, EG_STR("retry-after"), EG_STR("1"));
+	if (reason == EG_REASON_CONTENT_ENCODING) /* RFC 9110 section 15.5.16 */
+		add_header(x, EG_STR("accept-encoding"), EG_STR(EG_CODINGS_READ));
 	x->out = (struct eg_answer){
 		.status = status ? status : 403,
 		.length_known = true,
@@ -104,7 +106,8 @@ void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 	x->reason = reason;
 	eg_buf_init(&event, 8192);
 	/* Inside an event there is nothing to be said that a client would read as an error. */
-	if (x->sse && x->at_event_end && !x->error_told && !x->out.length_known && !x->pass_on &&
+	if (x->sse && x->answer_coding == EG_CODING_IDENTITY && x->at_event_end && !x->error_told &&
+	    !x->out.length_known && !x->pass_on &&
 	    !eg_dialect_error_event(&event, x->dialect, reason, eg_str_from(x->id)) &&
 	    event.length) {
 		x->bytes_out += event.length;
@@ -164,9 +167,7 @@ static int copy_headers(struct eg_exchange *x, const struct eg_h1_head *head)
 static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head)
 {
 	const struct eg_header *type = eg_h1_find(head, EG_STR("content-type"));
-	const struct eg_header *encoding = eg_h1_find(head, EG_STR("content-encoding"));
 	const struct eg_header *length = eg_h1_find(head, EG_STR("content-length"));
-	bool plain = !encoding || eg_str_ieq(encoding->value, EG_STR("identity"));
 
 	x->out = (struct eg_answer){
 		.status = head->status,
@@ -179,7 +180,7 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 	x->sse = type && eg_str_istarts(type->value, EG_STR("text/event-stream"));
 	x->json = type && eg_str_istarts(type->value, EG_STR("application/json"));
 	x->at_event_end = true;
-	if (x->provider && plain && (x->sse || x->json) && head->status < 300)
+	if (x->provider && !x->unread && (x->sse || x->json) && head->status < 300)
 		x->watch = eg_usage_watch_create(x->dialect, x->operation, x->sse);
 }
 
@@ -223,7 +224,8 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 		return;
 	}
 	x->region_evidence = (struct eg_str){eg_arena_dup(&x->arena, evidence), evidence.n};
-	if (copy_headers(x, head) || (evidence.n && !x->region_evidence.p)) {
+	if (copy_headers(x, head) || exchange_reading_begin(x, head) ||
+	    (evidence.n && !x->region_evidence.p)) {
 		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 		return;
 	}
@@ -287,15 +289,16 @@ void exchange_on_data(void *ctx, struct eg_str data)
 
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
 	if (x->answer == ANSWER_COLLECT) {
-		if (!eg_buf_append_str(&x->collected, data))
+		if (!eg_buf_append_str(&x->collected, data)) {
+			exchange_read_answer(x, data);
 			return;
+		}
 		exchange_judge_error(x);
 	}
 	if (x->answer == ANSWER_PREAMBLE) {
 		exchange_preamble_data(x, data);
 	} else if (x->answer == ANSWER_PASS) {
-		if (x->watch)
-			eg_usage_watch_feed(x->watch, data);
+		exchange_read_answer(x, data);
 		exchange_give_data(x, data);
 	}
 }
@@ -329,6 +332,7 @@ void exchange_finish_pass(struct eg_exchange *x)
 	enum eg_response_class class = EG_RESPONSE_FAILOVER;
 	enum eg_reason reason;
 
+	exchange_read_answer_end(x);
 	if (x->watch)
 		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
 	reason = x->provider ? judge_end(x, saw_end, saw_error) : EG_REASON_OK;
@@ -388,7 +392,7 @@ static void pass_error(struct eg_exchange *x, enum eg_reason reason)
 	size_t collected = x->collected.length;
 	bool complete = x->error_complete;
 
-	if (x->key_quoted || exchange_quotes_key(x, eg_buf_str(&x->collected))) {
+	if (x->key_quoted || exchange_collected_quotes_key(x)) {
 		exchange_note_quote(x);
 		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, EXCHANGE_WITHHELD, false);
 		return;
@@ -423,7 +427,7 @@ void exchange_judge_error(struct eg_exchange *x)
 	struct eg_response_signal signal = {0};
 	bool failover, next;
 
-	eg_response_classify(p->dialect, x->error_head, eg_buf_str(&x->collected), eg_wall_ms(),
+	eg_response_classify(p->dialect, x->error_head, exchange_collected_said(x), eg_wall_ms(),
 			     &signal);
 	failover = signal.class == EG_RESPONSE_FAILOVER || signal.class == EG_RESPONSE_QUOTA;
 	exchange_attempt_note(x,

@@ -207,6 +207,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->sse = x->json = false;
 	x->error_complete = false;
 	eg_buf_fini(&x->collected);
+	exchange_reading_reset(x);
 	eg_usage_watch_destroy(x->watch);
 	x->watch = NULL;
 	x->step.run = take_step;

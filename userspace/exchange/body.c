@@ -16,13 +16,25 @@ bool exchange_body_chunked(const struct eg_exchange *x)
 	return x->streaming && x->body_kind == EG_H1_BODY_CHUNKED;
 }
 
+/* A changed body goes decoded: to code it again would be work that nobody asked for. */
+bool exchange_body_coded(const struct eg_exchange *x)
+{
+	return x->coding != EG_CODING_IDENTITY && !x->model_now.p && !x->plain_out;
+}
+
+/* A held body, before a model is put into it. */
+static struct eg_str outgoing(const struct eg_exchange *x)
+{
+	return exchange_body_coded(x) ? eg_buf_str(&x->held) : exchange_body_said(x);
+}
+
 uint64_t exchange_body_length(const struct eg_exchange *x)
 {
 	if (x->streaming)
 		return x->content_length;
 	if (x->model_now.p)
-		return x->held.length - x->body.model_raw.n + x->model_now.n;
-	return x->held.length;
+		return exchange_body_said(x).n - x->body.model_raw.n + x->model_now.n;
+	return outgoing(x).n;
 }
 
 bool exchange_body_replayable(const struct eg_exchange *x)
@@ -46,7 +58,8 @@ static int add_piece(struct iovec *v, int count, const char *p, size_t n, size_t
 int exchange_body_pieces(void *ctx, struct iovec *v, bool *last)
 {
 	struct eg_exchange *x = ctx;
-	struct eg_str all = eg_buf_str(&x->held), raw = x->body.model_raw;
+	struct eg_str all = x->streaming ? eg_buf_str(&x->held) : outgoing(x),
+		      raw = x->body.model_raw;
 	size_t skip = x->streaming ? 0 : x->sent, before;
 	int n = 0;
 
@@ -83,6 +96,7 @@ void exchange_body_sent(void *ctx, size_t n)
 
 void exchange_body_free(struct eg_exchange *x)
 {
+	exchange_decode_free(x);
 	eg_buf_fini(&x->held);
 	(void)eg_account_hold(x->engine, x->peer->account, &x->charged, 0);
 }
@@ -131,6 +145,7 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 {
 	x->shadow_reason = reason;
 	x->decide_again = false;
+	exchange_decode_free(x);
 	x->held.cap = SIZE_MAX / 2; /* the window keeps it small from here on */
 	x->streaming = true;
 	exchange_set_request(x, REQUEST_STREAM);
@@ -139,7 +154,7 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 
 static int read_body(struct eg_exchange *x, struct eg_error *e)
 {
-	struct eg_str body = eg_buf_str(&x->held);
+	struct eg_str body = exchange_body_said(x);
 
 	if (x->form)
 		return eg_form_end(x->form, body, &x->body, e);
@@ -169,23 +184,25 @@ static void read_held(struct eg_exchange *x)
 {
 	struct eg_error e = {""};
 	const char *detail = NULL;
-	enum eg_reason reason = EG_REASON_OK;
-	int r = read_body(x, &e);
+	enum eg_reason reason = exchange_decode_end(x, &detail);
+	bool unread = reason != EG_REASON_OK;
+	int r = unread ? 0 : read_body(x, &e);
 
 	if (r)
 		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
-	else
+	else if (!unread)
 		reason = exchange_decide(x, true, &detail);
 	if (reason == EG_REASON_BAD_BODY && !r && x->body.model_not_string)
 		detail = EG_MODEL_NOT_STRING;
 	if (reason == EG_REASON_OK)
 		reason = check_mapped(x, &detail);
-	if (r && x->pass_on) {
+	if ((r || unread) && x->pass_on) {
 		x->shadow_reason = reason;
 		reason = EG_REASON_OK;
 	}
 	if (r && e.text[0])
 		detail = eg_arena_dup(&x->arena, eg_str_from(e.text));
+	x->plain_out = !x->pass_on && exchange_coded_ambiguous(x);
 	if (reason != EG_REASON_OK)
 		exchange_deny(x, reason, detail, false);
 	else
@@ -228,10 +245,12 @@ static void begin_websocket(struct eg_exchange *x)
 }
 
 /* What the head says of the body that an enforced policy would refuse it for; NULL: nothing. */
-static const char *unreadable(const struct eg_exchange *x, bool read)
+static const char *unreadable(const struct eg_exchange *x, bool read, enum eg_reason *reason)
 {
-	if (read && x->encoded_body)
-		return "A body with a Content-Encoding can't be read, so it is refused.";
+	*reason = EG_REASON_CONTENT_ENCODING;
+	if (read && x->coding == EG_CODING_OTHER)
+		return "One of gzip, br, zstd and deflate is read, and only one at a time.";
+	*reason = EG_REASON_BAD_BODY;
 	if (!x->operation || eg_operation_for_content(x->operation, x->content_type))
 		return NULL;
 	return x->operation->json_body
@@ -252,9 +271,9 @@ void exchange_body_begin(struct eg_exchange *x)
 	}
 	if (x->pass_on) {
 		if (x->decision.shadow && (x->decide_again || x->shadow_reason == EG_REASON_OK))
-			detail = unreadable(x, read);
+			detail = unreadable(x, read, &r);
 		if (detail) {
-			x->shadow_reason = EG_REASON_BAD_BODY;
+			x->shadow_reason = r;
 			x->detail = detail;
 		}
 		if (x->decide_again && read && !detail) {
@@ -265,9 +284,9 @@ void exchange_body_begin(struct eg_exchange *x)
 		}
 		return;
 	}
-	detail = unreadable(x, read);
+	detail = unreadable(x, read, &r);
 	if (detail) {
-		exchange_deny(x, EG_REASON_BAD_BODY, detail, false);
+		exchange_deny(x, r, detail, false);
 		return;
 	}
 	if (read) {
@@ -312,8 +331,14 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 
 static bool hold_data(struct eg_exchange *x, struct eg_str data)
 {
+	const char *detail = NULL;
 	enum eg_reason r;
 
+	if (x->coded_refused) {
+		if (x->bytes_in > x->body_limit)
+			exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, true);
+		return true;
+	}
 	if (data.n > x->body_limit - x->held.length) {
 		if (!x->pass_on) {
 			exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, true);
@@ -323,15 +348,23 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		return exchange_over(x) || stream_data(x, data);
 	}
 	r = append(x, data);
+	if (r == EG_REASON_OK && x->coding != EG_CODING_IDENTITY) {
+		r = exchange_decode(x, data, &detail);
+		data.n = 0; /* it is held */
+	}
 	if (r == EG_REASON_OK && x->form)
-		eg_form_feed(x->form, eg_buf_str(&x->held));
+		eg_form_feed(x->form, exchange_body_said(x));
 	if (r == EG_REASON_OK)
 		return true;
 	if (x->pass_on) {
 		shadow_give_up(x, r);
 		return exchange_over(x) || stream_data(x, data);
 	}
-	exchange_deny(x, r, NULL, true);
+	/* An answer in the middle of an upload is seldom read: the reset may overtake it. */
+	if (!data.n)
+		exchange_decode_refuse(x, r, detail);
+	else
+		exchange_deny(x, r, detail, true);
 	return true;
 }
 

@@ -165,6 +165,7 @@ void exchange_finish(struct eg_exchange *x)
 	if (x->watch) /* what a cut answer said of itself counts as that of a whole one */
 		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
 	exchange_record(x); /* the model's name may lie in the body */
+	exchange_reading_free(x);
 	exchange_body_free(x);
 	x->engine->active--;
 	if (x->engine->telemetry)

@@ -2,6 +2,7 @@
 /*
  * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
+ * coded_body.c: what a compressed one says; coded_answer.c: likewise of an answer;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
  * client gets; quote.c: of that, what quotes the credential; preamble.c: streams that have not said
  * anything yet; report.c: the record.
@@ -12,6 +13,7 @@
 #include "base/arena.h"
 #include "base/state.h"
 #include "exchange/exchange.h"
+#include "proto/decode.h"
 #include "upstream/any_call.h"
 
 enum request_state {
@@ -69,7 +71,8 @@ struct eg_exchange {
 	unsigned int minor;
 	enum eg_h1_body body_kind;
 	uint64_t content_length;
-	bool expect_other, origin, placeholder, real_credential, encoded_body;
+	bool expect_other, origin, placeholder, real_credential;
+	enum eg_coding coding;	     /* of the body */
 	bool websocket;		     /* one is asked for */
 	const char *websocket_wrong; /* in that; NULL: nothing */
 	struct eg_str host_field, content_type;
@@ -87,7 +90,15 @@ struct eg_exchange {
 	size_t charged;	      /* with the budgets */
 	size_t body_limit;    /* of what is held */
 	struct eg_form *form; /* being read as it comes; NULL: none, or at its end */
-	bool decide_again;    /* with the body */
+	struct eg_buf plain;  /* `held`, decoded: only what is read, unless the model is mapped */
+	bool coded_refused;   /* it can't be read, for this reason, said at its end */
+	enum eg_reason coded_reason;
+	const char *coded_detail;
+	bool plain_out; /* it goes out instead, since `held` could be read in two ways */
+	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
+	size_t decoder_bytes, plain_charged;
+	enum eg_reason decoder_refused; /* what the budgets said to it */
+	bool decide_again;		/* with the body */
 	bool paused_client;
 	uint64_t bytes_in;
 	size_t sent;		 /* of the held body, in this attempt */
@@ -128,7 +139,15 @@ struct eg_exchange {
 	bool sse, json, answer_paused, error_complete, at_event_end;
 	struct eg_buf unsure; /* given back later: it may be the beginning of the credential */
 	bool key_quoted;      /* the answer in hand does, somewhere */
-	bool error_told;      /* the provider's own error event went to the client */
+	enum eg_coding answer_coding;
+	struct eg_str answer_encoding; /* its name, of the header; .n 0: none */
+	struct eg_decoder *reader;     /* of a coded answer; NULL: it is not coded, or not read */
+	size_t reader_charged;
+	struct eg_buf readable;	 /* of a coded answer: its beginning, decoded */
+	struct eg_buf key_begun; /* likewise its end, if the credential may begin there */
+	bool coded_quote;	 /* what was decoded quotes the credential */
+	const char *unread;	 /* why a coded answer was not read to its end; NULL: it was */
+	bool error_told;	 /* the provider's own error event went to the client */
 	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */
 	struct eg_usage_watch *watch;
 	struct eg_usage usage;
@@ -171,8 +190,27 @@ void exchange_body_sent(void *ctx, size_t n);
 /* Bytes a provider gets, for Content-Length. */
 uint64_t exchange_body_length(const struct eg_exchange *x);
 bool exchange_body_chunked(const struct eg_exchange *x);
+/* Does what goes out have the client's Content-Encoding? */
+bool exchange_body_coded(const struct eg_exchange *x);
 /* Could a target get the whole body (again)? */
 bool exchange_body_replayable(const struct eg_exchange *x);
+
+/* coded_body.c: a held body in a content coding. Each says OK, or why it is refused. */
+/* What was appended to `held`, to `plain`. */
+enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data,
+			       const char **detail) EG_MUST;
+/* It can't be read: nothing of it is held any more, and what still comes is dropped. */
+void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail);
+/* All is here: from now on `plain` only. */
+enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail) EG_MUST;
+void exchange_decode_free(struct eg_exchange *x);
+/* After it was read: could who takes no notice of Content-Encoding read something else in it? */
+bool exchange_coded_ambiguous(const struct eg_exchange *x);
+/* What the body says: as it came, or decoded. */
+static inline struct eg_str exchange_body_said(const struct eg_exchange *x)
+{
+	return eg_buf_str(x->coding == EG_CODING_IDENTITY ? &x->held : &x->plain);
+}
 
 /* attempt.c */
 void exchange_attempt_first(struct eg_exchange *x);
@@ -226,6 +264,26 @@ void exchange_note_quote(struct eg_exchange *x);
  */
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
 		       enum eg_reason *reason) EG_MUST;
+
+/* Of a coded answer, what was decoded: coded_quote, key_begun. 0 or -errno. */
+int exchange_look_for_key(struct eg_exchange *x, struct eg_str said) EG_MUST;
+/* Does what was collected? */
+bool exchange_collected_quotes_key(const struct eg_exchange *x);
+
+/* coded_answer.c */
+/* 0 or -ENOMEM */
+int exchange_reading_begin(struct eg_exchange *x, const struct eg_h1_head *head) EG_MUST;
+/* Bytes of the answer, before they go anywhere: read, as far as somebody reads them. May end the
+ * watch. */
+void exchange_read_answer(struct eg_exchange *x, struct eg_str data);
+void exchange_read_answer_end(struct eg_exchange *x);
+void exchange_reading_reset(struct eg_exchange *x);
+void exchange_reading_free(struct eg_exchange *x);
+/* What was collected of an answer, as it is said. */
+static inline struct eg_str exchange_collected_said(const struct eg_exchange *x)
+{
+	return eg_buf_str(x->answer_coding == EG_CODING_IDENTITY ? &x->collected : &x->readable);
+}
 
 /* preamble.c */
 /* A stream or JSON body whose beginning can be held; describe_answer has been done. */

@@ -42,7 +42,7 @@ static void look_at(struct eg_exchange *x, const struct eg_header *h)
 	else if (eg_str_ieq(h->name, EG_STR("content-type"))) /* two: none that any body has */
 		x->content_type = x->content_type.p ? EG_STR("two") : h->value;
 	else if (eg_str_ieq(h->name, EG_STR("content-encoding")))
-		x->encoded_body |= h->value.n && !eg_str_ieq(h->value, EG_STR("identity"));
+		x->coding = eg_coding_join(x->coding, eg_coding_parse(h->value));
 	else if (eg_str_ieq(h->name, EG_STR("origin")))
 		x->origin = true;
 	else if (eg_str_ieq(h->name, VIA))

@@ -23,7 +23,7 @@ void exchange_preamble_begin(struct eg_exchange *x)
 
 static void let_go(struct eg_exchange *x)
 {
-	if (exchange_quotes_key(x, eg_buf_str(&x->collected))) {
+	if (exchange_collected_quotes_key(x)) {
 		exchange_note_quote(x);
 		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, EXCHANGE_WITHHELD, false);
 		return;
@@ -73,10 +73,12 @@ void exchange_preamble_data(struct eg_exchange *x, struct eg_str data)
 	enum eg_response_class class = EG_RESPONSE_OK;
 	bool held = x->collected.length > 0; /* nearly never: the first bytes say something */
 	bool room = !held || !eg_buf_append_str(&x->collected, data);
-	enum eg_event_class p;
+	bool coded = x->answer_coding != EG_CODING_IDENTITY;
+	enum eg_event_class p = EG_EVENT_CONTENT; /* what can't be read is taken for that */
 
-	eg_usage_watch_feed(x->watch, data);
-	p = progress(x, held ? eg_buf_str(&x->collected) : data, &class);
+	exchange_read_answer(x, data);
+	if (x->watch)
+		p = progress(x, held || coded ? exchange_collected_said(x) : data, &class);
 	if (room && (p == EG_EVENT_PREAMBLE || p == EG_EVENT_ERROR)) {
 		if (!held && eg_buf_append_str(&x->collected, data))
 			room = false;
@@ -94,8 +96,10 @@ void exchange_preamble_data(struct eg_exchange *x, struct eg_str data)
 
 void exchange_preamble_end(struct eg_exchange *x)
 {
-	if (x->json && eg_body_begins(eg_buf_str(&x->collected)) == EG_EVENT_ERROR) {
-		judge(x, eg_event_error_class(eg_buf_str(&x->collected)));
+	struct eg_str said = exchange_collected_said(x);
+
+	if (x->json && eg_body_begins(said) == EG_EVENT_ERROR) {
+		judge(x, eg_event_error_class(said));
 	} else if (x->sse && eg_stream_has_end(x->operation)) {
 		exchange_attempt_failed(x, EG_REASON_UPSTREAM_RESET,
 					"the stream ended before it said anything");

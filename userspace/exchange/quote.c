@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A provider, or what stands before it, may quote the credential in an answer (an echo of the
- * request, a debug header): a key never enters a pod. The secret's own bytes are looked for; what
- * encodes them otherwise (base64, a JSON escape inside) is not found.
+ * request, a debug header): a key never enters a pod. The secret's own bytes are looked for, in a
+ * coded answer in what comes out of it (coded_answer.c); what encodes them otherwise (base64, a
+ * JSON escape inside) is not found.
  */
 #include <stdio.h>
 
 #include "exchange/exchange_impl.h"
+
+/* Of a coded answer, until what may be the credential's beginning turns out to be something else:
+ * a block of zstd, the largest that says nothing before its end, and what came with it. */
+#define CODED_UNSURE_MAX (192u * 1024u)
 
 /* What was injected for the target in use; NULL: nothing was. */
 static const struct eg_secret *injected(const struct eg_exchange *x)
@@ -76,6 +81,46 @@ static int join(struct eg_buf *before, struct eg_str *data)
 	return r;
 }
 
+int exchange_look_for_key(struct eg_exchange *x, struct eg_str said)
+{
+	const struct eg_secret *secret = injected(x);
+	struct eg_buf before = x->key_begun;
+	size_t n;
+	int r;
+
+	eg_buf_init(&x->key_begun, 0);
+	if (!secret)
+		return 0;
+	r = join(&before, &said);
+	if (!r) {
+		x->coded_quote |= eg_secret_found_in(secret, said);
+		n = eg_secret_begun_in(secret, said);
+		eg_buf_init_secret(&x->key_begun, EG_CREDENTIAL_MAX_BYTES);
+		if (n)
+			r = eg_buf_append(&x->key_begun, said.p + said.n - n, n);
+	}
+	eg_buf_fini(&before);
+	return r;
+}
+
+bool exchange_collected_quotes_key(const struct eg_exchange *x)
+{
+	return x->coded_quote || exchange_quotes_key(x, eg_buf_str(&x->collected));
+}
+
+/* Which bytes of a coding are the beginning of the key nobody can say: all of them wait. */
+static int hold_back_coded(struct eg_exchange *x, struct eg_str *data)
+{
+	int r;
+
+	if (!x->key_begun.length)
+		return 0;
+	eg_buf_init_secret(&x->unsure, CODED_UNSURE_MAX);
+	r = eg_buf_append_str(&x->unsure, *data);
+	data->n = 0;
+	return r;
+}
+
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
 		       enum eg_reason *reason)
 {
@@ -88,11 +133,12 @@ bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_s
 	*reason = EG_REASON_OVERLOADED;
 	if (join(before, data))
 		return false;
-	if (eg_secret_found_in(secret, *data)) {
+	if (x->coded_quote || eg_secret_found_in(secret, *data)) {
 		exchange_note_quote(x);
 		snprintf(x->fail_text, sizeof(x->fail_text), "%s", EXCHANGE_WITHHELD);
 		*reason = EG_REASON_UPSTREAM_AUTH;
 		return false;
 	}
-	return !hold_back(x, secret, data);
+	return x->answer_coding == EG_CODING_IDENTITY ? !hold_back(x, secret, data)
+						      : !hold_back_coded(x, data);
 }

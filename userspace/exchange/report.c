@@ -60,6 +60,8 @@ static void describe_upstream(struct eg_record *r, const struct eg_exchange *x)
 	r->possibly_billed_twice = x->billed_twice;
 	r->upstream_reused = x->upstream_reused;
 	r->upstream_protocol = x->upstream_protocol;
+	r->response_encoding = x->answer_encoding;
+	r->response_unread = x->unread;
 	r->upstream_connect_ms = x->connect_ms;
 	r->attempts = x->attempts;
 	r->attempt_count = x->attempt_count;

@@ -125,7 +125,8 @@ static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 
 		if (eg_str_ieq(name, EG_STR("x-egret-via")))
 			continue;
-		if (!x->provider || eg_request_header_allowed(d, name))
+		if (!x->provider || eg_request_header_allowed(d, name) ||
+		    (exchange_body_coded(x) && eg_str_ieq(name, EG_STR("content-encoding"))))
 			r = write_header(out, name, x->headers[i].value);
 	}
 	return r;
@@ -196,6 +197,32 @@ static int write_credential(struct eg_exchange *x, struct eg_buf *out, const cha
 	return secret ? eg_credential_write(out, spec, secret) : -ENOKEY;
 }
 
+/* What the client accepts and is read here; all fields of that name are one list. */
+static int write_accept_encoding(struct eg_exchange *x, struct eg_buf *out)
+{
+	struct eg_str accept = {NULL, 0};
+	int r = write_str(out, "accept-encoding: ");
+
+	for (size_t i = 0; i < x->header_count && !x->websocket; i++) {
+		struct eg_str value = x->headers[i].value;
+
+		if (!eg_str_ieq(x->headers[i].name, EG_STR("accept-encoding")))
+			continue;
+		if (accept.n) {
+			char *joined = eg_arena_printf(&x->arena, "%.*s,%.*s", EG_STR_ARG(accept),
+						       EG_STR_ARG(value));
+
+			if (!joined)
+				return -ENOMEM;
+			value = eg_str_from(joined);
+		}
+		accept = value;
+	}
+	if (!r)
+		r = eg_coding_write_accept(out, accept);
+	return r ? r : write_str(out, "\r\n");
+}
+
 int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why)
 {
 	int r = write_request_line(x, head);
@@ -204,9 +231,9 @@ int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char *
 		r = write_host(x, head);
 	if (!r)
 		r = write_client_headers(x, head);
-	/* Of what is compressed no usage can be read. When passing on, nothing is changed. */
+	/* What comes back has to be readable here too. When passing on, nothing is changed. */
 	if (!r && x->provider)
-		r = write_str(head, "accept-encoding: identity\r\n");
+		r = write_accept_encoding(x, head);
 	if (!r)
 		r = x->via.n ? eg_buf_printf(head, "x-egret-via: %.*s, %s\r\n", EG_STR_ARG(x->via),
 					     x->engine->tag)

@@ -187,7 +187,7 @@ enum eg_event_class eg_body_begins(struct eg_str body)
 		struct eg_str token = eg_str_from(tokens[i]);
 
 		body = eg_json_skip_space(body);
-		if (body.n < token.n && !memcmp(body.p, token.p, body.n))
+		if (body.n < token.n && (!body.n || !memcmp(body.p, token.p, body.n)))
 			return EG_EVENT_PREAMBLE;
 		if (!eg_str_starts(body, token))
 			return EG_EVENT_CONTENT;

@@ -198,6 +198,8 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 	if (r->upstream_status)
 		number(&l, K("upstream_status"), r->upstream_status);
 	chars(&l, K("upstream_protocol"), r->upstream_protocol);
+	text(&l, K("response_encoding"), r->response_encoding, 32);
+	chars(&l, K("response_unread"), r->response_unread);
 	flag(&l, K("streamed"), r->streamed);
 	flag(&l, K("replayed"), r->replayed);
 	flag(&l, K("possibly_billed_twice"), r->possibly_billed_twice);

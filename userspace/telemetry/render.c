@@ -94,6 +94,10 @@ static const struct {
 	[EG_COUNT_CREDENTIAL_QUOTED] =
 		{"egret_credential_quoted_total",
 		 "Answers that quoted the credential, withheld whole or in part."},
+	[EG_COUNT_ANSWERS_UNREAD] =
+		{"egret_answers_unread_total",
+		 "Answers in a content encoding that could not be decoded here, "
+		 "or not to their end; passed on."},
 };
 
 static const struct {

@@ -38,7 +38,9 @@ struct eg_record {
 	const char *model_label; /* for metrics: the rule's pattern or mapped name; NULL: "other" */
 	unsigned int status;	 /* sent to the client */
 	unsigned int upstream_status;
-	const char *upstream_protocol; /* "HTTP/1.1", "HTTP/2"; NULL: no connection was had */
+	const char *upstream_protocol;	 /* "HTTP/1.1", "HTTP/2"; NULL: no connection was had */
+	struct eg_str response_encoding; /* the answer's Content-Encoding */
+	const char *response_unread; /* why no tokens were read of it; NULL: they were looked for */
 	enum eg_reason reason;
 	const char *detail;	       /* one sentence more, or NULL; no secret */
 	struct eg_str region_evidence; /* where the answer says it came from; .n 0: it does not */
@@ -82,6 +84,7 @@ enum eg_count {
 	EG_COUNT_UPSTREAM_STREAMS_REFUSED, /* HTTP/2: the provider did nothing with them */
 	EG_COUNT_REGION_VIOLATIONS, /* an answer said it came from where policy does not allow */
 	EG_COUNT_CREDENTIAL_QUOTED, /* an answer quoted the credential; it was withheld */
+	EG_COUNT_ANSWERS_UNREAD,    /* in a coding that could not be decoded, or not to its end */
 	EG_COUNTS
 };
 

@@ -5,6 +5,7 @@
  */
 #include <sys/syscall.h>
 
+#include "encode.h"
 #include "targets.h"
 
 #define POLICY(mode)                                                                            \
@@ -157,12 +158,89 @@ static void test_refused(void **state)
 	(void)state;
 }
 
+/* By model, so that bodies are read. */
+static const char reading[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") "},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"shadow\", \"shadow\": \"full\", "
+	      "\"pods\": {\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": \"chat\", "
+	      "\"match\": {\"hosts\": [\"api.openai.com\"], \"models\": [\"gpt-*\"]}, "
+	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
+
+/* A body in this coding passes as it is, with what its client accepts, and so does the answer. */
+static void passes_coded(const char *coding, struct eg_str body, size_t piece, const char *reason)
+{
+	static const struct eg_str answer = EG_STR("not gzip at all");
+	struct world *w = begin_plain(reading);
+	char text[512];
+
+	w->plane.engine.limits.request_body_bytes = 1 << 20;
+	snprintf(text, sizeof(text),
+		 "POST /v1/chat/completions HTTP/1.1\r\n" NAME JSON
+		 "Accept-Encoding: compress, gzip;q=0.1\r\nContent-Encoding: %s\r\n"
+		 "Content-Length: %zu\r\n\r\n",
+		 coding, body.n);
+	pod_send(&w->pod, text);
+	for (size_t at = 0; at < body.n; at += piece) {
+		plane_send_n(&w->plane, w->pod.in.fd, body.p + at, EG_MIN(piece, body.n - at));
+		plane_turns(&w->plane, 2);
+	}
+	called(w, 1, "\r\n\r\n", NULL);
+	for (int i = 0; i < PLANE_TURNS && !memmem(w->up[1].text, w->up[1].n, body.p, body.n);
+	     i++) {
+		inbox_poll(&w->up[1]);
+		plane_turn(&w->plane);
+	}
+	assert_non_null(memmem(w->up[1].text, w->up[1].n, body.p, body.n));
+	snprintf(text, sizeof(text), "Content-Encoding: %s\r\n", coding);
+	assert_true(inbox_has(&w->up[1], text));
+	assert_true(inbox_has(&w->up[1], "Accept-Encoding: compress, gzip;q=0.1\r\n"));
+	plane_send(&w->plane, w->up[1].fd,
+		   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+		   "Content-Encoding: gzip\r\nContent-Length: 15\r\n\r\n");
+	plane_send(&w->plane, w->up[1].fd, answer.p);
+	inbox_await(&w->plane, &w->pod.in, answer.p);
+	plane_turns(&w->plane, 3);
+	snprintf(text, sizeof(text), "\"reason\":\"%s\"", reason);
+	if (!plane_recorded(&w->plane, text))
+		fail_msg("%s: no %s in %s", coding, text, plane_records(&w->plane));
+	assert_false(plane_recorded(&w->plane, "response_unread"));
+	assert_int_equal(w->plane.engine.held_bytes, 0);
+	finish(w);
+}
+
+static void test_coded(void **state)
+{
+	static const enum eg_coding all[] = {EG_CODING_GZIP, EG_CODING_BR, EG_CODING_ZSTD};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		const char *name = coding_name(all[i]);
+		struct coded good = encode(all[i], EG_STR(BODY)),
+			     other = encode(all[i], EG_STR("{\"model\":\"o3\"}")),
+			     bomb = encode_zeros(all[i], 32 << 20);
+
+		for (size_t piece = 1; piece < 1000; piece += 900) {
+			passes_coded(name, coded_str(&good), piece, "ok");
+			passes_coded(name, coded_str(&other), piece, "model_denied");
+			passes_coded(name, EG_STR(BODY), piece, "bad_body");
+			passes_coded(name, (struct eg_str){good.p, good.n - 1}, piece, "bad_body");
+		}
+		passes_coded(name, coded_str(&bomb), 1000, "body_too_large");
+		free(good.p);
+		free(other.p);
+		free(bomb.p);
+	}
+	passes_coded("gzip, br", EG_STR(BODY), 10, "content_encoding");
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_passed_on),
 		cmocka_unit_test(test_unjudged_names),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_coded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

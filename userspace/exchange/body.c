@@ -329,9 +329,26 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 	return !x->paused_client;
 }
 
+void exchange_decoded(struct eg_exchange *x, enum eg_reason r, const char *detail)
+{
+	bool complete = x->request == REQUEST_COMPLETE;
+
+	if (r == EG_REASON_OK && x->form)
+		eg_form_feed(x->form, exchange_body_said(x));
+	if (r != EG_REASON_OK && x->pass_on && !complete) {
+		shadow_give_up(x, r);
+		return;
+	}
+	/* An answer in the middle of an upload is seldom read (the reset may overtake it): at its
+	 * end. */
+	if (r != EG_REASON_OK)
+		exchange_decode_refuse(x, r, detail);
+	if (complete)
+		read_held(x);
+}
+
 static bool hold_data(struct eg_exchange *x, struct eg_str data)
 {
-	const char *detail = NULL;
 	enum eg_reason r;
 
 	if (x->coded_refused) {
@@ -349,8 +366,9 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 	}
 	r = append(x, data);
 	if (r == EG_REASON_OK && x->coding != EG_CODING_IDENTITY) {
-		r = exchange_decode(x, data, &detail);
-		data.n = 0; /* it is held */
+		exchange_decode(x);
+		/* A shadow policy gave it up: all of it is in the window. */
+		return !x->streaming || exchange_over(x) || stream_data(x, EG_STR(""));
 	}
 	if (r == EG_REASON_OK && x->form)
 		eg_form_feed(x->form, exchange_body_said(x));
@@ -360,11 +378,7 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 		shadow_give_up(x, r);
 		return exchange_over(x) || stream_data(x, data);
 	}
-	/* An answer in the middle of an upload is seldom read: the reset may overtake it. */
-	if (!data.n)
-		exchange_decode_refuse(x, r, detail);
-	else
-		exchange_deny(x, r, detail, true);
+	exchange_deny(x, r, NULL, true);
 	return true;
 }
 
@@ -392,7 +406,8 @@ void eg_exchange_data_end(struct eg_exchange *x)
 		return;
 	if (x->request == REQUEST_HOLD) {
 		exchange_set_request(x, REQUEST_COMPLETE);
-		read_held(x);
+		if (!exchange_decoding(x))
+			read_held(x);
 	} else if (x->request == REQUEST_STREAM) {
 		exchange_set_request(x, REQUEST_COMPLETE);
 		eg_call_body_ready(&x->call.base);

@@ -10,6 +10,9 @@
 #define SCRATCH_BYTES 16384u
 /* Of one answer. Nothing of it is held: it bounds the work that a bomb makes. */
 #define ANSWER_DECODED_MAX (64u << 20)
+/* Of what came at once (64 KiB at most): no text is packed so tightly, and the work can't wait as
+ * that for a body does, since the answer goes on meanwhile. */
+#define PIECE_DECODED_MAX (1u << 20)
 
 static bool charge_reader(void *ctx, size_t bytes)
 {
@@ -121,6 +124,7 @@ void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
 {
 	enum eg_decode state = EG_DECODE_ROOM;
 	char scratch[SCRATCH_BYTES];
+	size_t decoded = 0;
 
 	if (x->answer_coding == EG_CODING_IDENTITY) {
 		if (x->watch)
@@ -140,8 +144,11 @@ void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
 			if (x->watch)
 				eg_usage_watch_feed(x->watch, said);
 		}
+		decoded += said.n;
 		if (x->reader && state == EG_DECODE_FAIL)
 			give_up(x, why(eg_decoder_fault(x->reader)));
+		else if (x->reader && decoded > PIECE_DECODED_MAX)
+			give_up(x, "limit");
 	}
 }
 

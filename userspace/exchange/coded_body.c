@@ -3,8 +3,15 @@
  * A held body in a content coding, decoded as it comes, so that what is too large is seen at the
  * limit, whatever the ratio. What comes out is charged like what is held; the codec's memory is
  * given back when the body has ended.
+ *
+ * A hundred kilobytes may say 32 MiB, which is a third of a second of work: it is done in pieces,
+ * and those who wait for theirs take turns, so that nobody else on the worker waits for long.
  */
 #include "exchange/exchange_impl.h"
+
+#define TURN_BYTES  (1u << 20)	 /* read and written, of all bodies of the worker in one turn */
+#define SLICE_BYTES (256u << 10) /* likewise, of one body before the next has its turn */
+#define INPUT_STEP  HOLD_STEP
 
 static enum eg_reason charge(struct eg_exchange *x, size_t plain_bytes)
 {
@@ -64,33 +71,131 @@ static enum eg_reason refuse(struct eg_exchange *x, const char **detail)
 	return fault == EG_DECODE_TOO_LARGE ? EG_REASON_BODY_TOO_LARGE : EG_REASON_BAD_BODY;
 }
 
-enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data, const char **detail)
+/* Is there something that was not decoded yet? */
+static bool behind(const struct eg_exchange *x)
+{
+	return x->decode_room || x->decoded < x->held.length;
+}
+
+/* One call of the codec: of *budget goes what it read and wrote. */
+static enum eg_reason decode_some(struct eg_exchange *x, size_t *budget, const char **detail)
+{
+	bool full = x->plain.length == x->plain.cap;
+	struct eg_str held = eg_buf_str(&x->held);
+	struct eg_str in = {held.p + x->decoded, EG_MIN(held.n - x->decoded, (size_t)INPUT_STEP)};
+	size_t given = in.n, room = 1, n = 0;
+	char past, *to = &past; /* nothing is written there: the decoder has the limit too */
+	enum eg_reason r = charge(x, x->plain.length + (full ? 0 : HOLD_STEP));
+	enum eg_decode state;
+
+	if (r != EG_REASON_OK)
+		return r;
+	if (!full)
+		to = eg_buf_reserve(&x->plain, HOLD_STEP, &room);
+	if (!to)
+		return EG_REASON_OVERLOADED;
+	state = eg_decoder_run(x->decoder, &in, to, EG_MIN(room, *budget), &n);
+	if (n)
+		eg_buf_commit(&x->plain, n);
+	x->decoded += given - in.n;
+	x->decode_room = state == EG_DECODE_ROOM;
+	*budget -= EG_MIN(*budget, given - in.n + n + 1);
+	return state == EG_DECODE_FAIL ? refuse(x, detail) : charge(x, x->plain.length);
+}
+
+/* As much as *budget allows. */
+static enum eg_reason decode(struct eg_exchange *x, size_t *budget, const char **detail)
 {
 	enum eg_reason r = begin(x);
-	enum eg_decode state = EG_DECODE_ROOM;
 
-	while (r == EG_REASON_OK && state == EG_DECODE_ROOM) {
-		bool full = x->plain.length == x->plain.cap;
-		size_t room = 1, n = 0;
-		char past,
-			*to = &past; /* nothing is written there: the decoder has the limit too */
-
-		r = charge(x, x->plain.length + (full ? 0 : HOLD_STEP));
-		if (r != EG_REASON_OK)
-			break;
-		if (!full)
-			to = eg_buf_reserve(&x->plain, HOLD_STEP, &room);
-		if (!to)
-			return EG_REASON_OVERLOADED;
-		state = eg_decoder_run(x->decoder, &data, to, room, &n);
-		if (n)
-			eg_buf_commit(&x->plain, n);
-		if (state == EG_DECODE_FAIL)
-			r = refuse(x, detail);
-		else
-			r = charge(x, x->plain.length);
-	}
+	while (r == EG_REASON_OK && behind(x) && *budget)
+		r = decode_some(x, budget, detail);
 	return r;
+}
+
+/* ---- turns ---- */
+
+static void wait_for_turn(struct eg_exchange *x)
+{
+	struct eg_decode_queue *q = &x->engine->decoding;
+
+	x->decode_next = NULL;
+	x->decode_waits = true;
+	*(q->last ? &q->last->decode_next : &q->first) = x;
+	q->last = x;
+	eg_loop_soon(x->engine->loop, &q->soon);
+}
+
+static void leave_queue(struct eg_exchange *x)
+{
+	struct eg_decode_queue *q = &x->engine->decoding;
+	struct eg_exchange **at = &q->first, *before = NULL;
+
+	if (!x->decode_waits)
+		return;
+	for (; *at != x; at = &(*at)->decode_next)
+		before = *at;
+	*at = x->decode_next;
+	if (q->last == x)
+		q->last = before;
+	x->decode_waits = false;
+}
+
+/* May end the exchange. Returns what is left of `budget`. */
+static size_t step(struct eg_exchange *x, size_t budget)
+{
+	size_t slice = EG_MIN(budget, (size_t)SLICE_BYTES), left = slice;
+	const char *detail = NULL;
+	enum eg_reason r = decode(x, &left, &detail);
+
+	if (r == EG_REASON_OK && behind(x))
+		wait_for_turn(x);
+	else
+		exchange_decoded(x, r, detail);
+	return budget - (slice - left);
+}
+
+static void take_turns(struct eg_defer *d)
+{
+	struct eg_decode_queue *q = eg_container_of(d, struct eg_decode_queue, soon);
+	size_t budget = TURN_BYTES;
+
+	while (q->first && budget) {
+		struct eg_exchange *x = q->first;
+
+		leave_queue(x);
+		budget = step(x, budget);
+	}
+	if (q->first)
+		eg_loop_soon(q->loop, d);
+}
+
+void eg_decode_queue_init(struct eg_decode_queue *q, struct eg_loop *loop)
+{
+	*q = (struct eg_decode_queue){.loop = loop, .soon.run = take_turns};
+}
+
+void exchange_decode(struct eg_exchange *x)
+{
+	struct eg_decode_queue *q = &x->engine->decoding;
+	uint64_t now = eg_loop_now_ms(q->loop);
+
+	if (x->decode_waits)
+		return;
+	if (q->turn_ms != now) {
+		q->turn_ms = now;
+		q->turn_left = TURN_BYTES;
+	}
+	/* Most bodies are small, and done here. */
+	if (q->first || !q->turn_left)
+		wait_for_turn(x);
+	else
+		q->turn_left = step(x, q->turn_left);
+}
+
+bool exchange_decoding(const struct eg_exchange *x)
+{
+	return x->decode_waits;
 }
 
 void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail)
@@ -98,7 +203,10 @@ void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const 
 	x->coded_refused = true;
 	x->coded_reason = reason;
 	x->coded_detail = detail;
-	exchange_body_free(x);
+	if (x->pass_on) /* as it came */
+		exchange_decode_free(x);
+	else
+		exchange_body_free(x);
 }
 
 enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail)
@@ -145,6 +253,9 @@ bool exchange_coded_ambiguous(const struct eg_exchange *x)
 
 void exchange_decode_free(struct eg_exchange *x)
 {
+	leave_queue(x);
+	x->decoded = 0;
+	x->decode_room = false;
 	eg_decoder_destroy(x->decoder);
 	x->decoder = NULL;
 	x->decoder_bytes = 0;

@@ -96,6 +96,10 @@ struct eg_exchange {
 	const char *coded_detail;
 	bool plain_out; /* it goes out instead, since `held` could be read in two ways */
 	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
+	size_t decoded;		    /* of `held` */
+	bool decode_room;	    /* more comes out of that */
+	bool decode_waits;	    /* for its turn, in the engine's queue */
+	struct eg_exchange *decode_next;
 	size_t decoder_bytes, plain_charged;
 	enum eg_reason decoder_refused; /* what the budgets said to it */
 	bool decide_again;		/* with the body */
@@ -195,13 +199,16 @@ bool exchange_body_coded(const struct eg_exchange *x);
 /* Could a target get the whole body (again)? */
 bool exchange_body_replayable(const struct eg_exchange *x);
 
-/* coded_body.c: a held body in a content coding. Each says OK, or why it is refused. */
-/* What was appended to `held`, to `plain`. */
-enum eg_reason exchange_decode(struct eg_exchange *x, struct eg_str data,
-			       const char **detail) EG_MUST;
+/* coded_body.c: a held body in a content coding. */
+/* What was appended to `held`, to `plain`: now, or when it is its turn; exchange_decoded() then. */
+void exchange_decode(struct eg_exchange *x);
+/* Does something of it wait for its turn? */
+bool exchange_decoding(const struct eg_exchange *x);
+/* body.c: all that is here is decoded, or `r` says why it is refused. */
+void exchange_decoded(struct eg_exchange *x, enum eg_reason r, const char *detail);
 /* It can't be read: nothing of it is held any more, and what still comes is dropped. */
 void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail);
-/* All is here: from now on `plain` only. */
+/* All is here, and decoded: from now on `plain` only. OK, or why it is refused. */
 enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail) EG_MUST;
 void exchange_decode_free(struct eg_exchange *x);
 /* After it was read: could who takes no notice of Content-Encoding read something else in it? */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies in a content coding: requests are read for policy and go on byte for byte. */
+#include <poll.h>
+
 #include "targets.h"
 
 #include "encode.h"
@@ -260,6 +262,79 @@ static void test_broken(void **state)
 	(void)state;
 }
 
+/* How many turns the loop made until provider 0 was called. */
+static size_t turns_until_called(struct world *w)
+{
+	struct pollfd called_now = {.fd = w->plane.provider[0], .events = POLLIN};
+	size_t turns = 0;
+
+	for (; poll(&called_now, 1, 0) == 0; turns++) {
+		assert_true(turns < 10000);
+		plane_turns(&w->plane, 1);
+	}
+	return turns;
+}
+
+/*
+ * 24 MiB that came as a few kilobytes are not decoded in one turn, nor are those of four at once in
+ * four: others have theirs between.
+ */
+static void test_in_pieces(void **state)
+{
+	size_t n = (size_t)24 << 20;
+	char *large = malloc(n);
+
+	assert_non_null(large);
+	memset(large, ' ', n);
+	memcpy(large, BODY, strlen(BODY));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		struct coded c = encode(all[i], (struct eg_str){large, n});
+		struct world *w = begin(by_model);
+
+		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
+		assert_in_range(turns_until_called(w), 20, 10000);
+		got(w, 0, coded_str(&c), coding_name(all[i]));
+		finish(w);
+		free(c.p);
+	}
+	free(large);
+	(void)state;
+}
+
+/* The pod leaves while its body waits for its turn; and what is wrong at the end is seen there. */
+static void test_end_while_waiting(void **state)
+{
+	size_t n = (size_t)24 << 20;
+	char *large = malloc(n);
+
+	assert_non_null(large);
+	memset(large, ' ', n);
+	memcpy(large, BODY, strlen(BODY));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		struct coded c = encode(all[i], (struct eg_str){large, n});
+		struct world *w = begin(by_model);
+
+		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
+		plane_turns(&w->plane, 4);
+		assert_true(w->plane.engine.held_bytes > 0);
+		assert_non_null(w->plane.engine.decoding.first);
+		pod_close(&w->pod);
+		plane_turns(&w->plane, 4);
+		assert_int_equal(w->plane.engine.held_bytes, 0);
+		assert_null(w->plane.engine.decoding.first);
+		assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+		finish(w);
+
+		w = begin(by_model);
+		post(w, CHAT, coding_name(all[i]), (struct eg_str){c.p, c.n - 1}, SIZE_MAX);
+		refused(w, "HTTP/1.1 400 ", "decoded: its end is missing.");
+		finish(w);
+		free(c.p);
+	}
+	free(large);
+	(void)state;
+}
+
 /* At the limit of what comes out, whatever went in; and nothing stays held. */
 static void test_bomb(void **state)
 {
@@ -276,6 +351,7 @@ static void test_bomb(void **state)
 		}
 		/* In the middle of an upload nobody reads an answer, and a reset may overtake it.
 		 */
+		plane_turns(&w->plane, 20); /* it has its turns */
 		inbox_poll(&w->pod.in);
 		assert_int_equal(w->pod.in.n, 0);
 		assert_int_equal(w->plane.engine.held_bytes, 0);
@@ -370,12 +446,19 @@ static void test_not_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read),	 cmocka_unit_test(test_mapped),
-		cmocka_unit_test(test_denied),	 cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_bomb),	 cmocka_unit_test(test_budget),
-		cmocka_unit_test(test_unknown),	 cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_form),	 cmocka_unit_test(test_two_readings),
+		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_mapped),
+		cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_bomb),
+		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_form),
+		cmocka_unit_test(test_two_readings),
 		cmocka_unit_test(test_not_read),
+		cmocka_unit_test(test_in_pieces),
+		cmocka_unit_test(test_end_while_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,6 +231,15 @@ static void test_coded(void **state)
 		free(bomb.p);
 	}
 	passes_coded("gzip, br", EG_STR(BODY), 10, "content_encoding");
+	/* What is wrong is seen when all of it came, in a later turn. */
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
+		struct coded late = encode_zeros(all[i], 1 << 20);
+
+		passes_coded(coding_name(all[i]), coded_str(&late), SIZE_MAX, "bad_body");
+		passes_coded(coding_name(all[i]), (struct eg_str){late.p, late.n - 1}, SIZE_MAX,
+			     "bad_body");
+		free(late.p);
+	}
 	(void)state;
 }
 

@@ -54,6 +54,8 @@ mock_mode() {
 	t_admin provider POST /mode "$(jq -n --arg h "$1" --arg m "$2" --argjson c "${3:-0}" '{host: $h, mode: $m, count: $c}')" >/dev/null ||
 		t_die "mock_mode $1 $2: refused"
 }
+# mock_hangup HOST: every connection to it is closed, also the idle ones that a gateway keeps.
+mock_hangup() { t_admin provider POST /hangup "{\"host\": \"$1\"}" >/dev/null || t_die "mock_hangup $1: refused"; }
 # mock_http2 on|off: whether HTTP/2 can be had by ALPN.
 mock_http2() { t_admin provider POST /http2 "{\"on\": $([ "$1" = on ] && echo true || echo false)}" >/dev/null || t_die "mock_http2 $1: refused"; }
 mock_clear() { t_admin provider POST /clear >/dev/null; }

@@ -3,7 +3,7 @@
 // The mock providers: every host of the world file on its own addresses, HTTP/1.1 and HTTP/2 over TLS, plain HTTP on
 // port 80, and sinks that count bytes on other ports. It writes down all it sees and misbehaves on demand. Usage:
 //   provider.mjs --world FILE --certs DIR --keys FILE --log FILE --admin SOCKET
-// README.md beside this file lists log events, modes and the admin interface.
+// README.md beside this file lists log events and modes; `commands` below is the admin interface.
 import crypto from 'node:crypto';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
@@ -39,6 +39,7 @@ for (const [name, host] of Object.entries(world.hosts)) {
 const modes = new Map(); // host -> {mode, left}
 let counter = 0;
 let connections = 0;
+const open = new Map(); // socket -> host
 
 const logFd = fs.openSync(opt.log, 'a');
 const log = (entry) => fs.writeSync(logFd, JSON.stringify({ at: new Date().toISOString(), ...entry }) + '\n');
@@ -204,8 +205,9 @@ function acceptTls(socket) {
 	const host = hostOfAddress.get(at.dst) ?? 'unknown';
 	const mode = takeMode(host, true);
 	log({ event: 'connection', conn: socket.egretId, host, mode: mode ?? 'ok', ...at });
+	open.set(socket, host);
 	socket.on('error', () => {});
-	socket.on('close', () => log({ event: 'closed', conn: socket.egretId, host, bytes: socket.bytesRead }));
+	socket.on('close', () => { open.delete(socket); log({ event: 'closed', conn: socket.egretId, host, bytes: socket.bytesRead }); });
 	if (mode) return connectionModes.get(mode)(socket, () => contextOf(world.hosts[host] ? host : 'www.example.org'));
 	(http2On ? secure : secure1).emit('connection', socket);
 	return undefined;
@@ -247,6 +249,7 @@ for (const address of hostOfAddress.keys()) {
 const commands = {
 	'/ready': () => ({}),
 	'/clear': () => modes.clear(),
+	'/hangup': ({ host }) => { for (const [socket, of] of open) if (of === host) socket.destroy(); },
 	'/http2': ({ on }) => { http2On = on; },
 	'/reload-keys': () => { keys = JSON.parse(fs.readFileSync(opt.keys, 'utf8')); },
 	'/mode': ({ host, mode, count }) => {

@@ -32,7 +32,8 @@ ask() {
 	REASON=$(tr -d '\r' < "$T_RUN/head" | sed -n 's/^x-egret-reason: //Ip')
 	BODY=$(cat "$T_RUN/body" 2>/dev/null)
 }
-fresh() { mock_clear; mock_forget; sleep 2.2; } # past a default cooldown
+# Past a default cooldown, and no connection to the first target is left: one that was raced and not needed stays in the pool.
+fresh() { mock_clear; mock_hangup api.mistral.ai; mock_forget; sleep 2.2; }
 
 echo "# no TLS at all, before any connection to that provider is in the pool"
 for mode in connect-garbage connect-cut-hello connect-reset; do

@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "agent/cpu_wait.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "net/mint_wire.h"
@@ -25,12 +26,37 @@ static bool answers(struct eg_beat *b, uint32_t serial)
 	if (serial != b->serial || !b->asked_ms)
 		return false;
 	b->asked_ms = 0;
+	b->starved = false;
 	return true;
 }
 
 static bool unanswered(const struct eg_beat *b, uint64_t now, uint64_t limit_ms)
 {
 	return b->asked_ms && now - b->asked_ms >= limit_ms;
+}
+
+/* The silence of a process that got no CPU is borne for longer: it is said once. */
+static bool starved(struct eg_child *c, uint64_t now)
+{
+	struct eg_beat *b = &c->beat;
+	uint64_t silent_ms = now - b->asked_ms, waited = eg_cpu_waited_ns(c->pid);
+
+	/* Less than before: a thread has ended, or all of it. */
+	waited = waited > b->waited_ns ? waited - b->waited_ns : 0;
+	if (!eg_cpu_starved(silent_ms, waited)) {
+		b->starved = false;
+		return false;
+	}
+	if (!b->starved)
+		eg_warn("%s (pid %d) has not answered for %llu ms, and waited for a CPU for %llu "
+			"ms "
+			"of them: this node, or the CPU limit of this container, gives it too "
+			"little; it is ended after %u s",
+			c->role == EG_ROLE_GATEWAY ? "gateway" : "signer", c->pid,
+			(unsigned long long)silent_ms, (unsigned long long)(waited / 1000000),
+			EG_STARVED_MS / 1000);
+	b->starved = true;
+	return true;
 }
 
 /* ---- the gateway ---- */
@@ -48,7 +74,7 @@ void eg_heartbeat_lost(struct eg_supervisor *s)
 	if (s->serving)
 		s->lost_ms = eg_now_ms();
 	s->ready = s->serving = false;
-	s->gateway.beat.asked_ms = 0;
+	s->gateway.beat = (struct eg_beat){.serial = s->gateway.beat.serial};
 }
 
 /*
@@ -68,8 +94,9 @@ static void ask_gateway(struct eg_supervisor *s, uint64_t now, bool late)
 	if (!b->asked_ms) {
 		m.number = ++b->serial;
 		b->asked_ms = now;
+		b->waited_ns = eg_cpu_waited_ns(s->gateway.pid);
 		eg_gateway_send(s, &m, NULL, 0);
-	} else if (unanswered(b, now, EG_HANG_MS) && !late) {
+	} else if (unanswered(b, now, EG_HANG_MS) && !late && !starved(&s->gateway, now)) {
 		s->gateway.hangs++;
 		eg_child_kill(&s->gateway, "it does not answer");
 	}
@@ -90,7 +117,7 @@ void eg_heartbeat_signer_lost(struct eg_supervisor *s)
 	if (!s->signer_lost_ms)
 		s->signer_lost_ms = eg_now_ms();
 	s->signer_answers = false;
-	s->signer.beat.asked_ms = 0;
+	s->signer.beat = (struct eg_beat){.serial = s->signer.beat.serial};
 }
 
 void eg_heartbeat_ask_signer(struct eg_supervisor *s)
@@ -101,6 +128,7 @@ void eg_heartbeat_ask_signer(struct eg_supervisor *s)
 	/* Its control socket counts all that is sent there. */
 	c->beat.serial = ++s->signer_sequence;
 	c->beat.asked_ms = eg_now_ms();
+	c->beat.waited_ns = eg_cpu_waited_ns(c->pid);
 	r = eg_mint_control_ping(c->control, c->beat.serial);
 	if (r && r != -EPIPE)
 		eg_child_kill(c, "it does not read what it is sent");
@@ -115,7 +143,7 @@ static void ask_signer(struct eg_supervisor *s, uint64_t now, bool late)
 		return;
 	if (!c->beat.asked_ms) {
 		eg_heartbeat_ask_signer(s);
-	} else if (unanswered(&c->beat, now, limit_ms) && !late) {
+	} else if (unanswered(&c->beat, now, limit_ms) && !late && !starved(c, now)) {
 		c->hangs++;
 		eg_child_kill(c,
 			      s->signer_answers ? "it does not answer" : "it did not become ready");
@@ -196,7 +224,8 @@ static void tick(struct eg_timer *t)
 		ask_spawner(s, now, late);
 	}
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
-	serves = s->serving && !unanswered(&s->gateway.beat, now, EG_HANG_MS);
+	serves = s->serving &&
+		 (s->gateway.beat.starved || !unanswered(&s->gateway.beat, now, EG_HANG_MS));
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
 	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
 		eg_datapath_heartbeat(s->datapath);

@@ -26,8 +26,10 @@ struct eg_supervisor;
 
 /* One ping at a time. */
 struct eg_beat {
-	uint32_t serial;   /* of the last one sent */
-	uint64_t asked_ms; /* when, as long as it is unanswered; 0: none is */
+	uint32_t serial;    /* of the last one sent */
+	uint64_t asked_ms;  /* when, as long as it is unanswered; 0: none is */
+	uint64_t waited_ns; /* for a CPU, until then (agent/cpu_wait.h) */
+	bool starved;	    /* it is unanswered for want of a CPU, and that was said */
 };
 
 /* An unprivileged process, and its next incarnation. */

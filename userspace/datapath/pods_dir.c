@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/files.h"
 #include "datapath/datapath.h"
 
 #define FILE_BYTES  65536
@@ -301,28 +302,12 @@ int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_ar
 static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *memory,
 		     struct eg_pod_entry *out, struct eg_error *error)
 {
-	EG_CLEANUP_FREE char *text = malloc(FILE_BYTES + 1);
-	EG_CLEANUP_FD int fd = -1;
-	struct stat st;
+	EG_CLEANUP_FREE char *text = NULL;
 	size_t n = 0;
-	ssize_t got;
+	int r = eg_file_read(d->dir, name, FILE_BYTES, &text, &n, error);
 
-	if (!text)
-		return eg_error_set(error, -ENOMEM, "%s: out of memory", name);
-	/* Nonblocking: a FIFO of this name must not stop the agent. */
-	fd = openat(d->dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st))
-		return eg_error_set(error, -errno, "%s: cannot open: %s", name, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return eg_error_set(error, -EINVAL, "%s: expected a regular file", name);
-	while (n <= FILE_BYTES && (got = read(fd, text + n, FILE_BYTES + 1 - n)) != 0) {
-		if (got < 0)
-			return eg_error_set(error, -errno, "%s: cannot read: %s", name,
-					    strerror(errno));
-		n += (size_t)got;
-	}
-	if (n > FILE_BYTES)
-		return eg_error_set(error, -EFBIG, "%s: larger than %d bytes", name, FILE_BYTES);
+	if (r)
+		return r;
 	return eg_pods_parse(name, text, n, memory, out, error);
 }
 

@@ -171,14 +171,18 @@ static void a_bad_file_hides_no_other(void **state)
 	put("readme.txt", "not a pod");
 	snprintf(path, sizeof(path), "%s/pipe.json", folder);
 	assert_int_equal(mkfifo(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/way-out.json", folder);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
 	assert_int_equal(eg_pods_dir_open(folder, &d, &e), 0);
 	assert_int_equal(eg_pods_dir_read(d, &l, &e), 0);
 	assert_int_equal(l.count, 2);
 	assert_string_equal(l.pods[0].file, "a.json");
 	assert_string_equal(l.pods[1].file, "c.json");
-	assert_int_equal(l.error_count, 2);
+	assert_int_equal(l.error_count, 3);
+	assert_non_null(strstr(l.errors[2].text, "way-out.json: leads out of the directory"));
 	assert_non_null(strstr(l.errors[0].text, "b.json: line 1"));
-	assert_non_null(strstr(l.errors[1].text, "pipe.json: expected a regular file"));
+	assert_non_null(
+		strstr(l.errors[1].text, "pipe.json: a named pipe; expected a regular file"));
 	eg_pod_list_fini(&l);
 	eg_pods_dir_close(d);
 }
@@ -259,7 +263,7 @@ static void a_large_file_is_refused(void **state)
 	assert_int_equal(eg_pods_dir_read(d, &l, &e), 0);
 	assert_int_equal(l.count, 0);
 	assert_int_equal(l.error_count, 1);
-	assert_non_null(strstr(l.errors[0].text, "larger than 65536 bytes"));
+	assert_non_null(strstr(l.errors[0].text, "expected at most 65536"));
 	eg_pod_list_fini(&l);
 	eg_pods_dir_close(d);
 }

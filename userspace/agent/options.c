@@ -289,6 +289,17 @@ static int parse_xdp(struct eg_options *o, const char *value, struct eg_error *e
 	return 0;
 }
 
+static bool pods_can_reach(const struct eg_address *a)
+{
+	struct in6_addr six;
+
+	memcpy(&six, a, sizeof(six));
+	if (eg_address_is4(a))
+		return six.s6_addr[12] && six.s6_addr[12] != 127 && six.s6_addr[12] < 224;
+	return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) &&
+	       !IN6_IS_ADDR_MULTICAST(&six);
+}
+
 static int parse_gateway(const char *option, const char *value, bool four, bool *set,
 			 struct eg_address *out, struct eg_error *e)
 {
@@ -298,6 +309,10 @@ static int parse_gateway(const char *option, const char *value, bool four, bool 
 	if (eg_address_from_text(value, out) || eg_address_is4(out) != four)
 		return bad(e, option, value,
 			   four ? "an IPv4 address or none" : "an IPv6 address or none");
+	if (!pods_can_reach(out))
+		return bad(
+			e, option, value,
+			"an address that pods can reach, not unspecified, loopback or multicast");
 	return 0;
 }
 

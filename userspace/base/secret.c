@@ -48,14 +48,14 @@ struct eg_secret *eg_secret_create(const void *bytes, size_t n)
 
 int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out)
 {
-	struct eg_secret *s = map_secret(max_bytes + 1);
-	size_t n = 0;
+	size_t room = max_bytes + EG_SECRET_TAIL, n = 0;
+	struct eg_secret *s = map_secret(room);
 	int r = 0;
 
 	if (!s)
 		return -ENOMEM;
-	while (n <= max_bytes) {
-		ssize_t got = pread(fd, s->bytes + n, max_bytes + 1 - n, (off_t)n);
+	while (n < room) {
+		ssize_t got = pread(fd, s->bytes + n, room - n, (off_t)n);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -65,11 +65,13 @@ int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out)
 			break;
 		n += (size_t)got;
 	}
-	if (!r && n > max_bytes)
+	if (!r && n == room)
 		r = -EFBIG;
 	while (n && (s->bytes[n - 1] == '\n' || s->bytes[n - 1] == '\r' || s->bytes[n - 1] == ' ' ||
 		     s->bytes[n - 1] == '\t'))
 		n--;
+	if (!r && n > max_bytes)
+		r = -EFBIG;
 	if (!r && !n)
 		r = -ENODATA;
 	s->n = n;

@@ -15,6 +15,8 @@ struct eg_secret;
 void eg_wipe(void *p, size_t n);
 /* A copy of the bytes, reference count 1. NULL: out of memory, or n is 0. */
 struct eg_secret *eg_secret_create(const void *bytes, size_t n) EG_MUST;
+/* White space that may follow a secret of max_bytes: editors and `echo` add some. */
+#define EG_SECRET_TAIL 64u
 /* Reads a whole file or memfd, white space at the end removed. 0, -errno, -ENODATA when empty,
  * -EFBIG. */
 int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out) EG_MUST;

@@ -114,6 +114,12 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	return x;
 }
 
+void eg_exchange_began(struct eg_exchange *x, uint64_t ms)
+{
+	x->wall_ms -= x->began_ms - ms;
+	x->began_ms = ms;
+}
+
 void eg_exchange_start(struct eg_exchange *x)
 {
 	const char *detail = NULL;

@@ -64,6 +64,8 @@ struct eg_sink_ops {
 struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer *peer,
 				       const struct eg_h1_head *head, struct eg_str bytes,
 				       const struct eg_sink_ops *sink, void *sink_ctx) EG_MUST;
+/* Its first byte came then (eg_loop_now_ms), not now; before anything else. */
+void eg_exchange_began(struct eg_exchange *x, uint64_t ms);
 /* Decides on the head. May call the sink, also to the end. */
 void eg_exchange_start(struct eg_exchange *x);
 /* Instead of start, or while the answer has not begun: a denial. `close` as in eg_answer. */

@@ -292,6 +292,9 @@ static bool create_exchange(struct h1_server *s, const struct eg_h1_head *head)
 		over(s, true, EG_REASON_OVERLOADED);
 		return false;
 	}
+	if (s->head_began_ms)
+		eg_exchange_began(s->exchange, s->head_began_ms);
+	s->head_began_ms = 0;
 	s->requests++;
 	set_answer(s, H1_ANSWER_WAIT);
 	return true;
@@ -316,7 +319,6 @@ static void begin_request(struct h1_server *s, const struct eg_h1_head *head)
 	s->expect_continue = head->expect_continue && head->body != EG_H1_BODY_NONE && !s->http10;
 	s->body = head->body;
 	s->left = head->content_length;
-	s->head_began_ms = 0;
 	s->scan = (struct eg_h1_scan){0};
 	if (head->body == EG_H1_BODY_CHUNKED)
 		eg_chunked_init(&s->chunked);

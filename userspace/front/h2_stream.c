@@ -245,6 +245,8 @@ static bool create_exchange(struct h2_stream *st, const struct eg_h1_head *head,
 	st->exchange = eg_exchange_create(s->engine, s->peer, head, bytes, &sink_ops, st);
 	if (!st->exchange)
 		reset(st, NGHTTP2_REFUSED_STREAM, EG_REASON_OVERLOADED);
+	else if (head) /* just after its block ended */
+		eg_exchange_began(st->exchange, s->block_began_ms);
 	return st->exchange;
 }
 

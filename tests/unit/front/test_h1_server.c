@@ -800,6 +800,8 @@ static void test_head_timeout(void **state)
 	inbox_await(&plane, &pod.in, "HTTP/1.1 408 ");
 	assert_true(inbox_has(&pod.in, "request_timeout"));
 	inbox_await_end(&plane, &pod.in);
+	assert_true(plane_recorded(&plane, "\"duration_ms\":"));
+	assert_false(plane_recorded(&plane, "\"duration_ms\":0")); /* since its first byte */
 	pod_close(&pod);
 	plane_down(&plane);
 	(void)state;

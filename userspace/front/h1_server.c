@@ -300,7 +300,8 @@ static bool create_exchange(struct h1_server *s, const struct eg_h1_head *head)
 	return true;
 }
 
-static void refuse(struct h1_server *s, enum eg_reason reason)
+/* `wrong`: with what, a part of a sentence; or NULL. */
+static void refuse(struct h1_server *s, enum eg_reason reason, const char *wrong)
 {
 	s->keep_alive = false;
 	s->http10 = false;
@@ -309,7 +310,7 @@ static void refuse(struct h1_server *s, enum eg_reason reason)
 	if (!create_exchange(s, NULL))
 		return;
 	set_receive(s, H1_RECEIVE_COMPLETE);
-	eg_exchange_refuse(s->exchange, reason, NULL, true);
+	eg_exchange_refuse(s->exchange, reason, wrong, true);
 }
 
 static void begin_request(struct h1_server *s, const struct eg_h1_head *head)
@@ -337,6 +338,7 @@ static bool take_head(struct h1_server *s)
 {
 	struct eg_h1_head *head = &s->engine->scratch;
 	enum eg_reason reason = EG_REASON_BAD_REQUEST;
+	const char *wrong = NULL;
 
 	if (!s->in.length)
 		return false;
@@ -356,11 +358,13 @@ static bool take_head(struct h1_server *s)
 			break;
 		begin_request(s, head);
 		return true;
-	case EG_IO_EOF:
 	case EG_IO_FAIL:
+		wrong = head->wrong;
+		break;
+	case EG_IO_EOF:
 		break;
 	}
-	refuse(s, reason);
+	refuse(s, reason, wrong);
 	return true;
 }
 
@@ -518,7 +522,7 @@ static void expire(struct h1_server *s)
 		else
 			over(s, true, EG_REASON_REQUEST_TIMEOUT);
 	} else if (s->head_began_ms) {
-		refuse(s, EG_REASON_REQUEST_TIMEOUT);
+		refuse(s, EG_REASON_REQUEST_TIMEOUT, NULL);
 	} else {
 		over(s, false, EG_REASON_OK); /* idle */
 	}

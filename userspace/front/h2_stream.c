@@ -293,7 +293,7 @@ static void read_head(struct h2_stream *st)
 	if (eg_h1_parse_request(&scan, bytes, &eg_h1_default_limits, head, &reason) == EG_IO_DONE)
 		begin(st, head, bytes);
 	else
-		refuse(st, reason, NULL);
+		refuse(st, reason, head->wrong);
 }
 
 void h2_stream_open(struct h2_server *s, int32_t id, bool ended)

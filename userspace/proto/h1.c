@@ -45,9 +45,10 @@ struct parse {
 	bool close, keep, upgrade_token; /* of Connection */
 };
 
-static bool fail(struct parse *x, enum eg_reason reason)
+static bool fail(struct parse *x, enum eg_reason reason, const char *wrong)
 {
 	x->reason = reason;
+	x->head->wrong = wrong;
 	return false;
 }
 
@@ -82,7 +83,7 @@ static enum eg_io find_end(struct parse *x, struct eg_h1_scan *scan, struct eg_s
 		}
 		i = (size_t)(lf - bytes.p);
 		if (!i || bytes.p[i - 1] != '\r') {
-			fail(x, EG_REASON_BAD_REQUEST);
+			fail(x, EG_REASON_BAD_REQUEST, "a line ends with LF alone; expected CRLF");
 			return EG_IO_FAIL;
 		}
 		scan->at = i + 1;
@@ -94,15 +95,17 @@ static enum eg_io find_end(struct parse *x, struct eg_h1_scan *scan, struct eg_s
 			return EG_IO_DONE;
 		}
 		if (!x->request || skipped > EMPTY_LINES_MAX) {
-			fail(x, EG_REASON_BAD_REQUEST);
+			fail(x, EG_REASON_BAD_REQUEST, "it begins with empty lines");
 			return EG_IO_FAIL;
 		}
 	}
 	if (bytes.n < limit)
 		return EG_IO_AGAIN;
 	skipped = leading_empty(bytes, n);
-	fail(x, memchr(bytes.p + 2 * skipped, '\n', n - 2 * skipped) ? EG_REASON_HEADER_TOO_LARGE
-								     : EG_REASON_URI_TOO_LONG);
+	fail(x,
+	     memchr(bytes.p + 2 * skipped, '\n', n - 2 * skipped) ? EG_REASON_HEADER_TOO_LARGE
+								  : EG_REASON_URI_TOO_LONG,
+	     NULL);
 	return EG_IO_FAIL;
 }
 
@@ -111,9 +114,11 @@ static enum eg_io find_end(struct parse *x, struct eg_h1_scan *scan, struct eg_s
 static bool take_length(struct parse *x, struct eg_str value)
 {
 	/* One field with one number: also equal copies are refused, for who reads which? */
-	if (x->has_length || eg_str_u64(value, &x->head->content_length) ||
-	    x->head->content_length > INT64_MAX || value.n > 19)
-		return fail(x, EG_REASON_SMUGGLING);
+	if (x->has_length)
+		return fail(x, EG_REASON_SMUGGLING, "Content-Length is there twice");
+	if (eg_str_u64(value, &x->head->content_length) || x->head->content_length > INT64_MAX ||
+	    value.n > 19)
+		return fail(x, EG_REASON_SMUGGLING, "Content-Length is not one decimal number");
 	x->has_length = true;
 	return true;
 }
@@ -121,7 +126,8 @@ static bool take_length(struct parse *x, struct eg_str value)
 static bool take_coding(struct parse *x, struct eg_str value)
 {
 	if (x->has_coding || !eg_str_ieq(value, EG_STR("chunked")))
-		return fail(x, EG_REASON_SMUGGLING);
+		return fail(x, EG_REASON_SMUGGLING,
+			    "Transfer-Encoding is not \"chunked\" once and alone");
 	x->has_coding = true;
 	return true;
 }
@@ -134,8 +140,10 @@ static bool take_host(struct parse *x, struct eg_str value)
 	if (!x->request)
 		return true;
 	/* RFC 9112 section 3.2: repeated or invalid is answered with 400. */
-	if (x->has_host || eg_authority_parse(value, &host, &port))
-		return fail(x, EG_REASON_BAD_REQUEST);
+	if (x->has_host)
+		return fail(x, EG_REASON_BAD_REQUEST, "Host is there twice");
+	if (eg_authority_parse(value, &host, &port))
+		return fail(x, EG_REASON_BAD_REQUEST, "Host is not a host and a port");
 	x->has_host = true;
 	x->head->host = value;
 	return true;
@@ -257,11 +265,13 @@ static bool parse_field(struct parse *x, const char *p, size_t n)
 		i++;
 	/* Also obs-fold and white space before the colon end here. */
 	if (!i || i == n || p[i] != ':')
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST,
+			    "a field does not begin with its name and a colon (white space before "
+			    "the colon, a folded line, a byte that no name may have)");
 	if (!value_bytes(p + i + 1, n - i - 1))
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST, "a field's value has a control character");
 	if (head->header_count == EG_MIN(x->limits->header_count, (size_t)EG_H1_MAX_HEADERS))
-		return fail(x, EG_REASON_HEADER_TOO_LARGE);
+		return fail(x, EG_REASON_HEADER_TOO_LARGE, NULL);
 	name = (struct eg_str){p, i};
 	value = eg_str_trim((struct eg_str){p + i + 1, n - i - 1});
 	head->headers[head->header_count++] = (struct eg_header){name, value};
@@ -275,7 +285,7 @@ static bool parse_fields(struct parse *x, const char *p, const char *end)
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
 
 		if (!lf || !parse_field(x, p, (size_t)(lf - p - 1)))
-			return lf ? false : fail(x, EG_REASON_BAD_REQUEST);
+			return lf ? false : fail(x, EG_REASON_BAD_REQUEST, NULL);
 		p = lf + 1;
 	}
 	return true;
@@ -288,9 +298,9 @@ static bool parse_version(struct parse *x, const char *p)
 {
 	if (memcmp(p, "HTTP/", 5) != 0 || p[5] < '0' || p[5] > '9' || p[6] != '.' || p[7] < '0' ||
 	    p[7] > '9')
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST, "the start line has no HTTP version");
 	if (p[5] != '1' || p[7] > '1')
-		return fail(x, EG_REASON_VERSION);
+		return fail(x, EG_REASON_VERSION, NULL);
 	x->head->minor = (unsigned int)(p[7] - '0');
 	return true;
 }
@@ -303,14 +313,17 @@ static bool parse_request_line(struct parse *x, const char *p, size_t n)
 	while (m < n && token_byte[(unsigned char)p[m]])
 		m++;
 	if (!m || m == n || p[m] != ' ')
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST,
+			    "the request line does not begin with a method and one space");
 	t = m + 1;
 	while (t < n && p[t] > 0x20 && p[t] < 0x7f)
 		t++;
 	if (t - (m + 1) > x->limits->target_bytes)
-		return fail(x, EG_REASON_URI_TOO_LONG);
+		return fail(x, EG_REASON_URI_TOO_LONG, NULL);
 	if (t == m + 1 || n - t != 9 || p[t] != ' ')
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST,
+			    "the request line is not a method, a target and a version, with one "
+			    "space between");
 	head->method = (struct eg_str){p, m};
 	head->target = (struct eg_str){p + m + 1, t - (m + 1)};
 	return parse_version(x, p + t + 1);
@@ -321,15 +334,15 @@ static bool parse_status_line(struct parse *x, const char *p, size_t n)
 	unsigned int status = 0;
 
 	if (n < 12 || !parse_version(x, p) || p[8] != ' ')
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST, "the status line has no version and status");
 	for (int i = 9; i < 12; i++) {
 		if (p[i] < '0' || p[i] > '9')
-			return fail(x, EG_REASON_BAD_REQUEST);
+			return fail(x, EG_REASON_BAD_REQUEST, "the status is not three digits");
 		status = status * 10 + (unsigned int)(p[i] - '0');
 	}
 	/* The space before an empty reason phrase is often left out: nothing can be mistaken. */
 	if (status < 100 || (n > 12 && p[12] != ' ') || !value_bytes(p + 12, n - 12))
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST, "the status line is malformed");
 	x->head->status = status;
 	return true;
 }
@@ -339,8 +352,11 @@ static bool parse_status_line(struct parse *x, const char *p, size_t n)
 /* RFC 9112 section 6.3, for both directions. */
 static bool check_coding(struct parse *x)
 {
-	if (x->has_coding && (x->has_length || !x->head->minor))
-		return fail(x, EG_REASON_SMUGGLING);
+	if (x->has_coding && x->has_length)
+		return fail(x, EG_REASON_SMUGGLING,
+			    "there are both Content-Length and Transfer-Encoding");
+	if (x->has_coding && !x->head->minor)
+		return fail(x, EG_REASON_SMUGGLING, "HTTP/1.0 has no Transfer-Encoding");
 	return true;
 }
 
@@ -357,7 +373,7 @@ static bool finish_request(struct parse *x)
 	if (!check_coding(x))
 		return false;
 	if (head->minor && !x->has_host)
-		return fail(x, EG_REASON_BAD_REQUEST);
+		return fail(x, EG_REASON_BAD_REQUEST, "a Host is needed");
 	head->body = x->has_coding   ? EG_H1_BODY_CHUNKED
 		     : x->has_length ? EG_H1_BODY_LENGTH
 				     : EG_H1_BODY_NONE;
@@ -377,7 +393,7 @@ static bool finish_response(struct parse *x, struct eg_str method)
 		return false;
 	/* A body announced where there can be none: somebody will read it as the next answer. */
 	if (never && (x->has_coding || head->content_length))
-		return fail(x, EG_REASON_SMUGGLING);
+		return fail(x, EG_REASON_SMUGGLING, "it announces a body where there is none");
 	set_connection(x);
 	if (never || head_method || head->status == 304 ||
 	    (eg_str_eq(method, EG_STR("CONNECT")) && head->status < 300)) {

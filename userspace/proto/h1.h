@@ -52,6 +52,7 @@ struct eg_h1_head {
 	bool expect_continue; /* Expect: 100-continue */
 	bool expect_other;    /* Expect: anything else; to be answered with EXPECTATION */
 	bool upgrade;	      /* Connection: upgrade with an Upgrade field */
+	const char *wrong;    /* EG_IO_FAIL: with what, a static part of a sentence; or NULL */
 };
 
 /* Where the search for the end of a head is, between calls. Zeroed before the first. */
@@ -63,7 +64,8 @@ struct eg_h1_scan {
  * Parses a head at the beginning of `bytes`. EG_IO_DONE: *head is filled. EG_IO_AGAIN: not complete
  * (call again with the same bytes and more). EG_IO_FAIL: *reason says why (EG_REASON_BAD_REQUEST,
  * SMUGGLING, HEADER_TOO_LARGE, URI_TOO_LONG, VERSION; for responses
- * UPSTREAM_PROTOCOL). Requests: empty lines (CRLF) before the request line are skipped, at most 2.
+ * UPSTREAM_PROTOCOL), head->wrong more. Requests: empty lines (CRLF) before the request line are
+ * skipped, at most 2.
  */
 enum eg_io eg_h1_parse_request(struct eg_h1_scan *scan, struct eg_str bytes,
 			       const struct eg_h1_limits *limits, struct eg_h1_head *head,

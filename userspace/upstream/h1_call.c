@@ -236,6 +236,7 @@ static bool parse_head(struct eg_h1_call *c)
 {
 	struct eg_h1_head *head = c->base.scratch;
 	enum eg_reason reason = EG_REASON_UPSTREAM_PROTOCOL;
+	char text[200];
 	size_t length;
 
 	switch (eg_h1_parse_response(&c->scan, eg_buf_str(&c->base.conn->in), &eg_h1_default_limits,
@@ -247,7 +248,9 @@ static bool parse_head(struct eg_h1_call *c)
 		break;
 	case EG_IO_EOF:
 	case EG_IO_FAIL:
-		fail(c, EG_REASON_UPSTREAM_PROTOCOL, "the answer's head is not valid HTTP/1.1");
+		snprintf(text, sizeof(text), "the answer's head is not valid HTTP/1.1%s%s",
+			 head->wrong ? ": " : "", head->wrong ? head->wrong : "");
+		fail(c, EG_REASON_UPSTREAM_PROTOCOL, text);
 		return false;
 	}
 	c->scan = (struct eg_h1_scan){0};

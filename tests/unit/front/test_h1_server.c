@@ -273,6 +273,9 @@ static void test_denials(void **state)
 			inbox_await(&plane, &pod.in, "unknown_operation");
 		}
 		assert_int_equal(plane_record_count(&plane), cases[i].closes ? 1 : 2);
+		if (!strcmp(cases[i].status, "400") && cases[i].closes &&
+		    !plane_recorded(&plane, "\"detail\":\""))
+			fail_msg("case %zu: the record does not say what is wrong", i);
 		pod_close(&pod);
 		plane_down(&plane);
 	}

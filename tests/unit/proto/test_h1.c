@@ -24,6 +24,12 @@ static struct answer parse(struct eg_str bytes, bool request, const struct eg_h1
 	else
 		a.io = eg_h1_parse_response(&scan, bytes, limits, eg_str_from(method), &head,
 					    &a.reason);
+	/* Where a limit is not the whole story, it says what is wrong. */
+	if (a.io == EG_IO_FAIL &&
+	    (!request || a.reason == EG_REASON_BAD_REQUEST || a.reason == EG_REASON_SMUGGLING))
+		assert_true(head.wrong || a.reason == EG_REASON_UPSTREAM_PROTOCOL);
+	else
+		assert_null(head.wrong);
 	return a;
 }
 

@@ -244,7 +244,8 @@ bool exchange_coded_ambiguous(const struct eg_exchange *x)
 		return memmem(held.p, held.n, boundary.p, boundary.n) != NULL;
 	if (eg_str_starts(held, EG_STR("\xef\xbb\xbf"))) /* some readers skip it */
 		return true;
-	while (held.n && memchr(" \t\r\n", held.p[0], 4)) {
+	while (held.n &&
+	       (held.p[0] == ' ' || held.p[0] == '\t' || held.p[0] == '\r' || held.p[0] == '\n')) {
 		held.p++;
 		held.n--;
 	}

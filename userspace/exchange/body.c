@@ -179,6 +179,21 @@ static enum eg_reason check_mapped(const struct eg_exchange *x, const char **det
 	return EG_REASON_OK;
 }
 
+/* Most routes are known only now: what they allow of the body, as it came and as it says. */
+static enum eg_reason check_size(struct eg_exchange *x)
+{
+	const struct eg_route *route = x->decision.route;
+	size_t n = EG_MAX(x->held.length, exchange_body_said(x).n);
+
+	if (!route || n <= route->max_body_bytes)
+		return EG_REASON_OK;
+	if (!x->pass_on)
+		return EG_REASON_BODY_TOO_LARGE;
+	if (x->shadow_reason == EG_REASON_OK)
+		x->shadow_reason = EG_REASON_BODY_TOO_LARGE;
+	return EG_REASON_OK;
+}
+
 /* All is here: what does it say, and what does policy say to that? */
 static void read_held(struct eg_exchange *x)
 {
@@ -195,6 +210,8 @@ static void read_held(struct eg_exchange *x)
 	if (reason == EG_REASON_BAD_BODY && !r && x->body.model_not_string)
 		detail = EG_MODEL_NOT_STRING;
 	if (reason == EG_REASON_OK)
+		reason = check_size(x);
+	if (reason == EG_REASON_OK)
 		reason = check_mapped(x, &detail);
 	if ((r || unread) && x->pass_on) {
 		x->shadow_reason = reason;
@@ -209,12 +226,23 @@ static void read_held(struct eg_exchange *x)
 		exchange_attempt_first(x);
 }
 
+/* The body says which route it is for: until then, what the most generous one allows. */
+static uint64_t largest_allowed(const struct eg_exchange *x)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < x->policy->route_count; i++)
+		most = EG_MAX(most, x->policy->routes[i].max_body_bytes);
+	return most;
+}
+
 static void begin_holding(struct eg_exchange *x)
 {
 	uint64_t limit = x->engine->limits.request_body_bytes;
 
-	if (x->decision.route && !x->pass_on)
-		limit = EG_MIN(limit, x->decision.route->max_body_bytes);
+	if (!x->pass_on)
+		limit = EG_MIN(limit, x->decision.route ? x->decision.route->max_body_bytes
+							: largest_allowed(x));
 	x->body_limit = (size_t)limit;
 	x->held.cap = x->body_limit;
 	if (x->body_kind == EG_H1_BODY_LENGTH && x->content_length > limit && !x->pass_on) {

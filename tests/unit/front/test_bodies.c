@@ -24,13 +24,18 @@ struct world {
 	struct inbox up;
 };
 
-static struct world *begin(void)
+static struct world *begin_with(const char *text)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	plane_up(&w->plane, policy);
+	plane_up(&w->plane, text);
 	pod_open(&w->pod, &w->plane, "api.openai.com");
 	return w;
+}
+
+static struct world *begin(void)
+{
+	return begin_with(policy);
 }
 
 static void finish(struct world *w)
@@ -304,6 +309,60 @@ static void test_form_or_json(void **state)
 	(void)state;
 }
 
+/* The model says whose limit it is; what is larger than every one is not read at all. */
+static void test_limit_of_route(void **state)
+{
+	static const char by_model[] =
+		"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+			"p0") "}, \"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": "
+			      "\"key\"}},"
+			      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", "
+			      "\"pods\": "
+			      "{\"namespaces\": [\"shop\"]}, \"routes\": ["
+			      "{\"name\": \"small\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+			      "\"models\": [\"s\"]}, \"targets\": [{\"provider\": \"p0\"}], "
+			      "\"max_body_bytes\": 100},"
+			      "{\"name\": \"large\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+			      "\"models\": [\"l\"]}, \"targets\": [{\"provider\": \"p0\"}], "
+			      "\"max_body_bytes\": 200}]}]}";
+	/* bytes sent, bytes announced, model, passes */
+	static const struct {
+		int sent, announced;
+		char model;
+		bool passes;
+	} rows[] = {
+		{100, 100, 's', true}, {101, 101, 's', false}, {200, 200, 'l', true},
+		{0, 201, 'l', false},  {101, 0, 's', false},   {100, 0, 's', true},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct world *w = begin_with(by_model);
+		char body[256], text[1024];
+		int n = rows[i].sent;
+
+		snprintf(body, sizeof(body), "{\"model\":\"%c\"%*s", rows[i].model, n - 12, "}");
+		snprintf(text, sizeof(text), "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON);
+		pod_send(&w->pod, text);
+		if (rows[i].announced)
+			snprintf(text, sizeof(text), "Content-Length: %d\r\n\r\n%.*s",
+				 rows[i].announced, n, body);
+		else
+			snprintf(text, sizeof(text),
+				 "Transfer-Encoding: chunked\r\n\r\n%x\r\n%.*s\r\n0\r\n\r\n", n, n,
+				 body);
+		pod_send(&w->pod, text);
+		if (rows[i].passes) {
+			inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+			inbox_await(&w->plane, &w->up, "}");
+		} else {
+			inbox_await(&w->plane, &w->pod.in, "x-egret-reason: body_too_large\r\n");
+			assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		}
+		finish(w);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_worker_budget),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_form_or_json),
+		cmocka_unit_test(test_limit_of_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,10 +314,18 @@ void exchange_give_collected(struct eg_exchange *x)
 	eg_buf_fini(&collected);
 }
 
+/* Inside a block that nobody can read: what of it was held back may be the credential. */
+static bool ended_in_block(const struct eg_exchange *x)
+{
+	return x->unsure.length && x->reader && eg_decoder_owes(x->reader);
+}
+
 /* A stream that ended without its mark was cut, however its connection ended; one that carried an
  * error is no success. */
 static enum eg_reason judge_end(const struct eg_exchange *x, bool saw_end, bool saw_error)
 {
+	if (ended_in_block(x))
+		return EG_REASON_UPSTREAM_RESET;
 	if (!x->watch || !x->sse || x->upstream_status >= 300)
 		return EG_REASON_OK;
 	if (saw_error)
@@ -356,8 +364,9 @@ void exchange_finish_pass(struct eg_exchange *x)
 		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
 	x->error_told = saw_error;
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
-		 saw_error ? "an error event inside the stream"
-			   : "the stream ended without its end mark");
+		 saw_error	     ? "an error event inside the stream"
+		 : ended_in_block(x) ? "the answer ended inside a block of its encoding"
+				     : "the stream ended without its end mark");
 	exchange_cut_answer(x, reason);
 }
 

@@ -126,6 +126,7 @@ void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
 	char scratch[SCRATCH_BYTES];
 	size_t decoded = 0;
 
+	x->reader_said = 0;
 	if (x->answer_coding == EG_CODING_IDENTITY) {
 		if (x->watch)
 			eg_usage_watch_feed(x->watch, data);
@@ -144,7 +145,7 @@ void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
 			if (x->watch)
 				eg_usage_watch_feed(x->watch, said);
 		}
-		decoded += said.n;
+		x->reader_said = decoded += said.n;
 		if (x->reader && state == EG_DECODE_FAIL)
 			give_up(x, why(eg_decoder_fault(x->reader)));
 		else if (x->reader && decoded > PIECE_DECODED_MAX)

@@ -147,6 +147,7 @@ struct eg_exchange {
 	struct eg_str answer_encoding; /* its name, of the header; .n 0: none */
 	struct eg_decoder *reader;     /* of a coded answer; NULL: it is not coded, or not read */
 	size_t reader_charged;
+	size_t reader_said;	 /* bytes that came out of the last piece of it */
 	struct eg_buf readable;	 /* of a coded answer: its beginning, decoded */
 	struct eg_buf key_begun; /* likewise its end, if the credential may begin there */
 	bool coded_quote;	 /* what was decoded quotes the credential */

@@ -108,16 +108,21 @@ bool exchange_collected_quotes_key(const struct eg_exchange *x)
 	return x->coded_quote || exchange_quotes_key(x, eg_buf_str(&x->collected));
 }
 
-/* Which bytes of a coding are the beginning of the key nobody can say: all of them wait. */
-static int hold_back_coded(struct eg_exchange *x, struct eg_str *data)
+/*
+ * Which bytes of a coding are the beginning of the key nobody can say, nor what a block says that
+ * has not ended: all of the last piece waits, and of the `waited` bytes before it whatever is still
+ * in doubt. Something that came out of the piece ends the block that was open before it.
+ */
+static int hold_back_coded(struct eg_exchange *x, size_t waited, struct eg_str *data)
 {
+	size_t sure = x->reader_said && x->key_begun.length <= x->reader_said ? waited : 0;
 	int r;
 
-	if (!x->key_begun.length)
+	if (!x->key_begun.length && !(x->reader && eg_decoder_owes(x->reader)))
 		return 0;
 	eg_buf_init_secret(&x->unsure, CODED_UNSURE_MAX);
-	r = eg_buf_append_str(&x->unsure, *data);
-	data->n = 0;
+	r = eg_buf_append(&x->unsure, data->p + sure, data->n - sure);
+	data->n = sure;
 	return r;
 }
 
@@ -125,6 +130,7 @@ bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_s
 		       enum eg_reason *reason)
 {
 	const struct eg_secret *secret = injected(x);
+	size_t waited = x->unsure.length;
 
 	*before = x->unsure;
 	eg_buf_init(&x->unsure, 0);
@@ -140,5 +146,5 @@ bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_s
 		return false;
 	}
 	return x->answer_coding == EG_CODING_IDENTITY ? !hold_back(x, secret, data)
-						      : !hold_back_coded(x, data);
+						      : !hold_back_coded(x, waited, data);
 }

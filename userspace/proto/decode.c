@@ -11,7 +11,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#define ZSTD_WINDOW_LOG 23 /* 8 MiB */
+#define ZSTD_WINDOW_LOG	  23 /* 8 MiB */
+#define ZSTD_BLOCK_HEADER 3u
 
 struct eg_decoder {
 	enum eg_coding coding;
@@ -22,6 +23,8 @@ struct eg_decoder {
 	bool starved;		/* the codec was refused memory */
 	bool between;		/* members or frames: nothing of the next one has come */
 	bool begun;		/* one of them has ended */
+	bool skipping;		/* zstd: a frame that says nothing */
+	size_t wanted;		/* zstd: bytes until it can go on, and the next block's header */
 	union {
 		z_stream zlib;
 		BrotliDecoderState *brotli;
@@ -249,6 +252,7 @@ static enum eg_decode run_zstd(struct eg_decoder *d, struct eg_str *in, char *ou
 			 */
 			from.size = 1;
 			d->between = false;
+			d->skipping = (unsigned char)in->p[0] != 0x28;
 		}
 		r = ZSTD_decompressStream(d->u.zstd, &to, &from);
 		in->p += from.pos;
@@ -256,6 +260,7 @@ static enum eg_decode run_zstd(struct eg_decoder *d, struct eg_str *in, char *ou
 		*n = to.pos;
 		if (ZSTD_isError(r))
 			return fail(d, zstd_fault(r));
+		d->wanted = r;
 		if (!r)
 			d->between = d->begun = true;
 	} while (in->n && to.pos < to.size);
@@ -309,6 +314,11 @@ bool eg_decoder_end(struct eg_decoder *d)
 	if (d->fault == EG_DECODE_SOUND && !(d->between && d->begun))
 		d->fault = EG_DECODE_TRUNCATED;
 	return d->fault == EG_DECODE_SOUND;
+}
+
+bool eg_decoder_owes(const struct eg_decoder *d)
+{
+	return d->coding == EG_CODING_ZSTD && !d->skipping && d->wanted > ZSTD_BLOCK_HEADER;
 }
 
 enum eg_decode_fault eg_decoder_fault(const struct eg_decoder *d)

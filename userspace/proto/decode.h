@@ -53,6 +53,8 @@ enum eg_decode eg_decoder_run(struct eg_decoder *d, struct eg_str *in, char *out
 			      size_t *n) EG_MUST;
 /* No more input comes. False: it was not whole, which is a fault from here on. */
 bool eg_decoder_end(struct eg_decoder *d) EG_MUST;
+/* Has it taken bytes that will only come out with what follows them (a block of zstd)? */
+bool eg_decoder_owes(const struct eg_decoder *d);
 enum eg_decode_fault eg_decoder_fault(const struct eg_decoder *d);
 /* A sentence for a person, without any byte of the body. */
 const char *eg_decode_fault_text(enum eg_decode_fault f);

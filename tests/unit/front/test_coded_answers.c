@@ -453,14 +453,116 @@ static void test_quotes_elsewhere(void **state)
 	(void)state;
 }
 
+/* A block of zstd says nothing before its end, and its literals may lie there as they are: no part
+ * of it goes out before. */
+static void test_quotes_in_block(void **state)
+{
+	static const char head[] = "{\"choices\":[],\"x\":\"" PLANE_KEY;
+	size_t n = 100000, cut;
+	char *text = malloc(n), *key;
+	struct world *w = begin(three);
+	struct coded c;
+	uint32_t r = 1;
+
+	assert_non_null(text);
+	for (size_t i = 0; i < n; i++) { /* half of it random, the rest a repetition of that */
+		r = r * 1664525u + 1013904223u;
+		text[i] = i < n / 2 ? (char)(r >> 24) : text[i - n / 2];
+	}
+	memcpy(text, head, sizeof(head) - 1);
+	c = encode(EG_CODING_ZSTD, (struct eg_str){text, n});
+	key = memmem(c.p, c.n, PLANE_KEY, strlen(PLANE_KEY));
+	assert_non_null(key);
+	cut = (size_t)(key - c.p) + 4;
+	ask(w, "Accept-Encoding: zstd\r\n");
+	answer_head(w, 0, "200 OK", "text/plain", "zstd", c.n);
+	plane_send_n(&w->plane, w->up[0].fd, c.p, cut);
+	plane_turns(&w->plane, 5);
+	for (size_t sent = cut, piece; sent < c.n; sent += piece) {
+		piece = EG_MIN((size_t)10000, c.n - sent);
+		(void)!send(w->up[0].fd, c.p + sent, piece, MSG_NOSIGNAL);
+		plane_turns(&w->plane, 5);
+		inbox_poll(&w->pod.in);
+	}
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_null(memmem(w->pod.in.text, w->pod.in.n, PLANE_KEY, strlen(PLANE_KEY)));
+	assert_true(w->pod.in.reset);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_auth\""));
+	finish(w);
+
+	/* Nor when it has no end. */
+	w = begin(three);
+	ask(w, "Accept-Encoding: zstd\r\n");
+	answer_head(w, 0, "200 OK", "text/plain", "zstd", cut + 4);
+	plane_send_n(&w->plane, w->up[0].fd, c.p, cut);
+	plane_turns(&w->plane, 5);
+	plane_send_n(&w->plane, w->up[0].fd, c.p + cut, 4);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	assert_null(memmem(w->pod.in.text, w->pod.in.n, "sk-r", 4));
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_reset\""));
+	finish(w);
+	free(text);
+	free(c.p);
+	(void)state;
+}
+
+/* Each piece ends like the key's beginning, and each turns out to be something else: what was in
+ * doubt before goes on, however long that lasts. */
+static void test_doubt_again_and_again(void **state)
+{
+	size_t n = (size_t)1 << 20, sent = 0;
+	char *text = malloc(n);
+	struct world *w = begin(three);
+	unsigned char *out = malloc(n + 65536);
+	z_stream z = {0};
+
+	assert_true(text && out);
+	memset(text, 's', n);
+	memcpy(text, "{\"x\":\"", 6);
+	memcpy(text + n - 2, "\"}", 2);
+	assert_int_equal(deflateInit2(&z, 0, Z_DEFLATED, 16 + 15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	z.next_in = (unsigned char *)text;
+	z.avail_in = (unsigned int)n;
+	z.next_out = out;
+	z.avail_out = (unsigned int)n + 65536;
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	ask(w, "Accept-Encoding: gzip\r\n");
+	answer_head(w, 0, "200 OK", "application/json", "gzip", z.total_out);
+	while (sent < z.total_out) {
+		size_t piece = EG_MIN(z.total_out - sent, (size_t)60000);
+
+		plane_send_n(&w->plane, w->up[0].fd, (char *)out + sent, piece);
+		sent += piece;
+		plane_turns(&w->plane, 5);
+		inbox_poll(&w->pod.in);
+	}
+	inbox_await_bytes(&w->plane, &w->pod.in, z.total_out);
+	assert_false(w->pod.in.reset);
+	plane_turns(&w->plane, 3);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"ok\""));
+	finish(w);
+	deflateEnd(&z);
+	free(text);
+	free(out);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_asked),  cmocka_unit_test(test_usage),
-		cmocka_unit_test(test_stream), cmocka_unit_test(test_stream_fails),
-		cmocka_unit_test(test_errors), cmocka_unit_test(test_unread),
-		cmocka_unit_test(test_bomb),   cmocka_unit_test(test_budget),
-		cmocka_unit_test(test_quotes), cmocka_unit_test(test_quotes_elsewhere),
+		cmocka_unit_test(test_asked),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_stream_fails),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_unread),
+		cmocka_unit_test(test_bomb),
+		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_quotes),
+		cmocka_unit_test(test_quotes_elsewhere),
+		cmocka_unit_test(test_quotes_in_block),
+		cmocka_unit_test(test_doubt_again_and_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

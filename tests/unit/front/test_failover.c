@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Targets, failover, replay, cooldown: what leads to the next target, and what the client sees. */
+#include <time.h>
+
 #include "targets.h"
 
 static const char three[] = THREE TARGETS("");
@@ -160,6 +162,45 @@ static void test_cooldown(void **state)
 	called(w, 1, BODY, OK(2, "{}"));
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
 	finish(w);
+	(void)state;
+}
+
+/* A date says the same: until then it is left in peace, and no longer. */
+static void test_cooldown_by_date(void **state)
+{
+	static const int later[] = {1800, -1800};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(later); i++) {
+		struct world *w = begin(three);
+		time_t when = time(NULL) + later[i];
+		char date[64], answer[256];
+		struct tm tm;
+		bool stated;
+		uint64_t until, now;
+		const struct eg_provider *providers;
+		size_t count;
+
+		strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&when, &tm));
+		snprintf(answer, sizeof(answer),
+			 "HTTP/1.1 429 Slow\r\nRetry-After: %s\r\nContent-Length: 2\r\n\r\n{}",
+			 date);
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY, answer);
+		called(w, 1, BODY, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		now = eg_loop_now_ms(w->plane.loop);
+		providers = eg_providers(eg_snapshot_policies(w->plane.engine.snapshot), &count);
+		while (count && strcmp(providers[count - 1].name, "p0") != 0)
+			count--;
+		assert_true(count > 0);
+		until = eg_cooldown_until(&w->plane.engine, &providers[count - 1], &stated);
+		assert_int_equal(stated, later[i] > 0);
+		if (later[i] > 0)
+			assert_in_range(until - now, 1790000, 1801000);
+		else
+			assert_in_range(until - now, 1, EG_COOLDOWN_DEFAULT_MS);
+		finish(w);
+	}
 	(void)state;
 }
 
@@ -349,6 +390,7 @@ int main(void)
 		cmocka_unit_test(test_replay_bytes_and_model),
 		cmocka_unit_test(test_all_fail),
 		cmocka_unit_test(test_cooldown),
+		cmocka_unit_test(test_cooldown_by_date),
 		cmocka_unit_test(test_resting_target_is_asked_last),
 		cmocka_unit_test(test_first_byte_timeout),
 		cmocka_unit_test(test_timeout_of_all),

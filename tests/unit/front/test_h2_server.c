@@ -2,6 +2,8 @@
 /* HTTP/2 from a pod to a provider and back: streams, windows, denials, cuts, ends. */
 #include "pod2.h"
 
+#include "encode.h"
+
 static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
 	"p0") "},"
 	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
@@ -792,6 +794,80 @@ static void test_plain(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* A POST whose body is in a coding; all of it is sent now. */
+static struct reply *ask_coded(struct world *w, const struct coded *c)
+{
+	static const nghttp2_data_provider data = {.read_callback = pod2_read};
+	struct pod2 *pod = &w->pod;
+	struct reply *r = &pod->reply[pod->replies++];
+	nghttp2_nv nv[] = {
+		pod2_nv(":method", "POST"),
+		pod2_nv(":scheme", "https"),
+		pod2_nv(":authority", "api.openai.com"),
+		pod2_nv(":path", CHAT),
+		pod2_nv("content-type", "application/json"),
+		pod2_nv("content-encoding", "gzip"),
+	};
+
+	pod->upload = c->p;
+	pod->upload_n = c->n;
+	*r = (struct reply){0};
+	r->id = nghttp2_submit_request(pod->client, NULL, nv, EG_ARRAY_SIZE(nv), &data, NULL);
+	assert_true(r->id > 0);
+	POD2_AWAIT(pod, !pod->upload_n);
+	return r;
+}
+
+/* Bodies that wait for their turn to be decoded, on streams of one connection: one is reset
+ * meanwhile, one can't be read, one is served; then the connection goes, with two more. */
+static void test_coded_turns(void **state)
+{
+	struct world *w = *state;
+	size_t n = (size_t)12 << 20;
+	char *large = malloc(n);
+	struct reply *r[3];
+	struct coded c, cut;
+	struct inbox *up;
+
+	assert_non_null(large);
+	memset(large, ' ', n);
+	memcpy(large, BODY, strlen(BODY));
+	c = encode(EG_CODING_GZIP, (struct eg_str){large, n});
+	cut = (struct coded){c.p, c.n - 1};
+	start(w);
+	r[0] = ask_coded(w, &c);
+	r[1] = ask_coded(w, &cut);
+	r[2] = ask_coded(w, &c);
+	assert_non_null(w->plane.engine.decoding.first);
+	assert_int_equal(nghttp2_submit_rst_stream(w->pod.client, 0, r[0]->id, NGHTTP2_CANCEL), 0);
+	up = upstream(w, NULL);
+	for (int i = 0; i < PLANE_TURNS && !inbox_has(up, "\r\n\r\n"); i++) {
+		pod2_turn(&w->pod);
+		inbox_poll(up);
+	}
+	assert_true(inbox_has(up, "content-encoding: gzip\r\n"));
+	plane_send(&w->plane, up->fd, OK(2, "{}"));
+	POD2_AWAIT(&w->pod, r[1]->ended && r[2]->ended);
+	assert_int_equal(r[1]->status, 400);
+	assert_non_null(strstr(r[1]->head, "x-egret-reason: bad_body\n"));
+	assert_int_equal(r[2]->status, 200);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	assert_null(w->plane.engine.decoding.first);
+	for (int i = 0; i < 2; i++)
+		r[i] = ask_coded(w, &c);
+	assert_non_null(w->plane.engine.decoding.first);
+	assert_true(w->plane.engine.held_bytes > 0);
+	assert_int_equal(shutdown(w->pod.in.fd, SHUT_RDWR), 0);
+	for (int i = 0; i < PLANE_TURNS && !w->pod.over; i++)
+		plane_turn(&w->plane);
+	assert_true(w->pod.over);
+	plane_turns(&w->plane, 3);
+	assert_null(w->plane.engine.decoding.first);
+	assert_int_equal(w->plane.engine.held_bytes, 0);
+	free(large);
+	free(c.p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -813,6 +889,7 @@ int main(void)
 		TEST(test_provider_gone_before_its_answer),
 		TEST(test_client_cancels),
 		TEST(test_client_goes),
+		TEST(test_coded_turns),
 		TEST(test_trailers_are_dropped),
 		TEST(test_malformed_heads),
 		TEST(test_line_breaks),

@@ -230,6 +230,31 @@ enum eg_reason exchange_decode_end(struct eg_exchange *x, const char **detail)
 	return eg_account_hold(x->engine, x->peer->account, &x->plain_charged, x->plain.size);
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool opens_json(char c)
+{
+	return c == '{' || c == '[';
+}
+
+/* UTF-16 and 32, which some readers of bytes tell by their zeros (Python's json.loads) or a mark.
+ */
+static bool wide_json(struct eg_str s)
+{
+	size_t zeros = 0;
+
+	if (eg_str_starts(s, EG_STR("\xff\xfe")) || eg_str_starts(s, EG_STR("\xfe\xff")))
+		return true;
+	if (s.n < 4)
+		return false;
+	while (zeros < 3 && !s.p[zeros])
+		zeros++;
+	return (zeros || !s.p[1]) && (is_space(s.p[zeros]) || opens_json(s.p[zeros]));
+}
+
 /*
  * Servers that don't know of codings read the coded bytes. A brotli stream can be JSON at the same
  * time, and a gzip header has room for a form, so what policy read would not be what is done.
@@ -244,12 +269,13 @@ bool exchange_coded_ambiguous(const struct eg_exchange *x)
 		return memmem(held.p, held.n, boundary.p, boundary.n) != NULL;
 	if (eg_str_starts(held, EG_STR("\xef\xbb\xbf"))) /* some readers skip it */
 		return true;
-	while (held.n &&
-	       (held.p[0] == ' ' || held.p[0] == '\t' || held.p[0] == '\r' || held.p[0] == '\n')) {
+	if (wide_json(held))
+		return true;
+	while (held.n && is_space(held.p[0])) {
 		held.p++;
 		held.n--;
 	}
-	return held.n && (held.p[0] == '{' || held.p[0] == '[');
+	return held.n && opens_json(held.p[0]);
 }
 
 void exchange_decode_free(struct eg_exchange *x)

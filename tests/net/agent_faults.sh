@@ -61,9 +61,11 @@ is "and is not counted" "$(metric egret_requests_lost_total) $(metric egret_gate
 
 # --- an orderly end is none: an answer that is whole ends with a FIN, however slowly it is read
 for version in 1.0 1.1; do
+	rm -f "$T_RUN/under-way"
 	pod podA python3 agent_cut.py "$T_RUN/under-way" "$T_RUN/pod-roots.crt" "$version" > "$T_RUN/cut" &
 	READER=$!
-	[ $version = 1.0 ] || { sleep 1.5; kill -TERM "$E_PID"; }
+	await 20 test -e "$T_RUN/under-way"
+	[ $version = 1.0 ] || kill -TERM "$E_PID"
 	wait $READER
 	is "HTTP/$version: an orderly end is a FIN, also of an agent that drains" "$(cat "$T_RUN/cut")" "$version fin whole"
 done

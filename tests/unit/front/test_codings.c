@@ -399,6 +399,39 @@ static void test_budget(void **state)
 	(void)state;
 }
 
+/* The route's limit counts what comes out, too, also where it is only known by then. */
+static void test_limit_of_route(void **state)
+{
+#define LIMITED                                                                                    \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                             \
+		"p0") "}, \"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}, " \
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "      \
+		      "{\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": \"small\", "          \
+		      "\"match\": "                                                                \
+		      "{\"hosts\": [\"api.openai.com\"], \"models\": [\"gpt-4o\"]}, "              \
+		      "\"max_body_bytes\": 200, \"targets\": [{\"provider\": \"p0\"}]}, "          \
+		      "{\"name\": \"large\", \"match\": {\"hosts\": [\"api.openai.com\"], "        \
+		      "\"models\": [\"x\"]}, \"targets\": [{\"provider\": \"p0\"}]}]}]}"
+	static char large[201];
+
+	memset(large, ' ', sizeof(large));
+	memcpy(large, BODY, strlen(BODY));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++)
+		for (size_t n = 200; n <= 201; n++) {
+			struct coded c = encode(all[i], (struct eg_str){large, n});
+			struct world *w = begin(LIMITED);
+
+			post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
+			if (n == 200)
+				got(w, 0, coded_str(&c), coding_name(all[i]));
+			else
+				refused(w, "HTTP/1.1 413 ", "egret_body_too_large");
+			finish(w);
+			free(c.p);
+		}
+	(void)state;
+}
+
 /* 415 says what would be read; what need not be read passes. */
 static void test_unknown(void **state)
 {
@@ -453,19 +486,13 @@ static void test_not_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read),
-		cmocka_unit_test(test_mapped),
-		cmocka_unit_test(test_denied),
-		cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_bomb),
-		cmocka_unit_test(test_budget),
-		cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_form),
-		cmocka_unit_test(test_two_readings),
-		cmocka_unit_test(test_not_read),
-		cmocka_unit_test(test_in_pieces),
-		cmocka_unit_test(test_end_while_waiting),
+		cmocka_unit_test(test_read),	       cmocka_unit_test(test_mapped),
+		cmocka_unit_test(test_denied),	       cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_bomb),	       cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_limit_of_route), cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_identity),       cmocka_unit_test(test_form),
+		cmocka_unit_test(test_two_readings),   cmocka_unit_test(test_not_read),
+		cmocka_unit_test(test_in_pieces),      cmocka_unit_test(test_end_while_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

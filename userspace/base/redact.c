@@ -97,8 +97,13 @@ struct eg_str eg_redact(struct eg_str s, size_t cap, char out[EG_REDACT_ROOM])
 
 /* ---- keys without a mark ---- */
 struct kinds {
-	unsigned upper, lower, digit;
+	unsigned upper, lower, digit, changes;
 };
+
+static int kind(char c)
+{
+	return c >= 'A' && c <= 'Z' ? 1 : c >= 'a' && c <= 'z' ? 2 : c >= '0' && c <= '9' ? 3 : 0;
+}
 
 /* Length of the run at `s` of letters, digits and `more`, and what it is made of. */
 static size_t run(struct eg_str s, const char *more, struct kinds *k)
@@ -110,6 +115,8 @@ static size_t run(struct eg_str s, const char *more, struct kinds *k)
 		k->upper += s.p[i] >= 'A' && s.p[i] <= 'Z';
 		k->lower += s.p[i] >= 'a' && s.p[i] <= 'z';
 		k->digit += s.p[i] >= '0' && s.p[i] <= '9';
+		k->changes +=
+			i && kind(s.p[i]) && kind(s.p[i - 1]) && kind(s.p[i]) != kind(s.p[i - 1]);
 	}
 	return i;
 }
@@ -121,6 +128,11 @@ static size_t unmarked_length(struct eg_str s)
 	size_t n = run(s, "+/=", &k);
 
 	if (n >= 32 && k.upper > 1 && k.lower > 1 && k.digit > 1)
+		return n;
+	/* The others of base 64 in URLs join words, too, which change case and digits less often.
+	 */
+	n = run(s, "-_", &k);
+	if (n >= 32 && k.upper > 1 && k.lower > 1 && k.digit > 1 && k.changes * 5 >= n * 2)
 		return n;
 	n = run(s, "", &k);
 	return n >= 24 && k.upper + k.lower > 1 && k.digit > 1 ? n : 0;

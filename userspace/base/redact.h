@@ -21,8 +21,9 @@ struct eg_str eg_redact(struct eg_str s, size_t cap, char out[EG_REDACT_ROOM]);
 
 /*
  * The same in place, on a NUL-terminated text. `unmarked`: also what has no such beginning but
- * looks random (24 letters and digits in a row, 32 with base 64's others). For errors about an
- * operator's files, where a key pasted into the wrong field is likely and ids are not.
+ * looks random (24 letters and digits in a row, 32 with base 64's others of either alphabet). For
+ * errors about an operator's files, where a key pasted into the wrong field is likely and ids are
+ * not.
  */
 void eg_redact_text(char *text, bool unmarked);
 

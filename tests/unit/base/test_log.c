@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/redact.h"
 
 /* What eg_log() wrote to stderr: NULL for nothing. */
 static char *captured(enum eg_log_level level, const char *message)
@@ -201,13 +202,39 @@ static void quoting_by_words(void **state)
 	}
 }
 
+/* Random, whichever alphabet of base 64 it is in; names with as many dashes are not. */
+static void unmarked(void **state)
+{
+	static const char *const secret[] = {
+		"qiH6Mr8p1W7LEf-lHjEWc4rXgo_82QeNpbITJFmTj8G",
+		"openai/qiH6Mr8p1W7LEf-lHjEWc4rXgo_82QeNpbITJFmTj8G",
+		"qiH6Mr8p1W7LEf+lHjEWc4rXgo/82QeNpbITJFmTj8G=",
+		"0123456789abcdef0123456789abcdef",
+	};
+	static const char *const name[] = {
+		"OpenAI-Production-EU-2025-Frankfurt/key",
+		"team-a_openai_EU-West-1_Prod-2_key-Rotated-2026-11",
+		"eu.anthropic.claude-sonnet-4-20250514-v1:0",
+		"3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+		"Meta-Llama-3.1-405B-Instruct-Turbo-128K-FP8-Preview-2024",
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(secret); i++)
+		if (!eg_redact_found(eg_str_from(secret[i]), true))
+			fail_msg("not found: %s", secret[i]);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(name); i++)
+		if (eg_redact_found(eg_str_from(name[i]), true))
+			fail_msg("taken for a secret: %s", name[i]);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_line),  cmocka_unit_test(no_keys),
 		cmocka_unit_test(levels),    cmocka_unit_test(long_messages_are_cut),
 		cmocka_unit_test(quoting),   cmocka_unit_test(quoting_by_words),
-		cmocka_unit_test(printable),
+		cmocka_unit_test(printable), cmocka_unit_test(unmarked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

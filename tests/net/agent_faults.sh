@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./agent_lib.sh
-REQUESTS=${REQUESTS:-4000} CONNECTIONS=${CONNECTIONS:-64}
+REQUESTS=${REQUESTS:-10000} CONNECTIONS=${CONNECTIONS:-64}
 agent_prepare egfault
 pod_register "$E_DIR/pods" podB elsewhere '{}' # known, and no policy selects it
 egret_up

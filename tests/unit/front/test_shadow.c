@@ -165,6 +165,7 @@ static const char reading[] = "{\"version\": \"egret/v1\", \"providers\": {" PLA
 	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"shadow\", \"shadow\": \"full\", "
 	      "\"pods\": {\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": \"chat\", "
 	      "\"match\": {\"hosts\": [\"api.openai.com\"], \"models\": [\"gpt-*\"]}, "
+	      "\"max_body_bytes\": 100, "
 	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
 
 /* A body in this coding passes as it is, with what its client accepts, and so does the answer. */
@@ -212,7 +213,10 @@ static void passes_coded(const char *coding, struct eg_str body, size_t piece, c
 static void test_coded(void **state)
 {
 	static const enum eg_coding all[] = {EG_CODING_GZIP, EG_CODING_BR, EG_CODING_ZSTD};
+	static char over[101];
 
+	memset(over, ' ', sizeof(over));
+	memcpy(over, BODY, strlen(BODY));
 	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
 		const char *name = coding_name(all[i]);
 		struct coded good = encode(all[i], EG_STR(BODY)),
@@ -226,6 +230,13 @@ static void test_coded(void **state)
 			passes_coded(name, (struct eg_str){good.p, good.n - 1}, piece, "bad_body");
 		}
 		passes_coded(name, coded_str(&bomb), 1000, "body_too_large");
+		free(good.p);
+		good = encode(all[i], (struct eg_str){over, 100});
+		passes_coded(name, coded_str(&good), SIZE_MAX, "ok");
+		free(good.p);
+		/* Of its route, which only the body tells. */
+		good = encode(all[i], (struct eg_str){over, 101});
+		passes_coded(name, coded_str(&good), SIZE_MAX, "body_too_large");
 		free(good.p);
 		free(other.p);
 		free(bomb.p);

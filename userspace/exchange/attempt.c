@@ -10,8 +10,9 @@
 
 #include "exchange/exchange_impl.h"
 
-/* Without a route there are no timeouts of policy: as its built-in total_ms. */
-#define NO_ROUTE_MS 600000u
+/* Where no timeouts of policy hold: as its built-in total_ms. */
+#define NO_ROUTE_MS	    600000u
+#define NO_ROUTE_CONNECT_MS 10000u
 
 static int choose(const struct eg_exchange *x)
 {
@@ -64,9 +65,15 @@ void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms)
 		eg_warn("out of memory for a timer of request %s", x->id);
 }
 
+/* NULL: none of policy hold. A route that is only watched does not end what is passed on. */
+static const struct eg_timeouts *timeouts(const struct eg_exchange *x)
+{
+	return x->decision.route && !x->pass_on ? &x->decision.route->timeouts : NULL;
+}
+
 static uint64_t silence_ms(const struct eg_exchange *x)
 {
-	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+	const struct eg_timeouts *t = timeouts(x);
 
 	if (!t)
 		return NO_ROUTE_MS;
@@ -75,7 +82,7 @@ static uint64_t silence_ms(const struct eg_exchange *x)
 
 uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 {
-	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+	const struct eg_timeouts *t = timeouts(x);
 	uint64_t now = eg_loop_now_ms(x->engine->loop);
 	uint64_t idle = t ? t->idle_ms : NO_ROUTE_MS;
 	/* Paused: it is the client who is slow, and the front has a limit for that. */
@@ -165,7 +172,7 @@ static void describe_origin(struct eg_exchange *x, struct eg_origin_spec *spec)
 
 static void connect_target(struct eg_exchange *x)
 {
-	const struct eg_timeouts *t = x->decision.route ? &x->decision.route->timeouts : NULL;
+	const struct eg_timeouts *t = timeouts(x);
 	uint64_t max_idle = exchange_attempt_may_replay(x) ? EG_UPSTREAM_IDLE_MS : FRESH_IDLE_MS;
 	const struct eg_credential_spec *c = x->provider ? x->provider->credential : NULL;
 	struct eg_origin_spec spec;
@@ -180,7 +187,7 @@ static void connect_target(struct eg_exchange *x)
 	describe_origin(x, &spec);
 	x->wait.done = on_wait_done;
 	conn = eg_upstream_acquire(x->engine->upstream, &spec, x->fresh ? 0 : max_idle,
-				   t ? t->connect_ms : 10000, &x->wait);
+				   t ? t->connect_ms : NO_ROUTE_CONNECT_MS, &x->wait);
 	if (conn)
 		on_connection(x, conn);
 	else if (!x->wait.dial)

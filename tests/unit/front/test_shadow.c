@@ -254,13 +254,47 @@ static void test_coded(void **state)
 	(void)state;
 }
 
+/* A route with limits of its own, which its policy only watches. */
+static const char limited[] =
+	"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", \"endpoint\": "
+	"\"http://provider.internal:%u/v1\", \"region\": \"cluster\", \"credential\": \"key\", "
+	"\"models\": {\"whisper-1\": \"x\"}}},"
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\", \"namespace\": "
+	"\"shop\"}},"
+	"\"policies\": [{\"name\": \"shop\", \"mode\": \"shadow\", \"shadow\": \"full\", "
+	"\"pods\": {\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": \"all\", "
+	"\"match\": {\"hosts\": [\"api.openai.com\"], \"operations\": [\"uploads\", \"models\"]}, "
+	"\"max_body_bytes\": 400, \"timeouts\": {\"connect_ms\": 20, \"first_byte_ms\": 20, "
+	"\"idle_ms\": 20, \"total_ms\": 20}, \"targets\": [{\"provider\": \"p0\"}]}]}]}";
+
+/* A provider that is slower than the route allows is as slow without Egret. */
+static void test_timeouts_of_route(void **state)
+{
+	struct world *w = begin_plain(limited);
+
+	pod_send(&w->pod, "POST /v1/chat/completions HTTP/1.1\r\n" NAME JSON
+			  "Content-Length: 32\r\n\r\n" BODY);
+	called(w, 1, BODY, NULL);
+	for (int i = 0; i < 60; i++)
+		plane_turn(&w->plane);
+	plane_send(&w->plane, w->up[1].fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\nab");
+	for (int i = 0; i < 60; i++)
+		plane_turn(&w->plane);
+	plane_send(&w->plane, w->up[1].fd, "cd");
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\nabcd");
+	plane_turns(&w->plane, 3);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"ok\""));
+	finish(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_passed_on),
-		cmocka_unit_test(test_unjudged_names),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_coded),
+		cmocka_unit_test(test_passed_on),	  cmocka_unit_test(test_unjudged_names),
+		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_coded),
+		cmocka_unit_test(test_timeouts_of_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

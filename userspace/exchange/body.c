@@ -163,35 +163,43 @@ static int read_body(struct eg_exchange *x, struct eg_error *e)
 	return eg_body_read(&x->arena, x->operation, body, &x->body, e);
 }
 
-/* Each target's name for the model has to fit into the form. */
-static enum eg_reason check_mapped(const struct eg_exchange *x, const char **detail)
+/* What an enforced policy refuses now; one that only watches goes on, with the first such on
+ * record.
+ */
+static enum eg_reason unless_watching(struct eg_exchange *x, enum eg_reason reason,
+				      const char *detail)
 {
-	for (size_t i = 0; i < x->decision.target_count && !x->pass_on; i++) {
-		const char *model = x->decision.targets[i].model;
-
-		if (!model || eg_form_takes_model(&x->body, eg_str_from(model)))
-			continue;
-		*detail =
-			"The form's \"model\" can't be replaced by the provider's name for it: its "
-			"part has a Content-Length, or the boundary occurs in the name.";
-		return EG_REASON_BAD_BODY;
+	if (!x->pass_on)
+		return reason;
+	if (x->shadow_reason == EG_REASON_OK) {
+		x->shadow_reason = reason;
+		x->detail = detail;
 	}
 	return EG_REASON_OK;
 }
 
-/* Most routes are known only now: what they allow of the body, as it came and as it says. */
-static enum eg_reason check_size(struct eg_exchange *x)
+/* Each target's name for the model has to fit into the form. */
+static enum eg_reason check_mapped(struct eg_exchange *x, const char **detail)
+{
+	for (size_t i = 0; i < x->decision.target_count; i++) {
+		const char *model = x->decision.targets[i].model;
+
+		if (!model || eg_form_takes_model(&x->body, eg_str_from(model)))
+			continue;
+		*detail = EG_MODEL_NOT_REPLACED;
+		return unless_watching(x, EG_REASON_BAD_BODY, *detail);
+	}
+	return EG_REASON_OK;
+}
+
+/* What the route allows of the body; of one that is read, it is known only at its end. */
+static enum eg_reason check_size(struct eg_exchange *x, uint64_t n)
 {
 	const struct eg_route *route = x->decision.route;
-	size_t n = EG_MAX(x->held.length, exchange_body_said(x).n);
 
 	if (!route || n <= route->max_body_bytes)
 		return EG_REASON_OK;
-	if (!x->pass_on)
-		return EG_REASON_BODY_TOO_LARGE;
-	if (x->shadow_reason == EG_REASON_OK)
-		x->shadow_reason = EG_REASON_BODY_TOO_LARGE;
-	return EG_REASON_OK;
+	return unless_watching(x, EG_REASON_BODY_TOO_LARGE, NULL);
 }
 
 /* All is here: what does it say, and what does policy say to that? */
@@ -210,7 +218,7 @@ static void read_held(struct eg_exchange *x)
 	if (reason == EG_REASON_BAD_BODY && !r && x->body.model_not_string)
 		detail = EG_MODEL_NOT_STRING;
 	if (reason == EG_REASON_OK)
-		reason = check_size(x);
+		reason = check_size(x, EG_MAX(x->held.length, exchange_body_said(x).n));
 	if (reason == EG_REASON_OK)
 		reason = check_mapped(x, &detail);
 	if ((r || unread) && x->pass_on) {
@@ -307,6 +315,9 @@ void exchange_body_begin(struct eg_exchange *x)
 		if (x->decide_again && read && !detail) {
 			begin_holding(x);
 		} else {
+			/* Only on record. */
+			if (x->body_kind == EG_H1_BODY_LENGTH)
+				(void)check_size(x, x->content_length);
 			x->held.cap = 3 * STREAM_WINDOW;
 			begin_streaming(x);
 		}
@@ -322,13 +333,10 @@ void exchange_body_begin(struct eg_exchange *x)
 		return;
 	}
 	r = x->decide_again ? exchange_decide(x, true, &detail) : EG_REASON_OK;
+	if (r == EG_REASON_OK && x->body_kind == EG_H1_BODY_LENGTH)
+		r = check_size(x, x->content_length);
 	if (r != EG_REASON_OK) {
 		exchange_deny(x, r, detail, false);
-		return;
-	}
-	if (x->decision.route && x->body_kind == EG_H1_BODY_LENGTH &&
-	    x->content_length > x->decision.route->max_body_bytes) {
-		exchange_deny(x, EG_REASON_BODY_TOO_LARGE, NULL, false);
 		return;
 	}
 	x->held.cap = 3 * STREAM_WINDOW;
@@ -343,9 +351,8 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 
 	if (x->tunnel)
 		x->last_data_ms = eg_loop_now_ms(x->engine->loop);
-	else if (x->decision.route && !x->pass_on &&
-		 x->bytes_in > x->decision.route->max_body_bytes)
-		r = EG_REASON_BODY_TOO_LARGE;
+	else if (r == EG_REASON_OK)
+		r = check_size(x, x->bytes_in);
 	if (r != EG_REASON_OK) {
 		eg_exchange_refuse(x, r, NULL, true);
 		return false;

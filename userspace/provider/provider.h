@@ -90,6 +90,9 @@ enum eg_dialect eg_dialect_from_host(struct eg_str host);
 struct eg_str eg_client_base_path(struct eg_str host);
 
 #define EG_MODEL_NOT_STRING "\"model\" is not a string; expected one"
+#define EG_MODEL_NOT_REPLACED                                                                   \
+	"The form's \"model\" can't be replaced by the provider's name for it: its part has a " \
+	"Content-Length, or the boundary occurs in the name."
 
 /* What a request body says that decisions and records need. Strings point into the body or the
  * arena. */

@@ -267,6 +267,65 @@ static const char limited[] =
 	"\"max_body_bytes\": 400, \"timeouts\": {\"connect_ms\": 20, \"first_byte_ms\": 20, "
 	"\"idle_ms\": 20, \"total_ms\": 20}, \"targets\": [{\"provider\": \"p0\"}]}]}]}";
 
+static void watched(const char *head, const char *body, bool chunked, const char *reason)
+{
+	struct world *w = begin_plain(limited);
+	size_t n = strlen(body);
+	char text[256];
+
+	pod_send(&w->pod, head);
+	if (chunked)
+		snprintf(text, sizeof(text), "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", n);
+	else
+		snprintf(text, sizeof(text), "Content-Length: %zu\r\n\r\n", n);
+	pod_send(&w->pod, text);
+	pod_send(&w->pod, body);
+	if (chunked)
+		pod_send(&w->pod, "\r\n0\r\n\r\n");
+	called(w, 1, body, NULL);
+	plane_send(&w->plane, w->up[1].fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n{}");
+	plane_turns(&w->plane, 3);
+	snprintf(text, sizeof(text), "\"reason\":\"%s\"", reason);
+	if (!plane_recorded(&w->plane, text))
+		fail_msg("%s%zu: no %s in %s", head, n, reason, plane_records(&w->plane));
+	finish(w);
+}
+
+/* As an enforced policy would have it, whatever kind of body it is. */
+static void test_limit_of_route(void **state)
+{
+	static const char *const heads[] = {
+		"POST /v1/chat/completions HTTP/1.1\r\n" NAME JSON,
+		"POST /v1/uploads/u/parts HTTP/1.1\r\n" NAME
+		"Content-Type: multipart/form-data; boundary=x\r\n",
+		"GET /v1/models HTTP/1.1\r\n" NAME,
+	};
+	char body[402];
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(heads); i++)
+		for (size_t n = 400; n <= 401; n++)
+			for (int chunked = 0; chunked < 2; chunked++) {
+				memset(body, ' ', n);
+				body[n] = '\0';
+				memcpy(body, BODY, strlen(BODY));
+				watched(heads[i], body, chunked,
+					n == 400 ? "ok" : "body_too_large");
+			}
+	(void)state;
+}
+
+/* A form in which the provider's name for the model can't stand. */
+static void test_form_unmapped(void **state)
+{
+	watched("POST /v1/audio/transcriptions HTTP/1.1\r\n" NAME
+		"Content-Type: multipart/form-data; boundary=x\r\n",
+		"--x\r\nContent-Disposition: form-data; name=\"model\"\r\nContent-Length: 9\r\n"
+		"\r\nwhisper-1\r\n--x--\r\n",
+		false, "bad_body");
+	(void)state;
+}
+
 /* A provider that is slower than the route allows is as slow without Egret. */
 static void test_timeouts_of_route(void **state)
 {
@@ -294,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_passed_on),	  cmocka_unit_test(test_unjudged_names),
 		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_coded),
+		cmocka_unit_test(test_limit_of_route),	  cmocka_unit_test(test_form_unmapped),
 		cmocka_unit_test(test_timeouts_of_route),
 	};
 

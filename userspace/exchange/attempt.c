@@ -71,13 +71,17 @@ static const struct eg_timeouts *timeouts(const struct eg_exchange *x)
 	return x->decision.route && !x->pass_on ? &x->decision.route->timeouts : NULL;
 }
 
-static uint64_t silence_ms(const struct eg_exchange *x)
+/* Before the answer: first_byte_ms since the last of the request left, total_ms in all. */
+static uint64_t answer_due_ms(const struct eg_exchange *x)
 {
 	const struct eg_timeouts *t = timeouts(x);
+	uint64_t due;
 
 	if (!t)
-		return NO_ROUTE_MS;
-	return x->body.stream || x->websocket ? t->first_byte_ms : t->total_ms;
+		return x->last_sent_ms + NO_ROUTE_MS;
+	due = x->attempt_began_ms + t->total_ms;
+	return x->body.stream || x->websocket ? EG_MIN(due, x->last_sent_ms + t->first_byte_ms)
+					      : due;
 }
 
 uint64_t exchange_attempt_patience(const struct eg_exchange *x)
@@ -88,6 +92,8 @@ uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 	/* Paused: it is the client who is slow, and the front has a limit for that. */
 	uint64_t due = (x->answer_paused ? now : x->last_data_ms) + idle;
 
+	if (x->answer == ANSWER_WAIT)
+		due = answer_due_ms(x);
 	if (x->tunnel && x->request == REQUEST_COMPLETE)
 		due = EG_MIN(due, x->last_data_ms + TUNNEL_END_MS);
 	if (t && !x->tunnel) /* a session lasts as long as it is used */
@@ -127,8 +133,9 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	x->connect_ms = conn->connect_ms;
 	x->request_sent = false;
 	x->call.base.upgrade = x->websocket;
+	x->last_sent_ms = eg_loop_now_ms(x->engine->loop);
 	exchange_set_answer(x, ANSWER_WAIT);
-	exchange_attempt_timer(x, silence_ms(x));
+	exchange_attempt_timer(x, exchange_attempt_patience(x));
 	eg_call_begin(&x->call.base, conn, exchange_body_chunked(x),
 		      eg_str_eq(x->method, EG_STR("HEAD")));
 }
@@ -361,6 +368,7 @@ void exchange_attempt_request_sent(void *ctx)
 	struct eg_exchange *x = ctx;
 
 	x->request_sent = true;
+	x->last_sent_ms = eg_loop_now_ms(x->engine->loop);
 	if (x->answer == ANSWER_WAIT)
-		exchange_attempt_timer(x, silence_ms(x));
+		exchange_attempt_timer(x, exchange_attempt_patience(x));
 }

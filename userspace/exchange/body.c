@@ -80,6 +80,7 @@ void exchange_body_sent(void *ctx, size_t n)
 {
 	struct eg_exchange *x = ctx;
 
+	x->last_sent_ms = eg_loop_now_ms(x->engine->loop);
 	if (!x->streaming) {
 		x->sent += n;
 		return;

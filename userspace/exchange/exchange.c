@@ -57,7 +57,7 @@ static void on_timer(struct eg_timer *t)
 {
 	struct eg_exchange *x = eg_container_of(t, struct eg_exchange, timer);
 	bool begun = x->answer == ANSWER_PASS || x->answer == ANSWER_PREAMBLE;
-	uint64_t left = begun ? exchange_attempt_patience(x) : 0;
+	uint64_t left = exchange_attempt_patience(x);
 
 	if (x->answer == ANSWER_COLLECT) {
 		exchange_judge_error(x);

@@ -123,6 +123,7 @@ struct eg_exchange {
 	size_t attempt_count;
 	bool noted;				 /* the attempt in use is among them */
 	uint64_t attempt_began_ms, last_data_ms; /* of the answer; in a tunnel: either way */
+	uint64_t last_sent_ms;			 /* the request's last progress, or its end */
 	struct eg_defer step; /* connects: never from inside a call's own callback */
 	bool fresh;	      /* the connection must be a new one */
 	unsigned int refusals;
@@ -233,7 +234,8 @@ bool exchange_attempt_next(struct eg_exchange *x);
 void exchange_attempt_stop(struct eg_exchange *x);
 /* Arms the timer for the silence that is allowed now. */
 void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms);
-/* What is left of the attempt: of the silence allowed and of total_ms; 0: it is over. */
+/* What is left of the attempt: of the silence allowed, before the answer or in it, and of total_ms;
+ * 0: it is over. */
 uint64_t exchange_attempt_patience(const struct eg_exchange *x);
 /* The region that the request was judged to land in at the target in use; "" none. */
 const char *exchange_attempt_region(const struct eg_exchange *x);

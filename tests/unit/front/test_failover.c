@@ -9,6 +9,11 @@ static const char never[] = THREE TARGETS(", \"replay\": \"never\"");
 static const char hasty[] = THREE TARGETS(
 	", \"timeouts\": {\"connect_ms\": 25, \"first_byte_ms\": 30, \"total_ms\": 30}");
 
+static const char patient[] =
+	THREE TARGETS(", \"timeouts\": {\"first_byte_ms\": 1000, \"total_ms\": 600000}");
+static const char short_total[] = THREE TARGETS(
+	", \"timeouts\": {\"connect_ms\": 100, \"first_byte_ms\": 60000, \"total_ms\": 400}");
+
 #define ERROR_BODY(status, text, more)                                         \
 	"HTTP/1.1 " #status " Oops\r\nContent-Type: application/json\r\n" more \
 	"Content-Length: 21\r\n\r\n" text
@@ -250,6 +255,72 @@ static void test_first_byte_timeout(void **state)
 	(void)state;
 }
 
+/* A request that no socket's buffers hold, so that the provider sets the pace. */
+static void ask_at_length(struct world *w, const char *begins)
+{
+	enum { LENGTH = 16 << 20 };
+	char *body = malloc(LENGTH), head[256];
+
+	memset(body, ' ', LENGTH);
+	memcpy(body, begins, strlen(begins));
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: %d\r\n\r\n",
+		 LENGTH);
+	pod_send(&w->pod, head);
+	plane_send_n(&w->plane, w->pod.in.fd, body, LENGTH);
+	free(body);
+}
+
+static uint64_t now_ms(const struct world *w)
+{
+	return eg_loop_now_ms(w->plane.loop);
+}
+
+/* first_byte_ms is the provider's time to answer, and no time of the request on its way. */
+static void test_first_byte_after_request(void **state)
+{
+	static char bytes[8192];
+	struct world *w = begin(patient);
+	uint64_t until;
+
+	ask_at_length(w, "{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[]}");
+	called(w, 0, "\r\n\r\n", NULL);
+	for (until = now_ms(w) + 1200; now_ms(w) < until;) {
+		(void)!read(w->up[0].fd, bytes, sizeof(bytes));
+		plane_turn(&w->plane);
+	}
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	plane_send(&w->plane, w->up[0].fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n{}");
+	assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 "));
+	finish(w);
+	(void)state;
+}
+
+/* total_ms begins with the attempt, and does not begin again when the request has been sent. */
+static void test_total_of_attempt(void **state)
+{
+	struct world *w = begin(short_total);
+	uint64_t began;
+	int fd;
+
+	ask_at_length(w, "{\"model\":\"gpt-4o\",\"messages\":[]}");
+	inbox_init(&w->up[0], plane_accept(&w->plane, w->plane.provider[0]));
+	began = now_ms(w);
+	while (now_ms(w) < began + 300)
+		plane_turn(&w->plane);
+	while (now_ms(w) < began + 600) {
+		inbox_poll(&w->up[0]);
+		plane_turn(&w->plane);
+	}
+	plane_turns(&w->plane, 20);
+	fd = accept4(w->plane.provider[1], NULL, NULL, SOCK_NONBLOCK);
+	assert_true(fd >= 0);
+	close(fd);
+	finish(w);
+	(void)state;
+}
+
 static void test_timeout_of_all(void **state)
 {
 	struct world *w = begin(hasty);
@@ -393,6 +464,8 @@ int main(void)
 		cmocka_unit_test(test_cooldown_by_date),
 		cmocka_unit_test(test_resting_target_is_asked_last),
 		cmocka_unit_test(test_first_byte_timeout),
+		cmocka_unit_test(test_first_byte_after_request),
+		cmocka_unit_test(test_total_of_attempt),
 		cmocka_unit_test(test_timeout_of_all),
 		cmocka_unit_test(test_replay_never),
 		cmocka_unit_test(test_stale_pooled_connection),

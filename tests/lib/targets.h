@@ -5,7 +5,8 @@
 
 #include "pod.h"
 
-#define THREE                                                                                    \
+#define THREE THREE_WITH("")
+#define THREE_WITH(match)                                                                        \
 	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(  \
 		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": "                           \
 		      "\"http://provider.internal:%u/v1\","                                      \
@@ -15,7 +16,7 @@
 		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "    \
 		      "{\"namespaces\": [\"shop\"]},"                                            \
 		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "                \
-		      "[\"api.openai.com\"]}, "
+		      "[\"api.openai.com\"]" match "}, "
 
 #define TARGETS(more)                                                                   \
 	"\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}, {\"provider\": " \

@@ -9,15 +9,15 @@
 
 static const char hex[] = "0123456789ABCDEF";
 
-/* pchar of RFC 3986 section 3.3 and '/'. */
+/* pchar of RFC 3986 section 3.3. */
 static bool path_byte(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr("-._~!$&'()*+,;=:@/", c));
+	       (c && strchr("-._~!$&'()*+,;=:@", c));
 }
 
-/* The operation's path, from its decoded form: every provider reads what policy read. */
-static int write_path(struct eg_buf *out, struct eg_str decoded)
+/* `slash`: it parts segments; else it is of a name. */
+static int write_escaped(struct eg_buf *out, struct eg_str decoded, bool slash)
 {
 	size_t from = 0;
 	int r = 0;
@@ -26,7 +26,7 @@ static int write_path(struct eg_buf *out, struct eg_str decoded)
 		unsigned char c = (unsigned char)decoded.p[i];
 		char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
 
-		if (path_byte(c))
+		if (c == '/' ? slash : path_byte(c))
 			continue;
 		r = eg_buf_append(out, decoded.p + from, i - from);
 		if (!r)
@@ -34,6 +34,22 @@ static int write_path(struct eg_buf *out, struct eg_str decoded)
 		from = i + 1;
 	}
 	return r ? r : eg_buf_append(out, decoded.p + from, decoded.n - from);
+}
+
+/* The operation's path, from its decoded form: every provider reads what policy read. A model that
+ * it names has the target's name for it. */
+static int write_path(struct eg_exchange *x, struct eg_buf *out)
+{
+	const char *model = x->decision.targets[x->target_at].model;
+	struct eg_str rest = x->rest;
+	int r;
+
+	if (!model || !x->operation->model_in_path)
+		return write_escaped(out, rest, true);
+	while (rest.n && rest.p[rest.n - 1] != '/')
+		rest.n--;
+	r = write_escaped(out, rest, true);
+	return r ? r : write_escaped(out, eg_str_from(model), false);
 }
 
 static int write_str(struct eg_buf *out, const char *s)
@@ -95,7 +111,7 @@ static int write_request_line(struct eg_exchange *x, struct eg_buf *out)
 	if (!r && x->provider)
 		r = write_str(out, x->provider->base_path);
 	if (!r)
-		r = x->provider ? write_path(out, x->rest) : eg_buf_append_str(out, x->target.path);
+		r = x->provider ? write_path(x, out) : eg_buf_append_str(out, x->target.path);
 	if (!r)
 		r = write_query(x, out);
 	return r ? r : write_str(out, " HTTP/1.1\r\n");

@@ -114,6 +114,25 @@ static void test_replay_bytes_and_model(void **state)
 	(void)state;
 }
 
+/* Also where the path names the model; a name is one segment of it. */
+static void test_model_of_path(void **state)
+{
+	struct world *w = begin(
+		THREE_WITH(", \"operations\": [\"models\"], \"models\": [\"gpt-4o\"]") TARGETS(""));
+
+	pod_send(&w->pod, "GET /v1/models/gpt-4o HTTP/1.1\r\n" HEADERS "\r\n");
+	called(w, 0, "GET /v1/models/gpt-4o HTTP/1.1\r\n",
+	       ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+	called(w, 1, "GET /v1/models/gpt-4o HTTP/1.1\r\n",
+	       ERROR_BODY(503, "{\"error\":{\"a\":\"503\"}}", ""));
+	called(w, 2, "GET /v1/models/other%2F4o HTTP/1.1\r\n", OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	pod_send(&w->pod, "GET /v1/models/gpt-5 HTTP/1.1\r\n" HEADERS "\r\n");
+	inbox_await(&w->plane, &w->pod.in, "model_denied");
+	finish(w);
+	(void)state;
+}
+
 /* The last error goes to the client as the provider sent it. */
 static void test_all_fail(void **state)
 {
@@ -459,6 +478,7 @@ int main(void)
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_connect_failure),
 		cmocka_unit_test(test_replay_bytes_and_model),
+		cmocka_unit_test(test_model_of_path),
 		cmocka_unit_test(test_all_fail),
 		cmocka_unit_test(test_cooldown),
 		cmocka_unit_test(test_cooldown_by_date),

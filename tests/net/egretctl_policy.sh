@@ -287,6 +287,31 @@ run "${E[@]}" "${S[@]}" --host api.openai.com --path /v1/chat/completions --body
 is "--json parses and says the same" "$(printf %s "$out" | python3 -c 'import json,sys; d = json.load(sys.stdin)
 print(d["allowed"], d["reason"], d["status"], [s["step"] for s in d["steps"]])')" \
 	"True ok 200 ['pod', 'policy', 'operation', 'model', 'route', 'route', 'target', 'target']"
+# What the gateway asks of a body whose route is known.
+mkdir "$dir/limited"
+cat >"$dir/limited/p.json" <<'EOF'
+{"version": "egret/v1", "providers": {"p": {"kind": "openai", "endpoint": "https://api.mistral.ai/v1", "models": {"a": "other/b"}}},
+ "policies": [{"name": "p", "pods": {}, "routes": [
+  {"name": "small", "match": {"hosts": ["api.openai.com"], "models": ["a"], "operations": ["models"]}, "max_body_bytes": 100, "targets": [{"provider": "p"}]},
+  {"name": "large", "match": {"hosts": ["api.openai.com"]}, "max_body_bytes": 200, "targets": [{"provider": "p"}]}]}]}
+EOF
+L=(explain --policy-dir "$dir/limited" "${S[@]}" --host api.openai.com)
+for n in 100:ok 101:body_too_large; do
+	printf "%-${n%:*}s" '{"model": "a", "messages": []}' >"$dir/body"
+	run "${L[@]}" --path /v1/chat/completions --body "$dir/body" --json
+	has "${n%:*} bytes at a route that allows 100" "$out" "\"reason\": \"${n#*:}\""
+done
+printf '%-101s' '{"model": "b", "messages": []}' >"$dir/body"
+run "${L[@]}" --path /v1/chat/completions --body "$dir/body"
+is "the next route allows them" $code 0
+printf '%-201s' '{"model": 7}' >"$dir/body"
+run "${L[@]}" --path /v1/chat/completions --body "$dir/body"
+has "more than any route allows is not read" "$out" "reason: body_too_large"
+printf -- '--b\r\nContent-Disposition: form-data; name="model"\r\nContent-Length: 1\r\n\r\na\r\n--b--\r\n' >"$dir/form"
+run "${L[@]}" --path /v1/images/edits --body "$dir/form" --content-type "multipart/form-data; boundary=b"
+has "a form that can't hold the provider's name for the model" "$out" "part has a Content-Length, or the boundary occurs in the name.  [bad_body]"
+run "${L[@]}" --path /v1/models/a --method GET
+has "a model that the path names, as the provider calls it" "$out" "/v1/models/other%2Fb (no credential)"
 mkdir "$dir/pods"
 echo '{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "assistant"}, "ips": ["10.1.0.2"], "netns": "/run/netns/a"}' >"$dir/pods/a.json"
 run "${E[@]}" --pods-dir "$dir/pods" --pod shop/a --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini

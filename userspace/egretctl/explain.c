@@ -50,6 +50,7 @@ struct explanation {
 	json_t *steps;
 	enum eg_reason reason;
 	bool allowed;
+	uint64_t body_bytes; /* 0: no body was given */
 	char answer[512];
 };
 
@@ -130,11 +131,11 @@ static void show_pod(struct explanation *x, const struct eg_identity *pod)
 }
 
 /* ---- the request ---- */
-static int refuse_body(struct explanation *x, const char *why)
+static int refuse_body(struct explanation *x, enum eg_reason reason, const char *why)
 {
-	add_step(x, "body", EG_REASON_BAD_BODY, "%s", why);
-	conclude(x, EG_REASON_BAD_BODY, false, "%s (HTTP %u)", eg_reason_text(EG_REASON_BAD_BODY),
-		 eg_reason_status(EG_REASON_BAD_BODY));
+	add_step(x, "body", reason, "%s", why);
+	conclude(x, reason, false, "%s (HTTP %u)", eg_reason_text(reason),
+		 eg_reason_status(reason));
 	return EG_EXIT_NO;
 }
 
@@ -176,10 +177,20 @@ static bool head_decides(const struct eg_policy_set *s, const struct eg_policy *
 	struct eg_decision d;
 
 	eg_policy_decide(s, p, f, NULL, &d);
-	return !d.need_body && (d.shadow || d.pass || d.reason != EG_REASON_OK);
+	return !d.need_body && (d.pass || d.reason != EG_REASON_OK);
 }
 
-static int read_body(struct explanation *x, struct eg_request_facts *f)
+/* The facts borrow from the text: keep what is asked of it for as long as they live. */
+static void keep_facts(struct explanation *x, struct eg_body_facts *b)
+{
+	if (b->model.p)
+		b->model.p = eg_arena_dup(&x->arena, b->model);
+	b->model_raw = b->form_boundary.p ? b->model : (struct eg_str){0};
+	if (b->inference_geo.p)
+		b->inference_geo.p = eg_arena_dup(&x->arena, b->inference_geo);
+}
+
+static int read_body(struct explanation *x, const struct eg_policy *p, struct eg_request_facts *f)
 {
 	const struct question *q = x->q;
 	struct eg_error e = {0};
@@ -193,36 +204,89 @@ static int read_body(struct explanation *x, struct eg_request_facts *f)
 	if (!q->model && !q->body)
 		return EG_EXIT_OK;
 	if (!eg_operation_for_content(f->operation, eg_str_from(q->content_type)))
-		return refuse_body(x, "the operation takes no body of this Content-Type");
+		return refuse_body(x, EG_REASON_BAD_BODY,
+				   "the operation takes no body of this Content-Type");
 	if (!q->body)
 		return EG_EXIT_OK;
 	r = eg_read_file(q->body, BODY_MAX, &text, &e);
 	if (r)
 		return eg_usage_error("explain", "--body %s", e.text);
+	x->body_bytes = text.n;
+	if (p->mode == EG_MODE_ENFORCE && eg_operation_reads_body(f->operation) &&
+	    text.n > eg_policy_largest_body(p)) {
+		free((char *)(uintptr_t)text.p);
+		return refuse_body(x, EG_REASON_BODY_TOO_LARGE,
+				   "larger than every route of the policy allows");
+	}
 	r = read_facts(x, f, text, &e);
 	f->body_read = true;
-	/* The facts borrow from the text: keep it for as long as they live. */
-	if (!r && f->body.model.p) {
-		f->body.model_raw = (struct eg_str){0};
-		f->body.model.p = eg_arena_dup(&x->arena, f->body.model);
-	}
-	if (!r && f->body.inference_geo.p)
-		f->body.inference_geo.p = eg_arena_dup(&x->arena, f->body.inference_geo);
+	if (!r)
+		keep_facts(x, &f->body);
 	free((char *)(uintptr_t)text.p);
-	return r ? refuse_body(x, e.text) : EG_EXIT_OK;
+	return r ? refuse_body(x, EG_REASON_BAD_BODY, e.text) : EG_EXIT_OK;
 }
 
-static void show_targets(struct explanation *x, const struct eg_decision *d, struct eg_str rest)
+/* What the gateway asks of a body once its route is known (exchange/body.c). */
+static enum eg_reason judge_body(struct explanation *x, const struct eg_decision *d,
+				 const struct eg_body_facts *body)
+{
+	if (x->body_bytes > d->route->max_body_bytes) {
+		add_step(x, "body", EG_REASON_BODY_TOO_LARGE,
+			 "%llu bytes; route %s allows %llu (max_body_bytes)",
+			 (unsigned long long)x->body_bytes, d->route->name,
+			 (unsigned long long)d->route->max_body_bytes);
+		return EG_REASON_BODY_TOO_LARGE;
+	}
+	for (size_t i = 0; i < d->target_count; i++) {
+		const char *model = d->targets[i].model;
+
+		if (!model || eg_form_takes_model(body, eg_str_from(model)))
+			continue;
+		add_step(x, "body", EG_REASON_BAD_BODY, "%s", EG_MODEL_NOT_REPLACED);
+		return EG_REASON_BAD_BODY;
+	}
+	return EG_REASON_OK;
+}
+
+/* The target's name for a model that the path names stands in its place, as one segment. */
+static const char *model_of_path(struct explanation *x, const struct eg_request_facts *f,
+				 const struct eg_chosen_target *target, struct eg_str *rest)
+{
+	char *out, *at;
+
+	if (!f->operation->model_in_path || !target->model)
+		return "";
+	out = at = eg_arena_alloc(&x->arena, 3 * strlen(target->model) + 1);
+	if (!out)
+		return "";
+	while (rest->n && rest->p[rest->n - 1] != '/')
+		rest->n--;
+	for (const char *c = target->model; *c; c++) {
+		if (*c != '/') {
+			*at++ = *c;
+			continue;
+		}
+		memcpy(at, "%2F", 3);
+		at += 3;
+	}
+	*at = '\0';
+	return out;
+}
+
+static void show_targets(struct explanation *x, const struct eg_decision *d,
+			 const struct eg_request_facts *f, struct eg_str all)
 {
 	char list[400] = "";
 	size_t n = 0;
 
 	for (size_t i = 0; i < d->target_count && n < sizeof(list); i++) {
 		const struct eg_provider *p = d->targets[i].provider;
+		struct eg_str rest = all;
+		const char *model = model_of_path(x, f, &d->targets[i], &rest);
 
-		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s://%s:%u%s%.*s (%s)",
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s://%s:%u%s%.*s%s (%s)",
 				      i ? ", then " : "", p->tls ? "https" : "http", p->host,
-				      p->port, p->base_path, EG_STR_ARG(rest),
+				      p->port, p->base_path, EG_STR_ARG(rest), model,
 				      p->credential ? p->credential->name : "no credential");
 	}
 	conclude(x, EG_REASON_OK, true, "Allowed by route %s: goes to %s.", d->route->name, list);
@@ -273,6 +337,8 @@ static void decide(struct explanation *x, const struct eg_policy_set *s, const s
 	struct eg_decision d;
 
 	eg_policy_decide(s, p, f, &trace, &d);
+	if (d.reason == EG_REASON_OK && d.route)
+		d.reason = judge_body(x, &d, &f->body);
 	if (d.shadow && x->q->gateway) {
 		conclude(x, EG_REASON_NO_ROUTE, false,
 			 "The policy is in shadow mode, and the gateway address is served by "
@@ -292,7 +358,7 @@ static void decide(struct explanation *x, const struct eg_policy_set *s, const s
 		conclude(x, d.reason, true,
 			 "Passed through untouched, with the pod's own credential.");
 	else if (d.reason == EG_REASON_OK)
-		show_targets(x, &d, rest);
+		show_targets(x, &d, f, rest);
 	else
 		conclude(x, d.reason, false, "%s (HTTP %u)", eg_reason_text(d.reason),
 			 eg_reason_status(d.reason));
@@ -337,7 +403,7 @@ static int explain_request(struct explanation *x, const struct eg_policy_set *s,
 	f.operation = eg_operation_find(f.dialect, f.method, f.target.decoded, &rest);
 	r = read_head(x, &f);
 	if (!r && !head_decides(s, p, &f))
-		r = read_body(x, &f);
+		r = read_body(x, p, &f);
 	if (r == EG_EXIT_NO)
 		shadow_passes(x, s, p);
 	if (r)

@@ -235,23 +235,13 @@ static void read_held(struct eg_exchange *x)
 		exchange_attempt_first(x);
 }
 
-/* The body says which route it is for: until then, what the most generous one allows. */
-static uint64_t largest_allowed(const struct eg_exchange *x)
-{
-	uint64_t most = 0;
-
-	for (size_t i = 0; i < x->policy->route_count; i++)
-		most = EG_MAX(most, x->policy->routes[i].max_body_bytes);
-	return most;
-}
-
 static void begin_holding(struct eg_exchange *x)
 {
 	uint64_t limit = x->engine->limits.request_body_bytes;
 
 	if (!x->pass_on)
 		limit = EG_MIN(limit, x->decision.route ? x->decision.route->max_body_bytes
-							: largest_allowed(x));
+							: eg_policy_largest_body(x->policy));
 	x->body_limit = (size_t)limit;
 	x->held.cap = x->body_limit;
 	if (x->body_kind == EG_H1_BODY_LENGTH && x->content_length > limit && !x->pass_on) {

@@ -48,6 +48,15 @@ enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct 
 	return n ? EG_NAME_OTHERWISE : EG_NAME_UNGOVERNED;
 }
 
+uint64_t eg_policy_largest_body(const struct eg_policy *p)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < p->route_count; i++)
+		most = EG_MAX(most, p->routes[i].max_body_bytes);
+	return most;
+}
+
 static void find_buckets(struct deciding *d)
 {
 	const struct eg_request_facts *f = d->facts;

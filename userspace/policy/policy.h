@@ -150,6 +150,8 @@ enum eg_name_verdict {
 };
 enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
 				    struct eg_str host);
+/* What the most generous of its routes allows of a body: before the body says which one it is. */
+uint64_t eg_policy_largest_body(const struct eg_policy *p);
 
 struct eg_request_facts {
 	struct eg_str host; /* lower case, no port; empty for the gateway address */

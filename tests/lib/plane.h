@@ -457,6 +457,19 @@ PLANE bool plane_recorded(struct plane *p, const char *text)
 	return found;
 }
 
+/* Is any provider in cooldown? */
+PLANE bool plane_rests(struct plane *p)
+{
+	const struct eg_provider *all;
+	bool stated, rests = false;
+	size_t count;
+
+	all = eg_providers(eg_snapshot_policies(p->engine.snapshot), &count);
+	for (size_t i = 0; i < count; i++)
+		rests |= eg_cooldown_until(&p->engine, &all[i], &stated) > 0;
+	return rests;
+}
+
 #define PLANE_PROVIDER(name)                                                                      \
 	"\"" name "\": {\"kind\": \"openai\", \"endpoint\": \"http://provider.internal:%u/v1\", " \
 	"\"region\": \"cluster\", \"credential\": \"key\"}"

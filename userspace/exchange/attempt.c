@@ -336,6 +336,16 @@ static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
 	return true;
 }
 
+/* Out of time, and it was the client that was waited for, or nobody: nothing that the next request
+ * to this provider would find too. */
+static bool provider_not_at_fault(const struct eg_exchange *x, enum eg_reason reason)
+{
+	if (reason == EG_REASON_NO_CREDENTIAL || reason == EG_REASON_OVERLOADED)
+		return true;
+	return reason == EG_REASON_UPSTREAM_TIMEOUT &&
+	       (x->tunnel || x->answer_paused || (x->request == REQUEST_STREAM && !x->held.length));
+}
+
 void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 {
 	struct eg_exchange *x = ctx;
@@ -350,7 +360,7 @@ void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 	}
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s", text ? text : "");
 	exchange_attempt_note(x, reason, x->upstream_status);
-	if (x->provider && reason != EG_REASON_NO_CREDENTIAL && reason != EG_REASON_OVERLOADED)
+	if (x->provider && !provider_not_at_fault(x, reason))
 		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
 	if (x->answer == ANSWER_PASS) {
 		exchange_cut_answer(x, reason);

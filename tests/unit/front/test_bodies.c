@@ -142,6 +142,34 @@ static void test_streamed_client_gone(void **state)
 	(void)state;
 }
 
+/* One that its client does not get on with ends with total_ms, and is no failure of the provider.
+ */
+static void test_streamed_too_slow(void **state)
+{
+	char text[sizeof(policy) + 100];
+	struct world *w;
+
+	snprintf(text, sizeof(text),
+		 "%.*s, \"timeouts\": {\"connect_ms\": 100, \"total_ms\": 100}%s",
+		 (int)(strstr(policy, "}], \"otherwise\"") - policy), policy,
+		 strstr(policy, "}], \"otherwise\""));
+	w = begin_with(text);
+	pod_send(&w->pod, UPLOAD "Content-Length: 10\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "first");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 504 ");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_timeout\""));
+	assert_false(plane_rests(&w->plane));
+	/* This one is the provider's: all of it was sent. */
+	pod_close(&w->pod);
+	pod_open(&w->pod, &w->plane, "api.openai.com");
+	pod_send(&w->pod, UPLOAD "Content-Length: 5\r\n\r\nfirst");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 504 ");
+	assert_true(plane_rests(&w->plane));
+	finish(w);
+	(void)state;
+}
+
 /* Answered before the upload was whole: the answer arrives, in order. */
 static void test_early_answer(void **state)
 {
@@ -371,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_streamed_failure),
 		cmocka_unit_test(test_streamed_back_pressure),
 		cmocka_unit_test(test_streamed_client_gone),
+		cmocka_unit_test(test_streamed_too_slow),
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_budget_of_one_pod),
 		cmocka_unit_test(test_budget_of_slow_heads),

@@ -216,6 +216,8 @@ static void test_idle(void **state)
 	assert_false(w->pod.in.end || w->pod.in.reset);
 	inbox_await_end(&w->plane, &w->pod.in);
 	check_record(w, "\"reason\":\"upstream_timeout\"");
+	/* Nobody had anything to say: that is no failure of the provider. */
+	assert_false(plane_rests(&w->plane));
 }
 
 /* A client that does not read stops the provider, and the other way round; all arrives. */

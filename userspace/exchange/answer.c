@@ -57,6 +57,7 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	exchange_attempt_stop(x);
 	eg_usage_watch_destroy(x->watch); /* of an answer that is not passed on */
 	x->watch = NULL;
+	x->sse = false;
 	x->reason = reason;
 	x->detail = detail;
 	eg_buf_init(&body, 8192);

@@ -140,7 +140,7 @@ void exchange_record(struct eg_exchange *x)
 	r.detail = x->detail;
 	if (!r.detail && x->fail_text[0] && x->reason != EG_REASON_OK)
 		r.detail = x->fail_text;
-	r.streamed = x->body.stream || x->sse;
+	r.streamed = x->sse;
 	r.connection_reused = x->reused;
 	r.client_credential_real = x->real_credential;
 	r.bytes_in = x->bytes_in;

@@ -868,9 +868,60 @@ static void test_coded_turns(void **state)
 	free(c.p);
 }
 
+/* A route's limit holds over HTTP/2 too, where no length need be said. */
+static void test_limit_of_route(void **state)
+{
+	static const char limited[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+		"p0") "},"
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\", "
+		      "\"namespace\": \"shop\"}},"
+		      "\"policies\": [{\"name\": \"shop\", \"pods\": {}, \"routes\": ["
+		      "{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+		      "\"models\": [\"gpt-4o\"]}, \"max_body_bytes\": 100, "
+		      "\"targets\": [{\"provider\": \"p0\"}]},"
+		      "{\"name\": \"up\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+		      "\"operations\": [\"uploads\"]}, \"max_body_bytes\": 150, "
+		      "\"targets\": [{\"provider\": \"p0\"}]}]}]}";
+	static const struct {
+		const char *path, *length;
+		size_t n;
+	} cases[] = {
+		{CHAT, NULL, 101},
+		{CHAT, "101", 101},
+		{CHAT, "151", 151},
+		{CHAT, NULL, 151},
+		{"/v1/uploads/u/parts", NULL, 151},
+		{"/v1/uploads/u/parts", "151", 151},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		const char *more[] = {"content-length", cases[i].length, NULL};
+		struct world *w = calloc(1, sizeof(*w));
+		char body[152];
+		struct reply *r;
+
+		memset(body, ' ', sizeof(body));
+		memcpy(body, BODY, strlen(BODY));
+		body[cases[i].n] = '\0';
+		plane_up(&w->plane, limited);
+		pod2_open(&w->pod, &w->plane, "api.openai.com");
+		start(w);
+		r = pod2_reply(&w->pod, pod2_ask(&w->pod, "POST", cases[i].path, body,
+						 cases[i].length ? more : NULL));
+		POD2_AWAIT(&w->pod, r->closed);
+		if (r->status != 413 || !strstr(r->head, "x-egret-reason: body_too_large\n"))
+			fail_msg("case %zu: %u %s", i, r->status, r->head);
+		pod2_close(&w->pod);
+		plane_down(&w->plane);
+		free(w);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limit_of_route),
 		TEST(test_request_and_answer),
 		TEST(test_streams_are_independent),
 		TEST(test_descriptors_are_charged_by_request),

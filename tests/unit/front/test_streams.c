@@ -537,6 +537,35 @@ static void test_constructed(void **state)
 	(void)state;
 }
 
+/* "streamed" is said of the answer, whatever was asked for. */
+static void test_streamed_on_record(void **state)
+{
+	static const struct {
+		const char *answer;
+		bool streamed;
+	} cases[] = {
+		{OK(2, "{}"), false},
+		{"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}", false},
+		{SSE_HEAD "8c\r\n" WRONG_KEY "\r\n" LAST, false}, /* told as an error of ours */
+		{"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 14\r\n"
+		 "\r\n" DONE,
+		 true},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(three);
+
+		pod_send(&w->pod, STREAM_ASK);
+		called(w, 0, "\"messages\":[]}", cases[i].answer);
+		for (int n = 0; n < PLANE_TURNS && !plane_record_count(&w->plane); n++)
+			plane_turn(&w->plane);
+		if (plane_recorded(&w->plane, "\"streamed\":true") != cases[i].streamed)
+			fail_msg("case %zu: %s", i, plane_records(&w->plane));
+		finish(w);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -557,6 +586,7 @@ int main(void)
 		cmocka_unit_test(test_json_byte_by_byte),
 		cmocka_unit_test(test_region_evidence),
 		cmocka_unit_test(test_constructed),
+		cmocka_unit_test(test_streamed_on_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

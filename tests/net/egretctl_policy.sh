@@ -290,10 +290,12 @@ print(d["allowed"], d["reason"], d["status"], [s["step"] for s in d["steps"]])')
 # What the gateway asks of a body whose route is known.
 mkdir "$dir/limited"
 cat >"$dir/limited/p.json" <<'EOF'
-{"version": "egret/v1", "providers": {"p": {"kind": "openai", "endpoint": "https://api.mistral.ai/v1", "models": {"a": "other/b"}}},
+{"version": "egret/v1",
+ "providers": {"p": {"kind": "openai", "endpoint": "https://api.mistral.ai/v1", "credential": "k", "models": {"a": "other/b"}}},
+ "credentials": {"k": {"type": "none", "namespace": "shop"}},
  "policies": [{"name": "p", "pods": {}, "routes": [
-  {"name": "small", "match": {"hosts": ["api.openai.com"], "models": ["a"], "operations": ["models"]}, "max_body_bytes": 100, "targets": [{"provider": "p"}]},
-  {"name": "large", "match": {"hosts": ["api.openai.com"]}, "max_body_bytes": 200, "targets": [{"provider": "p"}]}]}]}
+  {"name": "small", "match": {"hosts": ["api.openai.com"], "models": ["a"], "operations": ["models", "assistants"]}, "max_body_bytes": 100, "targets": [{"provider": "p"}]},
+  {"name": "large", "match": {"hosts": ["api.openai.com"], "operations": ["assistants"]}, "max_body_bytes": 200, "targets": [{"provider": "p"}]}]}]}
 EOF
 L=(explain --policy-dir "$dir/limited" "${S[@]}" --host api.openai.com)
 for n in 100:ok 101:body_too_large; do
@@ -310,8 +312,10 @@ has "more than any route allows is not read" "$out" "reason: body_too_large"
 printf -- '--b\r\nContent-Disposition: form-data; name="model"\r\nContent-Length: 1\r\n\r\na\r\n--b--\r\n' >"$dir/form"
 run "${L[@]}" --path /v1/images/edits --body "$dir/form" --content-type "multipart/form-data; boundary=b"
 has "a form that can't hold the provider's name for the model" "$out" "part has a Content-Length, or the boundary occurs in the name.  [bad_body]"
+run "${L[@]}" --path /v1/assistants --model a
+has "a model in a body that is not read is none: the route without models" "$out" "Allowed by route large"
 run "${L[@]}" --path /v1/models/a --method GET
-has "a model that the path names, as the provider calls it" "$out" "/v1/models/other%2Fb (no credential)"
+has "a model that the path names, as the provider calls it" "$out" "/v1/models/other%2Fb (k)"
 mkdir "$dir/pods"
 echo '{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "assistant"}, "ips": ["10.1.0.2"], "netns": "/run/netns/a"}' >"$dir/pods/a.json"
 run "${E[@]}" --pods-dir "$dir/pods" --pod shop/a --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini

@@ -197,7 +197,9 @@ static int read_body(struct explanation *x, const struct eg_policy *p, struct eg
 	struct eg_str text;
 	int r;
 
-	if (q->model) {
+	bool reads = eg_operation_reads_body(f->operation);
+
+	if (q->model && reads) {
 		f->body_read = true;
 		f->body.model = eg_str_from(q->model);
 	}
@@ -212,8 +214,7 @@ static int read_body(struct explanation *x, const struct eg_policy *p, struct eg
 	if (r)
 		return eg_usage_error("explain", "--body %s", e.text);
 	x->body_bytes = text.n;
-	if (p->mode == EG_MODE_ENFORCE && eg_operation_reads_body(f->operation) &&
-	    text.n > eg_policy_largest_body(p)) {
+	if (p->mode == EG_MODE_ENFORCE && reads && text.n > eg_policy_largest_body(p)) {
 		free((char *)(uintptr_t)text.p);
 		return refuse_body(x, EG_REASON_BODY_TOO_LARGE,
 				   "larger than every route of the policy allows");

@@ -48,6 +48,19 @@ static const char mapping[] =
 		      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
 		      "\"otherwise\": \"deny\"}]}";
 
+/* A JSON body whose model the second target calls otherwise, if it is asked. */
+static const char mapping_later[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") ",\"p1\": {\"kind\": \"openai\", \"endpoint\": "
+	      "\"http://provider.internal:%u/v1\", \"region\": \"cluster\", "
+	      "\"credential\": \"key\", \"models\": {\"gpt-4o\": \"own-name\"}}},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
+	      "{\"namespaces\": [\"shop\"]},"
+	      "\"routes\": [{\"name\": \"any\", \"match\": {\"hosts\": "
+	      "[\"api.openai.com\"], \"models\": [\"gpt-*\"]},"
+	      "\"targets\": [{\"provider\": \"p0\"}, {\"provider\": \"p1\"}]}], "
+	      "\"otherwise\": \"deny\"}]}";
+
 /* What is asked, by which policy, and what ends its body. */
 struct asking {
 	const char *policy;
@@ -56,6 +69,7 @@ struct asking {
 };
 static const struct asking json = {policy, EG_STR(ASK), EG_STR(BODY), false};
 static const struct asking form = {mapping, EG_STR(FORM), EG_STR(FORM_END), false};
+static const struct asking later = {mapping_later, EG_STR(ASK), EG_STR("\"messages\":[]}"), false};
 static const struct eg_str stream = EG_STR(STREAM), busy = EG_STR(BUSY);
 
 /* Both ends without an allocation of their own: what fails is ours to fail. */
@@ -97,6 +111,8 @@ static void provider_turn(struct drive *d, int i, struct eg_str answer)
 	if (!d->answered[i] && has(d->asked[i], d->asked_n[i], d->asking->end)) {
 		if (d->asking == &form && !i)
 			assert_non_null(strstr(d->asked[i], PART("model", "own-name")));
+		if (d->asking == &later && i)
+			assert_non_null(strstr(d->asked[i], "{\"model\":\"own-name\","));
 		d->answered[i] = true;
 		(void)!__real_send(d->provider[i], answer.p, answer.n, MSG_NOSIGNAL);
 	}
@@ -204,6 +220,12 @@ static void test_form(void **state)
 	(void)state;
 }
 
+static void test_mapped_later(void **state)
+{
+	each(&later, busy, stream);
+	(void)state;
+}
+
 /* Bytes with a head before them, on the heap. */
 static struct coded with_head(const char *format, const char *name, struct coded body,
 			      const char *tail)
@@ -272,7 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answered), cmocka_unit_test(test_failing_over),
 		cmocka_unit_test(test_form),	 cmocka_unit_test(test_coded),
-		cmocka_unit_test(test_trickle),
+		cmocka_unit_test(test_trickle),	 cmocka_unit_test(test_mapped_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

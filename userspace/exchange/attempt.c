@@ -201,12 +201,21 @@ static void connect_target(struct eg_exchange *x)
 		exchange_attempt_failed(x, EG_REASON_INTERNAL, "no connection could be begun");
 }
 
+/* The target in use; not with a body that could not be made what it should get. */
+static void go(struct eg_exchange *x)
+{
+	if (x->fail_reason == EG_REASON_OVERLOADED)
+		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
+	else
+		connect_target(x);
+}
+
 static void take_step(struct eg_defer *d)
 {
 	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, step);
 
 	if (x->answer == ANSWER_CONNECT && !x->wait.dial)
-		connect_target(x);
+		go(x);
 }
 
 static void begin(struct eg_exchange *x, int target)
@@ -252,10 +261,7 @@ void exchange_attempt_first(struct eg_exchange *x)
 		return;
 	}
 	begin(x, target);
-	if (x->fail_reason == EG_REASON_OVERLOADED)
-		exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
-	else
-		connect_target(x);
+	go(x);
 }
 
 bool exchange_attempt_next(struct eg_exchange *x)

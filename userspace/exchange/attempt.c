@@ -229,6 +229,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->upstream_status = 0;
 	x->sse = x->json = false;
 	x->error_complete = false;
+	x->region_evidence = (struct eg_str){NULL, 0};
 	eg_buf_fini(&x->collected);
 	exchange_reading_reset(x);
 	eg_usage_watch_destroy(x->watch);

@@ -466,6 +466,25 @@ static void test_region_evidence(void **state)
 	(void)state;
 }
 
+/* What a target said that failed is not said of the one after it. */
+static void test_region_evidence_of_another(void **state)
+{
+	struct world *w = begin(three);
+
+	for (int i = 1; i < 3; i++) {
+		close(w->plane.provider[i]);
+		w->plane.provider[i] = dup(0);
+	}
+	pod_send(&w->pod, STREAM_ASK);
+	called(w, 0, "\"messages\":[]}",
+	       "HTTP/1.1 503 Busy\r\nx-groq-region: me-central-1\r\nContent-Length: 0\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_connect\""));
+	assert_false(plane_recorded(&w->plane, "region_evidence"));
+	finish(w);
+	(void)state;
+}
+
 /* ---- ../shared/data/providers/recorded/constructed: recorded beginnings with a failure ---- */
 
 #define CONSTRUCTED_POLICY                                                                        \
@@ -585,6 +604,7 @@ int main(void)
 		cmocka_unit_test(test_error_object_in_a_200),
 		cmocka_unit_test(test_json_byte_by_byte),
 		cmocka_unit_test(test_region_evidence),
+		cmocka_unit_test(test_region_evidence_of_another),
 		cmocka_unit_test(test_constructed),
 		cmocka_unit_test(test_streamed_on_record),
 	};

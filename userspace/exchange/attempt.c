@@ -106,8 +106,21 @@ const char *exchange_attempt_region(const struct eg_exchange *x)
 	return x->provider ? x->decision.targets[x->target_at].region.code : "";
 }
 
+/* RFC 9110 section 9.2.2: a proxy sends no other a second time, unless it knows better. */
+static bool idempotent(struct eg_str method)
+{
+	static const char *const all[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++)
+		if (eg_str_eq(method, eg_str_from(all[i])))
+			return true;
+	return false;
+}
+
 bool exchange_attempt_may_replay(const struct eg_exchange *x)
 {
+	if (x->pass_on) /* no policy's rule about it holds */
+		return idempotent(x->method);
 	return !x->decision.route || !x->decision.route->replay_once;
 }
 

@@ -348,13 +348,51 @@ static void test_timeouts_of_route(void **state)
 	(void)state;
 }
 
+/* A request on a connection that was kept, which the destination closes instead of answering. */
+static void lost(const char *policy, const char *request, const char *sent, bool again)
+{
+	struct world *w = begin_plain(policy);
+
+	pod_send(&w->pod, HEAD("GET /v1/models", NAME));
+	called(w, 1, "GET /v1/models", OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\n{}");
+	inbox_forget(&w->up[1]);
+	pod_send(&w->pod, request);
+	inbox_await(&w->plane, &w->up[1], sent);
+	hang_up(w, 1, false);
+	if (again) {
+		inbox_fini(&w->up[1]);
+		w->up[1].text = NULL;
+		called(w, 1, sent, OK(4, "[42]"));
+		inbox_await(&w->plane, &w->pod.in, "\r\n\r\n[42]");
+	} else {
+		inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+		assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+		assert_false(plane_recorded(&w->plane, "replayed"));
+	}
+	finish(w);
+}
+
+/* It was sent once: only what may be done twice is sent again (RFC 9110 section 9.2.2). */
+static void test_not_sent_twice(void **state)
+{
+	lost(limited, HEAD("GET /v1/models/a", NAME), "GET /v1/models/a", true);
+	lost(limited, HEAD("DELETE /v1/models/a", NAME), "DELETE /v1/models/a", true);
+	lost(limited,
+	     "POST /v1/chat/completions HTTP/1.1\r\n" NAME JSON "Content-Length: 32\r\n\r\n" BODY,
+	     BODY, false);
+	lost(limited, HEAD("POST /v1/batches/b/cancel", NAME "Content-Length: 0\r\n"),
+	     "POST /v1/batches/b/cancel", false);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_passed_on),	  cmocka_unit_test(test_unjudged_names),
 		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_coded),
 		cmocka_unit_test(test_limit_of_route),	  cmocka_unit_test(test_form_unmapped),
-		cmocka_unit_test(test_timeouts_of_route),
+		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -500,6 +500,8 @@ static uint64_t deadline(const struct h1_server *s)
 		return s->activity_ms + l->write_idle_ms;
 	if (s->tunnel) /* the exchange knows both directions, and has their limit */
 		return UINT64_MAX;
+	if (s->receive == H1_RECEIVE_BODY && s->answer == H1_ANSWER_BODY)
+		return UINT64_MAX; /* answered early: what is left of it is not waited for */
 	if (s->receive == H1_RECEIVE_BODY || s->receive == H1_RECEIVE_DISCARD)
 		return s->activity_ms + l->body_idle_ms;
 	if (s->receive != H1_RECEIVE_HEAD)

@@ -468,7 +468,8 @@ static uint64_t deadline(const struct h2_stream *st)
 		return st->taken_ms + CUT_MS;
 	if (st->out.length || st->answer == H2_ANSWER_ENDED)
 		return st->taken_ms + l->write_idle_ms;
-	if (st->receive == H2_RECEIVE_BODY)
+	/* Answered early, what is left of it is not waited for. */
+	if (st->receive == H2_RECEIVE_BODY && st->answer == H2_ANSWER_WAIT)
 		return st->got_ms + l->body_idle_ms;
 	return UINT64_MAX;
 }
@@ -483,10 +484,8 @@ uint64_t h2_stream_expire(struct h2_stream *st, uint64_t now_ms)
 		reset(st, error, EG_REASON_OK);
 	else if (st->out.length || st->answer == H2_ANSWER_ENDED)
 		reset(st, NGHTTP2_CANCEL, EG_REASON_CLIENT_SLOW);
-	else if (st->answer == H2_ANSWER_WAIT)
-		refuse(st, EG_REASON_REQUEST_TIMEOUT, NULL);
 	else
-		reset(st, NGHTTP2_CANCEL, EG_REASON_REQUEST_TIMEOUT);
+		refuse(st, EG_REASON_REQUEST_TIMEOUT, NULL);
 	return deadline(st);
 }
 

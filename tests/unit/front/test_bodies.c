@@ -170,6 +170,28 @@ static void test_streamed_too_slow(void **state)
 	(void)state;
 }
 
+/* A client that reads what it is answered, and sends no more meanwhile, is not ended for that. */
+static void test_early_answer_takes_its_time(void **state)
+{
+	struct world *w = begin();
+
+	w->plane.engine.limits.body_idle_ms = 20;
+	pod_send(&w->pod, UPLOAD "Content-Length: 33000\r\n\r\nfirst");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "first");
+	plane_send(&w->plane, w->up.fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
+	inbox_await(&w->plane, &w->pod.in, "abc");
+	for (uint64_t end = eg_now_ms() + 60; eg_now_ms() < end;)
+		plane_turn(&w->plane);
+	plane_send(&w->plane, w->up.fd, "def");
+	inbox_await(&w->plane, &w->pod.in, "abcdef");
+	/* From there on it is, as ever. */
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"ok\""));
+	finish(w);
+	(void)state;
+}
+
 /* Answered before the upload was whole: the answer arrives, in order. */
 static void test_early_answer(void **state)
 {
@@ -400,6 +422,7 @@ int main(void)
 		cmocka_unit_test(test_streamed_back_pressure),
 		cmocka_unit_test(test_streamed_client_gone),
 		cmocka_unit_test(test_streamed_too_slow),
+		cmocka_unit_test(test_early_answer_takes_its_time),
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_budget_of_one_pod),
 		cmocka_unit_test(test_budget_of_slow_heads),

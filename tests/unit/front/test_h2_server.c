@@ -868,20 +868,22 @@ static void test_coded_turns(void **state)
 	free(c.p);
 }
 
+/* With a streamed operation beside those that are read, and a limit for each. */
+static const char limited[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") "},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\", "
+	      "\"namespace\": \"shop\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"pods\": {}, \"routes\": ["
+	      "{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+	      "\"models\": [\"gpt-4o\"]}, \"max_body_bytes\": 100, "
+	      "\"targets\": [{\"provider\": \"p0\"}]},"
+	      "{\"name\": \"up\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+	      "\"operations\": [\"uploads\"]}, \"max_body_bytes\": 150, "
+	      "\"targets\": [{\"provider\": \"p0\"}]}]}]}";
+
 /* A route's limit holds over HTTP/2 too, where no length need be said. */
 static void test_limit_of_route(void **state)
 {
-	static const char limited[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-		"p0") "},"
-		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\", "
-		      "\"namespace\": \"shop\"}},"
-		      "\"policies\": [{\"name\": \"shop\", \"pods\": {}, \"routes\": ["
-		      "{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"], "
-		      "\"models\": [\"gpt-4o\"]}, \"max_body_bytes\": 100, "
-		      "\"targets\": [{\"provider\": \"p0\"}]},"
-		      "{\"name\": \"up\", \"match\": {\"hosts\": [\"api.openai.com\"], "
-		      "\"operations\": [\"uploads\"]}, \"max_body_bytes\": 150, "
-		      "\"targets\": [{\"provider\": \"p0\"}]}]}]}";
 	static const struct {
 		const char *path, *length;
 		size_t n;
@@ -918,10 +920,40 @@ static void test_limit_of_route(void **state)
 	(void)state;
 }
 
+/* A client that reads its answer, and sends no more of its body meanwhile, is not ended for it. */
+static void test_early_answer_takes_its_time(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct inbox *up;
+	struct reply *r;
+
+	plane_up(&w->plane, limited);
+	pod2_open(&w->pod, &w->plane, "api.openai.com");
+	w->plane.engine.limits.body_idle_ms = 20;
+	start(w);
+	w->pod.upload_pause = true;
+	r = pod2_reply(&w->pod, pod2_ask(&w->pod, "POST", "/v1/uploads/u/parts", "part", NULL));
+	up = upstream(w, "part");
+	answer(w, up, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
+	POD2_AWAIT(&w->pod, r->n == 3);
+	for (uint64_t end = eg_now_ms() + 60; eg_now_ms() < end;)
+		pod2_turn(&w->pod);
+	answer(w, up, "def");
+	POD2_AWAIT(&w->pod, r->closed);
+	assert_string_equal(r->body, "abcdef");
+	assert_int_equal(r->error, NGHTTP2_NO_ERROR);
+	pod2_close(&w->pod);
+	inbox_fini(up);
+	plane_down(&w->plane);
+	free(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limit_of_route),
+		cmocka_unit_test(test_early_answer_takes_its_time),
 		TEST(test_request_and_answer),
 		TEST(test_streams_are_independent),
 		TEST(test_descriptors_are_charged_by_request),

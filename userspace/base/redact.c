@@ -59,13 +59,19 @@ static size_t marked_length(struct eg_str s)
 	return s.n;
 }
 
+/* The same of what begins at i, which is not the middle of a word. */
+static size_t marked_at(struct eg_str s, size_t i)
+{
+	if (!prefix_begins(s.p[i]) || (i && alnum(s.p[i - 1])))
+		return 0;
+	return marked_length((struct eg_str){s.p + i, s.n - i});
+}
+
 /* Where the first key begins, before `cap`; its length in *n. `cap`: there is none. */
 static size_t find_key(struct eg_str s, size_t from, size_t cap, size_t *n)
 {
 	for (size_t i = from; i < cap && s.n - i >= PREFIX_MIN + REST_MIN; i++) {
-		if (!prefix_begins(s.p[i]) || (i && alnum(s.p[i - 1])))
-			continue;
-		*n = marked_length((struct eg_str){s.p + i, s.n - i});
+		*n = marked_at(s, i);
 		if (*n)
 			return i;
 	}
@@ -141,13 +147,11 @@ static size_t unmarked_length(struct eg_str s)
 /* Length of the key that begins at i; 0: none. */
 static size_t key_at(struct eg_str s, size_t i, bool unmarked)
 {
-	struct eg_str rest = {s.p + i, s.n - i};
-	size_t n;
+	size_t n = marked_at(s, i);
 
-	if (i && alnum(s.p[i - 1]))
-		return 0;
-	n = prefix_begins(s.p[i]) ? marked_length(rest) : 0;
-	return n || !unmarked ? n : unmarked_length(rest);
+	if (n || !unmarked || (i && alnum(s.p[i - 1])))
+		return n;
+	return unmarked_length((struct eg_str){s.p + i, s.n - i});
 }
 
 bool eg_redact_found(struct eg_str s, bool unmarked)

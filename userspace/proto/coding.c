@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/coding.h"
 
+#include "proto/h1.h"
+
 enum eg_coding eg_coding_parse(struct eg_str value)
 {
 	static const struct {
@@ -123,17 +125,12 @@ static int put_any(struct eg_buf *out, bool *comma, const struct accepted *a)
 int eg_coding_write_accept(struct eg_buf *out, struct eg_str accept)
 {
 	struct accepted a = {.weight = {UNSAID, UNSAID, UNSAID, UNSAID, UNSAID}};
+	struct eg_str element;
 	bool comma = false;
 	int r = 0;
 
-	while (accept.n) {
-		ssize_t end = eg_str_find(accept, ',');
-		size_t n = end < 0 ? accept.n : (size_t)end;
-
-		take(&a, eg_str_trim((struct eg_str){accept.p, n}));
-		n += end >= 0;
-		accept = (struct eg_str){accept.p + n, accept.n - n};
-	}
+	while (eg_h1_list_next(&accept, &element))
+		take(&a, element);
 	for (unsigned int i = 0; i < a.count && !r; i++) {
 		unsigned int which = a.order[i];
 

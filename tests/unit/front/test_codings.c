@@ -282,20 +282,28 @@ static size_t turns_until_called(struct world *w)
 	return turns;
 }
 
+/* 24 MiB, heap, nearly all of it white space. */
+static struct eg_str large_body(void)
+{
+	size_t n = (size_t)24 << 20;
+	char *p = malloc(n);
+
+	assert_non_null(p);
+	memset(p, ' ', n);
+	memcpy(p, BODY, strlen(BODY));
+	return (struct eg_str){p, n};
+}
+
 /*
  * 24 MiB that came as a few kilobytes are not decoded in one turn, nor are those of four at once in
  * four: others have theirs between.
  */
 static void test_in_pieces(void **state)
 {
-	size_t n = (size_t)24 << 20;
-	char *large = malloc(n);
+	struct eg_str large = large_body();
 
-	assert_non_null(large);
-	memset(large, ' ', n);
-	memcpy(large, BODY, strlen(BODY));
 	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
-		struct coded c = encode(all[i], (struct eg_str){large, n});
+		struct coded c = encode(all[i], large);
 		struct world *w = begin(by_model);
 
 		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
@@ -304,21 +312,17 @@ static void test_in_pieces(void **state)
 		finish(w);
 		free(c.p);
 	}
-	free(large);
+	free((char *)(uintptr_t)large.p);
 	(void)state;
 }
 
 /* The pod leaves while its body waits for its turn; and what is wrong at the end is seen there. */
 static void test_end_while_waiting(void **state)
 {
-	size_t n = (size_t)24 << 20;
-	char *large = malloc(n);
+	struct eg_str large = large_body();
 
-	assert_non_null(large);
-	memset(large, ' ', n);
-	memcpy(large, BODY, strlen(BODY));
 	for (size_t i = 0; i < EG_ARRAY_SIZE(all); i++) {
-		struct coded c = encode(all[i], (struct eg_str){large, n});
+		struct coded c = encode(all[i], large);
 		struct world *w = begin(by_model);
 
 		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
@@ -338,7 +342,7 @@ static void test_end_while_waiting(void **state)
 		finish(w);
 		free(c.p);
 	}
-	free(large);
+	free((char *)(uintptr_t)large.p);
 	(void)state;
 }
 

@@ -94,6 +94,9 @@ for address in 198.51.100.10 2001:db8:100::10; do
 	r=$(attack podA ech $address cover.example)
 	isnt "$address: encrypted SNI: no handshake" "$(of "$r" .handshake)" true
 	is "$address: encrypted SNI: reason" "$(last_reason)" encrypted_sni
+	r=$(attack podA tls-request front.example.net api.openai.com POST /v1/chat/completions $address)
+	is "$address: a listed front instead of the provider's name: no answer" "$(of "$r" .status)" ""
+	is "$address: a listed front: reason" "$(last_reason) $(egret_last .server_name)" "domain_fronting front.example.net"
 	r=$(attack podA garbage $address)
 	is "$address: garbage instead of TLS: no byte back but an alert at most" "$(of "$r" '(.error != null) or (.bytes <= 7)')" true
 	is "$address: garbage instead of TLS: reason" "$(last_reason)" bad_client_hello

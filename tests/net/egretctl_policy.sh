@@ -393,6 +393,14 @@ has "and is what would have been" "$out" "reason: path_unsafe"
 run "${X[@]}" --host api.openai.com --path /v1//chat/completions
 is "shadow: sni sees no path" $code 0
 has "so the record has none of it" "$out" "Recorded: type connection, reason ok"
+for mode in enforce shadow-full; do
+	from=$dir/$mode.json; [ $mode = enforce ] && from=policies/examples/eu-only.json
+	jq '.providers |= map_values(.fronts = ["*.front.example"])' "$from" >"$dir/fronts.json"
+	run explain --policy-dir "$dir/fronts.json" "${S[@]}" --host cdn.front.example --path /
+	has "$mode: a front is explained as the gateway judges it" "$out" "reason: domain_fronting"
+	has "$mode: and where" "$out" "at an address that is captured"
+	is "$mode: exit code" $code $([ $mode = enforce ] && echo 1 || echo 0)
+done
 run explain --policy-dir "$dir/p" "${S[@]}" --host api.openai.com --path /
 is "a broken policy: exit 2" $code 2
 has "and where" "$err" "is not valid"

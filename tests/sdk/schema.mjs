@@ -29,7 +29,7 @@ const INEXPRESSIBLE = [
 const full = {
 	$schema: '../schema.json', version: 'egret/v1',
 	providers: {
-		eu: { kind: 'openai', endpoint: 'https://eu.api.openai.com/v1', region: 'EU', credential: 'k', models: { 'gpt-4o': 'gpt-4o-eu' }, ca_file: 'ca/eu.pem', allow_private: false, http2: false },
+		eu: { kind: 'openai', endpoint: 'https://eu.api.openai.com/v1', region: 'EU', credential: 'k', models: { 'gpt-4o': 'gpt-4o-eu' }, ca_file: 'ca/eu.pem', allow_private: false, http2: false, fronts: ['cdn.example.net', '*.edge.example'] },
 		own: { kind: 'openai', endpoint: 'http://vllm.models.svc:8000/v1', region: 'cluster' },
 		lab: { kind: 'anthropic', endpoint: 'http://10.1.2.3:8000', allow_private: true, http2: true },
 		claude: { kind: 'anthropic', endpoint: 'https://api.anthropic.com', credential: 'h' },

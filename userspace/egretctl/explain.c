@@ -413,6 +413,21 @@ static int explain_request(struct explanation *x, const struct eg_policy_set *s,
 	return EG_EXIT_OK;
 }
 
+/* The name alone does not tell where it leads: said of where it matters. */
+static void explain_front(struct explanation *x, const struct eg_policy *p)
+{
+	bool shadow = p->mode != EG_MODE_ENFORCE;
+
+	add_step(x, "policy", EG_REASON_OK, "%s (%s)", p->name, shadow ? "shadow" : "enforce");
+	add_step(x, "host", EG_REASON_DOMAIN_FRONTING, "a provider lists %.*s under \"fronts\"",
+		 EG_STR_ARG(x->q->name));
+	conclude(x, EG_REASON_DOMAIN_FRONTING, shadow,
+		 "%s at an address that is captured (a provider's); untouched at any other.",
+		 shadow ? "Recorded" : "Refused");
+	if (shadow)
+		note_shadow(x);
+}
+
 static int explain_pod(struct explanation *x, const struct eg_policy_set *s,
 		       const struct eg_identity *pod)
 {
@@ -434,6 +449,10 @@ static int explain_pod(struct explanation *x, const struct eg_policy_set *s,
 	if (q->gateway)
 		return explain_request(x, s, p, pod);
 	verdict = eg_policy_name(s, p, q->name);
+	if (verdict == EG_NAME_UNGOVERNED && q->port != 80 && eg_policy_fronts(s, q->name)) {
+		explain_front(x, p);
+		return EG_EXIT_OK;
+	}
 	if (verdict == EG_NAME_UNGOVERNED) {
 		add_step(x, "policy", EG_REASON_OK, "%s", p->name);
 		add_step(x, "host", EG_REASON_PASS_UNGOVERNED,

@@ -357,8 +357,8 @@ static void handshake_done(struct connection *c)
 
 /* ---- what the first bytes say ---- */
 
-static enum eg_reason judge_hello(enum eg_io parsed, const struct eg_client_hello *h,
-				  enum eg_name_verdict v)
+static enum eg_reason judge_hello(const struct connection *c, enum eg_io parsed,
+				  const struct eg_client_hello *h, enum eg_name_verdict v)
 {
 	if (parsed == EG_IO_FAIL)
 		return EG_REASON_BAD_CLIENT_HELLO;
@@ -368,7 +368,12 @@ static enum eg_reason judge_hello(enum eg_io parsed, const struct eg_client_hell
 		return EG_REASON_BAD_CLIENT_HELLO;
 	if (h->encrypted && v == EG_NAME_UNGOVERNED)
 		return EG_REASON_ECH;
-	return h->has_sni ? EG_REASON_OK : EG_REASON_NO_SNI;
+	if (!h->has_sni)
+		return EG_REASON_NO_SNI;
+	if (v == EG_NAME_UNGOVERNED &&
+	    eg_policy_fronts(eg_snapshot_policies(c->worker->engine.snapshot), eg_str_from(h->sni)))
+		return EG_REASON_DOMAIN_FRONTING;
+	return EG_REASON_OK;
 }
 
 /* A policy in shadow mode that looks at names only: what would have been, and on it goes. */
@@ -397,7 +402,7 @@ static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_
 	if (parsed == EG_IO_DONE && h->has_sni)
 		v = eg_policy_name(eg_snapshot_policies(c->worker->engine.snapshot), p,
 				   eg_str_from(h->sni));
-	bad = judge_hello(parsed, h, v);
+	bad = judge_hello(c, parsed, h, v);
 	c->shadow = p->mode != EG_MODE_ENFORCE;
 	if (p->mode == EG_MODE_SHADOW_SNI ||
 	    (p->mode == EG_MODE_SHADOW_FULL && bad != EG_REASON_OK)) {

@@ -21,26 +21,12 @@ struct deciding {
 			(d)->trace->step((d)->trace->ctx, (what), (reason), __VA_ARGS__); \
 	} while (0)
 
-/* Lower case, without the dot that a fully qualified name may end with. */
-static struct eg_str normal_host(struct eg_str host, char out[256])
-{
-	size_t n = host.n;
-
-	if (n && host.p[n - 1] == '.')
-		n--;
-	if (n > 253)
-		return (struct eg_str){0};
-	for (size_t i = 0; i < n; i++)
-		out[i] = host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] + 32) : host.p[i];
-	return (struct eg_str){out, n};
-}
-
 enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
 				    struct eg_str host)
 {
 	uint32_t ids[COVER_MAX];
 	char text[256];
-	size_t n = eg_index_cover(s, normal_host(host, text), ids);
+	size_t n = eg_index_cover(s, eg_normal_host(host, text), ids);
 
 	for (size_t i = 0; i < n; i++)
 		if (eg_index_bucket(s, p->id, ids[i]))
@@ -67,7 +53,7 @@ static void find_buckets(struct deciding *d)
 	if (f->gateway_address)
 		ids[0] = GATEWAY_NAME(f->dialect);
 	else
-		n = eg_index_cover(d->set, normal_host(f->host, text), ids);
+		n = eg_index_cover(d->set, eg_normal_host(f->host, text), ids);
 	for (size_t i = 0; i < n; i++) {
 		d->buckets[d->bucket_count] = eg_index_bucket(d->set, d->policy->id, ids[i]);
 		d->bucket_count += d->buckets[d->bucket_count] != NULL;
@@ -318,7 +304,7 @@ static bool host_matches(struct eg_str pattern, struct eg_str host)
 static bool route_has_host(const struct deciding *d, const struct eg_route *r)
 {
 	char text[256];
-	struct eg_str host = normal_host(d->facts->host, text);
+	struct eg_str host = eg_normal_host(d->facts->host, text);
 
 	for (size_t i = 0; i < r->host_count; i++)
 		if (host_matches(eg_str_from(r->hosts[i]), host))

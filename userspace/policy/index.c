@@ -57,6 +57,19 @@ enum rule_kind eg_index_model_kind(struct eg_str glob, struct eg_str *text)
 }
 
 /* ---- names ---- */
+struct eg_str eg_normal_host(struct eg_str host, char out[256])
+{
+	size_t n = host.n;
+
+	if (n && host.p[n - 1] == '.')
+		n--;
+	if (n > 253)
+		return (struct eg_str){0};
+	for (size_t i = 0; i < n; i++)
+		out[i] = host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] + 32) : host.p[i];
+	return (struct eg_str){out, n};
+}
+
 uint32_t eg_index_name(const struct eg_policy_set *s, struct eg_str text)
 {
 	const struct index *x = &s->index;

@@ -29,6 +29,7 @@ static const struct eg_key provider_keys[] = {
 	{.name = "ca_file", .type = EG_KEY_STRING},
 	{.name = "allow_private", .type = EG_KEY_BOOL},
 	{.name = "http2", .type = EG_KEY_BOOL},
+	{.name = "fronts", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 255},
 };
 const struct eg_key_object eg_key_provider =
 	OBJECT(provider_keys, "provider",

@@ -158,7 +158,14 @@ static int read_all(struct loading *l)
 		return -ENOMEM;
 	if (l->errors_seen)
 		return -EINVAL;
-	r = eg_index_build(l->set);
+	r = eg_fronts_build(l->set);
+	if (r == -E2BIG) {
+		source_file_error(l, NULL, "more than %u fronts of all providers; expected fewer",
+				  EG_POLICY_MAX_NAMES);
+		return -EINVAL;
+	}
+	if (!r)
+		r = eg_index_build(l->set);
 	if (r == -E2BIG) {
 		source_file_error(l, NULL,
 				  "hosts x models x operations of all routes make more than %u "

@@ -66,6 +66,8 @@ struct eg_provider {
 	bool allow_private; /* policy names an in-cluster endpoint: private addresses may be dialled
 			     */
 	bool http2;	    /* may be spoken to it, if its TLS chooses it */
+	const char *const *fronts; /* hosts, exact or "*.suffix": see eg_policy_fronts() */
+	size_t front_count;
 	size_t index;
 };
 
@@ -150,6 +152,9 @@ enum eg_name_verdict {
 };
 enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
 				    struct eg_str host);
+/* Does a provider list this server name (any case) as a front: a name that nothing governs, behind
+ * which the provider's own servers can be asked for by another Host? */
+bool eg_policy_fronts(const struct eg_policy_set *s, struct eg_str host);
 /* What the most generous of its routes allows of a body: before the body says which one it is. */
 uint64_t eg_policy_largest_body(const struct eg_policy *p);
 

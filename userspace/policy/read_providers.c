@@ -402,6 +402,7 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 	const char *credential = source_string(v, "credential"), *ca = source_string(v, "ca_file");
 	struct place endpoint_at = place_key(at, "endpoint"), models_at = place_key(at, "models");
 	struct place credential_at = place_key(at, "credential"), ca_at = place_key(at, "ca_file");
+	struct place fronts_at = place_key(at, "fronts");
 	bool usable;
 
 	if (!new_name(at, "providers", name))
@@ -429,6 +430,8 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 				     credential);
 	}
 	read_models(&models_at, p, source_object(v, "models"));
+	p->fronts = source_strings(&fronts_at, source_array(v, "fronts"), &p->front_count,
+				   source_pattern);
 }
 
 void read_providers(struct loading *l)

@@ -80,14 +80,22 @@ struct eg_policy_set {
 	size_t name_count;
 	const char **cidrs;
 	size_t cidr_count;
+	const char **fronts; /* of all providers, sorted for bsearch() */
+	size_t front_count;
 	size_t route_count;
 	struct index index;
 };
+
+/* ---- fronts.c ---- */
+/* Fills set->fronts from the providers. 0, -ENOMEM, -E2BIG (more than EG_POLICY_MAX_NAMES). */
+int eg_fronts_build(struct eg_policy_set *set) EG_MUST;
 
 /* ---- index.c ---- */
 /* Fills set->index from policies and names. 0, -ENOMEM, -E2BIG (more rules than the limit), -EMLINK
  * (more than EG_POLICY_MAX_GLOBS globs that only differ after their first wildcard). */
 int eg_index_build(struct eg_policy_set *set) EG_MUST;
+/* Lower case, without the dot that a fully qualified name may end with; empty: too long. */
+struct eg_str eg_normal_host(struct eg_str host, char out[256]);
 /* Id of a watched name by its text ("api.openai.com", "*.example.com"); 0: none. */
 uint32_t eg_index_name(const struct eg_policy_set *s, struct eg_str text);
 /* Ids of all watched names that cover a host (lower case, no dot at its end), longest first. */

@@ -8,7 +8,8 @@
 
 #define POLICY(mode, otherwise)                                                                \
 	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                         \
-		"p0") "},"                                                                     \
+		"p0") ",\"f\":{\"kind\":\"openai\",\"endpoint\":\"https://f.example.com\","    \
+		      "\"fronts\":[\"*.front.example\",\"one.example.net\"]}},"                \
 		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
 		      "\"policies\": [{\"name\": \"shop\", " mode                              \
 		      ", \"pods\": {\"namespaces\": [\"shop\"]},"                              \
@@ -155,6 +156,10 @@ static void test_first_bytes(void **state)
 		{NULL, "GET / HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", "bad_client_hello"},
 		{NULL, "SSH-2.0-x\r\n", "bad_client_hello"},
 		{"10.1.2.3", NULL, "ip_literal"},
+		{"a.b.front.example", NULL, "domain_fronting"},
+		{"ONE.example.net", NULL, "domain_fronting"},
+		{"front.example", NULL,
+		 "forbidden_destination"}, /* "*." is not the suffix itself */
 		/* Ungoverned: to be passed through to 127.0.0.1, which is never dialled. */
 		{"www.example.org", NULL, "forbidden_destination"},
 	};
@@ -235,6 +240,12 @@ static void test_shadow_changes_nothing(void **state)
 	/* Never terminated: it would go on to where the pod wanted, which here is refused. */
 	expect_reset(w, "forbidden_destination");
 	assert_true(plane_recorded(&w->plane, "\"shadow\":true"));
+	finish(w);
+	w = begin(POLICY("\"mode\": \"shadow\", \"shadow\": \"full\"", "deny"), NULL, 100);
+	n = hello("one.example.net", bytes, sizeof(bytes));
+	dial(w);
+	plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+	expect_reset(w, "forbidden_destination"); /* not "domain_fronting": it went on */
 	finish(w);
 	(void)state;
 }

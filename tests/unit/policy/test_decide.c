@@ -495,6 +495,35 @@ static void otherwise_and_names(void **state)
 	}
 }
 
+static void fronts_are_listed(void **state)
+{
+	static const struct {
+		const char *name;
+		bool front;
+	} cases[] = {
+		{"cdn.example.net", true},    {"CDN.example.net.", true},
+		{"a.edge.example", true},     {"a.b.edge.example", true},
+		{"edge.example", false},      {"xedge.example", false},
+		{"cdn.example.net.x", false}, {"", false},
+		{"api.openai.com", false},
+	};
+	static const char text[] =
+		"{\"version\":\"egret/v1\",\"providers\":{"
+		"\"a\":{\"kind\":\"openai\",\"endpoint\":\"https://api.openai.com\","
+		"\"fronts\":[\"zz.example.net\",\"*.edge.example\"]},"
+		"\"b\":{\"kind\":\"anthropic\",\"endpoint\":\"https://api.anthropic.com\","
+		"\"fronts\":[\"cdn.example.net\"]}}}";
+	struct eg_policy_set *s = must_load(text);
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++)
+		assert_int_equal(eg_policy_fronts(s, eg_str_from(cases[i].name)), cases[i].front);
+	eg_policy_set_unref(s);
+	s = routes("", ROUTE("r", OPENAI_HOST, T("eu")));
+	assert_false(eg_policy_fronts(s, EG_STR("cdn.example.net")));
+	eg_policy_set_unref(s);
+	(void)state;
+}
+
 /* A provider's own host is governed for every pod with a policy, whoever's route leads there. */
 static void endpoints_are_governed(void **state)
 {
@@ -1088,6 +1117,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gateway_address, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(otherwise_and_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(endpoints_are_governed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(fronts_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fallbacks_in_the_body, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(batches_and_regions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shadow_and_no_policy, set_up, tear_down),

@@ -168,6 +168,11 @@ static const struct bad bads[] = {
 	 "expected true or false", 2, 0},
 	{PROVIDER(OPENAI ",\"http2\":\"no\""), "$.providers.a.http2", "expected true or false", 2,
 	 0},
+	{PROVIDER(OPENAI ",\"fronts\":[]"), "$.providers.a.fronts", "expected 1 to 256", 2, 0},
+	{PROVIDER(OPENAI ",\"fronts\":[\"*\"]"), "$.providers.a.fronts[0]", "is not a host name", 2,
+	 0},
+	{PROVIDER(OPENAI ",\"fronts\":[\"a.example\",\"a.example\"]"), "$.providers.a.fronts[1]",
+	 "is in the list twice; expected each once", 2, 0},
 	{"{\"version\":\"egret/v1\",\"providers\":{\"a b\":{" OPENAI "}}}", "$.providers[\"a b\"]",
 	 "is not a name", 1, 0},
 	/* credentials */

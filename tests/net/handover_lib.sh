@@ -12,6 +12,13 @@ next() {
 	NTH=$((NTH + 1)) NEW=egretd-$((NTH + 1))
 	E_NAME=$NEW egret_start --drain 20 "$@"
 }
+# next_held [OPTION...]: one whose gateway can't start until `release`, so that it stays in the middle of taking over.
+next_held() {
+	echo "no certificate yet" > "$T_RUN/roots.pem"
+	next --upstream-ca "$T_RUN/roots.pem" "$@"
+	await 20 logged "$NEW" "gateway could not start"
+}
+release() { cp "$T_RUN/certs/root.crt" "$T_RUN/roots.new" && mv "$T_RUN/roots.new" "$T_RUN/roots.pem"; }
 # back: the new one is gone, the old one is the one that counts.
 back() { NEW=$OLD E_PID=$OLD_PID; }
 first() { NTH=$((NTH + 1)) NEW=egretd-$((NTH + 1)); E_NAME=$NEW egret_start --drain 20 "$@"; egret_await_ready || t_die "egretd was not ready"; }

@@ -76,10 +76,10 @@ static int send_config(struct eg_supervisor *s)
 	}
 	if (s->metrics_fd >= 0) {
 		c->flags |= EG_CONFIG_METRICS;
-		if (s->charge == EG_CHARGE_TAKING)
-			c->flags |= EG_CONFIG_SHARED;
 		fds[count++] = s->metrics_fd;
 	}
+	if (s->charge == EG_CHARGE_TAKING)
+		c->flags |= EG_CONFIG_SHARED;
 	if (s->o->gateway4_set)
 		c->flags |= EG_CONFIG_GATEWAY4;
 	if (s->o->gateway6_set)

@@ -50,6 +50,24 @@ mv "$E_DIR/ca/away" "$E_DIR/ca/intermediate.key"
 check "the key is back: all is well" await 15 in_state serving
 is "and new names are served" "$(ask_name api.deepseek.com)" 200
 
+# --- a CA that can't be used: what the signer has stays; a signer that begins with it is of no use, and that is said
+cp "$E_DIR/ca/intermediate.key" "$E_DIR/ca/away"
+echo "no key" > "$E_DIR/ca/intermediate.key"
+kill -HUP "$E_PID"
+check "a pair that can't be used: said" await 15 sh -c "grep -q \"has changed and can't be used; the former one, if any, stays: intermediate key\" '$T_RUN/egretd.log'"
+is "the former one stays" "$(ask_name api.mistral.ai) $(status '[.state, .ready] | join(" ")')" "200 serving true"
+signal KILL signer
+cannot_sign() { status .trouble | grep -q "the signer can't sign"; }
+check "the next signer has none: not well" await 25 cannot_sign
+has "in a sentence" "$(ctl status)" "TROUBLE   the signer can't sign: intermediate key: expected PEM"
+has "readyz says it, too" "$(readyz)" "the signer can't sign"
+has "with 503" "$(readyz)" " 503"
+is "a name that has its certificate is served" "$(ask podA)" 200
+mv "$E_DIR/ca/away" "$E_DIR/ca/intermediate.key"
+kill -HUP "$E_PID"
+check "the key is back: all is well" await 15 in_state serving
+is "the log says it once each way" "$(log | grep -c "names that have no certificate yet get none") $(log | grep -c "has a CA to sign with again")" "1 1"
+
 # --- the spawner hangs while nothing needs it
 signal STOP spawner
 check "spawner stopped: noticed" await 15 in_state degraded

@@ -39,6 +39,8 @@ for missing in setuid setgid kill; do
 done
 refused "not root" "must be started as root" start_by_hand setpriv --reuid 65534 --clear-groups
 CA_DIR=/tmp/egproc-none refused "no CA" "egretctl ca create" start_by_hand
+mkdir "$T_RUN/ca-bad" && cp "$E_DIR/ca/intermediate.crt" "$T_RUN/ca-bad/" && echo "no key" > "$T_RUN/ca-bad/intermediate.key"
+CA_DIR=$T_RUN/ca-bad refused "a CA that can't be used" "the CA in $T_RUN/ca-bad can't be used: intermediate key: expected PEM" start_by_hand
 ROOTS=/tmp/egproc-none refused "no roots for providers" "--upstream-ca" start_by_hand
 refused "no such option" "'--frobnicate' is not an option" node "$EGRETD" --frobnicate
 refused "no resolver" "--resolver is missing" node "$EGRETD" --uplink eth0

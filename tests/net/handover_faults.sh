@@ -13,6 +13,11 @@ next --policy-dir "$T_RUN"
 check "a new one without a good policy ends" await 20 gone "$E_PID"
 has "with a reason" "$(cat "$T_RUN/$NEW.log")" "there is no good policy in"
 back
+cp -r "$E_DIR/ca" "$T_RUN/ca-bad" && echo "no key" > "$T_RUN/ca-bad/intermediate.key"
+next --ca-dir "$T_RUN/ca-bad"
+check "one whose CA can't be used ends" await 20 gone "$E_PID"
+has "with a reason" "$(cat "$T_RUN/$NEW.log")" "egretd does not start: the CA in $T_RUN/ca-bad can't be used: intermediate key"
+back
 next --mode mark
 check "one of the other mode ends" await 20 gone "$E_PID"
 has "with a reason" "$(cat "$T_RUN/$NEW.log")" "it runs with --mode netns; end it first"

@@ -204,7 +204,7 @@ void eg_signer_clients(struct eg_supervisor *s)
  * and on; nothing of it stays. */
 static int seal_secret_file(const char *path, int *memfd, struct eg_error *e)
 {
-	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO */
 	struct eg_secret *secret = NULL;
 	int r;
 
@@ -253,7 +253,7 @@ void eg_signer_ca_changed(struct eg_supervisor *s)
 	if (eg_signer_ca(s, &e))
 		eg_error("the CA has changed and can't be taken; the former one stays: %s", e.text);
 	else
-		eg_info("the CA in %s has changed; the signer has the new one", s->o->ca_dir);
+		s->ca_changed = s->signer_sequence;
 }
 
 static size_t put_names(const struct eg_policy_set *set, const char **out)
@@ -302,6 +302,22 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
+static void signer_says(struct eg_supervisor *s, const struct eg_mint_control_reply *reply)
+{
+	bool change = reply->type == EG_MINT_CA && s->ca_changed == reply->sequence;
+
+	if (reply->type == EG_MINT_PING)
+		eg_heartbeat_signer_pong(s, reply);
+	else if (change && reply->error)
+		eg_error("the CA in %s has changed and can't be used; the former one, if any, "
+			 "stays: %s",
+			 s->o->ca_dir, reply->text);
+	else if (change)
+		eg_info("the CA in %s has changed; the signer has the new one", s->o->ca_dir);
+	else if (reply->error)
+		eg_error("signer: %s", reply->text);
+}
+
 bool eg_signer_replies(struct eg_supervisor *s)
 {
 	struct eg_mint_control_reply reply;
@@ -313,10 +329,8 @@ bool eg_signer_replies(struct eg_supervisor *s)
 		r = eg_mint_control_receive(s->signer.control, &reply);
 		if (r)
 			break;
-		if (reply.error)
-			eg_error("signer: %s", reply.text);
-		else if (reply.type == EG_MINT_PING)
-			eg_heartbeat_signer_pong(s, reply.sequence);
+		reply.text[sizeof(reply.text) - 1] = '\0';
+		signer_says(s, &reply);
 	}
 	return !r || r == -EAGAIN;
 }

@@ -65,7 +65,7 @@ void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
 {
 	if (answers(&s->gateway.beat, serial) && s->serving && !s->stopping)
 		eg_datapath_heartbeat(s->datapath);
-	if (s->serving && s->signer_answers)
+	if (s->serving && s->signer_answers && !*s->signer_unfit)
 		eg_handover_ready(s);
 }
 
@@ -104,12 +104,40 @@ static void ask_gateway(struct eg_supervisor *s, uint64_t now, bool late)
 
 /* ---- the signer ---- */
 
-void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial)
+/*
+ * A start with a CA that can't be used is as wrong as one without: it ends. So does a hand-over,
+ * whose former one may have a good one. Later the rest goes on, and this is said.
+ */
+static void judge_fitness(struct eg_supervisor *s, int error, const char *text)
 {
-	if (!answers(&s->signer.beat, serial))
+	char why[EG_WIRE_TEXT];
+
+	if (!error) {
+		if (*s->signer_unfit)
+			eg_info("the signer has a CA to sign with again");
+		s->signer_was_fit = true;
+		s->signer_unfit[0] = '\0';
+		return;
+	}
+	if (!strncmp(s->signer_unfit, text, sizeof(s->signer_unfit) - 1))
+		return;
+	eg_str_copy(s->signer_unfit, sizeof(s->signer_unfit), eg_str_from(text));
+	snprintf(why, sizeof(why), "the CA in %s can't be used: %s", s->o->ca_dir, text);
+	if (s->charge == EG_CHARGE_TAKING)
+		eg_handover_give_up(s, why);
+	else if (!s->signer_was_fit && error == -ENOKEY)
+		eg_supervisor_fail(s, why);
+	else
+		eg_error("%s; names that have no certificate yet get none (no_leaf)", why);
+}
+
+void eg_heartbeat_signer_pong(struct eg_supervisor *s, const struct eg_mint_control_reply *reply)
+{
+	if (!answers(&s->signer.beat, reply->sequence))
 		return;
 	s->signer_answers = s->signer_answered = true;
 	s->signer_lost_ms = 0;
+	judge_fitness(s, reply->error, reply->text);
 }
 
 void eg_heartbeat_signer_lost(struct eg_supervisor *s)

@@ -71,6 +71,11 @@ void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 			 "(reason no_leaf); %s signer is being started, and the log says what "
 			 "keeps it",
 			 s->signer_answered ? "another" : "the first");
+	else if (*s->signer_unfit)
+		snprintf(out, EG_WIRE_TEXT,
+			 "the signer can't sign: %.200s: a server name that has no certificate yet "
+			 "gets none (reason no_leaf); a good pair in --ca-dir is taken at once",
+			 s->signer_unfit);
 	else
 		uplink_trouble(s, out);
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/ca_check.h"
 #include "agent/channel.h"
 #include "agent/privileges.h"
 #include "agent/supervisor_impl.h"
@@ -309,7 +310,7 @@ static int check_files(const struct eg_options *o, struct eg_error *e)
 				    "%s: %s; providers' certificates can't be verified: install "
 				    "ca-certificates, or name the roots with --upstream-ca",
 				    o->upstream_ca, strerror(errno));
-	return 0;
+	return eg_ca_check(o->ca_dir, e);
 }
 
 static int watch_signals(struct eg_supervisor *s, struct eg_error *e)

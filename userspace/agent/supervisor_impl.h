@@ -14,6 +14,7 @@
 #include "agent/watch.h"
 #include "agent/wire.h"
 #include "loop/loop.h"
+#include "net/mint_wire.h"
 
 #define EG_TICK_MS	 250u	/* between heartbeats */
 #define EG_HANG_MS	 1000u	/* a ping unanswered for so long: gateway or signer is replaced */
@@ -85,11 +86,13 @@ struct eg_supervisor {
 	struct eg_beat spawner_beat;
 	bool spawner_hung; /* and it has been said */
 	struct eg_child gateway, signer;
-	struct eg_flight *flight; /* of the gateway that runs, or ran last; NULL: none yet */
-	uint64_t requests_lost;	  /* that were in flight on gateways when they died */
-	bool signer_answers;	  /* this incarnation has answered a ping */
-	bool signer_answered;	  /* one has; before that we are not ready */
-	uint64_t signer_lost_ms;  /* since when none answers; 0: one does */
+	struct eg_flight *flight;	 /* of the gateway that runs, or ran last; NULL: none yet */
+	uint64_t requests_lost;		 /* that were in flight on gateways when they died */
+	bool signer_answers;		 /* this incarnation has answered a ping */
+	bool signer_answered;		 /* one has; before that we are not ready */
+	uint64_t signer_lost_ms;	 /* since when none answers; 0: one does */
+	bool signer_was_fit;		 /* one had a CA that it could sign with */
+	char signer_unfit[EG_WIRE_TEXT]; /* why the one that answers can't sign; "": it can */
 
 	struct eg_datapath *datapath;
 	struct eg_watch datapath_watch;
@@ -99,6 +102,7 @@ struct eg_supervisor {
 	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
 	uint32_t signer_sequence;
 	struct eg_file_mark ca_marks[2];
+	uint32_t ca_changed; /* the message with a CA that came later; 0: none was sent */
 
 	/* heartbeat.c */
 	struct eg_timer tick, sweep, poll;
@@ -170,7 +174,7 @@ int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
 void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial);
 /* The first question to an incarnation, behind all that it is configured with. */
 void eg_heartbeat_ask_signer(struct eg_supervisor *s);
-void eg_heartbeat_signer_pong(struct eg_supervisor *s, uint32_t serial);
+void eg_heartbeat_signer_pong(struct eg_supervisor *s, const struct eg_mint_control_reply *reply);
 void eg_heartbeat_spawner_pong(struct eg_supervisor *s, uint32_t serial);
 /* It is gone, or must go: from now on it does not count as alive. */
 void eg_heartbeat_lost(struct eg_supervisor *s);

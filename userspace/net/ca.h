@@ -41,6 +41,8 @@ struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem
 void eg_signer_destroy(struct eg_signer *s);
 /* The intermediate as DER, to be sent after each leaf; borrowed. */
 struct eg_str eg_signer_chain(const struct eg_signer *s);
+/* 0, or -EKEYEXPIRED: it signs nothing now. */
+int eg_signer_usable(const struct eg_signer *s, struct eg_error *e) EG_MUST;
 /* Does the intermediate permit this name, now? */
 bool eg_signer_permits(const struct eg_signer *s, struct eg_str name);
 /* Names beyond which it refuses to sign, besides the constraints: the governed names of policy.

@@ -198,6 +198,15 @@ static bool in_time(const struct eg_signer *s, int64_t now)
 	return now >= s->not_before && now + LEAF_LEAST_SECONDS < s->not_after;
 }
 
+int eg_signer_usable(const struct eg_signer *s, struct eg_error *e)
+{
+	if (in_time(s, (int64_t)time(NULL)))
+		return 0;
+	return eg_error_set(e, -EKEYEXPIRED,
+			    "the intermediate certificate is not valid now (expired, or the clock "
+			    "is wrong)");
+}
+
 bool eg_signer_permits(const struct eg_signer *s, struct eg_str name)
 {
 	return eg_ca_name_valid(name, false) && constraints_permit(s, name) &&
@@ -430,7 +439,6 @@ static bool key_is_good(struct eg_signer *s, struct eg_str der)
 int eg_signer_sign(struct eg_signer *s, struct eg_str name, struct eg_str public_key_der,
 		   struct eg_buf *leaf_der, struct eg_error *e)
 {
-	int64_t now = (int64_t)time(NULL);
 	struct der d = {.n = 0};
 	int r;
 
@@ -445,15 +453,14 @@ int eg_signer_sign(struct eg_signer *s, struct eg_str name, struct eg_str public
 				    "%.*s: the intermediate's name constraints don't permit it; "
 				    "issue a new intermediate",
 				    EG_STR_ARG(name));
-	if (!in_time(s, now))
-		return eg_error_set(e, -EKEYEXPIRED,
-				    "the intermediate certificate is not valid now (expired, or "
-				    "the clock is wrong)");
+	r = eg_signer_usable(s, e);
+	if (r)
+		return r;
 	if (!key_is_good(s, public_key_der))
 		return eg_error_set(e, -EINVAL,
 				    "%.*s: the public key is not an uncompressed P-256 key",
 				    EG_STR_ARG(name));
-	r = put_tbs(s, &d, name, public_key_der, now);
+	r = put_tbs(s, &d, name, public_key_der, (int64_t)time(NULL));
 	if (!r)
 		r = put_signature(s, &d, d.n);
 	if (!r)

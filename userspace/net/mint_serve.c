@@ -23,7 +23,8 @@ struct serve {
 	int client[EG_MINT_CLIENTS_MAX];
 	size_t clients;
 	struct eg_signer *signer;
-	char **names; /* kept for the next CA */
+	struct eg_error ca_wrong; /* as long as there is no signer: why the last CA was refused */
+	char **names;		  /* kept for the next CA */
 	size_t name_count;
 	char *names_text;
 	uint64_t warned_ms;
@@ -164,21 +165,34 @@ static void take_fds(struct msghdr *m, int fds[2])
 	}
 }
 
+/* Asked several times a second, so nothing is logged. */
+static int usable(const struct serve *s, struct eg_error *e)
+{
+	if (s->signer)
+		return eg_signer_usable(s->signer, e);
+	return eg_error_set(e, -ENOKEY, "%s",
+			    *s->ca_wrong.text ? s->ca_wrong.text : "there is no CA yet");
+}
+
 static void answer_control(struct serve *s, const struct eg_mint_control *c, int fds[2])
 {
 	struct eg_mint_control_reply reply = {.type = c->type, .sequence = c->sequence};
 	struct eg_error e = {""};
 
-	if (c->type == EG_MINT_CA && fds[1] >= 0)
+	if (c->type == EG_MINT_PING)
+		reply.error = usable(s, &e);
+	else if (c->type == EG_MINT_CA && fds[1] >= 0)
 		reply.error = set_ca(s, fds[0], fds[1], &e);
 	else if (c->type == EG_MINT_NAMES && fds[0] >= 0)
 		reply.error = set_names(s, fds[0], &e);
 	else if (c->type == EG_MINT_CLIENT && fds[0] >= 0)
 		reply.error = add_client(s, &fds[0], &e);
-	else if (c->type != EG_MINT_PING)
+	else
 		reply.error = eg_error_set(&e, -EPROTO,
 					   "control message %u with too few descriptors", c->type);
-	if (reply.error)
+	if (c->type == EG_MINT_CA)
+		s->ca_wrong = e;
+	if (reply.error && c->type != EG_MINT_PING)
 		eg_warn("signer: %s", e.text);
 	eg_str_copy(reply.text, sizeof(reply.text), eg_str_from(e.text));
 	if (send(s->control, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

@@ -7,7 +7,8 @@
  *       EG_MINT_CA      fd 0: intermediate certificate (PEM), fd 1: its key (PEM); memfds
  *       EG_MINT_NAMES   fd 0: governed names, one a line ("api.openai.com", "*.openai.azure.com")
  *       EG_MINT_CLIENT  fd 0: the signer's end of a worker's socket
- *       EG_MINT_PING    no descriptor: proves that the signer's one loop turns
+ *       EG_MINT_PING    no descriptor: proves that the signer's one loop turns; answered with what
+ *                       keeps it from signing (-ENOKEY: it has no CA; -EKEYEXPIRED), or 0
  *     each is answered by one eg_mint_control_reply, in order. A CA or a list of names that is not
  *     good is refused whole, and the former one stays.
  *   gateway worker -> signer, "client":  eg_mint_request + name + SubjectPublicKeyInfo

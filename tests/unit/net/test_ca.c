@@ -406,6 +406,7 @@ static void an_intermediate_near_its_end(void **state)
 	s = signer_until(-10, permitted, &e);
 	assert_non_null(s);
 	assert_false(eg_signer_permits(s, EG_STR("api.openai.com")));
+	assert_int_equal(eg_signer_usable(s, &e), -EKEYEXPIRED);
 	assert_int_equal(eg_signer_sign(s, EG_STR("api.openai.com"), eg_buf_str(&spki), &der, &e),
 			 -EKEYEXPIRED);
 	assert_int_equal(der.length, 0);

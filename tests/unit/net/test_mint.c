@@ -551,7 +551,7 @@ static void a_ping_is_answered_after_what_came_before(void **state)
 	struct signer s;
 	int got = -EAGAIN;
 
-	signer_start(&s); /* with no CA: it proves life, not more */
+	signer_start(&s);
 	assert_int_equal(eg_mint_control_ping(s.control, 41), 0);
 	for (int i = 0; i < 500 && got == -EAGAIN; i++) {
 		got = eg_mint_control_receive(s.control, &r);
@@ -560,8 +560,12 @@ static void a_ping_is_answered_after_what_came_before(void **state)
 	assert_int_equal(got, 0);
 	assert_int_equal(r.type, EG_MINT_PING);
 	assert_int_equal(r.sequence, 41);
-	assert_int_equal(r.error, 0);
-	assert_string_equal(r.text, "");
+	assert_int_equal(r.error, -ENOKEY); /* alive, and of no use yet */
+	assert_string_equal(r.text, "there is no CA yet");
+	assert_int_equal(signer_ca(&s, &cert, &cert, &e), -EINVAL);
+	assert_int_equal(eg_mint_control_ping(s.control, 43), 0);
+	assert_int_equal(eg_mint_control_wait(s.control, 43, 5000, &e), -ENOKEY);
+	assert_non_null(strstr(e.text, "intermediate key: expected PEM"));
 	assert_int_equal(signer_ca(&s, &cert, &key, &e), 0);
 	assert_int_equal(eg_mint_control_ping(s.control, 42), 0);
 	assert_int_equal(eg_mint_control_wait(s.control, 42, 5000, &e), 0);

@@ -98,7 +98,16 @@ static int obey(struct client *c, const char *command)
 		eg_supervisor_stop(s);
 		return eg_buf_append(&c->out, "{\"draining\":true}", 17);
 	}
-	return answer_error(c, "unknown command; there are status, pods, policy, reload and drain");
+	if (!strcmp(command, "gateway_restart")) {
+		struct eg_error e = {""};
+
+		eg_info("another gateway, asked for by the control socket");
+		if (eg_renewal_begin(s, &e))
+			return answer_error(c, e.text);
+		return eg_buf_append(&c->out, "{\"preparing\":true}", 18);
+	}
+	return answer_error(c, "unknown command; there are status, pods, policy, reload, drain and "
+			       "gateway_restart");
 }
 
 static void answer(struct client *c, size_t line_bytes)

@@ -23,7 +23,7 @@ static void away(struct eg_child *c)
 	if (!c->awaited_ms)
 		c->awaited_ms = eg_now_ms();
 	if (c->role == EG_ROLE_GATEWAY)
-		eg_heartbeat_lost(c->supervisor);
+		eg_heartbeat_lost(c);
 	else
 		eg_heartbeat_signer_lost(c->supervisor);
 }
@@ -51,6 +51,10 @@ static void schedule(struct eg_child *c)
 	if (c->failures)
 		delay = EG_MIN((uint64_t)BACKOFF_MS << EG_MIN(c->failures - 1, 10u),
 			       (uint64_t)BACKOFF_MAX);
+	if (c->supervisor->renewal == EG_RENEWAL_PREPARING && c == c->supervisor->gateway) {
+		eg_renewal_failed(c->supervisor, "it could not be started");
+		return;
+	}
 	c->failures++;
 	c->restarts++;
 	if (eg_timer_set(c->supervisor->loop, &c->again, delay))
@@ -58,12 +62,13 @@ static void schedule(struct eg_child *c)
 }
 
 /* Its clients have a reset each; there is no record of theirs, so the number is said here. */
-static void count_lost(struct eg_supervisor *s)
+static void count_lost(struct eg_child *c)
 {
-	uint64_t n = eg_flight_requests(s->flight);
+	struct eg_supervisor *s = c->supervisor;
+	uint64_t n = eg_flight_requests(c->flight);
 
-	eg_flight_close(s->flight);
-	s->flight = NULL;
+	eg_flight_close(c->flight);
+	c->flight = NULL;
 	if (!n)
 		return;
 	s->requests_lost += n;
@@ -76,12 +81,14 @@ static void count_lost(struct eg_supervisor *s)
 static void lost(struct eg_child *c)
 {
 	if (c->role == EG_ROLE_GATEWAY)
-		count_lost(c->supervisor);
+		count_lost(c);
 	drop_control(c);
 	away(c);
 	c->pid = 0;
 	c->serial = 0;
 	c->awaited_ms = 0;
+	if (c->role == EG_ROLE_GATEWAY && eg_renewal_ended(c->supervisor, c))
+		return;
 	if (c->role == EG_ROLE_GATEWAY)
 		eg_offer_lost(c->supervisor);
 	schedule(c);
@@ -141,26 +148,36 @@ bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const 
 {
 	int r;
 
-	if (s->gateway.control < 0)
+	if (s->gateway->control < 0)
 		return false;
-	r = eg_channel_send(s->gateway.control, m, fds, count);
+	r = eg_channel_send(s->gateway->control, m, fds, count);
 	if (r == -EAGAIN)
-		eg_child_kill(&s->gateway, "it does not read what it is sent");
+		eg_child_kill(s->gateway, "it does not read what it is sent");
 	else if (r && r != -EPIPE)
-		eg_child_kill(&s->gateway, strerror(-r));
+		eg_child_kill(s->gateway, strerror(-r));
 	return !r;
+}
+
+struct eg_child *eg_gateway_serving(struct eg_supervisor *s)
+{
+	return s->renewal == EG_RENEWAL_PREPARING ? s->former : s->gateway;
 }
 
 /* ---- what the gateway says ---- */
 
-static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
+static void gateway_says(struct eg_child *c, struct eg_message *m)
 {
+	struct eg_supervisor *s = c->supervisor;
 	struct eg_message reply = {.type = EG_WIRE_STATS};
 
+	/* Its offers are over; what it says of an earlier one counts no more. */
+	if (c == s->former &&
+	    (m->type == EG_WIRE_READY || m->type == EG_WIRE_ACK || m->type == EG_WIRE_NACK))
+		return;
 	switch ((enum eg_wire_type)m->type) {
 	case EG_WIRE_READY:
 		s->ready = true;
-		eg_info("gateway (pid %d) is ready", s->gateway.pid);
+		eg_info("gateway (pid %d) is ready", s->gateway->pid);
 		eg_offer(s);
 		break;
 	case EG_WIRE_ACK:
@@ -171,7 +188,7 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 		eg_offer_refused(s, m->number, m->u.text);
 		break;
 	case EG_WIRE_PONG:
-		eg_heartbeat_pong(s, m->number);
+		eg_heartbeat_pong(c, m->number);
 		break;
 	case EG_WIRE_RESOLVED:
 		eg_offer_addresses(s, &m->u.addresses, 0);
@@ -182,7 +199,8 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 		break;
 	case EG_WIRE_WANT_STATS:
 		eg_stats_fill(s, &reply.u.stats);
-		eg_gateway_send(s, &reply, NULL, 0);
+		if (eg_channel_send(c->control, &reply, NULL, 0) == -EAGAIN)
+			eg_child_kill(c, "it does not read what it is sent");
 		break;
 	case EG_WIRE_FAILED:
 		m->u.text[EG_WIRE_TEXT - 1] = '\0';
@@ -211,7 +229,7 @@ static void gateway_says(struct eg_supervisor *s, struct eg_message *m)
 	case EG_WIRE_ACCESS_LOG:
 	case EG_WIRE_ACCEPT:
 	case EG_WIRE_TYPES:
-		eg_child_kill(&s->gateway, "it sent what only others send");
+		eg_child_kill(c, "it sent what only others send");
 		break;
 	}
 }
@@ -239,7 +257,7 @@ static void gateway_ready(struct eg_watch *w, uint32_t events)
 		if (r != 1)
 			break;
 		eg_channel_close_fds(fds);
-		gateway_says(c->supervisor, &m);
+		gateway_says(c, &m);
 	}
 	if (r == -EPROTO)
 		eg_child_kill(c, "it sent what is not a message");
@@ -272,7 +290,7 @@ static void spawned(struct eg_child *c, const struct eg_message *m)
 
 static void exited(struct eg_child *c, int status)
 {
-	if (c->killed || c->supervisor->stopping)
+	if (c->killed || c->supervisor->stopping || (c == c->supervisor->former && !status))
 		eg_info("%s (pid %d) has ended", role_name(c->role), c->pid);
 	else if (WIFSIGNALED(status))
 		eg_error("%s (pid %d) was killed by signal %d (%s)", role_name(c->role), c->pid,
@@ -281,14 +299,15 @@ static void exited(struct eg_child *c, int status)
 		eg_error("%s (pid %d) ended with status %d", role_name(c->role), c->pid,
 			 WEXITSTATUS(status));
 	lost(c);
-	if (c->supervisor->stopping && c->role == EG_ROLE_GATEWAY)
-		eg_loop_stop(c->supervisor->loop); /* it has drained */
+	if (c->supervisor->stopping && c->role == EG_ROLE_GATEWAY &&
+	    !c->supervisor->gateways[0].pid && !c->supervisor->gateways[1].pid)
+		eg_loop_stop(c->supervisor->loop); /* all has drained */
 }
 
 static void spawner_says(struct eg_watch *w, uint32_t events)
 {
 	struct eg_supervisor *s = eg_container_of(w, struct eg_supervisor, spawner_watch);
-	struct eg_child *const children[] = {&s->gateway, &s->signer};
+	struct eg_child *const children[] = {&s->gateways[0], &s->gateways[1], &s->signer};
 	struct eg_message m;
 	int fds[EG_WIRE_FDS];
 	int r;
@@ -325,13 +344,18 @@ static void init_child(struct eg_supervisor *s, struct eg_child *c, enum eg_role
 	c->watch.fd = -1;
 	c->watch.ready = ready;
 	eg_timer_init(&c->again, start_again);
+	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
+		c->signer_ends[i] = -1;
 }
 
 int eg_children_start(struct eg_supervisor *s, struct eg_error *e)
 {
 	int r;
 
-	init_child(s, &s->gateway, EG_ROLE_GATEWAY, gateway_ready);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(s->gateways); i++)
+		init_child(s, &s->gateways[i], EG_ROLE_GATEWAY, gateway_ready);
+	s->gateway = &s->gateways[0];
+	eg_renewal_open(s);
 	init_child(s, &s->signer, EG_ROLE_SIGNER, signer_ready);
 	s->signer_lost_ms = eg_now_ms();
 	s->spawner_watch.ready = spawner_says;
@@ -340,21 +364,29 @@ int eg_children_start(struct eg_supervisor *s, struct eg_error *e)
 	if (r)
 		return eg_error_set(e, r, "epoll: %s", strerror(-r));
 	/* The gateway's configuration makes the sockets that the signer's needs. */
-	eg_child_start(&s->gateway);
+	eg_child_start(s->gateway);
 	eg_child_start(&s->signer);
 	return 0;
 }
 
+static void close_child(struct eg_child *c)
+{
+	eg_timer_cancel(c->supervisor->loop, &c->again);
+	drop_control(c);
+	eg_flight_close(c->flight);
+	c->flight = NULL;
+	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
+		eg_fd_close(&c->signer_ends[i]);
+}
+
 void eg_children_close(struct eg_supervisor *s)
 {
-	if (!s->gateway.supervisor)
+	if (!s->gateway)
 		return;
-	eg_timer_cancel(s->loop, &s->gateway.again);
-	eg_timer_cancel(s->loop, &s->signer.again);
-	drop_control(&s->gateway);
-	drop_control(&s->signer);
+	eg_renewal_close(s);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(s->gateways); i++)
+		close_child(&s->gateways[i]);
+	close_child(&s->signer);
 	eg_watch_remove(s->loop, &s->spawner_watch);
 	eg_fd_close(&s->spawner.fd);
-	eg_flight_close(s->flight);
-	s->flight = NULL;
 }

@@ -78,7 +78,7 @@ static int send_config(struct eg_supervisor *s)
 		c->flags |= EG_CONFIG_METRICS;
 		fds[count++] = s->metrics_fd;
 	}
-	if (s->charge == EG_CHARGE_TAKING)
+	if (s->charge == EG_CHARGE_TAKING || s->renewal == EG_RENEWAL_PREPARING)
 		c->flags |= EG_CONFIG_SHARED;
 	if (s->o->gateway4_set)
 		c->flags |= EG_CONFIG_GATEWAY4;
@@ -92,7 +92,7 @@ static int send_config(struct eg_supervisor *s)
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(c->tag + 2 * i, 3, "%02x", random[i]);
 	fill_forbidden(s, c);
-	return eg_channel_send(s->gateway.control, &m, fds, count);
+	return eg_channel_send(s->gateway->control, &m, fds, count);
 }
 
 /* New memory for each gateway: what the former one left there has been counted. */
@@ -105,9 +105,9 @@ static int send_flight(struct eg_supervisor *s)
 
 	if (r)
 		return r;
-	eg_flight_close(s->flight);
-	s->flight = made;
-	return eg_channel_send(s->gateway.control, &m, &memory, 1);
+	eg_flight_close(s->gateway->flight);
+	s->gateway->flight = made;
+	return eg_channel_send(s->gateway->control, &m, &memory, 1);
 }
 
 static int send_pem(struct eg_supervisor *s, enum eg_wire_type type, const char *path, size_t most,
@@ -123,7 +123,7 @@ static int send_pem(struct eg_supervisor *s, enum eg_wire_type type, const char 
 		return r;
 	r = eg_memory_seal("egret-pem", (struct eg_str){pem, n}, &memory);
 	m.value = (int64_t)n;
-	return r ? r : eg_channel_send(s->gateway.control, &m, &memory, 1);
+	return r ? r : eg_channel_send(s->gateway->control, &m, &memory, 1);
 }
 
 static void ca_path(const struct eg_supervisor *s, const char *file, char *out, size_t size)
@@ -139,8 +139,8 @@ static int make_signer_sockets(struct eg_supervisor *s, int *worker_ends)
 
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
 			return -errno;
-		eg_fd_close(&s->signer_ends[i]);
-		s->signer_ends[i] = ends[0];
+		eg_fd_close(&s->gateway->signer_ends[i]);
+		s->gateway->signer_ends[i] = ends[0];
 		worker_ends[i] = ends[1];
 	}
 	return 0;
@@ -165,7 +165,7 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 		struct eg_message m = {.type = EG_WIRE_WORKER, .number = (uint32_t)i};
 		int fds[2] = {s->listeners[i], ends[i]};
 
-		r = eg_channel_send(s->gateway.control, &m, fds, 2);
+		r = eg_channel_send(s->gateway->control, &m, fds, 2);
 	}
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		eg_fd_close(&ends[i]);
@@ -174,9 +174,9 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 	if (!r)
 		r = send_pem(s, EG_WIRE_DEFAULT_TRUST, s->o->upstream_ca, ROOTS_BYTES, e);
 	if (!r)
-		r = eg_channel_send(s->gateway.control, &start, NULL, 0);
+		r = eg_channel_send(s->gateway->control, &start, NULL, 0);
 	if (!r && s->signer.control >= 0)
-		eg_signer_clients(s);
+		eg_signer_clients(s, s->gateway);
 	return r;
 }
 
@@ -190,13 +190,13 @@ static void signer_said(struct eg_supervisor *s, int r, const char *what)
 	eg_child_kill(&s->signer, "it does not read what it is sent");
 }
 
-void eg_signer_clients(struct eg_supervisor *s)
+void eg_signer_clients(struct eg_supervisor *s, const struct eg_child *gateway)
 {
 	for (size_t i = 0; i < s->listener_count; i++)
-		if (s->signer_ends[i] >= 0)
+		if (gateway->signer_ends[i] >= 0)
 			signer_said(s,
 				    eg_mint_control_client(s->signer.control, ++s->signer_sequence,
-							   s->signer_ends[i]),
+							   gateway->signer_ends[i]),
 				    "a worker's socket");
 }
 
@@ -297,7 +297,8 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
 	if (r)
 		return r;
 	eg_signer_names(s);
-	eg_signer_clients(s);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(s->gateways); i++)
+		eg_signer_clients(s, &s->gateways[i]);
 	eg_heartbeat_ask_signer(s);
 	return 0;
 }

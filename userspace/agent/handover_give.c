@@ -149,6 +149,9 @@ static const char *why_not(struct eg_supervisor *s, const struct eg_handover_mes
 			 s->o->agent_namespace);
 		return text;
 	}
+	if (s->former)
+		return "its gateway is being replaced, and the former one still finishes what it "
+		       "has; start again in a moment";
 	if (s->o->guard_host_deny && s->handover.take.former >= 0)
 		return "the one before it is still draining, and the guard of the node knows two "
 		       "cgroups at most; start again when that one has ended";

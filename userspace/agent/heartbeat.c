@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "agent/channel.h"
 #include "agent/cpu_wait.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
@@ -61,45 +62,65 @@ static bool starved(struct eg_child *c, uint64_t now)
 
 /* ---- the gateway ---- */
 
-void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial)
+void eg_heartbeat_pong(struct eg_child *c, uint32_t serial)
 {
-	if (answers(&s->gateway.beat, serial) && s->serving && !s->stopping)
+	struct eg_supervisor *s = c->supervisor;
+
+	if (answers(&c->beat, serial) && s->serving && !s->stopping && c == eg_gateway_serving(s))
 		eg_datapath_heartbeat(s->datapath);
-	if (s->serving && s->signer_answers && !*s->signer_unfit)
+	if (c == s->gateway && s->serving && s->signer_answers && !*s->signer_unfit)
 		eg_handover_ready(s);
 }
 
-void eg_heartbeat_lost(struct eg_supervisor *s)
+void eg_heartbeat_lost(struct eg_child *c)
 {
+	struct eg_supervisor *s = c->supervisor;
+
+	c->beat = (struct eg_beat){.serial = c->beat.serial};
+	if (c == s->gateway)
+		s->ready = false;
+	/* Of two, only the one that accepts makes a difference. */
+	if (c != eg_gateway_serving(s))
+		return;
 	if (s->serving)
 		s->lost_ms = eg_now_ms();
-	s->ready = s->serving = false;
-	s->gateway.beat = (struct eg_beat){.serial = s->gateway.beat.serial};
+	s->serving = false;
 }
 
 /*
  * When we were late ourselves, an answer may lie unread: we look again at the next tick. The same
  * holds for signer and spawner.
  */
-static void ask_gateway(struct eg_supervisor *s, uint64_t now, bool late)
+static void ask_gateway(struct eg_child *c, uint64_t now, bool late)
 {
 	struct eg_message m = {.type = EG_WIRE_PING};
-	struct eg_beat *b = &s->gateway.beat;
+	struct eg_beat *b = &c->beat;
+	int r;
 
-	if (!s->ready) {
-		if (s->gateway.pid && now - s->gateway.started_ms > EG_START_MS)
-			eg_child_kill(&s->gateway, "it did not become ready");
-		return;
-	}
 	if (!b->asked_ms) {
 		m.number = ++b->serial;
 		b->asked_ms = now;
-		b->waited_ns = eg_cpu_waited_ns(s->gateway.pid);
-		eg_gateway_send(s, &m, NULL, 0);
-	} else if (unanswered(b, now, EG_HANG_MS) && !late && !starved(&s->gateway, now)) {
-		s->gateway.hangs++;
-		eg_child_kill(&s->gateway, "it does not answer");
+		b->waited_ns = eg_cpu_waited_ns(c->pid);
+		r = eg_channel_send(c->control, &m, NULL, 0);
+		if (r && r != -EPIPE)
+			eg_child_kill(c, r == -EAGAIN ? "it does not read what it is sent"
+						      : strerror(-r));
+	} else if (unanswered(b, now, EG_HANG_MS) && !late && !starved(c, now)) {
+		c->hangs++;
+		eg_child_kill(c, "it does not answer");
 	}
+}
+
+static void ask_gateways(struct eg_supervisor *s, uint64_t now, bool late)
+{
+	struct eg_child *serving = eg_gateway_serving(s);
+
+	if (serving != s->gateway && serving->pid && !serving->killed)
+		ask_gateway(serving, now, late);
+	if (s->ready)
+		ask_gateway(s->gateway, now, late);
+	else if (s->gateway->pid && now - s->gateway->started_ms > EG_START_MS)
+		eg_child_kill(s->gateway, "it did not become ready");
 }
 
 /* ---- the signer ---- */
@@ -207,7 +228,7 @@ static void ask_spawner(struct eg_supervisor *s, uint64_t now, bool late)
 /* A child whose start or end the spawner owes for too long: nobody else can give it. */
 static void judge_spawner(struct eg_supervisor *s, uint64_t now)
 {
-	const struct eg_child *const children[] = {&s->gateway, &s->signer};
+	const struct eg_child *const children[] = {&s->gateways[0], &s->gateways[1], &s->signer};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(children) && !s->stopping; i++) {
 		const struct eg_child *c = children[i];
@@ -241,19 +262,20 @@ static void tick(struct eg_timer *t)
 	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, tick);
 	uint64_t now = eg_now_ms();
 	bool late = s->ticked_ms && now - s->ticked_ms > 2 * EG_TICK_MS;
+	const struct eg_beat *b;
 	bool serves, replaced;
 
 	s->ticked_ms = now;
 	if (!s->stopping) {
 		if (!late)
 			judge_spawner(s, now);
-		ask_gateway(s, now, late);
+		ask_gateways(s, now, late);
 		ask_signer(s, now, late);
 		ask_spawner(s, now, late);
 	}
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
-	serves = s->serving &&
-		 (s->gateway.beat.starved || !unanswered(&s->gateway.beat, now, EG_HANG_MS));
+	b = &eg_gateway_serving(s)->beat;
+	serves = s->serving && (b->starved || !unanswered(b, now, EG_HANG_MS));
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
 	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
 		eg_datapath_heartbeat(s->datapath);

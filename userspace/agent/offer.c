@@ -102,7 +102,7 @@ void eg_offer(struct eg_supervisor *s)
 	if (r && r != -EPIPE) {
 		eg_error("generation %u could not be handed to the gateway: %s", s->generation,
 			 strerror(-r));
-		eg_child_kill(&s->gateway, "it holds half a generation");
+		eg_child_kill(s->gateway, "it holds half a generation");
 	}
 }
 
@@ -409,6 +409,7 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 	}
 	s->serving = true;
 	s->lost_ms = 0;
+	eg_renewal_acknowledged(s);
 	eg_datapath_heartbeat(s->datapath);
 	if (swapped) {
 		s->loaded_wall_ms = eg_wall_ms();
@@ -427,7 +428,7 @@ void eg_offer_refused(struct eg_supervisor *s, uint32_t number, const char *why)
 	if (s->offered.loaded == s->applied.loaded) {
 		eg_generation_fini(&s->offered);
 		eg_error("gateway refused generation %u: %s", number, why);
-		eg_child_kill(&s->gateway, "it refused a policy that is in force");
+		eg_child_kill(s->gateway, "it refused a policy that is in force");
 		return;
 	}
 	refuse(s, s->offered.policies, why);

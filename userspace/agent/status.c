@@ -105,9 +105,10 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.policy_rejected = s->rejected,
 		.policy_valid = s->policy_valid,
 		.policy_loaded_ms = s->loaded_wall_ms,
-		.gateway_restarts = s->gateway.restarts,
+		.gateway_restarts = s->gateways[0].restarts + s->gateways[1].restarts,
+		.gateway_renewals = s->renewals,
 		.requests_lost = s->requests_lost,
-		.gateway_hangs = s->gateway.hangs,
+		.gateway_hangs = s->gateways[0].hangs + s->gateways[1].hangs,
 		.signer_restarts = s->signer.restarts,
 		.signer_hangs = s->signer.hangs,
 		.spawner_hung = s->spawner_hung,
@@ -223,6 +224,7 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		{"notes", eg_datapath_notes(s->datapath)},
 		{"trouble", stats.trouble},
 	};
+	static const char *const renewals[] = {"none", "preparing", "draining", "dropping"};
 	bool trouble;
 	int r;
 
@@ -235,10 +237,8 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		"\"version\":\"" EG_VERSION "\",\"ready\":%s,\"state\":\"%s\","
 		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
 		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d,\"hung\":%s},"
-		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu,\"requests_lost\":%llu},"
-		"\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
-		"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu},"
-		"\"credentials_missing\":%llu,",
+		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu,\"requests_lost\":%llu,"
+		"\"renewals\":%llu,\"renewal\":\"%s\",\"former_pid\":%d,\"renewal_error\":",
 		s->charge == EG_CHARGE_GIVING ? s->handover.give.pid : 0,
 		s->handover.take.happened ? "true" : "false", s->handover.take.pid,
 		s->handover.take.former >= 0 ? "true" : "false",
@@ -246,13 +246,24 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		s->o->mode == EG_MODE_MARK ? "mark" : "netns",
 		s->o->fail == EG_FAIL_OPEN ? "open" : "closed",
 		eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count, getpid(),
-		s->spawner.pid, s->spawner_hung ? "true" : "false", s->gateway.pid,
-		(unsigned long long)s->gateway.restarts, (unsigned long long)s->gateway.hangs,
-		(unsigned long long)s->requests_lost, s->signer.pid,
-		(unsigned long long)s->signer.restarts, (unsigned long long)s->signer.hangs,
-		(unsigned long long)stats.pods, (unsigned long long)stats.pods_governed,
-		(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
-		(unsigned long long)stats.credentials_missing);
+		s->spawner.pid, s->spawner_hung ? "true" : "false", s->gateway->pid,
+		(unsigned long long)stats.gateway_restarts, (unsigned long long)stats.gateway_hangs,
+		(unsigned long long)s->requests_lost, (unsigned long long)s->renewals,
+		renewals[s->renewal], s->former ? s->former->pid : 0);
+	if (!r)
+		r = eg_json_quote(out, eg_str_from(s->renewal_error), EG_WIRE_TEXT);
+	if (!r)
+		r = eg_buf_printf(
+			out,
+			"},\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
+			"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu}"
+			","
+			"\"credentials_missing\":%llu,",
+			s->signer.pid, (unsigned long long)s->signer.restarts,
+			(unsigned long long)s->signer.hangs, (unsigned long long)stats.pods,
+			(unsigned long long)stats.pods_governed,
+			(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
+			(unsigned long long)stats.credentials_missing);
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
 		r = put_string(out, texts[i].key, texts[i].value);
 		if (!r)

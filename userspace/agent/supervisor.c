@@ -45,6 +45,8 @@ void eg_supervisor_stop(struct eg_supervisor *s)
 		eg_info("egretd ends when the hand-over is through");
 		return;
 	}
+	if (s->renewal == EG_RENEWAL_PREPARING)
+		eg_renewal_failed(s, "egretd ends");
 	s->stopping = true;
 	s->end_ms = eg_now_ms() + s->o->drain_ms;
 	eg_info("egretd ends; requests in flight have %u s", s->o->drain_ms / 1000);
@@ -109,6 +111,8 @@ static void reopen_access_log(struct eg_supervisor *s)
 	eg_fd_close(&s->access_fd);
 	s->access_fd = fd;
 	eg_gateway_send(s, &m, &fd, 1);
+	if (s->former && s->former->control >= 0 && eg_channel_send(s->former->control, &m, &fd, 1))
+		eg_warn("records of the gateway that drains go on to where they went");
 }
 
 static void signalled(struct eg_watch *w, uint32_t events)
@@ -141,7 +145,7 @@ static void datapath_event(void *context, const struct eg_event *event)
 	m.u.dns.length = EG_MIN(event->data_length, EG_EVENT_DATA);
 	memcpy(m.u.dns.message, event->data, m.u.dns.length);
 	/* Never parsed here. When the gateway is busy or away, the guard and the SNI cover it. */
-	if (!s->ready || eg_channel_send(s->gateway.control, &m, NULL, 0))
+	if (!s->serving || eg_channel_send(eg_gateway_serving(s)->control, &m, NULL, 0))
 		s->dns_lost++;
 }
 
@@ -400,8 +404,6 @@ static void finish(struct eg_supervisor *s)
 	eg_reload_close(s);
 	eg_pins_close(s->pins);
 	eg_datapath_close(s->datapath);
-	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
-		eg_fd_close(&s->signer_ends[i]);
 	eg_fd_close(&s->metrics_fd);
 	eg_fd_close(&s->access_fd);
 	eg_fd_close(&s->signal_fd);
@@ -421,8 +423,7 @@ int eg_supervisor_main(const struct eg_options *o)
 	s->o = o;
 	eg_handover_init(s);
 	s->signal_fd = s->spawner.fd = s->metrics_fd = s->access_fd = -1;
-	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
-		s->signer_ends[i] = -1;
+
 	eg_raise_file_limit();
 	r = eg_harden(&e);
 	if (!r && geteuid() != 0)

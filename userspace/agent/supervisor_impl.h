@@ -48,6 +48,17 @@ struct eg_child {
 	uint64_t restarts, hangs;
 	unsigned int failures; /* in a row, each soon after its start */
 	bool killed;	       /* we asked for its end */
+	/* Of a gateway only. */
+	struct eg_flight *flight;	 /* of the one that runs, or ran last; NULL: none yet */
+	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
+};
+
+/* A gateway that is replaced while it is well (renewal.c). */
+enum eg_renewal {
+	EG_RENEWAL_NONE,
+	EG_RENEWAL_PREPARING, /* `former` serves; `gateway` is to, and does not accept yet */
+	EG_RENEWAL_DRAINING,  /* `gateway` serves; `former` finishes what it has */
+	EG_RENEWAL_DROPPING,  /* it failed: `gateway` is the one that was; `former` must end */
 };
 
 /* A policy set with the text it was compiled from, which the gateway compiles again. */
@@ -85,21 +96,25 @@ struct eg_supervisor {
 	struct eg_watch spawner_watch;
 	struct eg_beat spawner_beat;
 	bool spawner_hung; /* and it has been said */
-	struct eg_child gateway, signer;
-	struct eg_flight *flight;	 /* of the gateway that runs, or ran last; NULL: none yet */
-	uint64_t requests_lost;		 /* that were in flight on gateways when they died */
-	bool signer_answers;		 /* this incarnation has answered a ping */
-	bool signer_answered;		 /* one has; before that we are not ready */
-	uint64_t signer_lost_ms;	 /* since when none answers; 0: one does */
-	bool signer_was_fit;		 /* one had a CA that it could sign with */
-	char signer_unfit[EG_WIRE_TEXT]; /* why the one that answers can't sign; "": it can */
+	struct eg_child gateways[2], signer;
+	struct eg_child *gateway; /* one of the two: who serves, or is to */
+	struct eg_child *former;  /* the other one; NULL: no renewal goes on */
+	enum eg_renewal renewal;
+	struct eg_timer renewal_limit;
+	uint64_t renewals;		  /* that succeeded */
+	char renewal_error[EG_WIRE_TEXT]; /* of the last one; "": it succeeded, or goes on */
+	uint64_t requests_lost;		  /* that were in flight on gateways when they died */
+	bool signer_answers;		  /* this incarnation has answered a ping */
+	bool signer_answered;		  /* one has; before that we are not ready */
+	uint64_t signer_lost_ms;	  /* since when none answers; 0: one does */
+	bool signer_was_fit;		  /* one had a CA that it could sign with */
+	char signer_unfit[EG_WIRE_TEXT];  /* why the one that answers can't sign; "": it can */
 
 	struct eg_datapath *datapath;
 	struct eg_watch datapath_watch;
 	const int *listeners;
 	size_t listener_count;
 	int metrics_fd, access_fd;
-	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
 	uint32_t signer_sequence;
 	struct eg_file_mark ca_marks[2];
 	uint32_t ca_changed; /* the message with a CA that came later; 0: none was sent */
@@ -156,12 +171,27 @@ void eg_child_kill(struct eg_child *c, const char *why);
 /* To the gateway; a failure means it does not read, or is gone: it is replaced. */
 bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
 		     unsigned int count);
+/* Who accepts connections now: the gateway, or the former one while that is prepared. */
+struct eg_child *eg_gateway_serving(struct eg_supervisor *s);
 void eg_children_close(struct eg_supervisor *s);
+
+/* renewal.c */
+void eg_renewal_open(struct eg_supervisor *s);
+/* Prepares another gateway beside the one that serves. 0; or -errno, and nothing has begun. */
+int eg_renewal_begin(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+/* The new one has a generation: it accepts from now on, and the former one drains. */
+void eg_renewal_acknowledged(struct eg_supervisor *s);
+/* The new one can't be had: the one that serves goes on. `why` is logged. */
+void eg_renewal_failed(struct eg_supervisor *s, const char *why);
+/* That gateway has ended (c->pid is 0). True: that is all, no other one is to be started for it. */
+bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c);
+void eg_renewal_close(struct eg_supervisor *s);
 
 /* gateway_start.c: all that comes before START, and the signer's sockets. */
 int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
-void eg_signer_clients(struct eg_supervisor *s);
+/* The sockets of a gateway's workers to the signer that runs. */
+void eg_signer_clients(struct eg_supervisor *s, const struct eg_child *gateway);
 int eg_signer_ca(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_signer_ca_changed(struct eg_supervisor *s);
 /* False: it is gone, or sent what is no answer. */
@@ -171,13 +201,13 @@ void eg_signer_names(struct eg_supervisor *s);
 
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
-void eg_heartbeat_pong(struct eg_supervisor *s, uint32_t serial);
+void eg_heartbeat_pong(struct eg_child *gateway, uint32_t serial);
 /* The first question to an incarnation, behind all that it is configured with. */
 void eg_heartbeat_ask_signer(struct eg_supervisor *s);
 void eg_heartbeat_signer_pong(struct eg_supervisor *s, const struct eg_mint_control_reply *reply);
 void eg_heartbeat_spawner_pong(struct eg_supervisor *s, uint32_t serial);
 /* It is gone, or must go: from now on it does not count as alive. */
-void eg_heartbeat_lost(struct eg_supervisor *s);
+void eg_heartbeat_lost(struct eg_child *gateway);
 void eg_heartbeat_signer_lost(struct eg_supervisor *s);
 
 /* reload.c */

@@ -15,14 +15,14 @@ first --upstream-ca "$T_RUN/roots.pem"
 is "it serves" "$(ask podA)" 200
 FIRST=$(gateway pid) SUPERVISOR=$(ctl status --json | jq .supervisor.pid)
 load_begin
-stream_begin 400
+stream_begin 2500
 out=$(ctl gateway restart); code=$?
 is "restart: done" $code 0
 SECOND=$(gateway pid)
 isnt "by another process" "$SECOND" "$FIRST"
 is "which it says" "$out" "gateway (pid $SECOND) serves; pid $FIRST finishes what it has"
 out=$(ctl gateway restart 2>&1); code=$?
-is "while the former one drains there is no third" "$code $out" "1 egretctl gateway restart: another restart is not over: pid $FIRST finishes what it has"
+is "while the former one drains there is no third" "$code $out" "1 egretctl gateway restart: the last restart is not over: pid $FIRST has not ended"
 next
 check "nor another egretd beside the two" await 20 gone "$E_PID"
 has "with a reason" "$(log)" "its gateway is being replaced"

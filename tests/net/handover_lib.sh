@@ -26,8 +26,10 @@ logged() { grep -q "$2" "$T_RUN/$1.log"; }
 times() { grep -c "$2" "$T_RUN/$1.log"; }
 in_charge() { [ "$(ctl status --json 2>/dev/null | jq .supervisor.pid)" = "$1" ]; }
 state() { ctl status --json | jq -r .state; }
-# at LOG TEXT PID SIGNAL: sends it the moment the text is in the log.
-at() { python3 - "$T_RUN/$1.log" "$2" "$3" "$4" <<'EOP'
+# at LOG TEXT PID SIGNAL: sends it the moment the text is in the log; before all others where it may, so that a busy machine is not late.
+REALTIME=(chrt -f 10)
+"${REALTIME[@]}" true 2>/dev/null || REALTIME=()
+at() { "${REALTIME[@]}" python3 - "$T_RUN/$1.log" "$2" "$3" "$4" <<'EOP'
 import os, sys, time
 path, text, pid, number = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
 end = time.monotonic() + 30
@@ -36,6 +38,7 @@ while time.monotonic() < end:
         if text in f.read():
             os.kill(pid, number)
             sys.exit(0)
+    time.sleep(0.0002)
 sys.exit(1)
 EOP
 }

@@ -38,9 +38,10 @@ static int may_begin(struct eg_supervisor *s, struct eg_error *e)
 		return eg_error_set(e, -ESHUTDOWN, "egretd ends");
 	if (s->charge != EG_CHARGE_MINE)
 		return eg_error_set(e, -EBUSY, "a hand-over between two egretd goes on");
+	if (s->renewal == EG_RENEWAL_PREPARING)
+		return eg_error_set(e, -EBUSY, "a gateway is being prepared already");
 	if (s->renewal != EG_RENEWAL_NONE)
-		return eg_error_set(e, -EBUSY,
-				    "another restart is not over: pid %d finishes what it has",
+		return eg_error_set(e, -EBUSY, "the last restart is not over: pid %d has not ended",
 				    s->former->pid);
 	if (s->spawner_hung)
 		return eg_error_set(e, -EIO, "the spawner, which would start it, does not answer");

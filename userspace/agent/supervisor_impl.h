@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The supervisor's state and its parts. Private to supervisor.c, children.c, heartbeat.c, offer.c,
- * reload.c, status.c and admin.c. One thread. */
+/* The supervisor's state and its parts. Private to supervisor.c, children.c, renewal.c,
+ * heartbeat.c, offer.c, reload.c, status.c and admin.c. One thread. */
 #ifndef EGRET_AGENT_SUPERVISOR_IMPL_H
 #define EGRET_AGENT_SUPERVISOR_IMPL_H
 

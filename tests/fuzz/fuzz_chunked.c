@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chunked coding. Oracles: the output does not depend on cuts; it is that of a plain decoder
- * that sees the whole input; written again, it reads the same.
+ * that sees the whole input; written again, it reads the same; its trailers are the lines before
+ * the empty one at its end, and can be read.
  */
 #include "fuzz.h"
 #include "h1_reference.h"
 #include "proto/chunked.h"
+#include "proto/trailers.h"
 
 struct body {
 	enum eg_io io;
 	size_t used, n;
 	char *p;
+	struct eg_buf lines; /* the trailers' */
 };
 
 /* `cut` 0: the whole at once. */
@@ -24,6 +27,8 @@ static struct body decode(const char *p, size_t size, uint64_t cut)
 	if (!b.p)
 		abort();
 	eg_chunked_init(&c);
+	eg_buf_init(&b.lines, 8192);
+	c.trailers = &b.lines;
 	while (b.io == EG_IO_AGAIN && b.used < size) {
 		size_t n = cut ? fuzz_step(&cut, size - b.used) : size - b.used, at = 0;
 		char *piece = fuzz_copy(p + b.used, n);
@@ -206,7 +211,24 @@ static void write_again(const struct body *b)
 	FUZZ_CHECK(again.io == EG_IO_DONE && again.used == n + 5 && again.n == b->n);
 	FUZZ_CHECK(!memcmp(again.p, b->p, b->n));
 	free(again.p);
+	eg_buf_fini(&again.lines);
 	free(text);
+}
+
+static void read_trailers(const struct body *whole, const struct body *parted, const char *bytes)
+{
+	static struct eg_header fields[EG_H1_MAX_HEADERS];
+	struct eg_str lines = eg_buf_str(&whole->lines);
+	size_t count = SIZE_MAX;
+	int r;
+
+	FUZZ_CHECK(lines.n == parted->lines.length && lines.n + 5 <= whole->used);
+	if (lines.n) {
+		FUZZ_CHECK(!memcmp(lines.p, eg_buf_data(&parted->lines), lines.n));
+		FUZZ_CHECK(!memcmp(lines.p, bytes + whole->used - 2 - lines.n, lines.n));
+	}
+	r = eg_trailers_read(lines, fields, EG_H1_MAX_HEADERS, &count);
+	FUZZ_CHECK((!r || r == -ENOBUFS) && count <= EG_H1_MAX_HEADERS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -226,6 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (whole.io == EG_IO_DONE) {
 		FUZZ_CHECK(whole.used == ref.used);
 		write_again(&whole);
+		read_trailers(&whole, &parted, bytes);
 	}
 	if (whole.io != EG_IO_FAIL) {
 		FUZZ_CHECK(whole.n == ref.n);
@@ -234,6 +257,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(ref.p);
 	free(parted.p);
 	free(whole.p);
+	eg_buf_fini(&parted.lines);
+	eg_buf_fini(&whole.lines);
 	free(bytes);
 	return 0;
 }

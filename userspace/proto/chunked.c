@@ -174,14 +174,31 @@ static unsigned int step(struct eg_chunked *c, unsigned char ch)
 	}
 }
 
+/* The trailers' lines, as they come; not the empty line that ends them. */
+static void keep_trailers(struct eg_chunked *c, const char *p, size_t n)
+{
+	if (!c->trailers || !n || c->state == FAILED)
+		return;
+	if (c->state == ENDED || c->state == END_LF)
+		n -= EG_MIN(n, (size_t)(c->state == ENDED ? 2 : 1));
+	if (n && eg_buf_append(c->trailers, p, n)) {
+		c->no_memory = true;
+		c->state = FAILED;
+	}
+}
+
 enum eg_io eg_chunked_decode(struct eg_chunked *c, struct eg_str in, size_t *used,
 			     struct eg_str *data)
 {
-	size_t i = 0;
+	size_t i = 0, trailers;
 
 	*data = (struct eg_str){in.p, 0};
-	while (i < in.n && c->state != DATA && c->state < ENDED)
+	while (i < in.n && c->state != DATA && c->state < TRAILER_START)
 		c->state = step(c, (unsigned char)in.p[i++]);
+	trailers = i;
+	while (i < in.n && c->state >= TRAILER_START && c->state < ENDED)
+		c->state = step(c, (unsigned char)in.p[i++]);
+	keep_trailers(c, in.p + trailers, i - trailers);
 	if (c->state == DATA && i < in.n) {
 		size_t n = c->left < in.n - i ? (size_t)c->left : in.n - i;
 

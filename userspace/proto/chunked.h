@@ -2,12 +2,14 @@
 /*
  * The chunked transfer coding (RFC 9112 section 7.1), strict and incremental: the output does not
  * depend on how the input was cut. A size has at most 16 digits and is below 2^63. Extensions
- * (a size line has at most 256 bytes) and trailers (8 KiB) are parsed for form and dropped.
+ * (a size line has at most 256 bytes) are parsed for form and dropped, and so are trailers (8 KiB)
+ * that nobody wants.
  */
 #ifndef EGRET_PROTO_CHUNKED_H
 #define EGRET_PROTO_CHUNKED_H
 
 #include "base/base.h"
+#include "base/buf.h"
 
 struct eg_chunked {
 	unsigned int state;
@@ -15,6 +17,10 @@ struct eg_chunked {
 	unsigned int digits; /* of the size line */
 	size_t overhead;     /* of this size line or the trailers: bounded */
 	bool any;	     /* a byte of data was seen */
+	bool no_memory;	     /* FAIL: for the trailers */
+	/* Borrowed; set after init: where the trailers' lines go (proto/trailers.h). NULL: nowhere.
+	 */
+	struct eg_buf *trailers;
 };
 
 void eg_chunked_init(struct eg_chunked *c);

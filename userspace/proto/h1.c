@@ -507,7 +507,7 @@ bool eg_h1_hop_by_hop(const struct eg_h1_head *head, struct eg_str name)
 		{"te", 2},
 		{"transfer-encoding", 17},
 		{"upgrade", 7},
-		{"trailer", 7}, /* trailers are dropped, so they must not be announced */
+		{"trailer", 7}, /* what it announces may be left out on the way (trailers.h) */
 		{"proxy-authenticate", 18},
 		{"proxy-authorization", 19},
 	};

@@ -8,6 +8,8 @@ struct result {
 	enum eg_io io;
 	size_t used, n;
 	char data[4096];
+	size_t trailers;
+	char lines[8192];
 };
 
 /* Feeds pieces of `step` bytes (after a first one of `first`). */
@@ -15,9 +17,12 @@ static struct result decode(struct eg_str text, size_t first, size_t step)
 {
 	static struct result r;
 	struct eg_chunked c;
+	struct eg_buf lines;
 	size_t at = 0;
 
 	eg_chunked_init(&c);
+	eg_buf_init(&lines, sizeof(r.lines));
+	c.trailers = &lines;
 	r = (struct result){.io = EG_IO_AGAIN};
 	while (r.io == EG_IO_AGAIN && at < text.n) {
 		size_t n = EG_MIN(at ? step : first, text.n - at);
@@ -45,6 +50,11 @@ static struct result decode(struct eg_str text, size_t first, size_t step)
 		at += n;
 		exact_free(piece);
 	}
+	assert_false(c.no_memory);
+	r.trailers = lines.length;
+	if (lines.length)
+		memcpy(r.lines, eg_buf_data(&lines), lines.length);
+	eg_buf_fini(&lines);
 	if (r.io != EG_IO_AGAIN) { /* stays */
 		struct eg_str data;
 		size_t used;
@@ -68,6 +78,10 @@ static struct result cut_everywhere(struct eg_str text)
 			assert_int_equal(part.used, whole.used);
 			assert_int_equal(part.n, whole.n);
 			assert_memory_equal(part.data, whole.data, whole.n);
+			if (whole.io == EG_IO_FAIL)
+				continue; /* what came before it is of no use */
+			assert_int_equal(part.trailers, whole.trailers);
+			assert_memory_equal(part.lines, whole.lines, whole.trailers);
 		}
 	return whole;
 }
@@ -196,6 +210,27 @@ static void overhead_is_bounded(void **state)
 	assert_int_equal(decode(s, s.n, 1).io, EG_IO_FAIL);
 }
 
+/* Their lines, without the empty one at the end; none where there are none. */
+static void trailers_are_kept(void **state)
+{
+	static const struct {
+		const char *text, *lines;
+	} rows[] = {
+		{"0\r\n\r\n", ""},
+		{"1\r\na\r\n0;x=y\r\n\r\nGET /", ""},
+		{"0\r\nX: 1\r\n\r\n", "X: 1\r\n"},
+		{"1\r\na\r\n0\r\nX-Sum:1\r\nY:\r\n\r\nrest", "X-Sum:1\r\nY:\r\n"},
+		{"0\r\nX: 1\r\n", "X: 1\r\n"}, /* not at its end */
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct result r = cut_everywhere(eg_str_from(rows[i].text));
+
+		assert_int_equal(r.trailers, strlen(rows[i].lines));
+		assert_memory_equal(r.lines, rows[i].lines, r.trailers);
+	}
+}
+
 static void heads_are_written(void **state)
 {
 	static const struct {
@@ -255,6 +290,7 @@ int main(void)
 		cmocka_unit_test(tricks),
 		cmocka_unit_test(unfinished),
 		cmocka_unit_test(overhead_is_bounded),
+		cmocka_unit_test(trailers_are_kept),
 		cmocka_unit_test(heads_are_written),
 		cmocka_unit_test(written_is_read),
 	};

@@ -14,6 +14,9 @@
 #define PART                                                                                       \
 	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" \
 	"2f\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n\r\n"
+#define TRAILED                                                                                    \
+	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" \
+	"6\r\ndata: \r\n12\r\n{}\n\ndata: [DONE]\n\n\r\n0\r\nx-sum: abc\r\nx-more: d\r\n\r\n"
 #define BUSY "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
 static const char policy[] =
@@ -82,7 +85,7 @@ static bool over(const struct drive *d)
 	return d->pod.reply[0].closed || d->pod.in.reset || d->pod.in.end;
 }
 
-static void check(struct drive *d, bool tripped, bool cut)
+static void check(struct drive *d, bool tripped, bool cut, bool trailed)
 {
 	const struct reply *r = &d->pod.reply[0];
 	const char *body = r->body ? r->body : "";
@@ -97,6 +100,9 @@ static void check(struct drive *d, bool tripped, bool cut)
 		assert_true(strstr(body, "\"content\":\"x\"") && strstr(body, "event: error"));
 	if (r->ended && r->status == 200)
 		assert_non_null(strstr(body, "[DONE]"));
+	/* All of them, or no end in order. */
+	if (r->ended && r->status == 200)
+		assert_string_equal(r->trailers, trailed ? "x-sum: abc\nx-more: d\n" : "");
 	if (r->ended && r->status != 200)
 		assert_non_null(strstr(body, "\"error\""));
 	if (r->ended)
@@ -106,7 +112,7 @@ static void check(struct drive *d, bool tripped, bool cut)
 static bool run(unsigned long i, bool only_one, const char *first_answer, size_t step)
 {
 	struct drive *d = __real_calloc(1, sizeof(*d));
-	bool tripped;
+	bool tripped, trailed = !strcmp(first_answer, TRAILED);
 
 	plane_up(&d->plane, policy);
 	pod2_open(&d->pod, &d->plane, "api.openai.com");
@@ -125,7 +131,7 @@ static bool run(unsigned long i, bool only_one, const char *first_answer, size_t
 	for (int turn = 0; turn < 4000 && !over(d); turn++) {
 		(void)!eg_loop_turn(d->plane.loop, step || turn < 50 ? 0 : 1);
 		provider_turn(d, 0, first_answer);
-		provider_turn(d, 1, STREAM);
+		provider_turn(d, 1, trailed ? TRAILED : STREAM);
 		client_turn(d);
 		/* Memory that comes back: what gave up must not come back to life. */
 		if (turn == 200 && !step)
@@ -133,7 +139,7 @@ static bool run(unsigned long i, bool only_one, const char *first_answer, size_t
 	}
 	fault_trickle(0);
 	tripped = fault_disarm();
-	check(d, tripped, !strcmp(first_answer, PART));
+	check(d, tripped, !strcmp(first_answer, PART), trailed);
 	pod2_close(&d->pod);
 	for (int j = 0; j < 2; j++)
 		if (d->provider[j] >= 0)
@@ -172,12 +178,19 @@ static void test_cut(void **state)
 	(void)state;
 }
 
+static void test_trailers(void **state)
+{
+	each(TRAILED);
+	(void)state;
+}
+
 static void test_trickle(void **state)
 {
 	for (size_t step = 1; step < 12; step++) {
 		assert_false(run(0, false, STREAM, step));
 		assert_false(run(0, false, BUSY, step));
 		assert_false(run(0, false, PART, step));
+		assert_false(run(0, false, TRAILED, step));
 	}
 	(void)state;
 }
@@ -185,9 +198,8 @@ static void test_trickle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_answered),
-		cmocka_unit_test(test_failing_over),
-		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_answered), cmocka_unit_test(test_failing_over),
+		cmocka_unit_test(test_cut),	 cmocka_unit_test(test_trailers),
 		cmocka_unit_test(test_trickle),
 	};
 

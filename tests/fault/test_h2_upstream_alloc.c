@@ -27,7 +27,10 @@ static const char policy[] =
 
 #define CONNECTIONS 8
 
-enum does { ANSWERS, FAILS, REFUSES, SAYS_GOODBYE };
+enum does { ANSWERS, FAILS, REFUSES, SAYS_GOODBYE, TRAILS };
+#define ASK_TRAILERS POST(32, "TE: trailers\r\nConnection: TE\r\n") BODY
+#define END	     "\r\n0\r\n\r\n"
+#define END_TRAILERS "\r\n0\r\nx-sum: abc\r\nx-more: d\r\n\r\n"
 
 struct drive {
 	struct plane plane;
@@ -36,17 +39,21 @@ struct drive {
 	int answered[2][CONNECTIONS]; /* streams */
 	char got[4096];
 	size_t got_n;
+	const char *ends; /* a whole answer */
 	bool end, reset, refused;
 };
 
-static void answer(struct h2p *s, int i, bool well)
+static void answer(struct h2p *s, int i, enum does does)
 {
+	static const nghttp2_nv trailers[] = {H2P_FIELD("x-sum", "abc"), H2P_FIELD("x-more", "d")};
 	static const nghttp2_nv ok[] = {H2P_FIELD(":status", "200"),
 					H2P_FIELD("content-type", "text/event-stream")};
 	static const nghttp2_nv busy[] = {H2P_FIELD(":status", "503"),
 					  H2P_FIELD("content-length", "4")};
 
-	if (well)
+	if (does == TRAILS)
+		h2p_trailers(s, i, trailers, 2);
+	if (does != FAILS)
 		h2p_answer_n(s, i, ok, 2, EVENTS, sizeof(EVENTS) - 1, true);
 	else
 		h2p_answer_n(s, i, busy, 2, "busy", 4, true);
@@ -71,7 +78,7 @@ static void connection_turn(struct drive *d, int i, int j, enum does does)
 		else if (does == SAYS_GOODBYE && !d->refused)
 			h2p_goaway(s, 0, NGHTTP2_NO_ERROR);
 		else
-			answer(s, *at, does != FAILS);
+			answer(s, *at, does);
 		d->refused = true;
 	}
 }
@@ -107,7 +114,7 @@ static void client_turn(struct drive *d)
 
 static bool whole(const struct drive *d)
 {
-	return strstr(d->got, "\r\n0\r\n\r\n") ||
+	return strstr(d->got, d->ends) ||
 	       (strstr(d->got, "\"error\"") && !strstr(d->got, "HTTP/1.1 200"));
 }
 
@@ -119,20 +126,22 @@ static void check(struct drive *d, bool tripped)
 		fail_msg("neither whole nor reset: \"%s\" (receive %d, answer %d, asked %d %d)",
 			 d->got, d->pod.server.receive, d->pod.server.answer,
 			 d->provider[0][0].count, d->provider[1][0].count);
-	if (strstr(d->got, "HTTP/1.1 200") && !strstr(d->got, "\r\n0\r\n\r\n"))
+	if (strstr(d->got, "HTTP/1.1 200") && !strstr(d->got, d->ends))
 		assert_true(d->reset);
 }
 
 static bool run(unsigned long i, bool only_one, enum does does, size_t step)
 {
 	struct drive *d = __real_calloc(1, sizeof(*d));
+	const char *ask = does == TRAILS ? ASK_TRAILERS : ASK;
 	bool tripped;
 
 	plane_up(&d->plane, policy);
 	pod_open(&d->pod, &d->plane, "api.openai.com");
 	for (int j = 0; j < CONNECTIONS; j++)
 		d->provider[0][j].fd = d->provider[1][j].fd = -1;
-	(void)!__real_send(d->pod.in.fd, ASK, strlen(ASK), MSG_NOSIGNAL);
+	d->ends = does == TRAILS ? END_TRAILERS : END;
+	(void)!__real_send(d->pod.in.fd, ask, strlen(ask), MSG_NOSIGNAL);
 	if (only_one)
 		fault_arm_one(i);
 	else
@@ -141,7 +150,7 @@ static bool run(unsigned long i, bool only_one, enum does does, size_t step)
 	for (int turn = 0; turn < 3000 && !d->reset && !whole(d); turn++) {
 		(void)!eg_loop_turn(d->plane.loop, step || turn < 50 ? 0 : 1);
 		provider_turn(d, 0, does);
-		provider_turn(d, 1, ANSWERS);
+		provider_turn(d, 1, does == TRAILS ? TRAILS : ANSWERS);
 		client_turn(d);
 		/* Memory that comes back: what gave up must not come back to life. */
 		if (turn == 200 && !step)
@@ -194,10 +203,16 @@ static void test_goodbye(void **state)
 	(void)state;
 }
 
+static void test_trailers(void **state)
+{
+	each(TRAILS);
+	(void)state;
+}
+
 static void test_trickle(void **state)
 {
 	for (size_t step = 1; step < 12; step++)
-		for (int does = ANSWERS; does <= SAYS_GOODBYE; does++)
+		for (int does = ANSWERS; does <= TRAILS; does++)
 			assert_false(run(0, false, (enum does)does, step));
 	(void)state;
 }
@@ -207,7 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answered), cmocka_unit_test(test_failing_over),
 		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_goodbye),
-		cmocka_unit_test(test_trickle),
+		cmocka_unit_test(test_trailers), cmocka_unit_test(test_trickle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

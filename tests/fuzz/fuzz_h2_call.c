@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frames of a provider that speaks HTTP/2, or something like it. The first byte says how many calls
- * are on the connection and which of them pauses; the rest are the bytes the provider sends, cut
- * anywhere. Oracles: however they are cut, each call is told the same; each ends or fails at most
- * once, gets no head after data and nothing after its end; what a paused one takes is bounded by
- * its window; the connection answers a flood with its end.
+ * are on the connection and which of them pauses (the first drops trailers, the second takes them,
+ * the third waits for them); the rest are the bytes the provider sends, cut anywhere. Oracles:
+ * however they are cut, each call is told the same; each ends or fails at most once, gets no head
+ * after data and nothing after its end; what a paused one takes is bounded by its window; the
+ * connection answers a flood with its end.
  */
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -20,7 +21,7 @@ struct told {
 	union eg_any_call call;
 	struct eg_h1_head scratch;
 	bool pauses, begun;
-	int heads, ends, fails;
+	int heads, trailers, ends, fails;
 	unsigned int status;
 	size_t bytes;
 	uint64_t hash;
@@ -73,6 +74,23 @@ static void on_data(void *ctx, struct eg_str data)
 	}
 }
 
+static void on_trailers(void *ctx, const struct eg_header *fields, size_t count)
+{
+	struct told *t = ctx;
+
+	FUZZ_CHECK(t->heads && !t->trailers && !t->ends && !t->fails);
+	FUZZ_CHECK(count && count <= EG_H1_MAX_HEADERS);
+	FUZZ_CHECK(t->call.base.trailers != EG_CALL_TRAILERS_DROPPED);
+	t->trailers++;
+	for (size_t i = 0; i < count; i++) {
+		FUZZ_CHECK(fields[i].name.n && fields[i].name.p[0] != ':');
+		FUZZ_CHECK(!eg_str_ieq(fields[i].name, EG_STR("content-length")));
+		for (size_t j = 0; j < fields[i].value.n; j++)
+			FUZZ_CHECK(fields[i].value.p[j] != '\r' && fields[i].value.p[j] != '\n');
+		t->hash = (t->hash ^ fields[i].name.n ^ fields[i].value.n << 16) * 0x100000001b3ull;
+	}
+}
+
 static void on_end(void *ctx)
 {
 	struct told *t = ctx;
@@ -94,7 +112,7 @@ static void on_failed(void *ctx, enum eg_reason reason, const char *text)
 }
 
 static const struct eg_call_ops ops = {on_body, on_body_sent, on_request_sent, on_head,
-				       on_data, on_end,	      on_failed};
+				       on_data, on_trailers,  on_end,	       on_failed};
 
 static void ignore(struct eg_stream *s, unsigned int events, void *ctx)
 {
@@ -138,6 +156,7 @@ static void run(const uint8_t *data, size_t size, uint64_t seed, struct told t[C
 		upstream_lease(conn);
 		eg_call_init(&t[i].call, conn, &ops, &t[i], &t[i].scratch);
 		FUZZ_CHECK(!eg_buf_append(&t[i].call.base.head, head, sizeof(head) - 1));
+		t[i].call.base.trailers = (enum eg_call_trailers)i;
 		eg_call_begin(&t[i].call.base, conn, false, false);
 	}
 	FUZZ_CHECK(send(fd[1], settings, 9, MSG_NOSIGNAL) == 9);
@@ -174,6 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < CALLS; i++) {
 		FUZZ_CHECK(whole[i].ends == parted[i].ends);
 		FUZZ_CHECK(whole[i].heads == parted[i].heads);
+		FUZZ_CHECK(whole[i].trailers == parted[i].trailers);
 		FUZZ_CHECK(whole[i].status == parted[i].status);
 		FUZZ_CHECK(whole[i].bytes == parted[i].bytes);
 		FUZZ_CHECK(whole[i].hash == parted[i].hash);

@@ -47,7 +47,9 @@ struct h2p_stream {
 	uint32_t code; /* of the close */
 	const char *answer;
 	size_t answer_n, answer_at;
-	bool answer_ends; /* no more will be added */
+	bool answer_ends;	    /* no more will be added */
+	const nghttp2_nv *trailers; /* that end the answer, set before it; NULL: none */
+	size_t trailer_count;
 };
 
 struct h2p {
@@ -220,13 +222,18 @@ static ssize_t h2p_read(nghttp2_session *session, int32_t id, uint8_t *buf, size
 	struct h2p_stream *t = h2p_get(ctx, id);
 	size_t n = EG_MIN(length, t->answer_n - t->answer_at);
 
-	(void)session;
 	(void)source;
 	memcpy(buf, t->answer + t->answer_at, n);
 	t->answer_at += n;
-	if (t->answer_ends && t->answer_at == t->answer_n)
+	if (t->answer_ends && t->answer_at == t->answer_n) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	else if (!n)
+		if (t->trailers) {
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+			assert_int_equal(
+				nghttp2_submit_trailer(session, id, t->trailers, t->trailer_count),
+				0);
+		}
+	} else if (!n)
 		return NGHTTP2_ERR_DEFERRED;
 	return (ssize_t)n;
 }
@@ -252,6 +259,13 @@ H2P void h2p_answer(struct h2p *s, int i, const char *body, bool ends)
 					H2P_FIELD("content-type", "application/json")};
 
 	h2p_answer_n(s, i, ok, 2, body, strlen(body), ends);
+}
+
+/* Before the answer: what will end it. */
+H2P void h2p_trailers(struct h2p *s, int i, const nghttp2_nv *nv, size_t count)
+{
+	s->stream[i].trailers = nv;
+	s->stream[i].trailer_count = count;
 }
 
 /* More of an answer that was left open. */

@@ -15,6 +15,9 @@ struct reply {
 	int32_t id;
 	unsigned int status, interim; /* interim: of a 1xx head */
 	char head[8192];	      /* "name: value\n" each */
+	char trailers[8192];	      /* likewise */
+	bool in_head;		      /* the block has a :status */
+	bool head_ended;	      /* END_STREAM came with the head */
 	char *body;
 	size_t n;
 	bool ended, closed;
@@ -76,14 +79,18 @@ PLANE int pod2_on_header(nghttp2_session *session, const nghttp2_frame *frame, c
 			 uint8_t flags, void *ctx)
 {
 	struct reply *r = pod2_reply(ctx, frame->hd.stream_id);
-	size_t n = strlen(r->head);
+	char *to;
+	size_t n;
 
 	if (name_length == 7 && !memcmp(name, ":status", 7)) {
 		r->interim = r->status;
 		r->status = (unsigned int)atoi((const char *)value);
+		r->in_head = true;
 	}
-	snprintf(r->head + n, sizeof(r->head) - n, "%.*s: %.*s\n", (int)name_length,
-		 (const char *)name, (int)value_length, (const char *)value);
+	to = r->in_head ? r->head : r->trailers;
+	n = strlen(to);
+	snprintf(to + n, sizeof(r->head) - n, "%.*s: %.*s\n", (int)name_length, (const char *)name,
+		 (int)value_length, (const char *)value);
 	(void)session;
 	(void)flags;
 	return 0;
@@ -110,6 +117,10 @@ PLANE int pod2_on_frame(nghttp2_session *session, const nghttp2_frame *frame, vo
 
 	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM && frame->hd.type < 2)
 		r->ended = true;
+	if (frame->hd.type == NGHTTP2_HEADERS) {
+		r->head_ended = r->in_head && r->ended;
+		r->in_head = false;
+	}
 	if (frame->hd.type == NGHTTP2_GOAWAY) {
 		pod->goaway = true;
 		pod->goaway_error = frame->goaway.error_code;

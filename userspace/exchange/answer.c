@@ -11,6 +11,7 @@ const struct eg_call_ops exchange_call_ops = {
 	.request_sent = exchange_attempt_request_sent,
 	.head = exchange_on_head,
 	.data = exchange_on_data,
+	.trailers = exchange_on_trailers,
 	.end = exchange_on_end,
 	.failed = exchange_attempt_failed,
 };
@@ -36,6 +37,9 @@ void exchange_give_head(struct eg_exchange *x)
 
 static void give_end(struct eg_exchange *x)
 {
+	exchange_give_trailers(x);
+	if (exchange_over(x))
+		return;
 	exchange_set_answer(x, ANSWER_DONE);
 	exchange_finish(x);
 	x->sink->end(x->sink_ctx);
@@ -58,6 +62,7 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	eg_usage_watch_destroy(x->watch); /* of an answer that is not passed on */
 	x->watch = NULL;
 	x->sse = false;
+	x->trailer_count = 0;
 	x->reason = reason;
 	x->detail = detail;
 	eg_buf_init(&body, 8192);
@@ -175,6 +180,7 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 		.no_body = head->body == EG_H1_BODY_NONE,
 		.length_known = head->body == EG_H1_BODY_LENGTH,
 		.length = head->content_length,
+		.whole = x->call.base.whole,
 	};
 	if (x->out.no_body && length && !eg_str_u64(length->value, &x->out.length))
 		x->out.length_known = head->status != 204;

@@ -146,6 +146,7 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	x->connect_ms = conn->connect_ms;
 	x->request_sent = false;
 	x->call.base.upgrade = x->websocket;
+	x->call.base.trailers = exchange_trailers_wanted(x);
 	x->last_sent_ms = eg_loop_now_ms(x->engine->loop);
 	exchange_set_answer(x, ANSWER_WAIT);
 	exchange_attempt_timer(x, exchange_attempt_patience(x));
@@ -239,6 +240,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->fresh = false;
 	x->refusals = 0;
 	x->noted = false;
+	x->trailer_count = 0;
 	x->upstream_status = 0;
 	x->sse = x->json = false;
 	x->error_complete = false;

@@ -36,6 +36,7 @@ struct eg_answer {
 	bool length_known;
 	uint64_t length; /* of the body; for a HEAD: what a GET would have */
 	bool no_body;	 /* HEAD, 204, 304: none is sent, whatever length says */
+	bool whole;	 /* the head is all there is: no body and no trailers follow */
 	bool close;	 /* the connection can't be used after this answer (HTTP/1.1) */
 	bool stranger;	 /* nor by any protocol: another pod has its address now */
 };
@@ -47,6 +48,9 @@ struct eg_sink_ops {
 	/* Bytes of the body, never none: all are taken. False: stop here until
 	 * eg_exchange_resume(). */
 	bool (*data)(void *ctx, struct eg_str data);
+	/* After the body and before end, at most once: fields that follow it. Where they have no
+	 * place (HTTP/1.1 with a length) they are left out. */
+	void (*trailers)(void *ctx, const struct eg_header *fields, size_t count);
 	/* The answer is complete. The last call. */
 	void (*end)(void *ctx);
 	/* The answer can't be completed: what was given goes out, then the client sees a reset,

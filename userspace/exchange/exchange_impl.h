@@ -4,8 +4,8 @@
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
  * coded_body.c: what a compressed one says; coded_answer.c: likewise of an answer;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
- * client gets; quote.c: of that, what quotes the credential; preamble.c: streams that have not said
- * anything yet; report.c: the record.
+ * client gets; trailers.c: what follows its body; quote.c: of that, what quotes the credential;
+ * preamble.c: streams that have not said anything yet; report.c: the record.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -72,6 +72,7 @@ struct eg_exchange {
 	enum eg_h1_body body_kind;
 	uint64_t content_length;
 	bool expect_other, origin, placeholder, real_credential;
+	bool te_trailers;	     /* the client reads trailers, and said so */
 	enum eg_coding coding;	     /* of the body */
 	bool websocket;		     /* one is asked for */
 	const char *websocket_wrong; /* in that; NULL: nothing */
@@ -136,6 +137,8 @@ struct eg_exchange {
 	/* the answer */
 	struct eg_header *answer_headers;
 	size_t answer_header_count;
+	struct eg_header *trailers; /* of the answer, what the client gets of them; in the arena */
+	size_t trailer_count;
 	struct eg_answer out;
 	struct eg_buf collected;       /* of an error's body, or of a preamble */
 	struct eg_h1_head *error_head; /* in the arena */
@@ -258,6 +261,12 @@ void exchange_give_collected(struct eg_exchange *x);
 void exchange_finish_pass(struct eg_exchange *x);
 /* After the head went out: error event where the dialect has one, then a reset. */
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
+
+/* trailers.c */
+enum eg_call_trailers exchange_trailers_wanted(const struct eg_exchange *x);
+void exchange_on_trailers(void *ctx, const struct eg_header *fields, size_t count);
+/* To the client, if there are any. May end the exchange. */
+void exchange_give_trailers(struct eg_exchange *x);
 
 /* quote.c */
 #define EXCHANGE_WITHHELD                                                                       \

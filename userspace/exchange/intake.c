@@ -71,6 +71,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	x->body_kind = head->body;
 	x->content_length = head->content_length;
 	x->expect_other = head->expect_other;
+	/* HTTP/1.0 has no place for them. */
+	x->te_trailers = head->minor && eg_h1_list_has(head, EG_STR("te"), EG_STR("trailers"));
 	x->websocket = eg_websocket_wanted(head);
 	x->websocket_wrong = x->websocket ? eg_websocket_wrong(head) : NULL;
 	for (size_t i = 0; i < head->header_count; i++) {

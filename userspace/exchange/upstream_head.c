@@ -239,6 +239,15 @@ static int write_accept_encoding(struct eg_exchange *x, struct eg_buf *out)
 	return r ? r : write_str(out, "\r\n");
 }
 
+/* Of what TE may say, the one thing that does not concern this connection alone. HTTP/2 leaves
+ * Connection out; HTTP/1.1 wants it (RFC 9110 section 10.1.4). */
+static int write_te(const struct eg_exchange *x, struct eg_buf *out)
+{
+	if (!x->te_trailers || x->websocket)
+		return 0;
+	return write_str(out, "te: trailers\r\nconnection: te\r\n");
+}
+
 int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why)
 {
 	int r = write_request_line(x, head);
@@ -256,6 +265,8 @@ int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char *
 			     : eg_buf_printf(head, "x-egret-via: %s\r\n", x->engine->tag);
 	if (!r)
 		r = x->websocket ? write_upgrade(x, head) : write_framing(x, head);
+	if (!r)
+		r = write_te(x, head);
 	if (!r)
 		r = write_credential(x, head, why);
 	return r ? r : eg_buf_append(head, "\r\n", 2);

@@ -51,20 +51,27 @@ static const char *phrase(unsigned int status)
 	return "";
 }
 
-static int write_fields(struct eg_buf *out, const struct eg_answer *a)
+static int write_fields(struct eg_buf *out, const struct eg_header *h, size_t count)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < a->header_count && !r; i++) {
-		r = eg_buf_append_str(out, a->headers[i].name);
+	for (size_t i = 0; i < count && !r; i++) {
+		r = eg_buf_append_str(out, h[i].name);
 		if (!r)
 			r = eg_buf_append(out, ": ", 2);
 		if (!r)
-			r = eg_buf_append_str(out, a->headers[i].value);
+			r = eg_buf_append_str(out, h[i].value);
 		if (!r)
 			r = eg_buf_append(out, "\r\n", 2);
 	}
 	return r;
+}
+
+int h1_write_trailers(struct eg_buf *out, const struct eg_header *fields, size_t count)
+{
+	int r = eg_buf_append(out, "0\r\n", 3);
+
+	return r ? r : write_fields(out, fields, count);
 }
 
 static int write_length(struct eg_buf *out, uint64_t length)
@@ -82,7 +89,7 @@ int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chu
 	int r = eg_buf_printf(out, "HTTP/1.1 %u %s\r\n", a->status, phrase(a->status));
 
 	if (!r)
-		r = write_fields(out, a);
+		r = write_fields(out, a->headers, a->header_count);
 	if (!r && chunked)
 		r = eg_buf_append_str(out, EG_STR("transfer-encoding: chunked\r\n"));
 	else if (!r && a->length_known)

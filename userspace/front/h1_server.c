@@ -202,6 +202,7 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 
 	s->tunnel = a->status == 101;
 	s->no_body = a->no_body;
+	s->last_chunk = false;
 	s->chunked_out = !a->length_known && !a->no_body && !s->http10 && !s->tunnel;
 	s->close_after = a->close || s->tunnel || !s->keep_alive || s->engine->draining ||
 			 !body_left_small(s) || (!a->length_known && !a->no_body && s->http10);
@@ -233,13 +234,25 @@ static bool sink_data(void *ctx, struct eg_str data)
 	return write_pieces(s, v, 3);
 }
 
-static void sink_end(void *ctx)
+static void sink_trailers(void *ctx, const struct eg_header *fields, size_t count)
 {
 	struct h1_server *s = ctx;
 
+	if (s->receive == H1_RECEIVE_CLOSED || !s->chunked_out || s->no_body)
+		return;
+	s->last_chunk = true;
+	if (h1_write_trailers(&s->out, fields, count))
+		over(s, true, EG_REASON_OVERLOADED);
+}
+
+static void sink_end(void *ctx)
+{
+	struct h1_server *s = ctx;
+	struct eg_str end = s->last_chunk ? EG_STR("\r\n") : EG_STR(EG_CHUNKED_END);
+
 	if (s->receive == H1_RECEIVE_CLOSED)
 		return;
-	if (s->chunked_out && !s->no_body && eg_buf_append_str(&s->out, EG_STR(EG_CHUNKED_END))) {
+	if (s->chunked_out && !s->no_body && eg_buf_append_str(&s->out, end)) {
 		over(s, true, EG_REASON_OVERLOADED);
 		return;
 	}
@@ -276,6 +289,7 @@ static void sink_want(void *ctx)
 static const struct eg_sink_ops sink_ops = {
 	.head = sink_head,
 	.data = sink_data,
+	.trailers = sink_trailers,
 	.end = sink_end,
 	.cut = sink_cut,
 	.want = sink_want,

@@ -47,6 +47,7 @@ struct h1_server {
 	uint64_t left;
 	struct eg_chunked chunked;
 	bool keep_alive, http10, expect_continue, chunked_out, no_body, close_after;
+	bool last_chunk;  /* written, and trailers after it: only the empty line is missing */
 	bool tunnel;	  /* answered with 101: bytes both ways, until either side ends */
 	bool busy, again; /* re-entrancy: advance() is on the stack; it must go round once more */
 	bool begun, over_called, reset_wanted, eof;

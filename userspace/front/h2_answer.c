@@ -2,6 +2,7 @@
 #include "front/h2_answer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FIELDS_MAX (EG_H1_MAX_HEADERS + 16u)
 
@@ -43,6 +44,42 @@ int h2_submit_answer(nghttp2_session *session, int32_t stream, const struct eg_a
 		nv[n++] = field(EG_STR("content-length"), eg_str_from(length));
 	}
 	return nghttp2_submit_response(session, stream, nv, n, no_body ? NULL : &h2_data_provider);
+}
+
+static char *put(char *at, struct eg_str s)
+{
+	if (s.n)
+		memcpy(at, s.p, s.n);
+	return at + s.n;
+}
+
+struct h2_trailers *h2_trailers_copy(const struct eg_header *fields, size_t count)
+{
+	size_t bytes = sizeof(struct h2_trailers) + count * sizeof(nghttp2_nv);
+	struct h2_trailers *t;
+	char *at;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += fields[i].name.n + fields[i].value.n;
+	t = malloc(bytes);
+	if (!t)
+		return NULL;
+	t->bytes = bytes;
+	t->count = count;
+	at = (char *)(t->nv + count);
+	for (size_t i = 0; i < count; i++) {
+		char *name = at, *value = put(name, fields[i].name);
+
+		at = put(value, fields[i].value);
+		t->nv[i] = field((struct eg_str){name, fields[i].name.n},
+				 (struct eg_str){value, fields[i].value.n});
+	}
+	return t;
+}
+
+int h2_submit_trailers(nghttp2_session *session, int32_t stream, const struct h2_trailers *t)
+{
+	return nghttp2_submit_trailer(session, stream, t->nv, t->count);
 }
 
 int h2_submit_continue(nghttp2_session *session, int32_t stream)

@@ -177,6 +177,7 @@ static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *to, size
 			 uint32_t *flags, nghttp2_data_source *source, void *ctx)
 {
 	struct h2_stream *st = find(session, id);
+	int error;
 	size_t n;
 
 	(void)to;
@@ -187,6 +188,10 @@ static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *to, size
 	n = EG_MIN(room, st->out.length);
 	if (st->answer == H2_ANSWER_ENDED && n == st->out.length) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (h2_stream_end_body(st, &error))
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		else if (error)
+			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	} else if (!n) {
 		st->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;

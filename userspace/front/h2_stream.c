@@ -115,6 +115,13 @@ void h2_stream_give_up(struct h2_stream *st, enum eg_reason reason)
 	drop_exchange(st, reason);
 }
 
+static void drop_trailers(struct h2_stream *st)
+{
+	free(st->trailers);
+	st->trailers = NULL;
+	h2_server_count(st->server, &st->trailers_counted, 0);
+}
+
 void h2_stream_closed(struct h2_stream *st, enum eg_reason reason)
 {
 	struct h2_server *s = st->server;
@@ -125,6 +132,7 @@ void h2_stream_closed(struct h2_stream *st, enum eg_reason reason)
 	eg_buf_fini(&st->in);
 	eg_buf_fini(&st->out);
 	count(st);
+	drop_trailers(st);
 	h2_server_count(s, &st->own_counted, 0);
 	if (!--s->stream_count)
 		s->idle_since_ms = h2_server_now(s);
@@ -138,7 +146,7 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 	struct h2_stream *st = ctx;
 	struct h2_server *s = st->server;
 
-	st->no_body = a->no_body || st->head_method;
+	st->no_body = a->no_body || a->whole || st->head_method;
 	st->taken_ms = h2_server_now(s);
 	set_answer(st, H2_ANSWER_BODY);
 	if (h2_server_failed(s, h2_submit_answer(session(st), st->id, a, st->no_body)))
@@ -176,6 +184,19 @@ static bool sink_data(void *ctx, struct eg_str data)
 	todo(st);
 	st->stopped = st->out.length >= OUT_HIGH;
 	return !st->stopped;
+}
+
+static void sink_trailers(void *ctx, const struct eg_header *fields, size_t count)
+{
+	struct h2_stream *st = ctx;
+
+	if (st->no_body)
+		return;
+	st->trailers = h2_trailers_copy(fields, count);
+	if (!st->trailers)
+		reset(st, NGHTTP2_INTERNAL_ERROR, EG_REASON_OVERLOADED);
+	else
+		h2_server_count(st->server, &st->trailers_counted, st->trailers->bytes);
 }
 
 /* The last call of an exchange: it needs no more than the tick. */
@@ -229,6 +250,7 @@ static void sink_want(void *ctx)
 static const struct eg_sink_ops sink_ops = {
 	.head = sink_head,
 	.data = sink_data,
+	.trailers = sink_trailers,
 	.end = sink_end,
 	.cut = sink_cut,
 	.want = sink_want,
@@ -423,6 +445,17 @@ void h2_stream_taken(struct h2_stream *st, size_t n)
 	st->taken_ms = h2_server_now(st->server);
 	if (!st->out.length || (st->stopped && st->out.length <= OUT_LOW))
 		todo(st);
+}
+
+bool h2_stream_end_body(struct h2_stream *st, int *error)
+{
+	*error = 0;
+	if (!st->trailers)
+		return false;
+	*error = h2_submit_trailers(session(st), st->id, st->trailers);
+	if (!*error)
+		drop_trailers(st);
+	return !*error;
 }
 
 void h2_stream_end_sent(struct h2_stream *st)

@@ -32,7 +32,8 @@ struct h2_stream {
 	enum h2_answer answer;
 	struct eg_exchange *exchange;
 	struct eg_buf in, out;
-	size_t in_counted, out_counted, own_counted;
+	struct h2_trailers *trailers; /* that go once `out` is empty; NULL: none */
+	size_t in_counted, out_counted, own_counted, trailers_counted;
 	bool length_known;
 	uint64_t left; /* of content-length */
 	bool ended;    /* END_STREAM came */
@@ -62,6 +63,9 @@ uint64_t h2_stream_work(struct h2_stream *st);
 uint64_t h2_stream_expire(struct h2_stream *st, uint64_t now_ms);
 /* So many bytes of `out` go into a frame. */
 void h2_stream_taken(struct h2_stream *st, size_t n);
+/* The answer's last byte is taken: the trailers, if there are any, are given to nghttp2. True: it
+ * is they that end the stream. False with *error: they could not be given. */
+bool h2_stream_end_body(struct h2_stream *st, int *error);
 /* END_STREAM was sent. */
 void h2_stream_end_sent(struct h2_stream *st);
 

@@ -30,6 +30,13 @@ enum eg_call_loss {
 				     section 8.7), or never sent */
 };
 
+/* What becomes of trailers. */
+enum eg_call_trailers {
+	EG_CALL_TRAILERS_DROPPED,
+	EG_CALL_TRAILERS_TAKEN,
+	EG_CALL_TRAILERS_AWAITED, /* also after a body that is whole by its length (HTTP/2) */
+};
+
 struct eg_call_ops {
 	/* The body's bytes that are at hand, in order, as at most EG_CALL_SEGMENTS pieces that
 	 * stay where they are until body_sent or the end of the call; returns how many. *last:
@@ -44,6 +51,9 @@ struct eg_call_ops {
 	/* The next bytes of the answer's body: all are taken. May call eg_call_pause(); what the
 	 * provider had been allowed to send before may still come. */
 	void (*data)(void *ctx, struct eg_str data);
+	/* After the body, at most once, before end: the trailers that may be there
+	 * (proto/trailers.h); borrowed during the call. NULL: they are dropped. */
+	void (*trailers)(void *ctx, const struct eg_header *fields, size_t count);
 	/* The answer is complete. The call is over: eg_call_end() gives the connection back. */
 	void (*end)(void *ctx);
 	/* UPSTREAM_RESET or UPSTREAM_PROTOCOL, with a short text; call->loss says what was lost. */
@@ -73,6 +83,8 @@ struct eg_call {
 			 WebSocket. After a 101 the answer's body is what comes until the end, and
 			 the request's body what the owner has, as it is; its end ends our
 			 direction. */
+	enum eg_call_trailers trailers; /* set by the owner before begin */
+	bool whole; /* in head(): the head is all there is, no body and no trailers follow */
 	bool first_byte_seen; /* of the answer */
 	bool failed;
 	enum eg_call_loss loss;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/state.h"
+#include "proto/trailers.h"
 #include "upstream/pool.h"
 
 #define READ_BYTES (16u * 1024u)
@@ -224,8 +225,13 @@ static void begin_body(struct eg_h1_call *c, const struct eg_h1_head *head)
 	c->keep_alive = head->keep_alive && head->body != EG_H1_BODY_CLOSE;
 	c->body = head->body;
 	c->left = head->content_length;
-	if (head->body == EG_H1_BODY_CHUNKED)
+	if (head->body == EG_H1_BODY_CHUNKED) {
 		eg_chunked_init(&c->chunked);
+		if (c->base.trailers != EG_CALL_TRAILERS_DROPPED && c->base.ops->trailers)
+			c->chunked.trailers = &c->trailers;
+	}
+	c->base.whole = head->body == EG_H1_BODY_NONE ||
+			(head->body == EG_H1_BODY_LENGTH && !head->content_length);
 	set_receive(c, EG_H1_RECEIVE_BODY);
 	c->base.answer_head = (struct eg_str){eg_buf_data(&c->base.conn->in), head->head_bytes};
 	c->base.ops->head(c->base.ctx, head);
@@ -278,6 +284,23 @@ static bool parse_head(struct eg_h1_call *c)
 	return true;
 }
 
+/* False: the call is over. */
+static bool take_trailers(struct eg_h1_call *c)
+{
+	struct eg_header *fields = c->base.scratch->headers;
+	size_t n = 0;
+
+	if (!c->trailers.length)
+		return true;
+	if (eg_trailers_read(eg_buf_str(&c->trailers), fields, EG_H1_MAX_HEADERS, &n)) {
+		fail(c, EG_REASON_UPSTREAM_PROTOCOL, "the answer has too many trailers");
+		return false;
+	}
+	if (n)
+		c->base.ops->trailers(c->base.ctx, fields, n);
+	return c->base.conn;
+}
+
 /* Decodes the chunks at hand; moves their data together, so that a burst of events is one write. */
 static bool take_chunks(struct eg_h1_call *c)
 {
@@ -309,10 +332,13 @@ static bool take_chunks(struct eg_h1_call *c)
 	}
 	eg_buf_consume(in, at);
 	if (r == EG_IO_FAIL) {
-		fail(c, EG_REASON_UPSTREAM_PROTOCOL, "the answer's chunks are malformed");
+		fail(c,
+		     c->chunked.no_memory ? EG_REASON_UPSTREAM_RESET : EG_REASON_UPSTREAM_PROTOCOL,
+		     c->chunked.no_memory ? "out of memory for the answer's trailers"
+					  : "the answer's chunks are malformed");
 		return false;
 	}
-	if (r == EG_IO_DONE)
+	if (r == EG_IO_DONE && take_trailers(c))
 		answered(c);
 	return r == EG_IO_AGAIN;
 }
@@ -444,6 +470,7 @@ static void begin(struct eg_call *call, bool chunked)
 
 	c->write_failed.run = on_write_failed;
 	c->chunked_out = chunked;
+	eg_buf_init(&c->trailers, call->conn->in.cap); /* the decoder keeps them smaller */
 	set_send(c, EG_H1_SEND_HEAD);
 	set_receive(c, EG_H1_RECEIVE_HEAD);
 	eg_stream_set_handler(call->conn->stream, &handler, c);
@@ -457,6 +484,7 @@ static void end(struct eg_call *call)
 	struct eg_upstream_conn *conn = call->conn;
 
 	call->conn = NULL;
+	eg_buf_fini(&c->trailers);
 	eg_upstream_release(conn, c->receive == EG_H1_RECEIVE_DONE && c->send == EG_H1_SEND_DONE &&
 					  c->keep_alive);
 }

@@ -36,7 +36,8 @@ struct eg_h1_call {
 	enum eg_h1_body body;
 	uint64_t left; /* of a body with a length */
 	struct eg_chunked chunked;
-	unsigned int interim; /* 1xx heads seen */
+	struct eg_buf trailers; /* their lines */
+	unsigned int interim;	/* 1xx heads seen */
 	struct eg_defer write_failed;
 };
 

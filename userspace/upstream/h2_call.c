@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/state.h"
+#include "proto/trailers.h"
 #include "upstream/h2_conn.h"
 
 #define PAIRS_MAX (EG_H1_MAX_HEADERS + 16u) /* the client's and ours */
@@ -279,10 +280,10 @@ static void body_ready(struct eg_call *call)
 void h2_call_headers_begin(struct eg_h2_call *c)
 {
 	c->base.first_byte_seen = true;
-	if (c->receive != EG_H2_RECEIVE_HEAD)
-		return;
 	eg_buf_clear(&c->text);
 	c->fields = 0;
+	if (c->receive != EG_H2_RECEIVE_HEAD)
+		return;
 	c->status = 0;
 	c->has_length = false;
 }
@@ -300,13 +301,31 @@ static int append_field(struct eg_h2_call *c, struct eg_str name, struct eg_str 
 	return r ? r : eg_buf_append(&c->text, "\r\n", 2);
 }
 
+static bool trailers_wanted(const struct eg_h2_call *c)
+{
+	return c->base.trailers != EG_CALL_TRAILERS_DROPPED && c->base.ops->trailers;
+}
+
+/* Bounded as a head is. */
+static bool take_trailer(struct eg_h2_call *c, struct eg_str name, struct eg_str value)
+{
+	int r = !trailers_wanted(c)		   ? 0
+		: ++c->fields <= EG_H1_MAX_HEADERS ? append_field(c, name, value)
+						   : -ENOBUFS;
+
+	if (r)
+		refuse(c, r == -ENOBUFS ? "the answer's trailers are too large"
+					: "out of memory for the answer's trailers");
+	return !r;
+}
+
 bool h2_call_header(struct eg_h2_call *c, struct eg_str name, struct eg_str value)
 {
 	uint64_t status = 0;
 	int r;
 
 	if (c->receive != EG_H2_RECEIVE_HEAD)
-		return true; /* trailers: nobody wants them */
+		return take_trailer(c, name, value);
 	if (eg_str_eq(name, EG_STR(":status"))) {
 		if (c->status || value.n != 3 || eg_str_u64(value, &status) || status < 100) {
 			refuse(c, "the answer has no valid :status");
@@ -358,6 +377,30 @@ static void interim(struct eg_h2_call *c, bool last)
 		refuse(c, "too many 1xx answers");
 }
 
+/* The block after the body. One that does not end the stream is no trailers, and nghttp2 resets
+ * it. */
+static void trailers_end(struct eg_h2_call *c)
+{
+	struct eg_header *fields = c->base.scratch->headers;
+	size_t n = 0;
+
+	if (eg_trailers_read(eg_buf_str(&c->text), fields, EG_H1_MAX_HEADERS, &n)) {
+		refuse(c, "the answer's trailers are not valid");
+		return;
+	}
+	if (n)
+		c->base.ops->trailers(c->base.ctx, fields, n);
+	if (c->base.conn)
+		answered(c);
+}
+
+/* By its length it is whole: END_STREAM may come in a frame of its own, later than the client goes.
+ * Unless it is waiting for what may come with that. */
+static bool whole_by_length(const struct eg_h2_call *c)
+{
+	return !c->left && !(trailers_wanted(c) && c->base.trailers == EG_CALL_TRAILERS_AWAITED);
+}
+
 void h2_call_headers_end(struct eg_h2_call *c, bool last)
 {
 	struct eg_h1_head *head = c->base.scratch;
@@ -366,7 +409,7 @@ void h2_call_headers_end(struct eg_h2_call *c, bool last)
 
 	if (c->receive != EG_H2_RECEIVE_HEAD) {
 		if (last)
-			answered(c);
+			trailers_end(c);
 		return;
 	}
 	if (c->status && c->status < 200) {
@@ -386,11 +429,12 @@ void h2_call_headers_end(struct eg_h2_call *c, bool last)
 	set_receive(c, EG_H2_RECEIVE_BODY);
 	c->left = head->body == EG_H1_BODY_LENGTH ? head->content_length : UINT64_MAX;
 	c->base.answer_head = eg_buf_str(&c->text);
+	c->base.whole = last || whole_by_length(c);
 	c->base.ops->head(c->base.ctx, head);
 	if (!c->base.conn)
 		return;
 	eg_buf_fini(&c->text);
-	if (last || !c->left)
+	if (c->base.whole)
 		answered(c);
 }
 
@@ -415,11 +459,9 @@ void h2_call_data(struct eg_h2_call *c, struct eg_str data)
 		return;
 	if (!c->base.paused)
 		consume(c);
-	/* By its length it is whole: END_STREAM may come in a frame of its own, later than the
-	 * client goes. */
 	if (c->left != UINT64_MAX)
 		c->left -= EG_MIN(c->left, (uint64_t)data.n);
-	if (!c->left)
+	if (whole_by_length(c))
 		answered(c);
 }
 

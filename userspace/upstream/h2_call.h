@@ -37,7 +37,7 @@ struct eg_h2_call {
 	bool has_length;    /* the answer's head has a content-length */
 	uint64_t left;	    /* of a body with a length */
 	size_t unconsumed;  /* taken while paused: the stream's window stays smaller by it */
-	struct eg_buf text; /* the answer's head, as it comes */
+	struct eg_buf text; /* the answer's head, as it comes; then its trailers */
 	size_t fields;
 	unsigned int status; /* of the block being read; 0: none yet */
 	unsigned int interim;

@@ -32,7 +32,10 @@ struct calling {
 	bool last, keep_sent, pause_at_data;
 	char *got;
 	size_t n;
-	int heads, ends, fails, sent, runs;
+	int heads, trailer_blocks, ends, fails, sent, runs;
+	enum eg_call_trailers want;
+	bool end_at_trailers, whole;
+	char trailers[512]; /* name: value\n */
 	unsigned int status;
 	enum eg_h1_body kind;
 	enum eg_reason reason;
@@ -72,6 +75,7 @@ static void on_head(void *ctx, const struct eg_h1_head *head)
 	c->heads++;
 	c->status = head->status;
 	c->kind = head->body;
+	c->whole = c->call.base.whole;
 	if (h)
 		snprintf(c->head, sizeof(c->head), "%.*s", EG_STR_ARG(h->value));
 }
@@ -88,6 +92,22 @@ static void on_data(void *ctx, struct eg_str data)
 	c->runs++;
 	if (c->pause_at_data)
 		eg_call_pause(&c->call.base);
+}
+
+static void on_trailers(void *ctx, const struct eg_header *fields, size_t count)
+{
+	struct calling *c = ctx;
+
+	assert_true(c->heads && !c->ends && count);
+	c->trailer_blocks++;
+	for (size_t i = 0; i < count; i++) {
+		size_t n = strlen(c->trailers);
+
+		snprintf(c->trailers + n, sizeof(c->trailers) - n, "%.*s: %.*s\n",
+			 EG_STR_ARG(fields[i].name), EG_STR_ARG(fields[i].value));
+	}
+	if (c->end_at_trailers)
+		eg_call_end(&c->call.base);
 }
 
 static void on_end(void *ctx)
@@ -111,7 +131,7 @@ static void on_failed(void *ctx, enum eg_reason reason, const char *text)
 }
 
 static const struct eg_call_ops ops = {on_body, on_body_sent, on_request_sent, on_head,
-				       on_data, on_end,	      on_failed};
+				       on_data, on_trailers,  on_end,	       on_failed};
 
 static struct eg_upstream_conn *lease(struct plane *p, uint64_t max_idle)
 {
@@ -140,6 +160,7 @@ static void start_with(struct plane *p, struct calling *c, const char *head, boo
 
 	eg_call_init(&c->call, conn, &ops, c, &c->scratch);
 	assert_int_equal(eg_buf_append(&c->call.base.head, head, strlen(head)), 0);
+	c->call.base.trailers = c->want;
 	eg_call_begin(&c->call.base, conn, chunked, !strncmp(head, "HEAD", 4));
 }
 
@@ -737,7 +758,162 @@ static void test_head_limits(void **state)
 	(void)state;
 }
 
-/* 1xx are dropped, a few of them; trailers likewise. */
+static const nghttp2_nv grpc[] = {H2P_FIELD("grpc-status", "0"), H2P_FIELD("content-type", "9"),
+				  H2P_FIELD("grpc-message", ""), H2P_FIELD("set-cookie", "a=b")};
+
+/* Those that may be there, after the body, to who wants them. */
+static void test_trailers(void **state)
+{
+	for (int want = EG_CALL_TRAILERS_DROPPED; want <= EG_CALL_TRAILERS_AWAITED; want++) {
+		for (int body = 0; body < 2; body++) {
+			static struct bed b;
+			struct calling c = {.last = true, .want = (enum eg_call_trailers)want};
+
+			bed_up(&b, &c);
+			h2p_trailers(&b.s, 0, grpc, 4);
+			h2p_answer(&b.s, 0, body ? "body" : "", true);
+			await(&b.p, &b.s, &c);
+			assert_int_equal(c.ends, 1);
+			assert_false(c.whole);
+			assert_int_equal(c.n, body ? 4 : 0);
+			assert_int_equal(c.trailer_blocks, want != EG_CALL_TRAILERS_DROPPED);
+			assert_string_equal(c.trailers,
+					    want == EG_CALL_TRAILERS_DROPPED
+						    ? ""
+						    : "grpc-status: 0\ngrpc-message: \n");
+			assert_int_equal(eg_upstream_idle(b.p.upstream), 1);
+			free(c.got);
+			bed_down(&b);
+		}
+	}
+	(void)state;
+}
+
+/* The owner may end the call when it is told of them. */
+static void test_trailers_end_the_call(void **state)
+{
+	static struct bed b;
+	struct calling c = {.last = true, .want = EG_CALL_TRAILERS_TAKEN, .end_at_trailers = true};
+
+	bed_up(&b, &c);
+	h2p_trailers(&b.s, 0, grpc, 4);
+	h2p_answer(&b.s, 0, "body", true);
+	for (int i = 0; i < PLANE_TURNS && !c.trailer_blocks; i++)
+		h2p_turns(&b.p, &b.s, 1);
+	h2p_turns(&b.p, &b.s, 5);
+	assert_int_equal(c.ends + c.fails, 0);
+	assert_null(c.call.base.conn);
+	free(c.got);
+	bed_down(&b);
+	(void)state;
+}
+
+/* A body that is whole by its length is the end, unless trailers are waited for. */
+static void test_trailers_after_a_length(void **state)
+{
+	static const nghttp2_nv four[] = {H2P_FIELD(":status", "200"),
+					  H2P_FIELD("content-length", "4")};
+	static const nghttp2_nv none[] = {H2P_FIELD(":status", "200"),
+					  H2P_FIELD("content-length", "0")};
+
+	for (int i = 0; i < 4; i++) {
+		static struct bed b;
+		bool empty = i & 1, wait = i & 2;
+		struct calling c = {.last = true,
+				    .want = wait ? EG_CALL_TRAILERS_AWAITED
+						 : EG_CALL_TRAILERS_TAKEN};
+
+		bed_up(&b, &c);
+		h2p_trailers(&b.s, 0, grpc, 4);
+		h2p_answer_n(&b.s, 0, empty ? none : four, 2, "body", empty ? 0 : 4, false);
+		for (int t = 0; t < PLANE_TURNS && (empty ? !c.heads : c.n < 4); t++)
+			h2p_turns(&b.p, &b.s, 1);
+		h2p_turns(&b.p, &b.s, 5);
+		assert_int_equal(c.ends, !wait);
+		assert_int_equal(c.whole, empty && !wait);
+		h2p_more(&b.s, 0, "", true);
+		await(&b.p, &b.s, &c);
+		assert_int_equal(c.ends, 1);
+		assert_int_equal(c.trailer_blocks, wait);
+		free(c.got);
+		bed_down(&b);
+	}
+	(void)state;
+}
+
+/* A head that ends the stream: nothing follows. */
+static void test_only_a_head(void **state)
+{
+	static const nghttp2_nv head[] = {H2P_FIELD(":status", "200"),
+					  H2P_FIELD("grpc-status", "12")};
+	static struct bed b;
+	struct calling c = {.last = true, .want = EG_CALL_TRAILERS_AWAITED};
+
+	bed_up(&b, &c);
+	h2p_answer_n(&b.s, 0, head, 2, NULL, 0, true);
+	await(&b.p, &b.s, &c);
+	assert_int_equal(c.ends, 1);
+	assert_true(c.whole);
+	assert_int_equal(c.trailer_blocks, 0);
+	bed_down(&b);
+	(void)state;
+}
+
+/* Over a head's limits, with a pseudo-header, or without an end: the stream fails, and only it. */
+static void test_bad_trailers(void **state)
+{
+	static char value[30 * 1024];
+	static char names[200][8];
+	static const nghttp2_nv pseudo[] = {H2P_FIELD(":status", "200")};
+	nghttp2_nv nv[200];
+
+	memset(value, 'v', sizeof(value));
+	for (int i = 0; i < 200; i++) {
+		snprintf(names[i], sizeof(names[i]), "x-%d", i);
+		nv[i] = (nghttp2_nv){(uint8_t *)names[i], (uint8_t *)value, strlen(names[i]), 1, 0};
+	}
+	for (int i = 0; i < 5; i++) {
+		static struct bed b;
+		struct calling c = {.last = true, .want = EG_CALL_TRAILERS_TAKEN};
+
+		bed_up(&b, &c);
+		for (int j = 0; j < 3; j++)
+			nv[j].valuelen = i == 1 ? sizeof(value) : 1;
+		switch (i) {
+		case 0: /* fields */
+		case 1: /* bytes */
+		case 2: /* as many as there may be */
+			h2p_trailers(&b.s, 0, nv, i == 0 ? 129 : i == 1 ? 3 : 128);
+			break;
+		case 3:
+			h2p_trailers(&b.s, 0, pseudo, 1);
+			break;
+		default:
+			break;
+		}
+		h2p_answer(&b.s, 0, "body", i < 4);
+		if (i == 4) {
+			for (int t = 0; t < PLANE_TURNS && c.n < 4; t++)
+				h2p_turns(&b.p, &b.s, 1);
+			assert_int_equal(nghttp2_submit_headers(b.s.session, 0, b.s.stream[0].id,
+								NULL, nv, 1, NULL),
+					 0);
+		}
+		await(&b.p, &b.s, &c);
+		assert_int_equal(c.ends, i == 2);
+		assert_int_equal(c.trailer_blocks, i == 2);
+		if (i != 2) {
+			assert_int_equal(c.reason, EG_REASON_UPSTREAM_PROTOCOL);
+			assert_int_equal(c.loss, EG_CALL_LOSS_STREAM);
+		}
+		assert_int_equal(eg_upstream_idle(b.p.upstream), 1);
+		free(c.got);
+		bed_down(&b);
+	}
+	(void)state;
+}
+
+/* 1xx are dropped, a few of them. */
 static void test_interim(void **state)
 {
 	static const nghttp2_nv hints[] = {H2P_FIELD(":status", "103"), H2P_FIELD("link", "x")};
@@ -1046,6 +1222,11 @@ int main(void)
 		cmocka_unit_test(test_bad_heads),
 		cmocka_unit_test(test_head_limits),
 		cmocka_unit_test(test_interim),
+		cmocka_unit_test(test_trailers),
+		cmocka_unit_test(test_trailers_end_the_call),
+		cmocka_unit_test(test_trailers_after_a_length),
+		cmocka_unit_test(test_only_a_head),
+		cmocka_unit_test(test_bad_trailers),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_idle_dies),

@@ -272,7 +272,7 @@ static void on_failed(void *ctx, enum eg_reason reason, const char *text)
 }
 
 static const struct eg_call_ops ops = {on_body, on_body_sent, on_request_sent, on_head,
-				       on_data, on_end,	      on_failed};
+				       on_data, NULL,	      on_end,	       on_failed};
 
 static int begin(struct plane *p, struct calling *c, const char *head, bool chunked)
 {

@@ -16,7 +16,7 @@ const struct eg_call_ops exchange_call_ops = {
 	.failed = exchange_attempt_failed,
 };
 
-#define OWN_HEADERS 6
+#define OWN_HEADERS 7
 
 static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str value)
 {
@@ -47,10 +47,35 @@ static void give_end(struct eg_exchange *x)
 
 /* ---- Egret's own answers ---- */
 
+/* An error object in the caller's dialect. 0 or -errno. */
+static int describe_denial(struct eg_exchange *x, enum eg_reason reason, struct eg_buf *body)
+{
+	unsigned int status = eg_reason_status(reason);
+	int r = eg_dialect_error(body, x->dialect, reason, eg_str_from(x->detail),
+				 eg_str_from(x->id));
+
+	if (r)
+		return r;
+	add_header(x, EG_STR("content-type"), EG_STR("application/json"));
+	if (!eg_reason_retryable(reason))
+		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
+	else if (status == 503)
+		add_header(x, EG_STR("retry-after"), EG_STR("1"));
+	if (reason == EG_REASON_CONTENT_ENCODING) /* RFC 9110 section 15.5.16 */
+		add_header(x, EG_STR("accept-encoding"), EG_STR(EG_CODINGS_READ));
+	x->out = (struct eg_answer){
+		.status = status ? status : 403,
+		.length_known = true,
+		.length = body->length,
+		.no_body = eg_str_eq(x->method, EG_STR("HEAD")),
+	};
+	return 0;
+}
+
 void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *detail, bool close)
 {
+	const char *text = detail ? detail : eg_reason_text(reason);
 	struct eg_buf body;
-	unsigned int status = eg_reason_status(reason);
 
 	if (x->answer == ANSWER_PASS) {
 		exchange_cut_answer(x, reason);
@@ -69,7 +94,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	x->answer_headers = eg_arena_alloc(&x->arena, OWN_HEADERS * sizeof(*x->answer_headers));
 	x->answer_header_count = 0;
 	if (!x->answer_headers ||
-	    eg_dialect_error(&body, x->dialect, reason, eg_str_from(detail), eg_str_from(x->id))) {
+	    (exchange_speaks_grpc(x) ? exchange_grpc_denial(x, reason, eg_str_from(text))
+				     : describe_denial(x, reason, &body))) {
 		/* No memory even for the answer: the client sees a reset. */
 		eg_buf_fini(&body);
 		exchange_set_answer(x, ANSWER_CUT);
@@ -77,25 +103,12 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		x->sink->cut(x->sink_ctx);
 		return;
 	}
-	add_header(x, EG_STR("content-type"), EG_STR("application/json"));
 	add_header(x, EG_STR("x-egret-reason"), eg_str_from(eg_reason_label(reason)));
 	add_header(x, EG_STR("x-egret-request-id"), eg_str_from(x->id));
-	if (!eg_reason_retryable(reason))
-		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
-	else if (status == 503)
-		add_header(x, EG_STR("retry-after"), EG_STR("1"));
-	if (reason == EG_REASON_CONTENT_ENCODING) /* RFC 9110 section 15.5.16 */
-		add_header(x, EG_STR("accept-encoding"), EG_STR(EG_CODINGS_READ));
-	x->out = (struct eg_answer){
-		.status = status ? status : 403,
-		.length_known = true,
-		.length = body.length,
-		.no_body = eg_str_eq(x->method, EG_STR("HEAD")),
-		.close = close,
-		.stranger = reason == EG_REASON_POLICY_CHANGED,
-	};
+	x->out.close = close;
+	x->out.stranger = reason == EG_REASON_POLICY_CHANGED;
 	exchange_give_head(x);
-	if (!x->out.no_body && !exchange_over(x)) {
+	if (!x->out.no_body && !x->out.whole && !exchange_over(x)) {
 		x->bytes_out += body.length;
 		(void)x->sink->data(x->sink_ctx, eg_buf_str(&body));
 	}

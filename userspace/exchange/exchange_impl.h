@@ -4,8 +4,9 @@
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
  * coded_body.c: what a compressed one says; coded_answer.c: likewise of an answer;
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
- * client gets; trailers.c: what follows its body; quote.c: of that, what quotes the credential;
- * preamble.c: streams that have not said anything yet; report.c: the record.
+ * client gets; grpc_denial.c: a refusal of gRPC; trailers.c: what follows an answer's body;
+ * quote.c: of that, what quotes the credential; preamble.c: streams that have not said anything
+ * yet; report.c: the record.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -261,6 +262,12 @@ void exchange_give_collected(struct eg_exchange *x);
 void exchange_finish_pass(struct eg_exchange *x);
 /* After the head went out: error event where the dialect has one, then a reset. */
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason);
+
+/* grpc_denial.c */
+/* Does the client, as its request's head says? */
+bool exchange_speaks_grpc(const struct eg_exchange *x);
+/* The refusal's first headers, and x->out. 0 or -ENOMEM. */
+int exchange_grpc_denial(struct eg_exchange *x, enum eg_reason reason, struct eg_str text) EG_MUST;
 
 /* trailers.c */
 enum eg_call_trailers exchange_trailers_wanted(const struct eg_exchange *x);

@@ -275,6 +275,33 @@ PLANE int32_t pod2_ask(struct pod2 *pod, const char *method, const char *path, c
 	return r->id;
 }
 
+/* As a gRPC client begins a call. `body` NULL: nothing follows; `pause`: it does not end. */
+PLANE struct reply *pod2_grpc(struct pod2 *pod, const char *authority, const char *path,
+			      const char *type, const char *body, bool pause)
+{
+	nghttp2_data_provider data = {.read_callback = pod2_read};
+	nghttp2_nv nv[] = {
+		pod2_nv(":method", "POST"),
+		pod2_nv(":scheme", pod->peer.server_name ? "https" : "http"),
+		pod2_nv(":path", path),
+		pod2_nv(":authority", authority),
+		pod2_nv("te", "trailers"),
+		pod2_nv("content-type", type),
+		pod2_nv("grpc-timeout", "5S"),
+	};
+	struct reply *r = &pod->reply[pod->replies++];
+
+	*r = (struct reply){0};
+	pod->upload = body;
+	pod->upload_n = body ? strlen(body) : 0;
+	pod->upload_pause = pause;
+	r->id = nghttp2_submit_request(pod->client, NULL, nv, EG_ARRAY_SIZE(nv),
+				       body ? &data : NULL, NULL);
+	assert_true(r->id > 0);
+	pod2_client_turn(pod);
+	return r;
+}
+
 /* ---- raw frames ---- */
 
 PLANE void raw_frame(struct pod2 *pod, uint8_t type, uint8_t flags, uint32_t id,

@@ -25,7 +25,10 @@ static void add_header(struct eg_exchange *x, struct eg_str name, struct eg_str 
 
 void exchange_give_head(struct eg_exchange *x)
 {
-	if (x->request != REQUEST_COMPLETE && !x->tunnel)
+	/* An answer that begins early says nothing about the rest of the request: gRPC talks both
+	 * ways at once. */
+	x->duplex = exchange_streams_both_ways(x);
+	if (x->request != REQUEST_COMPLETE && !x->tunnel && !x->duplex)
 		exchange_set_request(x, REQUEST_IGNORED);
 	exchange_set_answer(x, ANSWER_PASS);
 	x->status = x->out.status;

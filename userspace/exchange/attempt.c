@@ -176,6 +176,9 @@ static void describe_origin(struct eg_exchange *x, struct eg_origin_spec *spec)
 			.port = x->peer->destination.port,
 			.tls = x->peer->server_name != NULL,
 			.binding = x->pod->identity.uid,
+			/* What the pod chose, where it has that choice. */
+			.http2 = x->peer->http2,
+			.prior_knowledge = x->peer->http2 && !x->peer->server_name,
 			.fixed = &x->peer->destination,
 		};
 		return;

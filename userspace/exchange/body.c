@@ -340,9 +340,9 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 {
 	enum eg_reason r = append(x, data);
 
-	if (x->tunnel)
+	if (x->tunnel || x->duplex)
 		x->last_data_ms = eg_loop_now_ms(x->engine->loop);
-	else if (r == EG_REASON_OK)
+	if (!x->tunnel && r == EG_REASON_OK)
 		r = check_size(x, x->bytes_in);
 	if (r != EG_REASON_OK) {
 		eg_exchange_refuse(x, r, NULL, true);

@@ -178,6 +178,11 @@ void exchange_finish(struct eg_exchange *x)
 		eg_telemetry_gauge(x->engine->telemetry, EG_GAUGE_REQUESTS_ACTIVE, -1);
 }
 
+bool eg_exchange_patient(const struct eg_exchange *x)
+{
+	return x->pass_on && exchange_streams_both_ways(x);
+}
+
 void eg_exchange_resume(struct eg_exchange *x)
 {
 	if (exchange_over(x) || !x->answer_paused)

@@ -79,6 +79,9 @@ void eg_exchange_refuse(struct eg_exchange *x, enum eg_reason reason, const char
  */
 bool eg_exchange_data(struct eg_exchange *x, struct eg_str data);
 void eg_exchange_data_end(struct eg_exchange *x);
+/* Is a client that sends nothing of its body for long to be left alone? Of what is passed on over
+ * HTTP/2 nobody knows who should speak next; the exchange bounds its silence. */
+bool eg_exchange_patient(const struct eg_exchange *x);
 /* The sink has room again. */
 void eg_exchange_resume(struct eg_exchange *x);
 /* The client is gone (CLIENT_CLOSED, CLIENT_SLOW, REQUEST_TIMEOUT, DRAINING): stops everything, no

@@ -112,6 +112,7 @@ struct eg_exchange {
 	bool streaming;		 /* as it comes: `held` is a window, what has left is gone */
 	bool consumed;		 /* streamed bytes have left: no replay */
 	bool tunnel;		 /* a WebSocket that the provider granted: bytes both ways */
+	bool duplex;		 /* HTTP/2 on both sides: the body goes on beside the answer */
 
 	/* attempts */
 	size_t target_at;		    /* of decision.targets, in use */
@@ -176,6 +177,14 @@ void exchange_set_request(struct eg_exchange *x, enum request_state to);
 void exchange_set_answer(struct eg_exchange *x, enum answer_state to);
 /* Everything is over but the memory: lets go of the connection, the body, the snapshot's use. */
 void exchange_finish(struct eg_exchange *x);
+/* A body that goes on as it comes, over HTTP/2 on both sides: it and the answer don't wait for each
+ * other. */
+static inline bool exchange_streams_both_ways(const struct eg_exchange *x)
+{
+	const struct eg_upstream_conn *conn = x->call.base.conn;
+
+	return x->request == REQUEST_STREAM && x->peer->http2 && conn && conn->h2;
+}
 static inline bool exchange_over(const struct eg_exchange *x)
 {
 	return x->answer == ANSWER_DONE || x->answer == ANSWER_CUT;

@@ -502,7 +502,8 @@ static uint64_t deadline(const struct h2_stream *st)
 	if (st->out.length || st->answer == H2_ANSWER_ENDED)
 		return st->taken_ms + l->write_idle_ms;
 	/* Answered early, what is left of it is not waited for. */
-	if (st->receive == H2_RECEIVE_BODY && st->answer == H2_ANSWER_WAIT)
+	if (st->receive == H2_RECEIVE_BODY && st->answer == H2_ANSWER_WAIT &&
+	    !(st->exchange && eg_exchange_patient(st->exchange)))
 		return st->got_ms + l->body_idle_ms;
 	return UINT64_MAX;
 }

@@ -186,10 +186,15 @@ static void serve_joined(struct eg_upstream *u, struct eg_upstream_origin *g,
 	}
 }
 
+static bool may_be_http2(const struct eg_upstream_origin *g)
+{
+	return !g->http1_until_ms && (g->tls ? g->http2 : g->prior_knowledge);
+}
+
 static struct eg_upstream_conn *make_connection(struct upstream_dial *d)
 {
 	struct eg_upstream_conn *c = upstream_conn_create(d->u, d->origin, d->stream);
-	bool http2 = eg_stream_http2(d->stream);
+	bool http2 = eg_stream_http2(d->stream) || (!d->origin->tls && may_be_http2(d->origin));
 
 	if (!c)
 		return NULL;
@@ -230,11 +235,6 @@ static void succeed(struct upstream_dial *d)
 	w->done(w, c, EG_REASON_OK, "");
 	serve_joined(u, g, &joined);
 	upstream_origin_release(u, g);
-}
-
-static bool may_be_http2(const struct eg_upstream_origin *g)
-{
-	return g->tls && g->http2 && !g->http1_until_ms;
 }
 
 static void next_address(struct upstream_dial *d);

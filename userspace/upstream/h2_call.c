@@ -156,7 +156,7 @@ static void lower(struct eg_str name)
 
 /* The pairs of our own head, which has no obs-fold and one space after each colon. Returns how
  * many, 0: it is not a head. */
-static size_t read_pairs(struct eg_str text, nghttp2_nv v[PAIRS_MAX])
+static size_t read_pairs(struct eg_str text, bool tls, nghttp2_nv v[PAIRS_MAX])
 {
 	struct eg_str method, target, line, name;
 	size_t n = 4, authority = 0;
@@ -164,7 +164,7 @@ static size_t read_pairs(struct eg_str text, nghttp2_nv v[PAIRS_MAX])
 	if (!cut(&text, " ", &method) || !cut(&text, " ", &target) || !cut(&text, "\r\n", &line))
 		return 0;
 	v[0] = pair(EG_STR(":method"), method);
-	v[1] = pair(EG_STR(":scheme"), EG_STR("https"));
+	v[1] = pair(EG_STR(":scheme"), tls ? EG_STR("https") : EG_STR("http"));
 	v[3] = pair(EG_STR(":path"), target);
 	while (cut(&text, "\r\n", &line) && line.n) {
 		if (!cut(&line, ":", &name))
@@ -241,7 +241,8 @@ static void begin(struct eg_call *call, bool chunked)
 	nghttp2_data_provider source = {.read_callback = read_body};
 	struct iovec v[EG_CALL_SEGMENTS];
 	nghttp2_nv pairs[PAIRS_MAX];
-	size_t head_cap = call->conn->in.cap, n = read_pairs(eg_buf_str(&call->head), pairs);
+	bool tls = call->conn->origin->tls;
+	size_t head_cap = call->conn->in.cap, n = read_pairs(eg_buf_str(&call->head), tls, pairs);
 	bool last = true;
 	int32_t id;
 

@@ -285,6 +285,10 @@ static void on_silence(struct eg_timer *t)
 
 void h2_conn_leased(struct eg_h2_conn *h)
 {
+	/* Passed on for a pod: nobody there expects PINGs that the pod did not send, and gRPC's
+	 * servers end a connection that has some on it while they are silent. */
+	if (h->conn->origin->has_fixed)
+		return;
 	if (!eg_timer_armed(&h->silence))
 		arm(h, H2_SILENCE_MS);
 }

@@ -86,7 +86,8 @@ static bool matches(const struct eg_upstream_origin *g, const struct eg_origin_s
 {
 	return g->hash == hash && g->port == s->port && (g->tls != NULL) == s->tls &&
 	       (!s->tls || g->tls->trust == trust) && g->allow_private == s->allow_private &&
-	       g->http2 == s->http2 && g->has_fixed == (s->fixed != NULL) &&
+	       g->http2 == s->http2 && g->prior_knowledge == s->prior_knowledge &&
+	       g->has_fixed == (s->fixed != NULL) &&
 	       (!s->fixed || same_endpoint(&g->fixed, s->fixed)) && !strcmp(g->host, s->host) &&
 	       !strcmp(g->binding, s->binding);
 }
@@ -127,6 +128,7 @@ struct eg_upstream_origin *upstream_origin_acquire(struct eg_upstream *u,
 	g->port = spec->port;
 	g->allow_private = spec->allow_private;
 	g->http2 = spec->http2;
+	g->prior_knowledge = spec->prior_knowledge;
 	g->has_fixed = spec->fixed != NULL;
 	if (spec->fixed)
 		g->fixed = *spec->fixed;

@@ -19,7 +19,7 @@ struct eg_upstream_origin {
 	uint64_t hash;
 	char *host, *binding;
 	uint16_t port;
-	bool allow_private, has_fixed, http2;
+	bool allow_private, has_fixed, http2, prior_knowledge;
 	uint64_t http1_until_ms; /* it answered HTTP_1_1_REQUIRED: kept so long, without users; 0 */
 	bool speaks_http1;	 /* what ALPN gave last was not h2 */
 	struct upstream_dial *dial; /* its connection may become one for many; NULL: none is made */

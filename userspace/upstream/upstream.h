@@ -42,7 +42,8 @@ struct eg_origin_spec {
 	struct eg_trust *trust; /* NULL: the default */
 	const char *binding;	/* whose credential: its name in policy, a pod; "" none */
 	bool allow_private;
-	bool http2;			 /* offered by ALPN under TLS; without TLS nothing is */
+	bool http2;	      /* offered by ALPN under TLS; without TLS nothing is */
+	bool prior_knowledge; /* without TLS: HTTP/2 from the first byte (RFC 9113 section 3.3) */
 	const struct eg_endpoint *fixed; /* dial this and never resolve: a pod's own destination */
 };
 

@@ -207,7 +207,7 @@ static void test_one(void **state)
 
 	bed_up(&b, &c);
 	assert_string_equal(b.s.stream[0].head,
-			    ":method: POST\n:scheme: https\n:authority: provider.internal\n"
+			    ":method: POST\n:scheme: http\n:authority: provider.internal\n"
 			    ":path: /v1/chat\ncontent-type: a/b\nauthorization: Bearer " PLANE_KEY
 			    "\n");
 	assert_memory_equal(b.s.stream[0].body, "{\"hello\": 1}", 12);
@@ -1090,6 +1090,27 @@ static void test_silence(void **state)
 	(void)state;
 }
 
+/* What is passed on for a pod gets no PING that the pod did not send. */
+static void test_no_ping_when_passed_on(void **state)
+{
+	static struct bed b;
+	struct calling c = {.last = true};
+	struct eg_h2_conn *h;
+
+	bed_up(&b, &c);
+	h = c.call.base.conn->h2;
+	eg_timer_cancel(b.p.loop, &h->silence);
+	h->conn->origin->has_fixed = true;
+	h2_conn_leased(h);
+	assert_false(eg_timer_armed(&h->silence));
+	h->conn->origin->has_fixed = false;
+	h2_conn_leased(h);
+	assert_true(eg_timer_armed(&h->silence));
+	eg_call_end(&c.call.base);
+	bed_down(&b);
+	(void)state;
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* Is `what` anywhere in this process's writable memory, but where the test has it? */
 static int occurrences(const char *what, size_t n)
@@ -1231,6 +1252,7 @@ int main(void)
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_idle_dies),
 		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_no_ping_when_passed_on),
 		cmocka_unit_test(test_secret_is_gone),
 	};
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gRPC: refused with a status of its own where it is judged, else passed on as HTTP/2 has it. */
+#include <sys/syscall.h>
+
 #include "h2_provider.h"
 #include "pod.h"
 #include "pod2.h"
@@ -15,11 +17,26 @@ static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLAN
 
 #define METHOD	"/google.ai.generativelanguage.v1beta.GenerativeService/GenerateContent"
 #define MESSAGE "\1\1\1\1\5hello"
+#define GRPC	"application/grpc"
 
 struct world {
 	struct plane plane;
 	struct pod2 pod;
+	struct h2p server; /* what a call is passed on to */
 };
+
+/* An original destination can't be a loopback address, so what is dialled there ends here. */
+int connect(int fd, const struct sockaddr *address, socklen_t n)
+{
+	struct sockaddr_in to;
+
+	if (address->sa_family != AF_INET || n < sizeof(to))
+		return (int)syscall(SYS_connect, fd, address, n);
+	memcpy(&to, address, sizeof(to));
+	if (to.sin_addr.s_addr == inet_addr("198.51.100.10"))
+		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return (int)syscall(SYS_connect, fd, &to, sizeof(to));
+}
 
 static void up(struct world *w, const char *text, const char *server_name)
 {
@@ -34,34 +51,9 @@ static void up(struct world *w, const char *text, const char *server_name)
 static void down(struct world *w)
 {
 	pod2_close(&w->pod);
+	if (w->server.session)
+		h2p_fini(&w->server);
 	plane_down(&w->plane);
-}
-
-/* As a gRPC client begins a call; `body` NULL: nothing follows. */
-static struct reply *call(struct world *w, const char *authority, const char *path,
-			  const char *type, const char *body, bool pause)
-{
-	nghttp2_data_provider data = {.read_callback = pod2_read};
-	nghttp2_nv nv[] = {
-		pod2_nv(":method", "POST"),
-		pod2_nv(":scheme", w->pod.peer.server_name ? "https" : "http"),
-		pod2_nv(":path", path),
-		pod2_nv(":authority", authority),
-		pod2_nv("te", "trailers"),
-		pod2_nv("content-type", type),
-		pod2_nv("grpc-timeout", "5S"),
-	};
-	struct reply *r = &w->pod.reply[w->pod.replies++];
-
-	*r = (struct reply){0};
-	w->pod.upload = body;
-	w->pod.upload_n = body ? strlen(body) : 0;
-	w->pod.upload_pause = pause;
-	r->id = nghttp2_submit_request(w->pod.client, NULL, nv, EG_ARRAY_SIZE(nv),
-				       body ? &data : NULL, NULL);
-	assert_true(r->id > 0);
-	pod2_client_turn(&w->pod);
-	return r;
 }
 
 /* A status in a head that ends the stream, whatever comes of the request. */
@@ -92,8 +84,8 @@ static void test_refused(void **state)
 
 		print_message("case %zu\n", i);
 		up(&w, policy, cases[i].server_name);
-		r = call(&w, cases[i].authority, cases[i].path, cases[i].type, cases[i].body,
-			 cases[i].pause);
+		r = pod2_grpc(&w.pod, cases[i].authority, cases[i].path, cases[i].type,
+			      cases[i].body, cases[i].pause);
 		POD2_AWAIT(&w.pod, r->closed);
 		assert_int_equal(r->error, NGHTTP2_NO_ERROR);
 		assert_int_equal(r->status, 200);
@@ -113,7 +105,8 @@ static void test_refused(void **state)
 		assert_true(plane_recorded(&w.plane, "\"status\":200"));
 		assert_int_equal(plane_record_count(&w.plane), 1);
 		/* What is not gRPC gets its error object on the same connection. */
-		r = call(&w, cases[i].authority, METHOD, "application/grpc-web", NULL, false);
+		r = pod2_grpc(&w.pod, cases[i].authority, METHOD, "application/grpc-web", NULL,
+			      false);
 		POD2_AWAIT(&w.pod, r->closed);
 		assert_true(r->status >= 400);
 		assert_non_null(strstr(r->body, "\"error\""));
@@ -129,7 +122,8 @@ static void test_message(void **state)
 	struct reply *r;
 
 	up(&w, policy, "api.openai.com");
-	r = call(&w, "api.openai.com", "/v1/chat/completions", "application/grpc", MESSAGE, false);
+	r = pod2_grpc(&w.pod, "api.openai.com", "/v1/chat/completions", "application/grpc", MESSAGE,
+		      false);
 	POD2_AWAIT(&w.pod, r->closed);
 	assert_non_null(strstr(r->head, "grpc-message: This operation's Content-Type must be "
 					"application/json, in UTF-8.\n"));
@@ -155,12 +149,324 @@ static void test_not_over_http1(void **state)
 	(void)state;
 }
 
+/* ---- passed on: a Host that nothing governs, by prior knowledge ---- */
+
+#define HOST "grpc.example"
+
+static void up_plain(struct world *w)
+{
+	up(w, policy, NULL);
+	w->pod.peer.destination.port = w->plane.port[1];
+	plane_http2 = false; /* nobody offers it: it is known */
+}
+
+static struct reply *pass(struct world *w, const char *body, bool pause)
+{
+	return pod2_grpc(&w->pod, HOST, METHOD, GRPC, body, pause);
+}
+
+/* The server is called. */
+static struct h2p *accepted(struct world *w)
+{
+	int fd = -1;
+
+	for (int t = 0; t < PLANE_TURNS && fd < 0; t++) {
+		fd = accept4(w->plane.provider[1], NULL, NULL, SOCK_NONBLOCK);
+		if (fd < 0)
+			pod2_turn(&w->pod);
+	}
+	assert_true(fd >= 0);
+	h2p_init(&w->server, fd);
+	return &w->server;
+}
+
+#define AWAIT(w, condition)                                                \
+	do {                                                               \
+		int turns_ = PLANE_TURNS;                                  \
+		while (!(condition) && turns_--) {                         \
+			h2p_poll(&(w)->server);                            \
+			pod2_turn(&(w)->pod);                              \
+		}                                                          \
+		if (!(condition))                                          \
+			fail_msg("%d: in vain: %s", __LINE__, #condition); \
+	} while (0)
+
+static void turns(struct world *w, int n)
+{
+	while (n--) {
+		h2p_poll(&w->server);
+		pod2_turn(&w->pod);
+	}
+}
+
+/* More of the pod's upload. */
+static void upload(struct world *w, const struct reply *r, const char *body, bool pause)
+{
+	w->pod.upload = body;
+	w->pod.upload_n = strlen(body);
+	w->pod.upload_pause = pause;
+	assert_int_equal(nghttp2_session_resume_data(w->pod.client, r->id), 0);
+}
+
+static const nghttp2_nv head[] = {H2P_FIELD(":status", "200"),
+				  H2P_FIELD("content-type", "application/grpc")};
+static const nghttp2_nv done[] = {H2P_FIELD("grpc-status", "0"),
+				  H2P_FIELD("grpc-status-details-bin", "AAAA"),
+				  H2P_FIELD("x-egret-not", "ours")};
+#define DONE_READ "grpc-status: 0\ngrpc-status-details-bin: AAAA\nx-egret-not: ours\n"
+
+static void test_unary(void **state)
+{
+	static struct world w;
+	struct reply *r;
+	struct h2p *s;
+
+	up_plain(&w);
+	r = pass(&w, MESSAGE, false);
+	s = accepted(&w);
+	AWAIT(&w, s->stream[0].ended);
+	assert_non_null(strstr(s->stream[0].head, ":scheme: http\n:authority: " HOST "\n"));
+	assert_non_null(strstr(s->stream[0].head, "te: trailers\n"));
+	assert_non_null(strstr(s->stream[0].head, "grpc-timeout: 5S\n"));
+	assert_null(strstr(s->stream[0].head, "content-length"));
+	assert_memory_equal(s->stream[0].body, MESSAGE, 10);
+	h2p_trailers(s, 0, done, 3);
+	h2p_answer_n(s, 0, head, 2, MESSAGE, 10, true);
+	AWAIT(&w, r->closed);
+	assert_int_equal(r->error, NGHTTP2_NO_ERROR);
+	assert_string_equal(r->body, MESSAGE);
+	assert_string_equal(r->trailers, DONE_READ);
+	assert_null(strstr(r->head, "x-egret"));
+	assert_true(plane_recorded(&w.plane, "\"upstream_protocol\":\"HTTP/2\""));
+	assert_false(plane_recorded(&w.plane, "\"upstream_reused\":true"));
+	/* The next call shares the connection. */
+	r = pass(&w, MESSAGE, false);
+	AWAIT(&w, s->count == 2 && s->stream[1].ended);
+	h2p_answer_n(s, 1, head, 2, NULL, 0, true);
+	AWAIT(&w, r->closed);
+	assert_true(r->head_ended);
+	assert_true(plane_recorded(&w.plane, "\"upstream_reused\":true"));
+	down(&w);
+	(void)state;
+}
+
+/* Each side speaks when it likes. */
+static void test_both_ways(void **state)
+{
+	static struct world w;
+	struct reply *r;
+	struct h2p *s;
+
+	up_plain(&w);
+	r = pass(&w, "one.", true);
+	s = accepted(&w);
+	AWAIT(&w, s->stream[0].body_n == 4);
+	h2p_trailers(s, 0, done, 3);
+	h2p_answer_n(s, 0, head, 2, "ONE.", 4, false);
+	AWAIT(&w, r->n == 4);
+	for (int i = 0; i < 10; i++) {
+		upload(&w, r, "two.", true);
+		AWAIT(&w, s->stream[0].body_n == 8 + 4 * (size_t)i);
+		h2p_more(s, 0, "TWO.", false);
+		AWAIT(&w, r->n == 8 + 4 * (size_t)i);
+	}
+	assert_false(s->stream[0].ended);
+	upload(&w, r, "end", false);
+	AWAIT(&w, s->stream[0].ended);
+	assert_int_equal(s->stream[0].body_n, 47);
+	assert_false(r->closed);
+	h2p_more(s, 0, "END", true);
+	AWAIT(&w, r->closed);
+	assert_int_equal(r->error, NGHTTP2_NO_ERROR);
+	assert_int_equal(r->n, 47);
+	assert_string_equal(r->trailers, DONE_READ);
+	assert_true(plane_recorded(&w.plane, "\"bytes_in\":47"));
+	assert_true(plane_recorded(&w.plane, "\"bytes_out\":47"));
+	down(&w);
+	(void)state;
+}
+
+/* A status while the client still speaks: it has it, and then is told to stop, as the server is. */
+static void test_status_before_the_end(void **state)
+{
+	for (int only_head = 0; only_head < 2; only_head++) {
+		static struct world w;
+		struct reply *r;
+		struct h2p *s;
+
+		up_plain(&w);
+		r = pass(&w, "one.", true);
+		s = accepted(&w);
+		AWAIT(&w, s->stream[0].body_n == 4);
+		h2p_trailers(s, 0, done, 3);
+		h2p_answer_n(s, 0, head, 2, only_head ? NULL : "ONE.", 4, true);
+		AWAIT(&w, r->closed && s->stream[0].closed);
+		assert_int_equal(r->error, NGHTTP2_NO_ERROR);
+		assert_true(r->ended);
+		assert_int_equal(r->head_ended, only_head);
+		assert_string_equal(r->trailers, only_head ? "" : DONE_READ);
+		assert_int_equal(s->stream[0].code, NGHTTP2_NO_ERROR);
+		assert_true(plane_recorded(&w.plane, "\"status\":200"));
+		assert_false(plane_recorded(&w.plane, "client_closed"));
+		down(&w);
+	}
+	(void)state;
+}
+
+static void test_cancelled(void **state)
+{
+	for (int begun = 0; begun < 2; begun++) {
+		static struct world w;
+		struct reply *r;
+		struct h2p *s;
+
+		up_plain(&w);
+		r = pass(&w, "one.", true);
+		s = accepted(&w);
+		AWAIT(&w, s->stream[0].body_n == 4);
+		if (begun) {
+			h2p_answer_n(s, 0, head, 2, "ONE.", 4, false);
+			AWAIT(&w, r->n == 4);
+		}
+		assert_int_equal(nghttp2_submit_rst_stream(w.pod.client, 0, r->id, NGHTTP2_CANCEL),
+				 0);
+		AWAIT(&w, s->stream[0].closed);
+		assert_int_equal(s->stream[0].code, NGHTTP2_CANCEL);
+		assert_true(plane_recorded(&w.plane, "\"reason\":\"client_closed\""));
+		/* The connections go on. */
+		r = pass(&w, MESSAGE, false);
+		AWAIT(&w, s->count == 2 && s->stream[1].ended);
+		h2p_answer_n(s, 1, head, 2, NULL, 0, true);
+		AWAIT(&w, r->closed);
+		down(&w);
+	}
+	(void)state;
+}
+
+/* A reset by the server: before its answer a status says so, in it a reset does. */
+static void test_reset_by_the_server(void **state)
+{
+	for (int begun = 0; begun < 2; begun++) {
+		static struct world w;
+		struct reply *r;
+		struct h2p *s;
+
+		up_plain(&w);
+		r = pass(&w, "one.", true);
+		s = accepted(&w);
+		AWAIT(&w, s->stream[0].body_n == 4);
+		if (begun) {
+			h2p_answer_n(s, 0, head, 2, "ONE.", 4, false);
+			AWAIT(&w, r->n == 4);
+		}
+		h2p_reset(s, 0, NGHTTP2_CANCEL);
+		AWAIT(&w, r->closed);
+		assert_int_equal(r->error, begun ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_NO_ERROR);
+		assert_int_equal(r->ended, !begun);
+		if (!begun)
+			assert_non_null(strstr(r->head, "grpc-status: 14\n"));
+		assert_true(plane_recorded(&w.plane, "\"reason\":\"upstream_reset\""));
+		down(&w);
+	}
+	(void)state;
+}
+
+/* It is no HTTP/2 after all, or nobody is there. */
+static void test_no_such_server(void **state)
+{
+	for (int nobody = 0; nobody < 2; nobody++) {
+		static struct world w;
+		struct reply *r;
+		int fd;
+
+		up_plain(&w);
+		if (nobody)
+			w.pod.peer.destination.port = 1;
+		r = pass(&w, MESSAGE, false);
+		if (!nobody) {
+			fd = plane_accept(&w.plane, w.plane.provider[1]);
+			plane_send(&w.plane, fd,
+				   "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+			POD2_AWAIT(&w.pod, r->closed);
+			close(fd);
+		}
+		POD2_AWAIT(&w.pod, r->closed);
+		assert_non_null(strstr(r->head, "grpc-status: 14\n"));
+		assert_non_null(strstr(r->head, nobody ? "x-egret-reason: upstream_connect\n"
+						       : "x-egret-reason: upstream_protocol\n"));
+		down(&w);
+	}
+	(void)state;
+}
+
+/* Nobody knows who should speak next: a pod that is silent in what is passed on is left alone. */
+static void test_silence(void **state)
+{
+	static struct world w;
+	struct reply *r;
+	struct h2p *s;
+
+	up_plain(&w);
+	w.plane.engine.limits.body_idle_ms = 40;
+	r = pass(&w, "one.", true);
+	s = accepted(&w);
+	AWAIT(&w, s->stream[0].body_n == 4);
+	usleep(120000);
+	turns(&w, 20);
+	assert_false(r->closed);
+	upload(&w, r, "two.", false);
+	AWAIT(&w, s->stream[0].ended);
+	h2p_answer_n(s, 0, head, 2, NULL, 0, true);
+	AWAIT(&w, r->closed);
+	assert_true(r->head_ended);
+	assert_true(plane_recorded(&w.plane, "\"status\":200"));
+	assert_false(plane_recorded(&w.plane, "request_timeout"));
+	down(&w);
+	(void)state;
+}
+
+/* Neither side takes what comes: little is held, and all arrives. */
+static void test_back_pressure(void **state)
+{
+	static char body[600 * 1024], answer[600 * 1024];
+	static struct world w;
+	struct reply *r;
+	struct h2p *s;
+	int fd = -1;
+
+	memset(body, 'b', sizeof(body) - 1);
+	memset(answer, 'a', sizeof(answer));
+	up_plain(&w);
+	r = pass(&w, body, false);
+	for (int t = 0; t < PLANE_TURNS && fd < 0; t++) {
+		fd = accept4(w.plane.provider[1], NULL, NULL, SOCK_NONBLOCK);
+		if (fd < 0)
+			pod2_turn(&w.pod);
+	}
+	s = &w.server;
+	h2p_init_with(s, fd, false, NULL, 0); /* it gives no window back by itself */
+	AWAIT(&w, s->count == 1 && s->stream[0].body_n == 65535);
+	h2p_trailers(s, 0, done, 3);
+	h2p_answer_n(s, 0, head, 2, answer, sizeof(answer), true);
+	AWAIT(&w, r->n == sizeof(answer)); /* though the upload stands still */
+	turns(&w, 20);
+	assert_int_equal(s->stream[0].body_n, 65535);
+	assert_true(w.plane.engine.held_bytes < 512 * 1024);
+	AWAIT(&w, r->closed);
+	assert_string_equal(r->trailers, DONE_READ);
+	down(&w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_message),
-		cmocka_unit_test(test_not_over_http1),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_message),
+		cmocka_unit_test(test_not_over_http1), cmocka_unit_test(test_unary),
+		cmocka_unit_test(test_both_ways),      cmocka_unit_test(test_status_before_the_end),
+		cmocka_unit_test(test_cancelled),      cmocka_unit_test(test_reset_by_the_server),
+		cmocka_unit_test(test_no_such_server), cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_back_pressure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

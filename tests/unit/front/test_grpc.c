@@ -458,15 +458,72 @@ static void test_back_pressure(void **state)
 	(void)state;
 }
 
+/* ---- a route's own upload, over HTTP/2 on both sides ---- */
+
+static const char uploads[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
+	"p0") "},"
+	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\", "
+	      "\"namespace\": \"shop\"}},"
+	      "\"policies\": [{\"name\": \"shop\", \"pods\": {}, \"routes\": ["
+	      "{\"name\": \"up\", \"match\": {\"hosts\": [\"api.openai.com\"], "
+	      "\"operations\": [\"uploads\"]}, \"max_body_bytes\": 10, "
+	      "\"targets\": [{\"provider\": \"p0\"}]}]}]}";
+
+/* What is judged streams both ways as well, and its limits hold all along. */
+static void test_upload_beside_its_answer(void **state)
+{
+	static const nghttp2_nv ok[] = {H2P_FIELD(":status", "200")};
+
+	for (int over = 0; over < 2; over++) {
+		static struct world w;
+		struct reply *r;
+		struct h2p *s = &w.server;
+
+		up(&w, uploads, "api.openai.com");
+		w.pod.upload_pause = true;
+		r = pod2_reply(&w.pod,
+			       pod2_ask(&w.pod, "POST", "/v1/uploads/u/parts", "one.", NULL));
+		h2p_init(s, plane_accept(&w.plane, w.plane.provider[0]));
+		AWAIT(&w, s->count == 1 && s->stream[0].body_n == 4);
+		assert_non_null(strstr(s->stream[0].head, "Bearer " PLANE_KEY "\n"));
+		h2p_answer_n(s, 0, ok, 1, "ONE.", 4, false);
+		AWAIT(&w, r->n == 4);
+		upload(&w, r, over ? "too long" : "two.", false);
+		if (over) {
+			AWAIT(&w, r->closed && s->stream[0].closed);
+			assert_int_equal(r->error, NGHTTP2_INTERNAL_ERROR);
+			assert_int_equal(s->stream[0].code, NGHTTP2_CANCEL);
+			assert_int_equal(s->stream[0].body_n, 4);
+			assert_true(plane_recorded(&w.plane, "\"reason\":\"body_too_large\""));
+		} else {
+			AWAIT(&w, s->stream[0].ended);
+			assert_int_equal(s->stream[0].body_n, 8);
+			h2p_more(s, 0, "TWO.", true);
+			AWAIT(&w, r->closed);
+			assert_int_equal(r->error, NGHTTP2_NO_ERROR);
+			assert_string_equal(r->body, "ONE.TWO.");
+			assert_true(plane_recorded(&w.plane, "\"reason\":\"ok\""));
+		}
+		down(&w);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_message),
-		cmocka_unit_test(test_not_over_http1), cmocka_unit_test(test_unary),
-		cmocka_unit_test(test_both_ways),      cmocka_unit_test(test_status_before_the_end),
-		cmocka_unit_test(test_cancelled),      cmocka_unit_test(test_reset_by_the_server),
-		cmocka_unit_test(test_no_such_server), cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_not_over_http1),
+		cmocka_unit_test(test_unary),
+		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_status_before_the_end),
+		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_reset_by_the_server),
+		cmocka_unit_test(test_no_such_server),
+		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_back_pressure),
+		cmocka_unit_test(test_upload_beside_its_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,6 +242,7 @@ is "no link of ours" "$(node ip -o link | grep -c egret)" 0
 is "no rule of ours" "$(node ip rule | grep -cE 'fwmark|^(99|100):')" 0
 is "no filter on a pod's link" "$(node bpftool net show 2>/dev/null | grep -cE 'egress_tc|guard_tc|dns_tc|sni_tc|reply_tc')" 0
 check "uninstall again finds nothing and is content" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run"
+has "and says what it could not know" "$(node "$EGRETD" --uninstall --pin-dir "$E_PIN" --run-dir "$E_DIR/run" 2>&1)" "left in this network namespace; there is no $E_PIN"
 is "without Egret the pod reaches the provider itself" "$(ask podA)" 401
 egret_up --agent-namespace "$T-agent2"
 is "the namespace has another name" "$(ask podA) $(test -e "/run/netns/$T-agent2" && echo there)" "200 there"

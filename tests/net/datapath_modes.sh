@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A start in another mode than the one before it takes over the pods and takes away what only the other mode needs:
-# the agent's namespace and its links, or the rules and tables, which cost every packet that the node routes.
+# the agent's namespace and its links, or the rules and tables, which cost every packet that the node routes. An uninstall takes away
+# all of it, wherever it is run.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ../lib/check.sh
@@ -15,6 +16,11 @@ for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 for a in $GOVERNED6 $OTHER6; do inet ip addr replace $a/128 dev lo nodad; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
 await 5 grep -q ready "$T_RUN/provider.log"
+
+T_ELSE=$T-else
+ip netns add "$T_ELSE" || t_die "cannot add namespace $T_ELSE"
+T_BEFORE_DOWN+=(else_down)
+else_down() { ip netns del "$T_ELSE"; }
 
 # Namespaces, links, rules and routes of both families, filters, qdiscs and pins. Numbers of links are left out.
 state() {
@@ -43,6 +49,11 @@ pods_work() { # TEXT
 		is "$1: $pod elsewhere, IPv6" "$(ask $pod $OTHER6 443 hi | cut -d' ' -f1,3-)" "provider $OTHER6 443 hi"
 	done
 }
+from_elsewhere() { # COMMAND [-- PREFIX...]: to the driver, in a network namespace that has nothing of the node's
+	local command=$1
+	shift; [ $# -eq 0 ] || shift
+	nsenter --net="/run/netns/$T_ELSE" "$@" "$DP_DRIVER" "${DP_OPTIONS[@]}" <<< "$command"
+}
 same() { # TEXT FILE: what is there now is what was there then
 	state > "$T_RUN/now"
 	is "$1" "$(diff "$T_RUN/$2" "$T_RUN/now")" ""
@@ -61,6 +72,20 @@ for how in tcx clsact; do
 		stop
 		dp_clean
 		same "$how, $mode: and an uninstall leaves nothing" none
+	done
+	# Where an uninstall is run does not matter: what is in another network namespace is removed there.
+	for mode in netns mark; do
+		start -m $mode "${options[@]}"
+		dp_kill
+		check "$how, $mode: an uninstall from another network namespace" grep -q ^ok <(from_elsewhere uninstall)
+		same "$how, $mode: leaves nothing either" none
+		dp_clean
+		start -m $mode "${options[@]}"
+		dp_kill
+		has "$how, $mode: without the right to enter it" "$(from_elsewhere uninstall -- setpriv --bounding-set=-sys_admin --inh-caps=-all)" \
+			"error: egretd ran in another network namespace"
+		same "$how, $mode: it says so, and removes nothing" $mode
+		dp_clean
 	done
 	start -m netns "${options[@]}"
 	stop

@@ -455,6 +455,7 @@ int eg_uninstall(const struct eg_options *o)
 {
 	struct eg_datapath_options d;
 	struct eg_error e = {""};
+	bool pinned = !access(o->pin_dir, F_OK);
 	char path[4096];
 
 	eg_datapath_options_fill(o, &d);
@@ -467,6 +468,12 @@ int eg_uninstall(const struct eg_options *o)
 	snprintf(path, sizeof(path), "%s/pin-dir", o->run_dir);
 	(void)unlink(path);
 	eg_handover_remove(o);
-	eg_info("nothing of Egret is left in the kernel (%s, %s)", o->pin_dir, o->agent_namespace);
+	if (pinned)
+		eg_info("nothing of Egret is left in the kernel (%s, %s)", o->pin_dir,
+			o->agent_namespace);
+	else
+		eg_info("nothing of Egret is left in this network namespace; there is no %s to "
+			"tell whether it ran in another",
+			o->pin_dir);
 	return 0;
 }

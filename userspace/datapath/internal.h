@@ -219,6 +219,13 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
  * 0 also when there is no such link. */
 int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *host_link,
 			       struct eg_error *error) EG_MUST;
+/*
+ * home.c: the node's network namespace as the pins of o->pin_dir tell, whose mode was `mode`. *out:
+ * a descriptor of it, the caller's; -1: it is this process's own, or nothing tells of another.
+ * -ENOENT: it is another and can't be reached. Needs SYS_ADMIN when it is another.
+ */
+int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode, int *out,
+		 struct eg_error *error) EG_MUST;
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
 		      struct eg_error *error) EG_MUST;

@@ -115,55 +115,75 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	return r;
 }
 
-/* The link that the programs redirected to, by the pinned config; 0: none, or of another build. */
-static uint32_t pinned_way_in(const char *pin_dir)
+/* What the pinned config tells. false: there is none, or it is of another build. */
+static bool pinned_config(const char *pin_dir, struct eg_config *c)
 {
 	struct bpf_map_info info = {0};
 	uint32_t n = sizeof(info), zero = 0;
 	EG_CLEANUP_FD int fd = -1;
-	struct eg_config c;
 	char path[300];
 
 	snprintf(path, sizeof(path), "%s/config", pin_dir);
 	fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &n) || info.value_size != sizeof(c) ||
-	    bpf_map_lookup_elem(fd, &zero, &c))
-		return 0;
-	return c.agent_ifindex;
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &n) && info.value_size == sizeof(*c) &&
+	       !bpf_map_lookup_elem(fd, &zero, c);
+}
+
+struct uninstall {
+	const struct eg_datapath_options *o;
+	uint32_t way_in; /* the link that the programs redirected to; 0: none is known */
+};
+
+/* In the namespace that egretd ran in. Each part is tried, and the first error is told. */
+static int remove_all(void *context, struct eg_error *error)
+{
+	const struct uninstall *u = context;
+	const struct eg_datapath_options *o = u->o;
+	struct eg_error first;
+	int r, result;
+
+	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
+	 * other. */
+	result = remove_pins(o->pin_dir, error);
+	r = eg_namespace_remove(o->namespace_path, o->host_link, &first);
+	/* That of a start with another --agent-namespace. */
+	if (!r)
+		r = eg_namespace_remove_behind(u->way_in, o->namespace_path, o->host_link, &first);
+	if (r && !result) {
+		result = r;
+		*error = first;
+	}
+	r = eg_mark_remove(o, &first);
+	if (r && !result) {
+		result = r;
+		*error = first;
+	}
+	return result;
 }
 
 int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_error *error)
 {
 	struct eg_datapath_options o = *options;
+	struct uninstall u = {.o = &o};
 	EG_CLEANUP_FD int lock = -1;
-	struct eg_error first;
-	uint32_t way_in;
-	int r, result;
+	EG_CLEANUP_FD int home = -1;
+	struct eg_config config;
+	struct eg_error ignored;
+	int r;
 
+	if (!error)
+		error = &ignored;
 	eg_options_defaults(&o);
 	lock = open(o.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB))
 		return eg_error_set(error, -EBUSY,
 				    "another egretd uses the pin directory %s; stop it first",
 				    o.pin_dir);
-	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
-	 * other. */
-	way_in = pinned_way_in(o.pin_dir);
-	result = remove_pins(o.pin_dir, error);
-	r = eg_namespace_remove(o.namespace_path, o.host_link, &first);
-	/* That of a start with another --agent-namespace. */
-	if (!r)
-		r = eg_namespace_remove_behind(way_in, o.namespace_path, o.host_link, &first);
-	if (r && !result) {
-		result = r;
-		if (error)
-			*error = first;
+	if (pinned_config(o.pin_dir, &config)) {
+		u.way_in = config.agent_ifindex;
+		r = eg_home_find(&o, config.mode, &home, error);
+		if (r)
+			return r;
 	}
-	r = eg_mark_remove(&o, &first);
-	if (r && !result) {
-		result = r;
-		if (error)
-			*error = first;
-	}
-	return result;
+	return home < 0 ? remove_all(&u, error) : eg_namespace_call(home, remove_all, &u, error);
 }

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the agent that left these pins ran: the node's network namespace, which an uninstall must
+ * find when it is started in another one. The pinned link of listener_lookup tells of the agent's
+ * namespace: in mark mode that is the node's, in netns mode the node's is behind its veth.
+ */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "datapath/internal.h"
+
+typedef bool (*is_wanted)(void *context, int netns_fd);
+
+/* The namespace at `path` if it is wanted, else -1. */
+static int open_wanted(const char *path, is_wanted is, void *context)
+{
+	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd >= 0 && is(context, fd) ? eg_fd_take(&fd) : -1;
+}
+
+/* proc(5): a blank in a path is written \040, and so on. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+/* Namespaces that are mounted somewhere: /run/netns, and wherever container runtimes keep them. */
+static int find_mounted(is_wanted is, void *context)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t size = 0;
+	int found = -1;
+
+	while (f && found < 0 && getline(&line, &size, f) > 0) {
+		char *root = strstr(line, " net:["), *path, *end;
+
+		path = root ? strchr(root + 1, ' ') : NULL;
+		end = path ? strchr(path + 1, ' ') : NULL;
+		if (!end)
+			continue;
+		*end = 0;
+		unescape(path + 1);
+		found = open_wanted(path + 1, is, context);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Namespaces of processes. */
+static int find_lived_in(is_wanted is, void *context)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *e;
+	int found = -1;
+
+	while (dir && found < 0 && (e = readdir(dir))) {
+		char path[300];
+
+		if (e->d_name[0] < '1' || e->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/ns/net", e->d_name);
+		found = open_wanted(path, is, context);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static int find(is_wanted is, void *context)
+{
+	int fd = find_mounted(is, context);
+
+	return fd >= 0 ? fd : find_lived_in(is, context);
+}
+
+static bool has_inode(void *context, int netns_fd)
+{
+	struct stat st;
+
+	return !fstat(netns_fd, &st) && (uint32_t)st.st_ino == *(uint32_t *)context;
+}
+
+struct behind {
+	const char *agent_link;
+	struct nl_sock *netlink; /* in the agent's namespace */
+	int32_t nsid;
+	int found;
+};
+
+static bool has_number(void *context, int netns_fd)
+{
+	struct behind *b = context;
+	int32_t nsid = -1;
+
+	return !eg_netlink_nsid(b->netlink, netns_fd, &nsid) && nsid == b->nsid;
+}
+
+/* In the agent's namespace: 0 also when it has no veth, and then *found is -1. */
+static int look_behind(void *context, struct eg_error *error)
+{
+	struct behind *b = context;
+	struct eg_netlink_link l;
+	int r = 0;
+
+	b->netlink = eg_netlink_open();
+	if (!b->netlink)
+		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
+	if (!eg_netlink_link_by_name(b->netlink, b->agent_link, &l) && !strcmp(l.kind, "veth") &&
+	    l.peer_nsid >= 0) {
+		b->nsid = l.peer_nsid;
+		b->found = find(has_number, b);
+		r = b->found < 0 ? -ENOENT : 0;
+	}
+	eg_netlink_close(b->netlink);
+	return r;
+}
+
+/* Which namespace listener_lookup is in; 0: none that still exists. */
+static uint32_t pinned_inode(const char *pin_dir)
+{
+	uint32_t type, inode;
+	EG_CLEANUP_FD int fd = -1;
+	char path[300];
+
+	fd = bpf_obj_get(
+		eg_pin_path(path, sizeof(path), pin_dir, EG_PROGRAM_LISTENER_LOOKUP, 0, false));
+	return fd >= 0 && !eg_link_info(fd, &type, &inode, NULL) ? inode : 0;
+}
+
+static int unreachable(struct eg_error *error, const char *why)
+{
+	return eg_error_set(error, -ENOENT,
+			    "egretd ran in another network namespace, and %s: nothing is removed; "
+			    "run this where egretd ran (nsenter --net=...)",
+			    why);
+}
+
+static int nothing(void *context, struct eg_error *error)
+{
+	(void)context;
+	(void)error;
+	return 0;
+}
+
+/* netns mode: is this process where the host's end of the veth into that namespace is? */
+static bool is_before(int agent_netns, const char *host_link)
+{
+	struct nl_sock *s = eg_netlink_open();
+	struct eg_netlink_link l;
+	int32_t nsid = -1;
+	bool yes;
+
+	yes = s && !eg_netlink_link_by_name(s, host_link, &l) && !strcmp(l.kind, "veth") &&
+	      l.peer_nsid >= 0 && !eg_netlink_nsid(s, agent_netns, &nsid) && nsid == l.peer_nsid;
+	eg_netlink_close(s);
+	return yes;
+}
+
+int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode, int *out,
+		 struct eg_error *error)
+{
+	static const char nobody[] = "no process and no mount that is seen here has it";
+	uint32_t inode = pinned_inode(o->pin_dir);
+	struct behind b = {.agent_link = o->agent_link, .found = -1};
+	EG_CLEANUP_FD int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	EG_CLEANUP_FD int fd = -1;
+	int r;
+
+	*out = -1;
+	if (!inode || own < 0 || (mode == EG_MODE_MARK && has_inode(&inode, own)))
+		return 0;
+	fd = find(has_inode, &inode);
+	if (fd < 0 && mode == EG_MODE_MARK)
+		return unreachable(error, nobody);
+	/* Not there: it ended, or is about to, with all that is in it. */
+	if (fd < 0 || (mode == EG_MODE_NETNS && is_before(fd, o->host_link)))
+		return 0;
+	r = eg_namespace_call(fd, nothing, NULL, error);
+	if (r)
+		return unreachable(error, "it can't be entered (that needs CAP_SYS_ADMIN)");
+	if (mode == EG_MODE_MARK) {
+		*out = eg_fd_take(&fd);
+		return 0;
+	}
+	r = eg_namespace_call(fd, look_behind, &b, error);
+	*out = b.found;
+	return r == -ENOENT ? unreachable(error, nobody) : r;
+}

@@ -4,6 +4,10 @@
  * and every address in it. Pure but for the lookup of names; compiled natively by
  * tests/fuzz/fuzz_dns.c.
  *
+ * Of the answer section every address counts. Of the additional section, where a server also puts
+ * what nobody asked for, only those of names that the asked one leads to by CNAME or HTTPS records:
+ * the chain. It is read only if there is more of it than the question.
+ *
  * A state machine of small steps, all of whose state is in struct eg_dns, that is in map memory,
  * which the verifier does not track. eg_dns_step is a global function, so it is verified once and
  * the loop around it costs the verifier one call a turn: neither bpf_loop (5.17) is needed nor a
@@ -20,18 +24,21 @@
 #define EG_DNS_ADDRESSES 256 /* power of two; what a pod may teach at all */
 #define EG_DNS_STEPS	 1024
 #define EG_DNS_HEADER	 12
+#define EG_DNS_CHAIN	 8 /* power of two: names that are followed */
 
 enum eg_dns_phase {
 	EG_DNS_QUESTION = 0, /* a label of the question's name */
 	EG_DNS_OWNER = 1,    /* skipping the name of a record */
 	EG_DNS_RECORD = 2,   /* its fixed part */
 	EG_DNS_TARGET = 3,   /* a label of a CNAME's target */
-	EG_DNS_SVC_NAME = 4, /* skipping the target name of an HTTPS record (RFC 9460 2.2) */
+	EG_DNS_SVC_NAME = 4, /* a label of an HTTPS record's target name (RFC 9460 2.2) */
 	EG_DNS_SVC = 5,	     /* a parameter of it */
 	EG_DNS_HINT = 6,     /* an address of an ipv4hint or ipv6hint */
-	EG_DNS_DONE = 7,
-	EG_DNS_BAD = 8,	  /* malformed */
-	EG_DNS_SHORT = 9, /* ran past the end of what is there */
+	EG_DNS_WHOSE = 7,    /* a label of the name of a record, after all */
+	EG_DNS_DATA = 8,     /* what a record says */
+	EG_DNS_DONE = 9,
+	EG_DNS_BAD = 10,   /* malformed */
+	EG_DNS_SHORT = 11, /* ran past the end of what is there */
 };
 
 enum eg_dns_type {
@@ -53,6 +60,16 @@ struct eg_dns {
 	__u8 message[EG_DNS_MESSAGE];
 	struct eg_dns_answer answer[EG_DNS_ADDRESSES];
 	struct eg_names names;
+	__u64 chain[EG_DNS_CHAIN]; /* hashes; the asked name's first */
+	__u32 chain_length;
+	__u32 linked;	 /* a record of the chain leads on */
+	__u32 behind;	 /* the answer section */
+	__u32 authority; /* records there that are skipped */
+	__u32 further;	 /* records behind the answer section; 0: nothing that is wanted */
+	__u32 owner;	 /* where the record begins */
+	__u32 known;	 /* its name is of the chain */
+	__u32 type;
+	__u32 data;
 	__u32 length; /* bytes of the message that are there */
 	__u32 at;
 	__u32 resume; /* where to go on after a name that jumped; 0: it has not */
@@ -93,7 +110,36 @@ static __always_inline void dns_next_record(struct eg_dns *d, __u32 at)
 	d->at = at;
 	if (d->left)
 		d->left--;
+	if (!d->left && !d->behind && d->linked && d->name_id) {
+		d->behind = 1;
+		d->left = d->further;
+	}
+	d->owner = at;
 	d->phase = d->left ? EG_DNS_OWNER : EG_DNS_DONE;
+}
+
+static __always_inline int dns_in_chain(const struct eg_dns *d)
+{
+	__u32 i;
+
+	for (i = 0; i < EG_DNS_CHAIN; i++) {
+		if (i >= d->chain_length)
+			break;
+		if (d->chain[i] == d->names.sum)
+			return 1;
+	}
+	return 0;
+}
+
+/* The name read last. */
+static __always_inline void dns_chain_add(struct eg_dns *d)
+{
+	__u32 slot = d->chain_length;
+
+	if (slot >= EG_DNS_CHAIN)
+		return;
+	d->chain[slot & (EG_DNS_CHAIN - 1)] = d->names.sum;
+	d->chain_length = slot + 1;
 }
 
 static __always_inline void dns_take_address(struct eg_dns *d, __u32 at, __u32 size)
@@ -156,12 +202,27 @@ static __always_inline void dns_hash_label(struct eg_dns *d, __u32 at, __u32 siz
 /* A name is complete; `at` is what follows it. */
 static __always_inline void dns_name_end(struct eg_dns *d, __u32 at)
 {
+	__u32 phase = d->phase;
+
 	if (d->resume)
 		at = d->resume;
-	if (!d->name_id)
+	if (phase == EG_DNS_WHOSE) {
+		d->known = dns_in_chain(d);
+		d->phase = EG_DNS_DATA;
+		return;
+	}
+	if (phase != EG_DNS_SVC_NAME && !d->name_id)
 		d->name_id = (__u32)eg_names_match(&d->names);
-	if (d->phase == EG_DNS_TARGET) {
+	/* An HTTPS record's "." is its owner (RFC 9460 2.5), which is there. */
+	if (phase == EG_DNS_QUESTION || (d->known && d->names.labels))
+		dns_chain_add(d);
+	if (phase == EG_DNS_TARGET) {
 		dns_next_record(d, d->end);
+		return;
+	}
+	d->at = at;
+	if (phase == EG_DNS_SVC_NAME) {
+		d->phase = EG_DNS_SVC;
 		return;
 	}
 	if (at + 4 > d->length) {
@@ -169,6 +230,7 @@ static __always_inline void dns_name_end(struct eg_dns *d, __u32 at)
 		return;
 	}
 	d->at = at + 4; /* type and class of the question */
+	d->owner = d->at;
 	d->phase = d->left ? EG_DNS_OWNER : EG_DNS_DONE;
 }
 
@@ -234,10 +296,17 @@ static __always_inline void dns_step_skip(struct eg_dns *d)
 		return;
 	}
 	d->at = at + (size ? 2 : 1);
-	if (d->phase == EG_DNS_OWNER)
-		d->phase = EG_DNS_RECORD;
-	else
-		d->phase = EG_DNS_SVC;
+	d->phase = EG_DNS_RECORD;
+}
+
+static __always_inline int dns_is_address(__u32 type)
+{
+	return type == EG_DNS_A || type == EG_DNS_AAAA;
+}
+
+static __always_inline int dns_leads_on(__u32 type)
+{
+	return type == EG_DNS_CNAME || type == EG_DNS_HTTPS || type == EG_DNS_SVCB;
 }
 
 /* RFC 1035 4.1.3: type, class, TTL, length, data. */
@@ -254,14 +323,20 @@ static __always_inline void dns_step_record(struct eg_dns *d)
 	size = dns_word(d, at + 8);
 	if (d->ttl >> 31) /* RFC 2181 8: not a TTL */
 		d->ttl = 0;
-	at += 10;
-	d->at = at;
-	d->end = at + size;
+	d->data = at + 10;
+	d->end = at + 10 + size;
+	d->type = type;
+	d->known = 0;
 	if (d->end > d->length) {
 		d->phase = EG_DNS_SHORT;
 		return;
 	}
-	if (dns_word(d, at - 8) != 1) { /* class IN */
+	if (d->behind && d->authority) {
+		d->authority--;
+		dns_next_record(d, d->end);
+		return;
+	}
+	if (dns_word(d, at + 2) != 1) { /* class IN */
 		dns_next_record(d, d->end);
 		return;
 	}
@@ -269,17 +344,33 @@ static __always_inline void dns_step_record(struct eg_dns *d)
 		d->phase = EG_DNS_BAD;
 		return;
 	}
-	if (type == EG_DNS_A || type == EG_DNS_AAAA) {
-		dns_take_address(d, at, size);
-	} else if (type == EG_DNS_CNAME && !d->name_id) {
-		dns_name_begin(d, EG_DNS_TARGET);
-		return;
-	} else if ((type == EG_DNS_HTTPS || type == EG_DNS_SVCB) && size > 3) {
-		d->at = at + 2; /* priority */
-		d->phase = EG_DNS_SVC_NAME;
-		return;
+	d->phase = EG_DNS_DATA;
+	if ((dns_leads_on(type) && d->further) || (dns_is_address(type) && d->behind)) {
+		d->at = d->owner;
+		dns_name_begin(d, EG_DNS_WHOSE);
 	}
-	dns_next_record(d, d->end);
+}
+
+static __always_inline void dns_step_data(struct eg_dns *d)
+{
+	__u32 type = d->type, at = d->data;
+
+	if (d->known && dns_leads_on(type))
+		d->linked = 1;
+	if (d->behind && !d->known) {
+		dns_next_record(d, d->end);
+	} else if (dns_is_address(type)) {
+		dns_take_address(d, at, d->end - at);
+		dns_next_record(d, d->end);
+	} else if (type == EG_DNS_CNAME && (!d->name_id || d->known)) {
+		d->at = at;
+		dns_name_begin(d, EG_DNS_TARGET);
+	} else if ((type == EG_DNS_HTTPS || type == EG_DNS_SVCB) && d->end - at >= 3) {
+		d->at = at + 2; /* priority */
+		dns_name_begin(d, EG_DNS_SVC_NAME);
+	} else {
+		dns_next_record(d, d->end);
+	}
 }
 
 /* RFC 9460 2.2: key, length, value; 7.3: keys 4 and 6 hold addresses. */
@@ -335,17 +426,20 @@ __noinline int eg_dns_step(struct eg_dns *d)
 {
 	if (!d)
 		return 1;
+	if (d->phase == EG_DNS_RECORD)
+		dns_step_record(d);
 	switch (d->phase) {
 	case EG_DNS_QUESTION:
 	case EG_DNS_TARGET:
+	case EG_DNS_SVC_NAME:
+	case EG_DNS_WHOSE:
 		dns_step_name(d);
 		break;
 	case EG_DNS_OWNER:
-	case EG_DNS_SVC_NAME:
 		dns_step_skip(d);
 		break;
-	case EG_DNS_RECORD:
-		dns_step_record(d);
+	case EG_DNS_DATA:
+		dns_step_data(d);
 		break;
 	case EG_DNS_SVC:
 		dns_step_svc(d);
@@ -354,8 +448,11 @@ __noinline int eg_dns_step(struct eg_dns *d)
 		dns_step_hint(d);
 		break;
 	default:
-		return 1;
+		break;
 	}
+	/* What is wrong there does not take back what the answer section said. */
+	if (d->behind && d->phase > EG_DNS_DONE)
+		d->phase = EG_DNS_DONE;
 	return d->phase >= EG_DNS_DONE;
 }
 
@@ -371,6 +468,14 @@ static __always_inline int eg_dns_begin(struct eg_dns *d, __u64 base)
 	d->missed = 0;
 	d->name_id = 0;
 	d->left = dns_word(d, 6);
+	d->authority = dns_word(d, 8);
+	d->further = dns_word(d, 10);
+	if (d->further)
+		d->further += d->authority;
+	d->behind = 0;
+	d->linked = 0;
+	d->known = 0;
+	d->chain_length = 0;
 	/* QR set, opcode 0, no error (RFC 1035 4.1.1); other bits don't matter here. */
 	if (d->length < EG_DNS_HEADER || (flags & 0xf80f) != 0x8000 || !d->left) {
 		d->phase = EG_DNS_DONE;
@@ -396,7 +501,7 @@ __noinline int eg_dns_read(struct eg_dns *d)
 	for (i = 0; i < EG_DNS_STEPS; i++)
 		if (eg_dns_step(d))
 			return 0;
-	d->phase = EG_DNS_BAD;
+	d->phase = d->behind ? EG_DNS_DONE : EG_DNS_BAD;
 	return 0;
 }
 

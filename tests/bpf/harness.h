@@ -111,6 +111,7 @@ void test_fail(void);
 void test_dns(void);
 void test_learn(void);
 void test_dns_stream(void);
+void test_dns_chain(void);
 void test_sni(void);
 void test_guard(void);
 void test_xdp(void);

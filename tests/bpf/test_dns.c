@@ -673,6 +673,7 @@ void test_dns(void)
 	test_chains();
 	test_many();
 	test_https();
+	test_dns_chain();
 	test_tcp();
 	test_dns_stream();
 	test_raw_rate();

@@ -19,6 +19,13 @@ struct reference {
 	uint32_t name_id;
 	uint32_t count, missed;
 	struct eg_dns_answer answer[EG_DNS_ADDRESSES];
+	/* The names that the asked one leads to, itself first. */
+	struct chain_name {
+		char text[256];
+		size_t length;
+	} chain[EG_DNS_CHAIN];
+	uint32_t chain_length;
+	bool linked, follows, behind;
 };
 
 static uint32_t get16(const struct reference *r, uint32_t at)
@@ -92,6 +99,38 @@ static enum outcome skip_name(const struct reference *r, uint32_t *at)
 	}
 }
 
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static bool same_name(const char *a, const char *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (lower(a[i]) != lower(b[i]))
+			return false;
+	return true;
+}
+
+static bool in_chain(const struct reference *r, const char *text, size_t length)
+{
+	for (uint32_t i = 0; i < r->chain_length; i++)
+		if (r->chain[i].length == length && same_name(r->chain[i].text, text, length))
+			return true;
+	return false;
+}
+
+static void chain_add(struct reference *r, const char *text, size_t length)
+{
+	struct chain_name *n;
+
+	if (r->chain_length >= EG_DNS_CHAIN)
+		return;
+	n = &r->chain[r->chain_length++];
+	memcpy(n->text, text, length);
+	n->length = length;
+}
+
 static void take(struct reference *r, uint32_t at, uint32_t size, uint32_t ttl)
 {
 	struct eg_dns_answer *a;
@@ -110,12 +149,17 @@ static void take(struct reference *r, uint32_t at, uint32_t size, uint32_t ttl)
 	a->ttl = ttl;
 }
 
-static enum outcome hints(struct reference *r, uint32_t at, uint32_t end, uint32_t ttl)
+static enum outcome service(struct reference *r, uint32_t at, uint32_t end, uint32_t ttl,
+			    bool known)
 {
-	enum outcome o = skip_name(r, &at);
+	char text[256];
+	size_t length;
+	enum outcome o = whole_name(r, &at, text, &length);
 
 	if (o != READ)
 		return o;
+	if (known && length)
+		chain_add(r, text, length);
 	while (at != end) {
 		uint32_t key, size, unit;
 
@@ -141,10 +185,11 @@ static enum outcome hints(struct reference *r, uint32_t at, uint32_t end, uint32
 	return READ;
 }
 
-static enum outcome one_record(struct reference *r, uint32_t *at)
+static enum outcome one_record(struct reference *r, uint32_t *at, bool authority)
 {
+	uint32_t owner = *at, type, class, ttl, size, end, target;
 	enum outcome o = skip_name(r, at);
-	uint32_t type, class, ttl, size, end, target;
+	bool known = false, address, leads;
 	char text[256];
 	size_t length;
 
@@ -164,26 +209,40 @@ static enum outcome one_record(struct reference *r, uint32_t *at)
 		return SHORT;
 	target = *at;
 	*at = end;
-	if (class != 1)
+	if (class != 1 || authority)
 		return READ;
-	if (type == 1 || type == 28) {
-		if (size != (type == 1 ? 4 : 16))
-			return BAD;
+	address = type == 1 || type == 28;
+	leads = type == 5 || type == 64 || type == 65;
+	if (address && size != (type == 1 ? 4 : 16))
+		return BAD;
+	if ((leads && r->follows) || (address && r->behind)) {
+		o = whole_name(r, &owner, text, &length);
+		if (o != READ)
+			return o;
+		known = in_chain(r, text, length);
+	}
+	r->linked |= known && leads;
+	if (r->behind && !known)
+		return READ;
+	if (address) {
 		take(r, target, size, ttl);
-	} else if (type == 5 && !r->name_id) {
+	} else if (type == 5 && (!r->name_id || known)) {
 		o = whole_name(r, &target, text, &length);
 		if (o != READ)
 			return o;
-		r->name_id = fuzz_match(text, length);
-	} else if ((type == 64 || type == 65) && size > 3) {
-		return hints(r, target + 2, end, ttl);
+		if (!r->name_id)
+			r->name_id = fuzz_match(text, length);
+		if (known && length)
+			chain_add(r, text, length);
+	} else if ((type == 64 || type == 65) && size >= 3) {
+		return service(r, target + 2, end, ttl, known);
 	}
 	return READ;
 }
 
 static enum outcome read_message(struct reference *r)
 {
-	uint32_t at = 12, records;
+	uint32_t at = 12, records, authority, additional;
 	enum outcome o;
 	char text[256];
 	size_t length;
@@ -191,6 +250,8 @@ static enum outcome read_message(struct reference *r)
 	if (r->length < 12)
 		return NOTHING;
 	records = get16(r, 6);
+	authority = get16(r, 8);
+	additional = get16(r, 10);
 	if ((get16(r, 2) & 0xf80f) != 0x8000 || !records)
 		return NOTHING;
 	if (get16(r, 4) != 1)
@@ -199,14 +260,21 @@ static enum outcome read_message(struct reference *r)
 	if (o != READ)
 		return o;
 	r->name_id = fuzz_match(text, length);
+	chain_add(r, text, length);
+	r->follows = additional > 0;
 	if (at + 4 > r->length)
 		return SHORT;
 	at += 4;
 	while (records--) {
-		o = one_record(r, &at);
+		o = one_record(r, &at, false);
 		if (o != READ)
 			return o;
 	}
+	/* Behind the answers a defect only ends it. */
+	r->behind = r->follows && r->linked && r->name_id;
+	for (uint32_t i = 0; r->behind && i < authority + additional; i++)
+		if (one_record(r, &at, i < authority) != READ)
+			break;
 	return READ;
 }
 
@@ -250,7 +318,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		eg_dns_begin(d, FUZZ_BASE);
 		eg_dns_read(d);
-		FUZZ_CHECK(d->phase == EG_DNS_BAD);
+		FUZZ_CHECK(d->phase == (d->behind ? EG_DNS_DONE : EG_DNS_BAD));
 	}
 	free(d);
 	return 0;

@@ -92,7 +92,7 @@ dp_names crowd
 dp_start -r $DNS
 dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null; dp_pod podB governed >/dev/null
 dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
-pod_user podB python3 "$PWD/datapath_dns.py" ask $DNS held.anthropic.com A 60 > "$T_RUN/held" 2>&1 &
+pod_user podB /usr/bin/python3 "$PWD/datapath_dns.py" ask $DNS held.anthropic.com A 60 > "$T_RUN/held" 2>&1 &
 T_PIDS+=($!); held=$!
 without_btf() {
 	local pin name

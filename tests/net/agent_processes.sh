@@ -18,6 +18,8 @@ start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreg
 		--handover-socket none
 }
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
+refused "a read-only bpffs" "is mounted read-only, and nothing can be pinned" start_by_hand unshare -m \
+	sh -c 'mount -o remount,ro,bind /sys/fs/bpf && exec "$0" "$@"'
 refused "no CAP_BPF" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf,cap_sys_admin -- -c 'exec "$0" "$@"'
 # SYS_ADMIN, which is dropped after the start, stands in for it no longer than that.
 refused "no CAP_BPF, but SYS_ADMIN" "CAP_BPF is missing" start_by_hand capsh --drop=cap_bpf -- -c 'exec "$0" "$@"'

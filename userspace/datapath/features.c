@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/capability.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -16,6 +17,10 @@
 #define FUNC_RINGBUF_OUTPUT 130 /* linux/bpf.h enum bpf_func_id */
 #define FUNC_REDIRECT_PEER  155
 #define FUNC_LOOP	    181
+
+static const char read_only[] =
+	"the bpffs where the pins go is mounted read-only, and nothing can be pinned: mount it "
+	"writable (in a container: without `readOnly`)";
 
 static const struct {
 	const char *label;
@@ -102,7 +107,9 @@ static int probe_bpffs(const char *pin_dir)
 			return -errno;
 		*slash = 0;
 	}
-	return fs.f_type == BPF_FS_MAGIC ? 0 : -ENOTSUP;
+	if (fs.f_type != BPF_FS_MAGIC)
+		return -ENOTSUP;
+	return fs.f_flags & ST_RDONLY ? -EROFS : 0;
 }
 
 /* return 0 */
@@ -282,6 +289,10 @@ static void explain(struct eg_features *all, enum eg_feature_id id)
 	bool bpf = all->feature[EG_FEATURE_CAP_BPF].present;
 	bool net_admin = all->feature[EG_FEATURE_CAP_NET_ADMIN].present;
 
+	if (id == EG_FEATURE_BPFFS && f->error == -EROFS) {
+		eg_str_copy(f->sentence, sizeof(f->sentence), eg_str_from(read_only));
+		return;
+	}
 	if (!needs_bpf(id) || f->error != -EPERM) {
 		eg_str_copy(f->sentence, sizeof(f->sentence), eg_str_from(table[id].cost));
 		return;

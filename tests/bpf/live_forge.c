@@ -53,11 +53,11 @@ static int forge_xdp(const struct eg_xdp_meta *meta)
 	return fd;
 }
 
-/* TC that gives every packet Egret's own stamp. */
-static int forge_stamp(void)
+/* TC that gives every packet this stamp. */
+static int forge_stamp(uint16_t stamp)
 {
 	struct bpf_insn program[] = {
-		SET(BPF_REG_2, STAMP),
+		SET(BPF_REG_2, stamp),
 		STORE32_REG(BPF_REG_1, offsetof(struct __sk_buff, tc_index), BPF_REG_2),
 		SET(BPF_REG_0, -1),
 		END,
@@ -157,7 +157,7 @@ static void test_one(const struct forged *c, bool known)
  */
 static void test_forged_stamp(void)
 {
-	int prog = forge_stamp(), link, fd;
+	int prog = forge_stamp(STAMP), other = forge_stamp(STAMP ^ 1), link, fd;
 
 	enter(live.pod_ns);
 	link = bpf_link_create(prog, (int)if_nametoindex("eth0"), TCX_EGRESS, NULL);
@@ -177,8 +177,16 @@ static void test_forged_stamp(void)
 	      "the stamp did not come over the link");
 	close(accept(live.provider, NULL, NULL));
 	close(fd);
+	/* Another's index is no stamp. */
+	must(!bpf_link_update(link, other, NULL), "forge_stamp: another");
+	set_agent(live.listener);
+	fd = dial(live.pod_ns, PROVIDER4, 443, SOCK_STREAM);
+	check(counted(EG_REASON_GUARD_NO_STAMP, EG_HOOK_GUARD), "forged stamp",
+	      "another's was believed: %s", strerror(outcome(fd)));
+	close(fd);
 	live.egress = attach(progs.egress, POD, TCX_INGRESS);
 	close(link);
+	close(other);
 	close(prog);
 }
 

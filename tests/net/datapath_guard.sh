@@ -17,7 +17,7 @@ inet ip addr replace $GOVERNED6/128 dev lo nodad
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443 8443
 await 5 grep -q ready "$T_RUN/provider.log"
 
-from_node() { node timeout 4 python3 "$PWD/datapath_ask.py" "$@" 2>&1; }
+from_node() { node timeout 12 python3 "$PWD/datapath_ask.py" "$@" 2>&1; }
 quic() { # POD ADDRESS: whether a datagram to port 443 arrives
 	: > "$T_RUN/provider.bytes"
 	pod "$1" python3 -c '
@@ -80,6 +80,6 @@ dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
 isnt "a node process is refused" "$(from_node $GOVERNED4 443 x | cut -d' ' -f1)" provider
 at_least "and counted" "$(counted 15)" 1
 is "elsewhere it may" "$(from_node $OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
-is "the agent's own cgroup passes" "$(in_cgroup nsenter --net="/run/netns/$T_NODE" timeout 4 python3 "$PWD/datapath_ask.py" $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+is "the agent's own cgroup passes" "$(in_cgroup nsenter --net="/run/netns/$T_NODE" timeout 12 python3 "$PWD/datapath_ask.py" $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
 dp stop >/dev/null; dp_quit
 checks_done

@@ -62,5 +62,5 @@ dp_pod() { # POD STATE [FLAGS]
 
 # ask POD ADDRESS PORT [BYTES]: what a connection answers with, or nothing. IPv6 addresses bare.
 ask() {
-	pod_user "$1" timeout "${DP_TIMEOUT:-4}" python3 "$T_ROOT/tests/net/datapath_ask.py" "$2" "$3" "${4:-}" 2>&1
+	pod_user "$1" timeout "${DP_TIMEOUT:-12}" python3 "$T_ROOT/tests/net/datapath_ask.py" "$2" "$3" "${4:-}" 2>&1
 }

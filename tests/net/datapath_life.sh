@@ -151,7 +151,7 @@ ahead() {
 	else
 		spawn ahead node python3 datapath_tcx.py "$(ifindex_of veth-podA)" "$DP_PINS_NEIGHBOUR/program"
 		AHEAD=$SPAWNED
-		await 5 grep -q ready "$T_RUN/ahead.log"
+		await 20 grep -q ready "$T_RUN/ahead.log"
 	fi
 }
 # Filters at our preference, in the order in which they run.

@@ -304,6 +304,7 @@ static void test_away(int how, const char *name)
 void test_fail(void)
 {
 	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, open = syn;
+	int how;
 
 	ack.tcp_flags = ACK;
 	test_away(0, "no listener");
@@ -325,6 +326,26 @@ void test_fail(void)
 	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
 	check(run_frame(progs.egress, POD, &ack) == RESET, "open redirected flow",
 	      "after the grace");
+	/* Nor are they moved to the provider, which does not know them, by a fail policy of open.
+	 */
+	for (how = 0; how < 2; how++) {
+		struct frame old = how ? open : syn;
+		uint32_t link = how ? POD_OPEN : POD;
+
+		world_reset();
+		if (!how)
+			world_config()->fail_policy = EG_FAIL_OPEN;
+		run_frame(progs.egress, link, &old);
+		old.tcp_flags = ACK;
+		agent_away(1);
+		check(run_frame(progs.egress, link, &old) == REDIRECT, "open redirected flow",
+		      "fail open, within the grace (%d)", how);
+		world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
+		check(run_frame(progs.egress, link, &old) == RESET, "open redirected flow",
+		      "fail open, after the grace (%d)", how);
+		check(count_of(EG_REASON_AGENT_DOWN_RESET, EG_HOOK_EGRESS) == 1,
+		      "open redirected flow", "fail open: counted (%d)", how);
+	}
 	/* One worker of two gone: still alive. */
 	world_reset();
 	listener_add(1);

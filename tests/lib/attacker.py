@@ -7,6 +7,7 @@ every loop is bounded. Standard library only.
 """
 import json
 import os
+import resource
 import socket
 import ssl
 import struct
@@ -315,8 +316,8 @@ def slow_uploads(sni, count, held, seconds):
 
 def half_open(address, count, seconds):
     """COUNT connections that say nothing."""
-    sockets, refused = [], 0
-    for _ in range(int(count)):
+    sockets, refused, count = [], 0, int(count)
+    while len(sockets) < count and refused < count:  # a full backlog drops a SYN now and then
         try:
             sockets.append(socket.create_connection((address, 443), timeout=3))
         except OSError:
@@ -382,4 +383,7 @@ COMMANDS = {f.__name__.replace("_", "-"): f for f in (
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit("usage: attacker.py COMMAND [ARGUMENT...]; commands: " + ", ".join(sorted(COMMANDS)))
+# A shell's 1,024 descriptors are fewer than the connections that some of these make.
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
 COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -250,6 +250,7 @@ rss() { awk '/VmRSS/ {print $2}' "/proc/$(ctl status --json | jq -r '.gateway.pi
 before=$(rss)
 spawn slow pod podA env ROOTS="$T_RUN/pod-roots.crt" /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" slow-uploads api.openai.com 1000 262144 12
 await 60 grep -q '"open"' "$T_RUN/slow.log"
+is "1,000 of them are under way" "$(head -n 1 "$T_RUN/slow.log" | jq .open)" 1000
 served=0
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	r=$(attack podB tls-request api.openai.com api.openai.com)

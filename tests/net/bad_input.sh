@@ -70,7 +70,7 @@ wait $reader
 has "(it had asked)" "$(cat "$T_RUN/no-reading")" '"done": true'
 spawn half pod podA /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" half-open 198.51.100.10 5000 20
 await 90 grep -q '"open"' "$T_RUN/half.log"
-echo "half-open: $(head -1 "$T_RUN/half.log")"
+is "5,000 connections that say nothing" "$(head -n 1 "$T_RUN/half.log" | jq .open)" 5000
 is "with 5,000 half-open connections of one pod another pod is served" "$(served podB)" 200
 is "five times" "$(for _ in 1 2 3 4 5; do served podB; done | sort | uniq -c | awk '{print $1, $2}')" "5 200"
 await 40 grep -q done "$T_RUN/half.log"

@@ -2,11 +2,14 @@
 /*
  * Runs a command as if on an older kernel: datapath_old_kernel FEATURE[,FEATURE...] COMMAND...
  * bpf(2) of the command and its children is looked at from outside (seccomp_unotify(2)), and what
- *the kernel in question does not have is refused with that kernel's own answer; everything else
- *goes on. tcx                             BPF_LINK_CREATE of TCX: EINVAL ringbuf, redirect_peer,
- *bpf_loop  a program that consists of one call of the helper: EINVAL, and "invalid func" in the
- *verifier's log. Real programs load. sk_lookup, tc_programs          a program of that type: EINVAL
- *	btf                             BPF_BTF_LOAD: EINVAL
+ * the kernel in question does not have is refused with that kernel's own answer; everything else
+ * goes on.
+ *
+ * - tcx: BPF_LINK_CREATE of TCX: EINVAL.
+ * - ringbuf, redirect_peer, bpf_loop: a program that consists of one call of the helper: EINVAL,
+ * and "invalid func" in the verifier's log. Real programs load.
+ * - sk_lookup, tc_programs: a program of that type: EINVAL.
+ * - btf: BPF_BTF_LOAD: EINVAL.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -87,6 +87,8 @@ static __always_inline void eg_backstop(struct __sk_buff *skb, struct eg_scene *
 	outcome = eg_learn(l);
 	if (outcome == EG_REASON_LEARN_REFUSED)
 		return; /* loopback, node, pod or service: not the provider's own address */
+	if (s->pod_flags & EG_POD_SHADOW)
+		return; /* the next connection is seen; this one is not cut for it */
 	s->decision.name_id = name_id;
 	s->decision.flags = EG_DECISION_NEW | EG_DECISION_RECORD;
 	decide(s, EG_ACTION_RESET,

@@ -353,6 +353,9 @@ static __always_inline int judge_all_tls(struct eg_scene *s)
 	struct eg_packet *p = &s->packet;
 	int tls = p->destination_port_be == bpf_htons(443);
 
+	/* What only watches takes TLS that it can see, and nothing else is lost for it. */
+	if ((s->pod_flags & EG_POD_SHADOW) && (p->protocol != IPPROTO_TCP || p->defect))
+		return 0;
 	if (p->protocol == IPPROTO_TCP && p->defect) {
 		decide(s, EG_ACTION_DROP, p->defect);
 		return 1;

@@ -425,6 +425,9 @@ static void world_pods(void)
 	set_pod(POD_OPEN, &pod);
 	pod = pod_of(9, EG_POD_GOVERNED, 0, "10.0.0.9", NULL);
 	set_pod(POD_OTHER, &pod);
+	pod = pod_of(10, EG_POD_GOVERNED, EG_POD_SHADOW | EG_POD_FAIL_OPEN | EG_POD_CAPTURE_ALL_TLS,
+		     "10.0.0.10", "fd00:1::10");
+	set_pod(POD_SHADOW, &pod);
 }
 
 void world_reset(void)

@@ -26,7 +26,8 @@ enum link {
 	POD_ABSENT = 17, /* a link without an entry in pods */
 	POD_OPEN = 18,	 /* fail policy open */
 	POD_OTHER = 19,	 /* a second governed pod: 10.0.0.9 */
-	UPLINK = 20,
+	POD_SHADOW = 20, /* its policy only watches, all_tls: 10.0.0.10, fd00:1::10 */
+	UPLINK = 21,
 };
 
 #define POD4	   "10.0.0.2"

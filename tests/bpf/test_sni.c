@@ -224,8 +224,11 @@ static void test_who(void)
 {
 	struct eg_pod before = pod_of(1, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, POD4, POD6);
 	struct eg_pod allowed = pod_of(0, EG_POD_UNKNOWN, EG_POD_UNKNOWN_ALLOW, NULL, NULL);
-	struct frame hello_frame = {
-		.source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK | PSH};
+	struct eg_pod watched =
+		pod_of(1, EG_POD_GOVERNED, EG_POD_SHADOW | EG_POD_FAIL_OPEN, POD4, POD6);
+	struct frame syn = {.source = POD4, .destination = ELSEWHERE4},
+		     hello_frame = {
+			     .source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK | PSH};
 	struct hello h;
 	uint32_t quota = EG_LEARN_QUOTA, ifindex = POD;
 
@@ -235,6 +238,16 @@ static void test_who(void)
 	watch();
 	check(send_bytes(POD_UNGOVERNED, "10.0.0.3", ELSEWHERE4, h.bytes, h.length) == NEXT, "sni",
 	      "ungoverned");
+	/* A policy that only watches learns the address for the next connection; this one goes on.
+	 */
+	watch();
+	set_pod(POD, &watched);
+	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == NEXT &&
+		      is_learned(POD, ELSEWHERE4, NULL),
+	      "sni", "shadow: goes on, and is learned");
+	check(run_frame(progs.egress, POD, &hello_frame) == NEXT, "sni", "shadow: to its end");
+	syn.sport = 40001;
+	check(run_frame(progs.egress, POD, &syn) == REDIRECT, "sni", "shadow: the next is seen");
 	/* nor one that was governed before: of its connections only those that were redirected
 	 * matter
 	 */

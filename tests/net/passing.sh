@@ -88,4 +88,13 @@ await 30 grep -q done "$T_RUN/relays.log"
 has "afterwards the pod itself is served again" "$(await 10 untouched podPass -o /dev/null https://www.example.net/; untouched podPass https://www.example.net/page 2>&1)" \
 	"This is www.example.net"
 
+echo "# no agent: what only watches closes nothing"
+disown "$E_PID" 2>/dev/null; kill -KILL "$E_PID"; t_await_exit "$E_PID"; E_PID=
+passes() { [ "$(untouched podNames --max-time 3 -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" = 200 ]; }
+check "shadow: the provider is reached, though --fail is closed" await 15 passes
+for pod in podFull podPassN podPassF; do
+	is "$pod: so it is" "$(untouched $pod --max-time 5 -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" 200
+done
+is "an enforced pod's is closed" "$(untouched podA --max-time 3 -o /dev/null -w '%{http_code}' https://api.deepseek.com/ 2>/dev/null)" 000
+
 checks_done

@@ -40,7 +40,9 @@ uint8_t eg_plan_flags(const struct eg_policy *p, enum eg_fail_policy otherwise)
 
 	if (!p)
 		return 0;
-	if (p->fail_stated ? p->fail_open : otherwise == EG_FAIL_OPEN)
+	if (p->mode != EG_MODE_ENFORCE) /* what only watches closes nothing, whoever says so */
+		flags |= EG_POD_SHADOW | EG_POD_FAIL_OPEN;
+	else if (p->fail_stated ? p->fail_open : otherwise == EG_FAIL_OPEN)
 		flags |= EG_POD_FAIL_OPEN;
 	if (p->capture_all_tls)
 		flags |= EG_POD_CAPTURE_ALL_TLS;

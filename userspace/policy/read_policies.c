@@ -373,7 +373,7 @@ static void read_policy(const struct place *at, json_t *v, const struct defaults
 	struct selector *selector = &s->selectors[s->policy_count];
 	struct place name_at = place_key(at, "name"), pods_at = place_key(at, "pods");
 	struct place routes_at = place_key(at, "routes"), regions_at = place_key(at, "regions");
-	struct place shadow_at = place_key(at, "shadow");
+	struct place shadow_at = place_key(at, "shadow"), fail_at = place_key(at, "fail");
 	struct eg_timeouts timeouts = read_timeouts(source_object(v, "timeouts"), d->timeouts);
 	const char *name = source_string(v, "name");
 
@@ -385,6 +385,10 @@ static void read_policy(const struct place *at, json_t *v, const struct defaults
 		source_error(
 			&shadow_at,
 			"is only for \"mode\": \"shadow\"; expected that mode, or no \"shadow\"");
+	if (p->mode != EG_MODE_ENFORCE && is(v, "fail", "closed"))
+		source_warning(&fail_at,
+			       "\"closed\" closes nothing: \"mode\": \"shadow\" only watches, "
+			       "and its pods pass while no agent listens");
 	p->otherwise_pass = is(v, "otherwise", "pass");
 	p->fail_open = source_string(v, "fail") ? is(v, "fail", "open") : d->fail_open;
 	p->fail_stated = source_string(v, "fail") || d->fail_stated;

@@ -44,6 +44,7 @@ enum eg_pod_flags {
 	EG_POD_UNKNOWN_ALLOW = 1 << 3, /* unknown pods pass */
 	EG_POD_UNKNOWN_DENY = 1 << 4,  /* unknown pods are reset at once instead of held */
 	EG_POD_FOLLOW_FLOWS = 1 << 5,  /* was governed before: what flows holds of it is followed */
+	EG_POD_SHADOW = 1 << 6,	       /* its policy only watches: it loses no packet by it */
 };
 
 struct eg_pod {

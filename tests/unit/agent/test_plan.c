@@ -53,7 +53,11 @@ static void test_shadow_changes_nothing(void **state)
 			assert_int_not_equal(r[i].verdict.action, EG_ACTION_DROP);
 		assert_int_equal(verdict(r, n, IPPROTO_TCP, 443)->action, EG_ACTION_REDIRECT);
 		assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->action, EG_ACTION_PASS);
-		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED) & EG_POD_STRICT, 0);
+		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED),
+				 EG_POD_FAIL_OPEN | EG_POD_SHADOW);
+		p.fail_stated = true; /* and says closed: nothing is closed by what only watches */
+		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED),
+				 EG_POD_FAIL_OPEN | EG_POD_SHADOW);
 	}
 }
 

@@ -800,6 +800,11 @@ static void warnings(void **state)
 			"\"targets\":[{\"provider\":\"claude\"}]}]"),
 		 "every request will be refused", 0},
 		{POLICY("\"routes\":[]"), "has no routes", 1},
+		{POLICY("\"mode\":\"shadow\",\"fail\":\"closed\",\"routes\":[]"),
+		 "closes nothing: \"mode\": \"shadow\" only watches", 1},
+		{POLICY("\"mode\":\"shadow\",\"fail\":\"open\",\"routes\":[]"), "closes nothing",
+		 0},
+		{POLICY("\"fail\":\"closed\",\"routes\":[]"), "closes nothing", 0},
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {

@@ -48,7 +48,8 @@ static bool cidr_text(const struct place *at, const char *text, char *out, size_
 			return false;
 		}
 	}
-	if ((!v6 && (address[0] == 127 || address[0] == 0 || address[0] >= 224)) ||
+	if ((!v6 && (address[0] == 127 || address[0] == 0 || address[0] >= 224 ||
+		     (address[0] == 169 && address[1] == 254))) ||
 	    (v6 && (address[0] == 0xff || (address[0] == 0xfe && (address[1] & 0xc0) == 0x80) ||
 		    !memcmp(address, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 15)))) {
 		source_error(at,

@@ -369,6 +369,8 @@ static const struct bad bads[] = {
 	 "$.destinations[0].cidr", "governs too much", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"127.0.0.0/8\"}]}",
 	 "$.destinations[0].cidr", "is loopback", 1, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"169.254.0.0/16\"}]}",
+	 "$.destinations[0].cidr", "is loopback, link-local", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"fe80::/16\"}]}",
 	 "$.destinations[0].cidr", "is loopback, link-local", 1, 0},
 	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"10.0.0.0/8\"},"

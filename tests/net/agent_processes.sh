@@ -225,7 +225,7 @@ refused "a second egretd on the same pins that takes nothing over is refused" "a
 is "and the first goes on" "$(ask podA)" 200
 stop
 check "the end was orderly" grep -q "egretd has ended" "$T_RUN/egretd.log"
-for pid in $SUPERVISOR $SPAWNER $GATEWAY $SIGNER; do check "process $pid is gone" gone "$pid"; done
+for pid in $SUPERVISOR $SPAWNER $GATEWAY $SIGNER; do check "process $pid is gone" await 5 gone "$pid"; done
 is "the pins stay, and refuse" "$(ask podA --max-time 3)" 000
 check_not "status says that no agent runs" ctl status
 has "flows still shows the kernel's tables" "$(ctl flows --counters)" "shop/podA"

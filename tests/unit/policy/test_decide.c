@@ -664,6 +664,42 @@ static void batches_and_regions(void **state)
 	eg_policy_set_unref(s);
 }
 
+/* What a provider keeps is with it alone: the first owned target, and none after it. */
+static void state_has_one_target(void **state)
+{
+	static const char text[] =
+		"{\"version\":\"egret/v1\",\"providers\":{"
+		"\"shared\":{\"kind\":\"openai\",\"endpoint\":\"https://a.example.org\"},"
+		"\"one\":{\"kind\":\"openai\",\"endpoint\":\"https://"
+		"b.example.org\",\"credential\":\"own\"},"
+		"\"two\":{\"kind\":\"openai\",\"endpoint\":\"https://"
+		"c.example.org\",\"credential\":\"own\"}},"
+		"\"credentials\":{\"own\":{\"type\":\"bearer\",\"file\":\"k\",\"namespace\":"
+		"\"shop\"}},"
+		"\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[" ROUTE(
+			"r", OPENAI_HOST ",\"operations\":[\"files\"]",
+			T("shared") "," T("one") "," T("two")) "]}]}";
+	static const char with_file[] =
+		"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"file\","
+		"\"file\":{\"file_id\":\"file-1\"}}]}]}";
+	struct ask files = {"api.openai.com", "GET", "/v1/files", NULL, NULL};
+	struct ask refers = {"api.openai.com", CHAT, with_file, NULL};
+	struct ask plain = {"api.openai.com", CHAT, GPT, NULL};
+	struct eg_policy_set *s = must_load(text);
+	struct ask *stateful[] = {&files, &refers};
+	struct eg_decision d;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(stateful); i++) {
+		decide(s, stateful[i], &d);
+		assert_int_equal(d.reason, EG_REASON_OK);
+		assert_int_equal(d.target_count, 1);
+		assert_string_equal(d.targets[0].provider->name, "one");
+	}
+	decide(s, &plain, &d);
+	assert_int_equal(d.target_count, 3);
+	eg_policy_set_unref(s);
+}
+
 static void shadow_and_no_policy(void **state)
 {
 	struct eg_policy_set *s = routes("\"mode\":\"shadow\",\"shadow\":\"full\",",
@@ -1120,6 +1156,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fronts_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fallbacks_in_the_body, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(batches_and_regions, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(state_has_one_target, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shadow_and_no_policy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(head_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(models_are_mapped, set_up, tear_down),

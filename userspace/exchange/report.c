@@ -31,13 +31,26 @@ static void describe_pod(struct eg_record *r, const struct eg_pod_view *pod)
 	r->pod_uid = pod->identity.uid;
 }
 
+/* What policy took for the model: of body or query, or the path's last segment. */
+static struct eg_str asked_model(const struct eg_exchange *x)
+{
+	struct eg_str path = x->target.decoded;
+	size_t n = path.n;
+
+	if (!x->operation || !x->operation->model_in_path)
+		return x->body.model;
+	while (n && path.p[n - 1] != '/')
+		n--;
+	return (struct eg_str){path.p + n, path.n - n};
+}
+
 /* The rule's pattern that the model matched, so that a client can't make new metric labels. */
-static const char *model_label(const struct eg_exchange *x)
+static const char *model_label(const struct eg_exchange *x, struct eg_str model)
 {
 	const struct eg_route *route = x->decision.route;
 
-	for (size_t i = 0; route && x->body.model.p && i < route->model_count; i++)
-		if (eg_glob(eg_str_from(route->models[i]), x->body.model))
+	for (size_t i = 0; route && model.p && i < route->model_count; i++)
+		if (eg_glob(eg_str_from(route->models[i]), model))
 			return route->models[i];
 	return NULL;
 }
@@ -129,11 +142,11 @@ void exchange_record(struct eg_exchange *x)
 						 : "HTTP/1.1";
 	r.method = x->method;
 	r.path = x->target.path;
-	r.model = x->body.model;
+	r.model = asked_model(x);
 	r.user_agent = x->user_agent;
 	r.operation = x->operation ? x->operation->name : NULL;
 	r.dialect = eg_dialect_label(x->dialect);
-	r.model_label = model_label(x);
+	r.model_label = model_label(x, r.model);
 	r.status = x->status;
 	r.shadow = x->shadow;
 	r.reason = x->shadow && x->reason == EG_REASON_OK ? x->shadow_reason : x->reason;

@@ -138,6 +138,23 @@ static void test_fields(void **state)
 	(void)state;
 }
 
+/* `GET /v1/models/NAME` asks for a model, too: it stands in the path. */
+static void test_model_of_path(void **state)
+{
+	struct plane p;
+	struct pod pod;
+
+	plane_up(&p, policy);
+	pod_open(&pod, &p, "api.openai.com");
+	pod_send(&pod, "GET /v1/models/gpt-5 HTTP/1.1\r\n" HEADERS "\r\n");
+	inbox_await(&p, &pod.in, "HTTP/1.1 403 ");
+	plane_turns(&p, 3);
+	expect(&p, "\"model\":\"gpt-5\",\"reason\":\"operation_denied\"");
+	pod_close(&pod);
+	plane_down(&p);
+	(void)state;
+}
+
 #define LABELS                                                                               \
 	"{gateway=\"test\",route=\"chat\",backend=\"p0\",namespace=\"shop\",serviceAccount=" \
 	"\"default\""
@@ -187,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_model_of_path),
 		cmocka_unit_test(test_labels),
 	};
 

@@ -28,3 +28,11 @@ demo:
 	$(Q)tools/deps --demo
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)EGRET_BUILD=$(abspath $(O)) tools/demo
+
+# Half an hour of mixed load, plain or under a sanitizer (make soak SAN=address,undefined O=build-asan).
+SOAK_SECONDS ?= 1800
+.PHONY: soak
+soak:
+	$(Q)tools/deps
+	$(Q)$(MAKE) --no-print-directory all net-helpers
+	$(Q)$(SAN_ENV) SOAK_SECONDS=$(SOAK_SECONDS) tests/run --build $(O) --limit $$(($(SOAK_SECONDS) + 600)) -v tests/net/soak.sh

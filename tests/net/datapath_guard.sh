@@ -15,7 +15,7 @@ topology_up egdg podA podC
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 inet ip addr replace $GOVERNED6/128 dev lo nodad
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443 8443
-await 5 grep -q ready "$T_RUN/provider.log"
+await 20 grep -q ready "$T_RUN/provider.log"
 
 from_node() { node timeout 12 python3 "$PWD/datapath_ask.py" "$@" 2>&1; }
 quic() { # POD ADDRESS: whether a datagram to port 443 arrives

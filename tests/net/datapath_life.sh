@@ -13,7 +13,7 @@ GOVERNED4=203.0.113.10 OTHER4=203.0.113.99
 topology_up egdl podA podB:routed
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
-await 5 grep -q ready "$T_RUN/provider.log"
+await 20 grep -q ready "$T_RUN/provider.log"
 
 AGENT_A="agent ::ffff:$(pod_ip podA) ::ffff:$GOVERNED4 443"
 PROVIDER="provider 192.0.2.10 $GOVERNED4 443"

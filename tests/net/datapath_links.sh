@@ -13,7 +13,7 @@ GOVERNED4=203.0.113.10 OTHER4=203.0.113.99 GATEWAY=169.254.77.1 GATEWAY6=fd00:77
 topology_up egdx podA
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
-await 5 grep -q ready "$T_RUN/provider.log"
+await 20 grep -q ready "$T_RUN/provider.log"
 ifindex_of() { node ip -j link show dev "$1" | jq '.[0].ifindex'; }
 pin_there() { test -e "$DP_PINS/links/$1-$(ifindex_of "$2")"; }
 state_of() { bpftool -j map dump pinned "$DP_PINS/pods" | jq "[.[] | select(.key == $(ifindex_of "$1") or .formatted.key == $(ifindex_of "$1")) | .formatted.value.state][0]"; }

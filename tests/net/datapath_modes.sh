@@ -15,7 +15,7 @@ topology_up egdm podA podB:routed
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 for a in $GOVERNED6 $OTHER6; do inet ip addr replace $a/128 dev lo nodad; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
-await 5 grep -q ready "$T_RUN/provider.log"
+await 20 grep -q ready "$T_RUN/provider.log"
 
 T_ELSE=$T-else
 ip netns add "$T_ELSE" || t_die "cannot add namespace $T_ELSE"

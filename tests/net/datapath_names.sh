@@ -25,7 +25,7 @@ ENTRIES=("api.openai.com=$LEARN4,$LEARN6" "eu.anthropic.com=$SHARED4" cdn.exampl
 spawn dns inet python3 datapath_dns.py serve $DNS "${ENTRIES[@]}"
 spawn dns6 inet python3 datapath_dns.py serve $DNS6 "${ENTRIES[@]}"
 spawn rogue inet python3 datapath_dns.py serve $ROGUE "cdn.anthropic.com=203.0.113.23"
-for l in provider dns dns6 rogue; do await 5 grep -q ready "$T_RUN/$l.log" || fail "$l is ready" "$(cat "$T_RUN/$l.log")"; done
+for l in provider dns dns6 rogue; do await 20 grep -q ready "$T_RUN/$l.log" || fail "$l is ready" "$(cat "$T_RUN/$l.log")"; done
 
 lookup() { pod_user "$1" timeout 8 python3 "$PWD/datapath_dns.py" "${@:2}" 2>&1; }
 learned() { bpftool -j map dump pinned "$DP_PINS/learned" | jq '[.[] | select(.formatted.key.ifindex == '"$(ifindex_of "$(pod_link "$1")")"')] | length'; }

@@ -16,7 +16,7 @@ topology_up egdp podA podB:routed podC
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 for a in $GOVERNED6 $OTHER6; do inet ip addr replace $a/128 dev lo nodad; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.log" 80 443 8443
-await 5 grep -q ready "$T_RUN/provider.log" || sleep 1
+await 20 grep -q ready "$T_RUN/provider.log" || sleep 1
 
 one_mode() { # NAME OPTION...
 	local name=$1 pod a; shift

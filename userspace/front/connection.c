@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "front/connection.h"
+#include "front/connection_impl.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/state.h"
 
-#define DIAL_MS	   10000u
-#define HTTP_PORT  80
-#define PEEK_MAX   (EG_CLIENT_HELLO_MAX + 1)
-#define FREE_HELLO 4096u /* of a ClientHello that is not complete */
+#define HTTP_PORT 80
 
 static const uint32_t successors[] = {
 	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
@@ -24,13 +21,13 @@ static const uint32_t successors[] = {
 	[CONNECTION_CLOSED] = 0,
 };
 
-static void set_state(struct connection *c, enum connection_state to)
+void connection_set_state(struct connection *c, enum connection_state to)
 {
 	eg_state_check("connection", successors, c->state, to);
 	c->state = to;
 }
 
-static void count(struct connection *c, enum eg_count what, uint64_t n)
+void connection_count_up(struct connection *c, enum eg_count what, uint64_t n)
 {
 	eg_telemetry_count(c->worker->telemetry, what, n);
 }
@@ -60,13 +57,13 @@ static void close_stream(struct eg_stream **s, bool reset)
 	*s = NULL;
 }
 
-static void close_connection(struct connection *c, bool reset, enum eg_reason reason)
+void connection_close(struct connection *c, bool reset, enum eg_reason reason)
 {
 	struct eg_worker *w = c->worker;
 
 	if (c->state == CONNECTION_CLOSED)
 		return;
-	set_state(c, CONNECTION_CLOSED);
+	connection_set_state(c, CONNECTION_CLOSED);
 	eg_timer_cancel(w->loop, &c->timer);
 	eg_mint_cancel(w->mint, &c->mint);
 	if (c->http)
@@ -88,7 +85,7 @@ static void close_connection(struct connection *c, bool reset, enum eg_reason re
 	eg_loop_defer(w->loop, &c->bury);
 }
 
-static void record(struct connection *c, enum eg_reason reason, const char *detail)
+void connection_record(struct connection *c, enum eg_reason reason, const char *detail)
 {
 	uint64_t in = c->relay ? c->relay->way[0].bytes : 0;
 	uint64_t out = c->relay ? c->relay->way[1].bytes : 0;
@@ -98,109 +95,16 @@ static void record(struct connection *c, enum eg_reason reason, const char *deta
 				      c->began_ms, in, out, c->shadow);
 }
 
-/* A connection that no request came of: said once, then a reset. */
-static void deny(struct connection *c, enum eg_reason reason, const char *detail)
+void connection_deny(struct connection *c, enum eg_reason reason, const char *detail)
 {
-	record(c, reason, detail);
-	close_connection(c, true, reason);
+	connection_record(c, reason, detail);
+	connection_close(c, true, reason);
 }
 
-/* Charged before they are made, so that a pod runs into its own limit and not into everybody's. */
-static enum eg_reason more_descriptors(struct connection *c, size_t n)
+enum eg_reason connection_more_descriptors(struct connection *c, size_t n)
 {
 	return eg_account_descriptors(&c->worker->engine, c->peer.account, &c->descriptors,
 				      c->descriptors + n);
-}
-
-/* ---- relayed ---- */
-
-static void relay_over(void *ctx, bool failed)
-{
-	struct connection *c = ctx;
-	/* After one side's end a reset is how many clients close: nothing worth a word. */
-	bool cut = failed && !c->relay->way[0].eof && !c->relay->way[1].eof;
-
-	count(c, EG_COUNT_PASS_THROUGH_BYTES, c->relay->way[0].bytes + c->relay->way[1].bytes);
-	record(c, c->pass_reason, cut ? "ended by a reset, an error or the idle limit" : NULL);
-	close_connection(c, failed, c->pass_reason);
-}
-
-static bool relay_may_have(void *ctx, size_t descriptors)
-{
-	return more_descriptors(ctx, descriptors) == EG_REASON_OK;
-}
-
-static const struct relay_owner relay_owner = {relay_over, relay_may_have};
-
-static void begin_relay(struct connection *c)
-{
-	struct eg_buf first, none;
-	int pod_fd, onward_fd;
-
-	eg_timer_cancel(c->worker->loop, &c->timer);
-	c->relay = calloc(1, sizeof(*c->relay));
-	if (!c->relay) {
-		deny(c, EG_REASON_OVERLOADED, NULL);
-		return;
-	}
-	eg_buf_init(&first, 2 * PEEK_MAX);
-	eg_buf_init(&none, 1);
-	pod_fd = eg_stream_detach(c->stream, &first);
-	if (pod_fd < 0) {
-		eg_buf_fini(&first);
-		deny(c, EG_REASON_OVERLOADED, NULL);
-		return;
-	}
-	c->stream = NULL;
-	onward_fd = eg_stream_detach(c->onward, &none);
-	if (onward_fd < 0) {
-		eg_fd_close(&pod_fd);
-		eg_buf_fini(&first);
-		deny(c, EG_REASON_PASS_THROUGH_FAILED, NULL);
-		return;
-	}
-	c->onward = NULL;
-	set_state(c, CONNECTION_RELAY);
-	count(c, EG_COUNT_PASS_THROUGH, 1);
-	if (relay_begin(c->relay, c->worker->loop, pod_fd, onward_fd, &first, &relay_owner, c))
-		deny(c, EG_REASON_OVERLOADED, NULL);
-}
-
-static void onward_event(struct eg_stream *s, unsigned int events, void *ctx)
-{
-	struct connection *c = ctx;
-
-	if (events & EG_STREAM_FAILED)
-		deny(c, EG_REASON_PASS_THROUGH_FAILED, eg_stream_failure(s)->text);
-	else if (events & EG_STREAM_CONNECTED)
-		begin_relay(c);
-}
-
-static const struct eg_stream_handler onward_handler = {onward_event};
-
-/* To where the pod wanted to go, never to where a name it sent leads. */
-static void pass_through(struct connection *c, enum eg_reason reason)
-{
-	struct eg_worker *w = c->worker;
-	enum eg_reason full;
-
-	c->pass_reason = reason;
-	set_state(c, CONNECTION_DIAL);
-	if (c->peer.gateway || !eg_may_dial_original(&w->rules, &c->peer.destination.address)) {
-		deny(c, EG_REASON_FORBIDDEN_DESTINATION, NULL);
-		return;
-	}
-	full = more_descriptors(c, 1);
-	if (full != EG_REASON_OK) {
-		deny(c, full, NULL);
-		return;
-	}
-	eg_stream_want(c->stream, false, false);
-	c->onward = eg_stream_connect(w->loop, &c->peer.destination, &onward_handler, c);
-	if (!c->onward)
-		deny(c, EG_REASON_PASS_THROUGH_FAILED, NULL);
-	else if (eg_timer_set(w->loop, &c->timer, DIAL_MS))
-		deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
 /* ---- HTTP ---- */
@@ -213,7 +117,7 @@ static void record_unused(struct connection *c, enum eg_reason reason)
 	if (c->http2) /* what it was broken off for is on record already */
 		used = c->http2->requests || c->http2->violated;
 	if (!used)
-		record(c, reason, "no request came");
+		connection_record(c, reason, "no request came");
 }
 
 static void http_over(void *ctx, bool reset)
@@ -225,17 +129,17 @@ static void http_over(void *ctx, bool reset)
 							     : EG_REASON_REQUEST_TIMEOUT;
 
 	record_unused(c, reason);
-	close_connection(c, reset, EG_REASON_CLIENT_CLOSED);
+	connection_close(c, reset, EG_REASON_CLIENT_CLOSED);
 }
 
 static void begin_http1(struct connection *c)
 {
 	c->http = calloc(1, sizeof(*c->http));
 	if (!c->http) {
-		deny(c, EG_REASON_OVERLOADED, NULL);
+		connection_deny(c, EG_REASON_OVERLOADED, NULL);
 		return;
 	}
-	set_state(c, CONNECTION_HTTP);
+	connection_set_state(c, CONNECTION_HTTP);
 	h1_server_init(c->http, &c->worker->engine, &c->peer, http_over, c);
 	h1_server_begin(c->http, c->stream);
 }
@@ -244,13 +148,13 @@ static void begin_http2(struct connection *c)
 {
 	c->http2 = calloc(1, sizeof(*c->http2));
 	if (!c->http2) {
-		deny(c, EG_REASON_OVERLOADED, NULL);
+		connection_deny(c, EG_REASON_OVERLOADED, NULL);
 		return;
 	}
-	set_state(c, CONNECTION_HTTP);
+	connection_set_state(c, CONNECTION_HTTP);
 	h2_server_init(c->http2, &c->worker->engine, &c->peer, http_over, c);
 	if (h2_server_begin(c->http2, c->stream))
-		deny(c, EG_REASON_OVERLOADED, NULL);
+		connection_deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
 static void begin_http(struct connection *c, bool http2)
@@ -274,7 +178,7 @@ static void peek_preface(struct connection *c)
 		return;
 	if (!bytes.n) { /* it came and went */
 		record_unused(c, EG_REASON_CLIENT_CLOSED);
-		close_connection(c, r == EG_IO_FAIL, EG_REASON_CLIENT_CLOSED);
+		connection_close(c, r == EG_IO_FAIL, EG_REASON_CLIENT_CLOSED);
 	} else if (n == preface.n || memcmp(bytes.p, preface.p, n) || r != EG_IO_DONE) {
 		begin_http(c, !memcmp(bytes.p, preface.p, n) && n == preface.n);
 	}
@@ -290,25 +194,25 @@ static void preface_timeout(struct connection *c)
 		begin_http(c, false);
 	} else {
 		record_unused(c, EG_REASON_REQUEST_TIMEOUT);
-		close_connection(c, false, EG_REASON_REQUEST_TIMEOUT);
+		connection_close(c, false, EG_REASON_REQUEST_TIMEOUT);
 	}
 }
 
 static void begin_plain(struct connection *c)
 {
-	set_state(c, CONNECTION_PREFACE);
+	connection_set_state(c, CONNECTION_PREFACE);
 	eg_stream_want(c->stream, true, false);
 	if (eg_timer_set(c->worker->loop, &c->timer, c->worker->engine.limits.head_ms))
-		deny(c, EG_REASON_OVERLOADED, NULL);
+		connection_deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
 /* ---- TLS ---- */
 
 static void begin_handshake(struct connection *c)
 {
-	set_state(c, CONNECTION_HANDSHAKE);
+	connection_set_state(c, CONNECTION_HANDSHAKE);
 	if (eg_stream_tls_accept(c->stream, c->worker->tls, c->leaf, c->server_name))
-		deny(c, EG_REASON_INTERNAL, "TLS could not be begun");
+		connection_deny(c, EG_REASON_INTERNAL, "TLS could not be begun");
 }
 
 static void on_minted(struct eg_mint_wait *m, struct eg_leaf *leaf, enum eg_reason reason)
@@ -316,15 +220,15 @@ static void on_minted(struct eg_mint_wait *m, struct eg_leaf *leaf, enum eg_reas
 	struct connection *c = eg_container_of(m, struct connection, mint);
 
 	if (!leaf) {
-		deny(c, reason, NULL);
+		connection_deny(c, reason, NULL);
 		return;
 	}
-	count(c, EG_COUNT_LEAVES_MINTED, 1);
+	connection_count_up(c, EG_COUNT_LEAVES_MINTED, 1);
 	c->leaf = leaf;
 	begin_handshake(c);
 }
 
-static void terminate(struct connection *c)
+void connection_terminate(struct connection *c)
 {
 	eg_stream_want(c->stream, false, false);
 	c->mint.done = on_minted;
@@ -332,134 +236,29 @@ static void terminate(struct connection *c)
 	if (c->leaf)
 		begin_handshake(c);
 	else if (c->state == CONNECTION_PEEK)
-		set_state(c, CONNECTION_MINT);
+		connection_set_state(c, CONNECTION_MINT);
 }
 
 static void handshake_failed(struct connection *c)
 {
 	const struct eg_stream_failure *f = eg_stream_failure(c->stream);
 
-	count(c, EG_COUNT_HANDSHAKES_FAILED, 1);
+	connection_count_up(c, EG_COUNT_HANDSHAKES_FAILED, 1);
 	if (f->peer_rejected_ca)
-		count(c, EG_COUNT_CA_REJECTED, 1);
-	deny(c, f->peer_rejected_ca ? EG_REASON_CLIENT_REJECTED_CA : EG_REASON_CLIENT_TLS, f->text);
+		connection_count_up(c, EG_COUNT_CA_REJECTED, 1);
+	connection_deny(c,
+			f->peer_rejected_ca ? EG_REASON_CLIENT_REJECTED_CA : EG_REASON_CLIENT_TLS,
+			f->text);
 }
 
 static void handshake_done(struct connection *c)
 {
-	count(c, EG_COUNT_HANDSHAKES, 1);
+	connection_count_up(c, EG_COUNT_HANDSHAKES, 1);
 	if (eg_stream_resumed(c->stream))
-		count(c, EG_COUNT_HANDSHAKES_RESUMED, 1);
+		connection_count_up(c, EG_COUNT_HANDSHAKES_RESUMED, 1);
 	eg_leaf_unref(c->leaf);
 	c->leaf = NULL;
 	begin_http(c, eg_str_eq(eg_stream_alpn(c->stream), EG_STR("h2")));
-}
-
-/* ---- what the first bytes say ---- */
-
-static enum eg_reason judge_hello(const struct connection *c, enum eg_io parsed,
-				  const struct eg_client_hello *h, enum eg_name_verdict v)
-{
-	if (parsed == EG_IO_FAIL)
-		return EG_REASON_BAD_CLIENT_HELLO;
-	if (h->sni_is_ip)
-		return EG_REASON_IP_LITERAL;
-	if (h->sni_invalid)
-		return EG_REASON_BAD_CLIENT_HELLO;
-	if (h->encrypted && v == EG_NAME_UNGOVERNED)
-		return EG_REASON_ECH;
-	if (!h->has_sni)
-		return EG_REASON_NO_SNI;
-	if (v == EG_NAME_UNGOVERNED &&
-	    eg_policy_fronts(eg_snapshot_policies(c->worker->engine.snapshot), eg_str_from(h->sni)))
-		return EG_REASON_DOMAIN_FRONTING;
-	return EG_REASON_OK;
-}
-
-/* A policy in shadow mode that looks at names only: what would have been, and on it goes. */
-static void shadow_name(struct connection *c, enum eg_reason bad, enum eg_name_verdict v,
-			bool otherwise_pass)
-{
-	if (bad != EG_REASON_OK)
-		pass_through(c, bad);
-	else if (v == EG_NAME_OTHERWISE && !otherwise_pass)
-		pass_through(c, EG_REASON_NO_ROUTE);
-	else
-		pass_through(c, v == EG_NAME_ROUTED ? EG_REASON_OK : EG_REASON_PASS_THROUGH);
-}
-
-static void decide(struct connection *c, const struct eg_pod_view *pod, enum eg_io parsed,
-		   const struct eg_client_hello *h)
-{
-	const struct eg_policy *p = pod->policy;
-	enum eg_name_verdict v = EG_NAME_UNGOVERNED;
-	enum eg_reason bad;
-
-	if (!p) {
-		pass_through(c, EG_REASON_PASS_UNGOVERNED);
-		return;
-	}
-	if (parsed == EG_IO_DONE && h->has_sni)
-		v = eg_policy_name(eg_snapshot_policies(c->worker->engine.snapshot), p,
-				   eg_str_from(h->sni));
-	bad = judge_hello(c, parsed, h, v);
-	c->shadow = p->mode != EG_MODE_ENFORCE;
-	if (p->mode == EG_MODE_SHADOW_SNI ||
-	    (p->mode == EG_MODE_SHADOW_FULL && bad != EG_REASON_OK)) {
-		shadow_name(c, bad, v, p->otherwise_pass);
-		return;
-	}
-	if (bad != EG_REASON_OK)
-		deny(c, bad, NULL);
-	else if (v == EG_NAME_UNGOVERNED || (v == EG_NAME_OTHERWISE && p->otherwise_pass))
-		pass_through(c, EG_REASON_PASS_THROUGH);
-	else
-		terminate(c);
-}
-
-static void peek(struct connection *c)
-{
-	struct eg_snapshot *s = c->worker->engine.snapshot;
-	const struct eg_pod_view *pod = eg_snapshot_pod(s, &c->peer.source.address);
-	struct eg_client_hello hello = {.sni = ""};
-	struct eg_str bytes;
-	enum eg_io r = eg_stream_peek(c->stream, PEEK_MAX, &bytes);
-
-	if (r == EG_IO_AGAIN)
-		return;
-	if (r != EG_IO_DONE) {
-		/* Came and went without a ClientHello: a probe, or a client that gave up. */
-		deny(c, EG_REASON_BAD_CLIENT_HELLO,
-		     "the client closed before its ClientHello was complete");
-		return;
-	}
-	r = eg_client_hello_parse(bytes, &hello);
-	if (r == EG_IO_AGAIN && bytes.n < PEEK_MAX) {
-		/* Half a hello is held like half a head; what an ordinary one needs is free. */
-		enum eg_reason full =
-			eg_account_hold(&c->worker->engine, c->peer.account, &c->charged,
-					bytes.n > FREE_HELLO ? 2 * bytes.n : 0);
-
-		if (full != EG_REASON_OK)
-			deny(c, full, NULL);
-		return;
-	}
-	(void)eg_account_hold(&c->worker->engine, c->peer.account, &c->charged, 0);
-	if (r != EG_IO_DONE)
-		r = EG_IO_FAIL;
-	if (!pod) {
-		deny(c, EG_REASON_UNKNOWN_POD, NULL);
-		return;
-	}
-	if (r == EG_IO_DONE && hello.has_sni) {
-		c->server_name = strdup(hello.sni);
-		c->peer.server_name = c->server_name;
-		if (!c->server_name) {
-			deny(c, EG_REASON_OVERLOADED, NULL);
-			return;
-		}
-	}
-	decide(c, pod, r, &hello);
 }
 
 /* ---- events ---- */
@@ -471,7 +270,7 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 	(void)s;
 	switch (c->state) {
 	case CONNECTION_PEEK:
-		peek(c);
+		connection_peek(c);
 		break;
 	case CONNECTION_PREFACE:
 		peek_preface(c);
@@ -486,7 +285,7 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 	case CONNECTION_DIAL:
 		/* Nothing is read now; a failure means the pod is gone. */
 		if (events & EG_STREAM_FAILED)
-			deny(c, EG_REASON_CLIENT_CLOSED, NULL);
+			connection_deny(c, EG_REASON_CLIENT_CLOSED, NULL);
 		break;
 	case CONNECTION_HTTP:
 	case CONNECTION_RELAY:
@@ -502,7 +301,7 @@ static void on_timer(struct eg_timer *t)
 	struct connection *c = eg_container_of(t, struct connection, timer);
 
 	if (c->state == CONNECTION_DIAL) {
-		deny(c, EG_REASON_PASS_THROUGH_FAILED, "timed out");
+		connection_deny(c, EG_REASON_PASS_THROUGH_FAILED, "timed out");
 		return;
 	}
 	if (c->state == CONNECTION_PREFACE) {
@@ -510,12 +309,12 @@ static void on_timer(struct eg_timer *t)
 		return;
 	}
 	if (c->state == CONNECTION_HANDSHAKE)
-		count(c, EG_COUNT_HANDSHAKES_FAILED, 1);
-	deny(c,
-	     c->state == CONNECTION_PEEK   ? EG_REASON_BAD_CLIENT_HELLO
-	     : c->state == CONNECTION_MINT ? EG_REASON_INTERNAL
-					   : EG_REASON_CLIENT_TLS,
-	     "timed out");
+		connection_count_up(c, EG_COUNT_HANDSHAKES_FAILED, 1);
+	connection_deny(c,
+			c->state == CONNECTION_PEEK   ? EG_REASON_BAD_CLIENT_HELLO
+			: c->state == CONNECTION_MINT ? EG_REASON_INTERNAL
+						      : EG_REASON_CLIENT_TLS,
+			"timed out");
 }
 
 /* ---- the beginning ---- */
@@ -540,7 +339,7 @@ static enum eg_reason admit(struct connection *c, const struct eg_pod_view *pod)
 		if (!c->pod_uid || !c->peer.account)
 			return EG_REASON_OVERLOADED;
 	}
-	return more_descriptors(c, 1);
+	return connection_more_descriptors(c, 1);
 }
 
 static void begin(struct connection *c)
@@ -553,20 +352,21 @@ static void begin(struct connection *c)
 
 	c->peer.gateway = is_gateway(w, &c->peer.destination.address);
 	if (r != EG_REASON_OK) {
-		deny(c, r, NULL);
+		connection_deny(c, r, NULL);
 		return;
 	}
 	if (c->peer.gateway || c->peer.destination.port == HTTP_PORT) {
 		c->shadow = pod && pod->policy && pod->policy->mode != EG_MODE_ENFORCE;
 		if (names_only && !c->peer.gateway)
-			pass_through(c, pod->policy ? EG_REASON_SHADOW : EG_REASON_PASS_UNGOVERNED);
+			connection_pass_through(c, pod->policy ? EG_REASON_SHADOW
+							       : EG_REASON_PASS_UNGOVERNED);
 		else
 			begin_plain(c);
 		return;
 	}
 	eg_stream_want(c->stream, true, false);
 	if (eg_timer_set(w->loop, &c->timer, w->engine.limits.handshake_ms))
-		deny(c, EG_REASON_OVERLOADED, NULL);
+		connection_deny(c, EG_REASON_OVERLOADED, NULL);
 }
 
 void connection_open(struct eg_worker *w, int fd)
@@ -586,10 +386,10 @@ void connection_open(struct eg_worker *w, int fd)
 	eg_list_append(&w->connections, &c->link);
 	w->connection_count++;
 	eg_telemetry_gauge(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS, 1);
-	count(c, EG_COUNT_CONNECTIONS, 1);
+	connection_count_up(c, EG_COUNT_CONNECTIONS, 1);
 	if (eg_stream_peer(c->stream, &c->peer.source) ||
 	    eg_stream_local(c->stream, &c->peer.destination)) {
-		close_connection(c, true, EG_REASON_CLIENT_CLOSED); /* gone already */
+		connection_close(c, true, EG_REASON_CLIENT_CLOSED); /* gone already */
 		return;
 	}
 	begin(c);
@@ -616,7 +416,7 @@ void connections_drain(struct eg_worker *w)
 		} else if (c->state == CONNECTION_PREFACE ? silent(c)
 							  : c->http && h1_server_idle(c->http)) {
 			record_unused(c, EG_REASON_DRAINING);
-			close_connection(c, false, EG_REASON_DRAINING);
+			connection_close(c, false, EG_REASON_DRAINING);
 		}
 	}
 }
@@ -630,7 +430,7 @@ void connections_end(struct eg_worker *w, enum eg_reason reason)
 		if (c->state == CONNECTION_HTTP)
 			record_unused(c, reason);
 		else
-			record(c, reason, NULL);
-		close_connection(c, true, reason);
+			connection_record(c, reason, NULL);
+		connection_close(c, true, reason);
 	}
 }

@@ -399,7 +399,7 @@ for mode in enforce shadow-full; do
 	run explain --policy-dir "$dir/fronts.json" "${S[@]}" --host cdn.front.example --path /
 	has "$mode: a front is explained as the gateway judges it" "$out" "reason: domain_fronting"
 	has "$mode: and where" "$out" "at an address that is captured"
-	is "$mode: exit code" $code $([ $mode = enforce ] && echo 1 || echo 0)
+	is "$mode: exit code" $code "$([ $mode = enforce ] && echo 1 || echo 0)"
 done
 run explain --policy-dir "$dir/p" "${S[@]}" --host api.openai.com --path /
 is "a broken policy: exit 2" $code 2

@@ -142,8 +142,8 @@ dp_names expiry
 dp_start -L 1
 dp open >/dev/null; dp_policy >/dev/null; dp_pod podA governed >/dev/null
 dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
-dp learn "$(pod_link podA)" api.openai.com 1500 $LEARN4 >/dev/null
-dp resolved api.openai.com 1500 $SHARED4 169.254.169.254 ::1 $EXCLUDED4
+dp learn "$(pod_link podA)" api.openai.com 5000 $LEARN4 >/dev/null
+dp resolved api.openai.com 5000 $SHARED4 169.254.169.254 ::1 $EXCLUDED4
 has "what is never governed is refused" "$DP_ANSWER" "refused=3"
 is "learned: captured" "$(ask podA $LEARN4 443 x | cut -d' ' -f1)" agent
 is "resolved: captured" "$(ask podA $SHARED4 443 x | cut -d' ' -f1)" agent
@@ -152,7 +152,7 @@ pod podA socat -t 2 - TCP:$LEARN4:443 < "$T_RUN/open.in" > "$T_RUN/open.out" 2>/
 T_PIDS+=($!)
 exec 9> "$T_RUN/open.in"
 await 5 grep -q agent "$T_RUN/open.out"
-sleep 2
+sleep 6
 check "sweep" dp sweep
 is "expired: what was learned is gone" "$(learned podA)" 0
 is "expired: what was resolved is gone" "$(bpftool -j map dump pinned "$DP_PINS/destinations4" | jq '[.[] | select(.formatted.value.origin == 2)] | length')" 0

@@ -57,8 +57,9 @@ dns_set half.poisoned.example "{\"a\":[\"$API_SERVER\",\"198.51.100.10\"],\"aaaa
 # The name that pods use is poisoned, too, for a start.
 dns_set api.openai.com "{\"a\":[\"$API_SERVER\"],\"aaaa\":[\"$NAT64\"],\"ttl\":5}"
 cidr_of() { case $1 in *:*) echo "$1/128" ;; *) echo "$1/32" ;; esac; }
-# What a pod may choose as a destination. A policy's CIDR brings it to the agent, which then must not pass it on.
-CHOSEN=("${CAVE[@]}" "${POD[@]}" "${OWN[@]:0:4}")
+# What a pod may choose as a destination. A policy's CIDR brings it to the agent, which then must not pass it on. No policy may name
+# link-local ones, and none are captured.
+mapfile -t CHOSEN < <(printf '%s\n' "${CAVE[@]}" "${POD[@]}" "${OWN[@]:0:4}" | grep -vxF "$METADATA")
 for address in "${CHOSEN[@]}"; do [ "$address" = "$T_POD_NET4.1" ] || cidr_of "$address"; done | jq -R . | jq -s . > "$T_RUN/cidrs"
 jq --argjson n ${#TARGETS[@]} --slurpfile cidrs "$T_RUN/cidrs" '
 	([range(1; $n + 1) | "t\(.)"] + ["half"]) as $all

@@ -103,20 +103,29 @@ void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 	}
 }
 
+/* Those of all links: on each the pod may send from any of them. */
 static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p)
 {
-	for (size_t i = 0; i < p->link_count && !p->pod.address_count; i++) {
-		struct eg_error e = {""};
-		size_t count = 0;
+	size_t count = p->pod.address_count;
 
-		if (eg_datapath_pod_addresses(d, p->ifindex[i], p->pod.address, EG_POD_ADDRESSES,
-					      &count, &e)) {
+	if (count) /* its file has them */
+		return;
+	for (size_t i = 0; i < p->link_count; i++) {
+		struct eg_error e = {""};
+		size_t more = 0, at = EG_MIN(count, (size_t)EG_POD_ADDRESSES);
+
+		if (eg_datapath_pod_addresses(d, p->ifindex[i], p->pod.address + at,
+					      EG_POD_ADDRESSES - at, &more, &e))
 			eg_warn("pod %s/%s: its file has no ips, and they can't be found: %s",
 				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
-			return;
-		}
-		p->pod.address_count = (uint32_t)EG_MIN(count, (size_t)EG_POD_ADDRESSES);
+		count += more;
 	}
+	if (count > EG_POD_ADDRESSES)
+		eg_warn("pod %s/%s has %zu addresses; what it sends to governed destinations from "
+			"others than the first %d is dropped",
+			p->pod.identity.namespace_name, p->pod.identity.name, count,
+			EG_POD_ADDRESSES);
+	p->pod.address_count = (uint32_t)EG_MIN(count, (size_t)EG_POD_ADDRESSES);
 }
 
 static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_pod_entry *entry,

@@ -26,6 +26,36 @@ static void remove_way(struct eg_datapath *d, const struct eg_address *a, uint32
 		bpf_map_delete_elem(d->map[EG_MAP_POD_LINKS], a);
 }
 
+/* Whether the other end of the link has the address. */
+static bool is_behind(struct eg_datapath *d, uint32_t ifindex, const struct eg_address *a)
+{
+	struct eg_address there[64];
+	size_t count = 0;
+
+	if (eg_datapath_pod_addresses(d, ifindex, there, EG_ARRAY_SIZE(there), &count, NULL))
+		return false;
+	for (size_t i = 0; i < count && i < EG_ARRAY_SIZE(there); i++)
+		if (!memcmp(&there[i], a, sizeof(*a)))
+			return true;
+	return false;
+}
+
+/*
+ * A pod may have several links, and an address is believed on each of them, but its answers come in
+ * by the one that has it: by another a pod with rp_filter drops them. Where none is known to have
+ * it, the first set has.
+ */
+static bool is_siblings(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *pod,
+			const struct eg_address *a)
+{
+	struct eg_pod other;
+	uint32_t at;
+
+	return !bpf_map_lookup_elem(d->map[EG_MAP_POD_LINKS], a, &at) && at != ifindex &&
+	       !bpf_map_lookup_elem(d->map[EG_MAP_PODS], &at, &other) &&
+	       other.pod_id == pod->pod_id && has_address(&other, a) && !is_behind(d, ifindex, a);
+}
+
 static bool is_untouched(const struct eg_pod *p)
 {
 	return p->state == EG_POD_UNGOVERNED || p->state == EG_POD_FOREIGN;
@@ -51,7 +81,8 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 		fresh.flags |= EG_POD_FOLLOW_FLOWS;
 	/* The way back first: an answer must find it as soon as a SYN is redirected. */
 	for (unsigned int i = 0; i < fresh.address_count; i++)
-		if (bpf_map_update_elem(d->map[EG_MAP_POD_LINKS], &fresh.address[i], &ifindex,
+		if (!is_siblings(d, ifindex, &fresh, &fresh.address[i]) &&
+		    bpf_map_update_elem(d->map[EG_MAP_POD_LINKS], &fresh.address[i], &ifindex,
 					BPF_ANY))
 			return eg_error_set(error, -errno,
 					    "cannot store the way back to pod %s: %s", fresh.name,

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A pod with two links (as a second network of the pod makes): each address is served over its own link, also where the
+# pod has a strict rp_filter, whether its file tells the addresses or not. A pod with more addresses than are believed.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./agent_lib.sh
+agent_prepare eg2link
+ip -n "$T_NODE" address add fe80::1/64 dev cni0 nodad
+SECOND=$T_POD_NET4.200 SECOND6=${T_POD_NET6}:200
+
+# second_link: net1 in podA, with a table of its own, as the plugins of second networks make it.
+second_link() {
+	ip -n "$T_NODE" link add veth-net1 type veth peer name net1 netns "$T-podA"
+	ip -n "$T_NODE" link set veth-net1 master cni0 up
+	pod podA sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.net1.rp_filter=1 \
+		net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+	ip -n "$T-podA" -batch - <<-EOB
+		link set net1 up
+		address add $SECOND/24 dev net1 noprefixroute
+		address add $SECOND6/64 dev net1 nodad noprefixroute
+		route replace default via $T_POD_NET4.1 dev net1 onlink table 200
+		route replace default via fe80::1 dev net1 table 200
+	EOB
+}
+by_netns() { # POD IPS_JSON
+	jq -n --arg n "$1" --arg netns "/run/netns/$T-$1" --argjson ips "$2" \
+		'{namespace: "shop", name: $n, uid: $n, netns: $netns} + if $ips then {ips: $ips} else {} end' > "$T_RUN/next.json"
+	mv "$T_RUN/next.json" "$E_DIR/pods/shop-$1.json"
+}
+addresses() { ctl pods --json | jq -r --arg n "$1" '[.pods[] | select(.name == $n) | .addresses[]] | join(" ")'; }
+has_addresses() { [ "$(addresses "$1" | wc -w)" = "$2" ]; }
+# each: eth0 in both families, then net1 in both.
+each() {
+	echo "$(ask podA -4 --max-time 5) $(ask podA -6 --max-time 5) $(ask podA --interface $SECOND --max-time 5)" \
+		"$(ask podA --interface $SECOND6 --max-time 5)"
+}
+spoofed() { metrics | awk '/^egret_datapath_packets_total/ && /spoofed_source/ {n += $NF} END {print n + 0}'; }
+
+for E_MODE in netns mark; do
+	echo "# $E_MODE"
+	if [ "$E_MODE" = netns ]; then
+		second_link
+		ip -n "$T-podA" rule add from $SECOND lookup 200
+		ip -n "$T-podA" -6 rule add from $SECOND6 lookup 200
+	fi
+	by_netns podA "[\"$(pod_ip podA)\", \"$(pod_ip6 podA)\", \"$SECOND\", \"$SECOND6\"]"
+	egret_up --workers 1
+	is "both links carry the program" "$(ctl pods --json | jq '[.pods[].links[]] | length')" 2
+	is "addresses in the file: each is served over its link" "$(each)" "200 200 200 200"
+	by_netns podA null
+	sleep 0.1
+	check "addresses read from the pod: those of both links" await 10 has_addresses podA 4
+	is "each is served" "$(each)" "200 200 200 200"
+	is "none was taken for another's" "$(spoofed)" 0
+	stop
+done
+
+echo "# the second link goes, and comes back"
+E_MODE=netns
+egret_up --workers 1
+ip -n "$T_NODE" link del veth-net1
+check "its addresses go with it" await 10 has_addresses podA 2
+is "the first link is served" "$(ask podA -4) $(ask podA -6)" "200 200"
+second_link
+check "it is back" await 10 has_addresses podA 4
+is "all are served" "$(each)" "200 200 200 200"
+
+echo "# more addresses than are believed"
+for i in 1 2 3 4 5 6 7 8 9; do ip -n "$T-podB" address add "$T_POD_NET4.21$i/24" dev eth0; done
+by_netns podB null
+check "the first eight are" await 10 has_addresses podB 8
+has "the rest is said, with what it costs" "$(log)" \
+	"pod shop/podB has 11 addresses; what it sends to governed destinations from others than the first 8 is dropped"
+is "the first is served" "$(ask podB -4)" 200
+is "the last is not" "$(ask podB --interface "$T_POD_NET4.219" --max-time 3)" 000
+at_least "which is counted" "$(spoofed)" 1
+checks_done

@@ -99,8 +99,10 @@ int eg_links_attach(struct eg_datapath *d, struct eg_link *l, struct eg_error *e
 
 void eg_links_drop(struct eg_datapath *d, struct eg_link *l)
 {
+	/* Not only what this process attached: of a link that goes before its pod is known here, an
+	 * earlier one's pins would stay. */
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
-		if (l->attached & 1U << i)
+		if (eg_program_table[i].kind != EG_KIND_NETNS)
 			eg_detach(d->pin_dir, (enum eg_program_id)i, l->ifindex);
 	l->attached = 0;
 	l->roles = 0;

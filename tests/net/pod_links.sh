@@ -32,8 +32,8 @@ addresses() { ctl pods --json | jq -r --arg n "$1" '[.pods[] | select(.name == $
 has_addresses() { [ "$(addresses "$1" | wc -w)" = "$2" ]; }
 # each: eth0 in both families, then net1 in both.
 each() {
-	echo "$(ask podA -4 --max-time 5) $(ask podA -6 --max-time 5) $(ask podA --interface $SECOND --max-time 5)" \
-		"$(ask podA --interface $SECOND6 --max-time 5)"
+	echo "$(ask podA -4 --max-time 5) $(ask podA -6 --max-time 5) $(ask podA --interface "$SECOND" --max-time 5)" \
+		"$(ask podA --interface "$SECOND6" --max-time 5)"
 }
 spoofed() { metrics | awk '/^egret_datapath_packets_total/ && /spoofed_source/ {n += $NF} END {print n + 0}'; }
 
@@ -58,7 +58,8 @@ done
 
 echo "# the second link goes, and comes back"
 E_MODE=netns
-egret_up --workers 1
+egret_up --workers 1 --link-prefix veth-
+has "a link that no file names is known by its own name" "$(ctl pods --kernel)" "(link $(pod_link podB)) "
 ip -n "$T_NODE" link del veth-net1
 check "its addresses go with it" await 10 has_addresses podA 2
 is "the first link is served" "$(ask podA -4) $(ask podA -6)" "200 200"

@@ -99,6 +99,9 @@ static void print(const json_t *answer)
 		size_t n = 0;
 
 		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
+		if (!name[1]) /* in the kernel's table: nobody has said whose link it is */
+			snprintf(name, sizeof(name), "(link %s)",
+				 *text(pod, "link") ? text(pod, "link") : "that is gone");
 		json_array_foreach(json_object_get(pod, "addresses"), k,
 				   address) if (n < sizeof(addresses)) n +=
 			(size_t)snprintf(addresses + n, sizeof(addresses) - n, " %s",

@@ -76,4 +76,6 @@ has "the rest is said, with what it costs" "$(log)" \
 is "the first is served" "$(ask podB -4)" 200
 is "the last is not" "$(ask podB --interface "$T_POD_NET4.219" --max-time 3)" 000
 at_least "which is counted" "$(spoofed)" 1
+sleep 11 # they are read once more
+is "it is said once" "$(log | grep -c "pod shop/podB has 11 addresses")" 1
 checks_done

@@ -40,6 +40,14 @@ static uint32_t number(struct eg_datapath *d, const struct eg_table *former, con
 	return eg_datapath_new_pod_id(d);
 }
 
+static const struct eg_table_pod *pod_of(const struct eg_table *t, const char *uid)
+{
+	for (size_t i = 0; t && i < t->count; i++)
+		if (!strcmp(t->pods[i].pod.identity.uid, uid))
+			return &t->pods[i];
+	return NULL;
+}
+
 static void find_links(struct eg_datapath *d, struct eg_table_pod *p)
 {
 	struct eg_error e = {""};
@@ -104,8 +112,10 @@ void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 }
 
 /* Those of all links: on each the pod may send from any of them. */
-static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p)
+static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p,
+			   const struct eg_table *former)
 {
+	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
 	size_t count = p->pod.address_count;
 
 	if (count) /* its file has them */
@@ -120,7 +130,8 @@ static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p)
 				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
 		count += more;
 	}
-	if (count > EG_POD_ADDRESSES)
+	/* They are read every 10 s; it is said once. */
+	if (count > EG_POD_ADDRESSES && (!before || before->pod.address_count < EG_POD_ADDRESSES))
 		eg_warn("pod %s/%s has %zu addresses; what it sends to governed destinations from "
 			"others than the first %d is dropped",
 			p->pod.identity.namespace_name, p->pod.identity.name, count,
@@ -145,7 +156,7 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
 	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
 	find_links(d, p);
-	find_addresses(d, p);
+	find_addresses(d, p, former);
 	t->count++;
 	return 0;
 }

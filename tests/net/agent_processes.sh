@@ -220,6 +220,41 @@ await 20 sh -c "[ \"\$(curl -s --unix-socket /dev/null x 2>/dev/null; '$EGRETCTL
 is "back, it is used without a restart" "$(ask podA)" 200
 is "by the same gateway" "$(pid_of gateway)" "$GATEWAY"
 
+# --- a provider's ca_file is borne likewise; each request makes a connection of its own, so that each asks the roots
+status_is() { [ "$(ctl status --json | jq "$1")" = "$2" ]; }
+ROOTS=$T_RUN/credentials/ca/root.pem
+mkdir "$T_RUN/credentials/ca"
+cp "$T_RUN/certs/root.crt" "$ROOTS"
+generation=$(ctl status --json | jq .policy.generation)
+for file in "$E_DIR"/policy/*.json; do
+	jq '.providers.openai.ca_file = "ca/root.pem"' "$file" > "$T_RUN/with-ca"
+	mv "$T_RUN/with-ca" "$file"
+done
+newer() { [ "$(ctl status --json | jq .policy.generation)" -gt "$generation" ]; }
+check "a policy with a ca_file is in force" await 20 newer
+mock_mode api.openai.com close-after
+is "whose roots vouch for the provider" "$(ask podA)" 200
+: > "$ROOTS"
+check "an empty ca_file is said, with the provider's name" await 10 grep -q "provider 'openai': ca_file: ca/root.pem.*the last good roots stay in force for 15 s" "$T_RUN/egretd.log"
+is "the last good roots stay in force" "$(ask podA)" 200
+head -c 300 "$T_RUN/certs/root.crt" > "$ROOTS"
+check "half of one is said, too" await 10 grep -q "ca_file: ca/root.pem.*the last good roots still stay in force" "$T_RUN/egretd.log"
+is "and is borne" "$(ask podA)" 200
+cat "$T_RUN/certs/root.crt" > "$ROOTS"
+check "whole, it is fit again" await 10 grep -q "provider 'openai': its ca_file is fit again" "$T_RUN/egretd.log"
+is "and is used" "$(ask podA)" 200
+is "nothing was missing" "$(ctl status --json | jq .ca_files_missing)" 0
+rm "$ROOTS"
+check "a ca_file that stays away is gone after its grace" await 40 status_is .ca_files_missing 1
+has "which the log says" "$(log)" "provider 'openai' will not be trusted"
+is "its requests fail, and no other roots vouch" "$(ask podA)" 502
+is "metrics count it" "$(metric egret_ca_files_missing)" 1
+has "a person is told" "$(ctl status)" "CA FILES MISSING: 1"
+cp "$T_RUN/certs/root.crt" "$ROOTS"
+check "back, it is fit" await 20 status_is .ca_files_missing 0
+is "and used without a restart" "$(ask podA)" 200
+mock_clear
+
 # --- a second one, an end, an adoption
 refused "a second egretd on the same pins that takes nothing over is refused" "another egretd uses the pin directory" start_by_hand
 is "and the first goes on" "$(ask podA)" 200

@@ -78,6 +78,20 @@ has "said" "$out" "a credential's file is not fit now"
 cat "$T_RUN/key.away" > "$KEY"
 check "the file is back" await 10 logged "$NEW" "its file is fit again"
 
+# Nor does it go on when that comes later, before the new one serves: the key is with the one that serves alone.
+kill -STOP "$(pid_of spawner)"
+ctl gateway restart --no-wait >/dev/null
+BEFORE=$(gateway former_pid)
+: > "$KEY"
+kill -CONT "$(pid_of spawner)"
+check "a key's file is empty while one is prepared: it is given up" await 20 renewal_is none
+is "pods are served with the key" "$(ask podA) $(gateway pid)" "200 $BEFORE"
+has "status has the reason" "$(gateway renewal_error)" "a credential's file is not fit now"
+is "the grace goes on" "$(ctl status --json | jq .credentials_missing)" 0
+cat "$T_RUN/key.away" > "$KEY"
+fit_again() { [ "$(grep -c "its file is fit again" "$T_RUN/$NEW.log")" -ge 2 ]; }
+check "the file is back" await 10 fit_again
+
 # --- the one that serves dies while the other is prepared; the spawner, which would start that, is held
 kill -STOP "$(pid_of spawner)"
 ctl gateway restart --no-wait >/dev/null

@@ -33,6 +33,7 @@ static const struct {
 	[EG_WIRE_CREDENTIAL] = {BARE, 1, 1},
 	[EG_WIRE_KEEP] = {BARE, 0, 0},
 	[EG_WIRE_PROVIDER_TRUST] = {BARE, 1, 1},
+	[EG_WIRE_KEEP_TRUST] = {BARE, 0, 0},
 	[EG_WIRE_COMMIT] = {BARE, 0, 0},
 	[EG_WIRE_PING] = {BARE, 0, 0},
 	[EG_WIRE_DNS] = {PAYLOAD(dns), 0, 0},

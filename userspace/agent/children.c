@@ -221,6 +221,7 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 	case EG_WIRE_CREDENTIAL:
 	case EG_WIRE_KEEP:
 	case EG_WIRE_PROVIDER_TRUST:
+	case EG_WIRE_KEEP_TRUST:
 	case EG_WIRE_COMMIT:
 	case EG_WIRE_PING:
 	case EG_WIRE_DNS:

@@ -19,13 +19,18 @@
 struct eg_names;
 struct eg_page;
 
+struct eg_staged_trust {
+	struct eg_trust *roots; /* NULL: none came */
+	bool keep;		/* what is in force of that file stays */
+};
+
 /* A snapshot on its way: complete at COMMIT, thrown away whole if anything is wrong with it. */
 struct eg_staged {
 	char *policy, *pods; /* heap */
 	size_t policy_bytes, pods_bytes;
 	int *credentials; /* descriptors by index, -1: none came, EG_STAGED_KEEP */
 	size_t credential_count;
-	struct eg_trust **trust; /* by index of the provider */
+	struct eg_staged_trust *trust; /* by index of the provider */
 	size_t trust_count;
 	char failure[EG_WIRE_TEXT]; /* "": none so far */
 };

@@ -345,6 +345,7 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	case EG_WIRE_CREDENTIAL:
 	case EG_WIRE_KEEP:
 	case EG_WIRE_PROVIDER_TRUST:
+	case EG_WIRE_KEEP_TRUST:
 		eg_stage_message(g, m, fds);
 		break;
 	case EG_WIRE_COMMIT:

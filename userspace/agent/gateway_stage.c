@@ -21,7 +21,7 @@ void eg_stage_fini(struct eg_staged *s)
 		eg_fd_close(&s->credentials[i]);
 	free(s->credentials);
 	for (size_t i = 0; i < s->trust_count; i++)
-		eg_trust_unref(s->trust[i]);
+		eg_trust_unref(s->trust[i].roots);
 	free(s->trust);
 	*s = (struct eg_staged){.policy = NULL};
 }
@@ -67,42 +67,57 @@ static void stage_credential(struct eg_staged *s, uint32_t index, int what)
 	s->credentials[index] = what;
 }
 
-/* Bytes that are no roots make a provider that is never trusted, not one that the system's roots
- * vouch for. */
+/* The place of a provider's roots; NULL: there is none, and the snapshot has failed. */
+static struct eg_staged_trust *place_trust(struct eg_staged *s, uint32_t index)
+{
+	struct eg_staged_trust *grown;
+
+	if (index >= EG_STAGED_MAX) {
+		fail(s, "ca_file", -E2BIG);
+		return NULL;
+	}
+	if (index < s->trust_count)
+		return &s->trust[index];
+	grown = realloc(s->trust, (index + 1) * sizeof(*grown));
+	if (!grown) {
+		fail(s, "ca_file", -ENOMEM);
+		return NULL;
+	}
+	for (size_t i = s->trust_count; i <= index; i++)
+		grown[i] = (struct eg_staged_trust){NULL, false};
+	s->trust = grown;
+	s->trust_count = index + 1;
+	return &s->trust[index];
+}
+
+/* No bytes, or none that are roots, make a provider that is never trusted, not one that the
+ * system's roots vouch for. The supervisor has said which, and why. */
 static void stage_trust(struct eg_gateway *g, const struct eg_message *m, int fd)
 {
-	struct eg_staged *s = &g->staged;
+	struct eg_staged_trust *place = place_trust(&g->staged, m->number);
+	struct eg_trust *trust = NULL;
 	struct eg_error e = {""};
-	struct eg_trust *trust = NULL, **grown;
 	char *pem = NULL;
 	size_t n = 0;
 
-	if (m->number >= EG_STAGED_MAX) {
-		fail(s, "ca_file", -E2BIG);
+	if (!place)
 		return;
-	}
-	if (m->number >= s->trust_count) {
-		grown = realloc(s->trust, (m->number + 1) * sizeof(struct eg_trust *));
-		if (!grown) {
-			fail(s, "ca_file", -ENOMEM);
-			return;
-		}
-		for (size_t i = s->trust_count; i <= m->number; i++)
-			grown[i] = NULL;
-		s->trust = grown;
-		s->trust_count = m->number + 1;
-	}
-	stage_memory(s, "ca_file", m, fd, &pem, &n);
+	stage_memory(&g->staged, "ca_file", m, fd, &pem, &n);
 	if (n)
 		trust = eg_trust_create((struct eg_str){pem, n}, &e);
-	if (!trust) {
-		eg_error("provider %u of the policy will not be trusted: ca_file: %s", m->number,
-			 n ? e.text : "not readable");
-		trust = eg_trust_ref(g->nobody);
-	}
+	if (n && !trust)
+		eg_error("provider %u of the policy will not be trusted: %s", m->number, e.text);
 	free(pem);
-	eg_trust_unref(s->trust[m->number]);
-	s->trust[m->number] = trust;
+	eg_trust_unref(place->roots);
+	*place = (struct eg_staged_trust){trust ? trust : eg_trust_ref(g->nobody), false};
+}
+
+static void stage_kept_trust(struct eg_staged *s, uint32_t index)
+{
+	struct eg_staged_trust *place = place_trust(s, index);
+
+	if (place)
+		place->keep = true;
 }
 
 void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[EG_WIRE_FDS])
@@ -119,6 +134,8 @@ void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[
 		stage_credential(s, m->number, EG_STAGED_KEEP);
 	else if (m->type == EG_WIRE_PROVIDER_TRUST)
 		stage_trust(g, m, fds[0]);
+	else if (m->type == EG_WIRE_KEEP_TRUST)
+		stage_kept_trust(s, m->number);
 }
 
 /* ---- commit ---- */
@@ -169,17 +186,40 @@ static struct eg_pod_view *load_pods(struct eg_staged *s, struct eg_arena *a, si
 	return views;
 }
 
+/* The roots that are in force of this very file; the policy may have other indexes now. */
+static struct eg_trust *kept_trust(const struct eg_snapshot *now, const struct eg_provider *p)
+{
+	const struct eg_provider *former;
+	size_t count = 0;
+
+	if (!now || !p->ca_file)
+		return NULL;
+	former = eg_providers(eg_snapshot_policies(now), &count);
+	for (size_t i = 0; i < count; i++)
+		if (former[i].ca_file && !strcmp(former[i].ca_file, p->ca_file))
+			return eg_snapshot_trust(now, &former[i]);
+	return NULL;
+}
+
 /* By index of eg_providers(), as long as that is. */
-static struct eg_trust **load_trust(struct eg_staged *s, struct eg_arena *a,
+static struct eg_trust **load_trust(struct eg_gateway *g, struct eg_arena *a,
 				    struct eg_policy_set *set)
 {
+	struct eg_staged *s = &g->staged;
+	const struct eg_provider *p;
 	struct eg_trust **trust;
 	size_t count;
 
-	eg_providers(set, &count);
+	p = eg_providers(set, &count);
 	trust = eg_arena_zalloc(a, (count + 1) * sizeof(struct eg_trust *));
-	for (size_t i = 0; trust && i < EG_MIN(count, s->trust_count); i++)
-		trust[i] = s->trust[i];
+	for (size_t i = 0; trust && i < EG_MIN(count, s->trust_count); i++) {
+		trust[i] = s->trust[i].keep ? kept_trust(g->snapshot, &p[i]) : s->trust[i].roots;
+		if (!s->trust[i].keep || trust[i])
+			continue;
+		eg_error("provider '%s': there are no roots to keep; it will not be trusted",
+			 p[i].name);
+		trust[i] = g->nobody;
+	}
 	return trust;
 }
 
@@ -240,7 +280,7 @@ static struct eg_snapshot *build(struct eg_gateway *g, uint32_t generation)
 	eg_arena_init(&a, 0);
 	pods = load_pods(s, &a, &pod_count);
 	if (pods && !load_policy(s, &a, &set)) {
-		trust = load_trust(s, &a, set);
+		trust = load_trust(g, &a, set);
 		if (!trust || load_credentials(g, &a, set, &credentials))
 			fail(s, "snapshot", -ENOMEM);
 	}

@@ -101,6 +101,11 @@ uint64_t eg_keys_due(const struct eg_keys *k, uint64_t now_ms)
 	return due;
 }
 
+bool eg_keys_have(const struct eg_keys *k, const char *file)
+{
+	return find(k, file);
+}
+
 void eg_keys_forget(struct eg_keys *k)
 {
 	sweep(k, true);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which key files the gateway holds a good key of, and since when a file is not fit. A file that is
- * rewritten in place is empty for a moment; the gateway is told to keep what it has then, because
- * the supervisor has no key that it could send again. Never a key here, only names of files. Pure:
- * the clock is the caller's.
+ * Which files the gateway holds something good of (keys; roots of providers), and since when a file
+ * is not fit. A file that is rewritten in place is empty for a moment; the gateway is told to keep
+ * what it has then, because the supervisor has no key that it could send again. Never a key here,
+ * only names of files. Pure: the clock is the caller's.
  */
 #ifndef EGRET_AGENT_KEYS_H
 #define EGRET_AGENT_KEYS_H
@@ -36,6 +36,8 @@ enum eg_key_word eg_keys_judge(struct eg_keys *k, const char *file, int why, uin
 void eg_keys_end(struct eg_keys *k);
 /* Milliseconds until the next one that is kept is gone; UINT64_MAX: none is kept. */
 uint64_t eg_keys_due(const struct eg_keys *k, uint64_t now_ms);
+/* Whether the gateway has something of that file. */
+bool eg_keys_have(const struct eg_keys *k, const char *file);
 /* The gateway is gone, and with it what it held. */
 void eg_keys_forget(struct eg_keys *k);
 

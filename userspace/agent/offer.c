@@ -110,6 +110,7 @@ void eg_offer_lost(struct eg_supervisor *s)
 {
 	eg_generation_fini(&s->offered);
 	eg_keys_forget(&s->keys);
+	eg_keys_forget(&s->roots);
 	s->dirty = true;
 }
 

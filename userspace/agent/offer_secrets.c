@@ -9,10 +9,11 @@
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "credential/credential.h"
+#include "net/tls.h"
 
 #define CA_FILE_BYTES ((size_t)1 << 20)
 
-/* 1: its key is missing; 0; or -EPIPE. */
+/* 1: its key is missing; 0; or -EPIPE: who was offered it is lost, or given up. */
 static int send_credential(struct eg_supervisor *s, int dir, const struct eg_credential_spec *spec)
 {
 	struct eg_message m = {.type = EG_WIRE_CREDENTIAL, .number = (uint32_t)spec->index};
@@ -40,6 +41,8 @@ static int send_credential(struct eg_supervisor *s, int dir, const struct eg_cre
 		m.type = EG_WIRE_KEEP;
 		break;
 	case EG_KEY_GONE:
+		if (eg_renewal_would_lose(s, spec->file, NULL))
+			return -EPIPE;
 		eg_error("requests that need credential '%s' will be refused (no_credential): %s",
 			 spec->name, e.text);
 		return 1;
@@ -53,7 +56,6 @@ static int send_credentials(struct eg_supervisor *s, int dir)
 {
 	size_t count, missing = 0;
 	const struct eg_credential_spec *specs = eg_credentials(s->loaded->set, &count);
-	uint64_t due;
 	int r = 0;
 
 	eg_keys_begin(&s->keys);
@@ -67,40 +69,94 @@ static int send_credentials(struct eg_supervisor *s, int dir)
 		return r; /* the gateway is lost, and what it held is forgotten with it */
 	eg_keys_end(&s->keys);
 	s->credentials.missing = missing;
-	due = eg_keys_due(&s->keys, eg_now_ms());
+	return 0;
+}
+
+/* -errno: it can't be read, or has no roots. */
+static int read_roots(int dir, const struct eg_provider *p, char **pem, size_t *n,
+		      struct eg_error *e)
+{
+	struct eg_trust *trust;
+	int r = eg_file_read(dir, p->ca_file, CA_FILE_BYTES, pem, n, e);
+
+	if (r)
+		return r;
+	trust = eg_trust_create((struct eg_str){*pem, *n}, e);
+	eg_trust_unref(trust);
+	return trust ? 0 : eg_error_prefix(e, *n ? -EINVAL : -ENODATA, "%s", p->ca_file);
+}
+
+/*
+ * Roots of a provider's own. When there are none, it must not fall back to the system's: an empty
+ * message makes the gateway trust nobody for it. 1: they are missing; 0; or -errno.
+ */
+static int send_roots(struct eg_supervisor *s, int dir, const struct eg_provider *p)
+{
+	struct eg_message keep = {.type = EG_WIRE_KEEP_TRUST, .number = (uint32_t)p->index};
+	EG_CLEANUP_FREE char *pem = NULL;
+	struct eg_error e = {""};
+	size_t n = 0;
+	int r, why = read_roots(dir, p, &pem, &n, &e);
+
+	switch (eg_keys_judge(&s->roots, p->ca_file, why, eg_now_ms())) {
+	case EG_KEY_SEND_BACK:
+		eg_info("provider '%s': its ca_file is fit again", p->name);
+		break;
+	case EG_KEY_SEND:
+		break;
+	case EG_KEY_KEEP_NEW:
+		eg_warn("provider '%s': ca_file: %s; the last good roots stay in force for %u s, "
+			"then it will not be trusted",
+			p->name, e.text, EG_KEY_GRACE_MS / 1000);
+		return eg_gateway_send(s, &keep, NULL, 0) ? 0 : -EPIPE;
+	case EG_KEY_KEEP_OTHER:
+		eg_warn("provider '%s': ca_file: %s; the last good roots still stay in force",
+			p->name, e.text);
+		return eg_gateway_send(s, &keep, NULL, 0) ? 0 : -EPIPE;
+	case EG_KEY_KEEP:
+		return eg_gateway_send(s, &keep, NULL, 0) ? 0 : -EPIPE;
+	case EG_KEY_GONE:
+		if (eg_renewal_would_lose(s, NULL, p->ca_file))
+			return -EPIPE;
+		eg_error("provider '%s' will not be trusted: its ca_file is not fit: %s", p->name,
+			 e.text);
+		n = 0;
+		break;
+	}
+	r = eg_offer_memory(s, EG_WIRE_PROVIDER_TRUST, keep.number, (struct eg_str){pem, n});
+	return r ? r : why ? 1 : 0;
+}
+
+static int send_trust(struct eg_supervisor *s, int dir)
+{
+	size_t count, missing = 0;
+	const struct eg_provider *providers = eg_providers(s->loaded->set, &count);
+	int r = 0;
+
+	eg_keys_begin(&s->roots);
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		if (!providers[i].ca_file)
+			continue;
+		r = send_roots(s, dir, &providers[i]);
+		missing += r == 1;
+	}
+	if (r < 0)
+		return r;
+	eg_keys_end(&s->roots);
+	s->credentials.roots_missing = missing;
+	return 0;
+}
+
+/* When the grace of the first that is kept is over, all is offered anew. */
+static void await_grace(struct eg_supervisor *s)
+{
+	uint64_t now = eg_now_ms();
+	uint64_t due = EG_MIN(eg_keys_due(&s->keys, now), eg_keys_due(&s->roots, now));
+
 	if (due == UINT64_MAX)
 		eg_timer_cancel(s->loop, &s->keys_timer);
 	else if (eg_timer_set(s->loop, &s->keys_timer, due))
 		eg_supervisor_fail(s, "out of memory");
-	return 0;
-}
-
-/*
- * Roots of a provider's own. When its file can't be read, it must not fall back to the system's:
- * an empty message makes the gateway trust nobody for it.
- */
-static int send_trust(struct eg_supervisor *s, int dir)
-{
-	size_t count;
-	const struct eg_provider *providers = eg_providers(s->loaded->set, &count);
-	int r = 0;
-
-	for (size_t i = 0; !r && i < count; i++) {
-		EG_CLEANUP_FREE char *pem = NULL;
-		struct eg_error e = {""};
-		size_t n = 0;
-
-		if (!providers[i].ca_file)
-			continue;
-		if (eg_file_read(dir, providers[i].ca_file, CA_FILE_BYTES, &pem, &n, &e)) {
-			eg_error("provider '%s' will not be trusted: its ca_file can't be read: %s",
-				 providers[i].name, e.text);
-			n = 0;
-		}
-		r = eg_offer_memory(s, EG_WIRE_PROVIDER_TRUST, (uint32_t)i,
-				    (struct eg_str){pem, n});
-	}
-	return r;
 }
 
 int eg_offer_secrets(struct eg_supervisor *s)
@@ -111,7 +167,11 @@ int eg_offer_secrets(struct eg_supervisor *s)
 	if (dir < 0)
 		eg_error("--credentials-dir %s: %s", s->o->credentials_dir, strerror(errno));
 	r = send_credentials(s, dir);
-	return r ? r : send_trust(s, dir);
+	if (!r)
+		r = send_trust(s, dir);
+	if (!r)
+		await_grace(s);
+	return r;
 }
 
 static void grace_over(struct eg_timer *t)
@@ -128,4 +188,5 @@ void eg_offer_close(struct eg_supervisor *s)
 {
 	eg_timer_cancel(s->loop, &s->keys_timer);
 	eg_keys_forget(&s->keys);
+	eg_keys_forget(&s->roots);
 }

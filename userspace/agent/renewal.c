@@ -12,6 +12,13 @@
 
 #define DRAIN_GRACE_MS 2000u /* after the drain's own time */
 
+#define KEY_LOST                                                                                   \
+	"a credential's file is not fit now, so that a new gateway would be without its key; the " \
+	"log names it"
+#define ROOTS_LOST                                                                                \
+	"a provider's ca_file is not fit now, so that a new gateway would be without its roots; " \
+	"the log names it"
+
 static void over(struct eg_supervisor *s)
 {
 	eg_timer_cancel(s->loop, &s->renewal_limit);
@@ -56,11 +63,28 @@ static int may_begin(struct eg_supervisor *s, struct eg_error *e)
 			"again in a moment");
 	/* What a gateway keeps of a file that is not fit any more, its successor could not have. */
 	if (eg_keys_due(&s->keys, eg_now_ms()) != UINT64_MAX)
-		return eg_error_set(
-			e, -ENOKEY,
-			"a credential's file is not fit now, so that a new gateway would be "
-			"without its key; the log names it");
+		return eg_error_set(e, -ENOKEY, "%s", KEY_LOST);
+	if (eg_keys_due(&s->roots, eg_now_ms()) != UINT64_MAX)
+		return eg_error_set(e, -ENOKEY, "%s", ROOTS_LOST);
 	return 0;
+}
+
+static void forget_former(struct eg_supervisor *s)
+{
+	eg_keys_forget(&s->former_keys);
+	eg_keys_forget(&s->former_roots);
+}
+
+bool eg_renewal_would_lose(struct eg_supervisor *s, const char *key_file, const char *ca_file)
+{
+	const char *why = key_file && eg_keys_have(&s->former_keys, key_file)  ? KEY_LOST
+			  : ca_file && eg_keys_have(&s->former_roots, ca_file) ? ROOTS_LOST
+									       : NULL;
+
+	if (s->renewal != EG_RENEWAL_PREPARING || !why)
+		return false;
+	eg_renewal_failed(s, why);
+	return true;
 }
 
 int eg_renewal_begin(struct eg_supervisor *s, struct eg_error *e)
@@ -76,6 +100,9 @@ int eg_renewal_begin(struct eg_supervisor *s, struct eg_error *e)
 	s->renewal = EG_RENEWAL_PREPARING;
 	s->renewal_error[0] = '\0';
 	s->ready = false;
+	s->former_keys = s->keys;
+	s->former_roots = s->roots;
+	s->keys = s->roots = (struct eg_keys){NULL};
 	eg_offer_lost(s); /* the new one has nothing yet */
 	eg_child_start(s->gateway);
 	return s->renewal == EG_RENEWAL_PREPARING
@@ -92,6 +119,7 @@ void eg_renewal_acknowledged(struct eg_supervisor *s)
 		return;
 	s->renewal = EG_RENEWAL_DRAINING;
 	s->renewals++;
+	forget_former(s);
 	/* In this order there is always one that accepts. */
 	eg_gateway_send(s, &accept_now, NULL, 0);
 	eg_info("gateway (pid %d) serves; pid %d finishes what it has, for %u s at most",
@@ -115,6 +143,9 @@ static void put_back(struct eg_supervisor *s, const char *why)
 	s->renewal = EG_RENEWAL_DROPPING;
 	s->ready = s->serving;
 	eg_offer_lost(s);
+	s->keys = s->former_keys;
+	s->roots = s->former_roots;
+	s->former_keys = s->former_roots = (struct eg_keys){NULL};
 }
 
 void eg_renewal_failed(struct eg_supervisor *s, const char *why)
@@ -151,6 +182,7 @@ bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c)
 	/* Who served died first: as when any gateway dies, and its successor is half there. */
 	if (s->renewal == EG_RENEWAL_PREPARING) {
 		over(s);
+		forget_former(s);
 		eg_gateway_send(s, &accept_now, NULL, 0);
 		return true;
 	}
@@ -160,5 +192,6 @@ bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c)
 
 void eg_renewal_close(struct eg_supervisor *s)
 {
+	forget_former(s);
 	eg_timer_cancel(s->loop, &s->renewal_limit);
 }

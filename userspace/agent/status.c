@@ -115,6 +115,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.pods = s->table ? s->table->count : 0,
 		.pods_refused = s->table ? s->table->refused : 0,
 		.credentials_missing = s->credentials.missing,
+		.ca_files_missing = s->credentials.roots_missing,
 		.dns_events = s->dns_events,
 		.dns_events_lost = s->dns_lost,
 		.addresses_refused = s->addresses_refused,
@@ -258,12 +259,13 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 			"},\"signer\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu},"
 			"\"pods\":{\"known\":%llu,\"governed\":%llu,\"held\":%llu,\"refused\":%llu}"
 			","
-			"\"credentials_missing\":%llu,",
+			"\"credentials_missing\":%llu,\"ca_files_missing\":%llu,",
 			s->signer.pid, (unsigned long long)s->signer.restarts,
 			(unsigned long long)s->signer.hangs, (unsigned long long)stats.pods,
 			(unsigned long long)stats.pods_governed,
 			(unsigned long long)stats.pods_held, (unsigned long long)stats.pods_refused,
-			(unsigned long long)stats.credentials_missing);
+			(unsigned long long)stats.credentials_missing,
+			(unsigned long long)stats.ca_files_missing);
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(texts); i++) {
 		r = put_string(out, texts[i].key, texts[i].value);
 		if (!r)

@@ -83,7 +83,7 @@ struct eg_credential_state {
 	struct eg_file_mark *marks; /* credentials, then CA files of providers */
 	size_t count;
 	uint64_t version; /* grows with each change */
-	size_t missing;
+	size_t missing, roots_missing;
 };
 
 struct eg_supervisor {
@@ -146,9 +146,10 @@ struct eg_supervisor {
 	/* offer.c: what is on its way, what holds */
 	uint32_t generation;	    /* the last number given */
 	bool dirty;		    /* the last offer is out of date */
-	struct eg_keys keys;	    /* that the gateway has, or will have with what is offered */
-	struct eg_timer keys_timer; /* the grace of one is over */
-	uint64_t node_hash;	    /* of the node's addresses that are applied */
+	struct eg_keys keys, roots; /* that the gateway has, or will have with what is offered */
+	struct eg_keys former_keys, former_roots; /* while another is prepared: who serves has */
+	struct eg_timer keys_timer;		  /* the grace of one is over */
+	uint64_t node_hash;			  /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
 
 	uint64_t dns_events, dns_lost, addresses_refused;
@@ -183,6 +184,9 @@ int eg_renewal_begin(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_renewal_acknowledged(struct eg_supervisor *s);
 /* The new one can't be had: the one that serves goes on. `why` is logged. */
 void eg_renewal_failed(struct eg_supervisor *s, const char *why);
+/* Whether the one that is prepared would be without what the one that serves has of such a file
+ * (NULL: not asked). Then it has been given up. */
+bool eg_renewal_would_lose(struct eg_supervisor *s, const char *key_file, const char *ca_file);
 /* That gateway has ended (c->pid is 0). True: that is all, no other one is to be started for it. */
 bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c);
 void eg_renewal_close(struct eg_supervisor *s);

@@ -7,7 +7,8 @@
  *
  * Supervisor -> gateway, at start: CONFIG, FLIGHT, WORKER x n, CHAIN, DEFAULT_TRUST, START; then
  * comes READY.
- * A snapshot: POLICY, PODS, CREDENTIAL or KEEP x n, PROVIDER_TRUST x n, COMMIT -> ACK or NACK.
+ * A snapshot: POLICY, PODS, CREDENTIAL or KEEP x n, PROVIDER_TRUST or KEEP_TRUST x n, COMMIT -> ACK
+ * or NACK.
  * Nothing of it is used before COMMIT, and all of it from then on.
  */
 #ifndef EGRET_AGENT_WIRE_H
@@ -44,6 +45,7 @@ enum eg_wire_type {
 	EG_WIRE_CREDENTIAL,	/* number: index; fd: the secret, sealed */
 	EG_WIRE_KEEP,		/* number: index; the secret in force of the same file stays */
 	EG_WIRE_PROVIDER_TRUST, /* number: index of the provider; value: bytes; fd: PEM */
+	EG_WIRE_KEEP_TRUST,	/* number: likewise; its roots in force of the same file stay */
 	EG_WIRE_COMMIT,		/* number: generation */
 	EG_WIRE_PING,		/* number: serial; to the spawner, too */
 	EG_WIRE_DNS,		/* number: ifindex; a DNS answer that the kernel could not parse */
@@ -119,7 +121,7 @@ struct eg_wire_stats {
 	uint64_t requests_lost;	   /* in flight on gateways that died */
 	uint64_t spawner_hung;	   /* 1: it does not answer */
 	uint64_t pods, pods_governed, pods_held, pods_refused;
-	uint64_t credentials_missing;
+	uint64_t credentials_missing, ca_files_missing;
 	uint64_t dns_events, dns_events_lost;
 	uint64_t addresses_refused;
 	char policy_version[20];

@@ -94,6 +94,9 @@ static void print_agent(const json_t *a)
 	if (number(a, "credentials_missing"))
 		eg_line("CREDENTIALS MISSING: %lld; requests that need them are refused",
 			number(a, "credentials_missing"));
+	if (number(a, "ca_files_missing"))
+		eg_line("CA FILES MISSING: %lld; requests to these providers fail (upstream_tls)",
+			number(a, "ca_files_missing"));
 	if (*text(a, "notes"))
 		eg_line("note      %s", text(a, "notes"));
 }

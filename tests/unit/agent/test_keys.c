@@ -24,8 +24,10 @@ static void test_kept_and_then_gone(void **state)
 	struct eg_keys k = {NULL};
 
 	assert_int_equal(round_of(&k, "a/key", false, 0), EG_KEY_GONE); /* there never was one */
+	assert_false(eg_keys_have(&k, "a/key"));
 	assert_int_equal(round_of(&k, "a/key", true, 1000), EG_KEY_SEND);
 	assert_int_equal(eg_keys_due(&k, 1000), UINT64_MAX);
+	assert_true(eg_keys_have(&k, "a/key"));
 	assert_int_equal(round_of(&k, "a/key", false, 2000), EG_KEY_KEEP_NEW);
 	assert_int_equal(eg_keys_due(&k, 2500), EG_KEY_GRACE_MS - 500);
 	/* Asking again does not begin the grace anew. */

@@ -126,12 +126,23 @@ static void end(struct relay *r, bool failed)
 	r->owner->over(r->ctx, failed);
 }
 
+/* Its end was read, and it was told of the other's: it hangs up for good, which no mask of events
+ * silences, and says nothing of the other side, which may be reading still. */
+static bool done_with(const struct relay *r, int i)
+{
+	return r->way[i].eof && r->way[1 - i].shut;
+}
+
 static bool interest(struct relay *r)
 {
 	for (int i = 0; i < 2; i++) {
 		const struct relay_way *out = &r->way[i], *in = &r->way[1 - i];
 		uint32_t events = 0;
 
+		if (done_with(r, i)) {
+			eg_watch_remove(r->loop, &r->watch[i]);
+			continue;
+		}
 		if (!out->eof && pending(out) < PIPE_BYTES)
 			events |= EPOLLIN;
 		if (pending(in))
@@ -142,14 +153,14 @@ static bool interest(struct relay *r)
 	return true;
 }
 
-static void turn(struct relay *r, bool error)
+static void turn(struct relay *r, int i, bool hung_up)
 {
 	r->activity_ms = eg_loop_now_ms(r->loop);
 	if (!move(r, 0) || !move(r, 1) || !interest(r))
 		end(r, true);
 	else if (r->way[0].shut && r->way[1].shut)
 		end(r, false);
-	else if (error && r->way[0].eof && r->way[1].eof)
+	else if (hung_up && r->way[i].eof && pending(&r->way[1 - i]))
 		end(r, true); /* what is pending has no taker */
 }
 
@@ -168,7 +179,7 @@ static void ready(struct relay *r, int i, uint32_t events)
 		end(r, true);
 		return;
 	}
-	turn(r, events & EPOLLHUP);
+	turn(r, i, events & EPOLLHUP);
 }
 
 static void ready0(struct eg_watch *w, uint32_t events)

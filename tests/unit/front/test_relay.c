@@ -136,6 +136,55 @@ static void test_end_leaves_nothing_out(void **state)
 	(void)state;
 }
 
+/* Both ends have come and the pod still reads: what the relay holds for it is given to it. The
+ * destination's descriptor hangs up meanwhile, for good; the loop is not kept busy with that. Local
+ * sockets, which hold what they are told to and hang up as TCP's do. */
+static void test_end_waits_for_a_slow_pod(void **state)
+{
+	static char part[65536];
+	struct world *w = calloc(1, sizeof(*w));
+	const size_t total = 300000;
+	int pod[2], site[2], small = 4096;
+	size_t sent = 0, got = 0;
+	ssize_t n = -1;
+	bool held = false;
+	struct eg_buf none;
+
+	plane_up(&w->plane, NULL);
+	eg_buf_init(&none, 1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pod), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, site), 0);
+	setsockopt(pod[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	assert_int_equal(relay_begin(&w->relay, w->plane.loop, pod[0], site[0], &none, &owner, w),
+			 0);
+	inbox_init(&w->pod, pod[1]);
+	inbox_init(&w->site, site[1]);
+	shutdown(pod[1], SHUT_WR);
+	for (int i = 0; i < 10000 && !w->over && n; i++) {
+		size_t left = EG_MIN(total - sent, sizeof(part));
+
+		n = left ? send(site[1], part, left, MSG_NOSIGNAL) : 0;
+		sent += n > 0 ? (size_t)n : 0;
+		if (left && sent == total)
+			shutdown(site[1], SHUT_WR);
+		plane_turns(&w->plane, 2);
+		if (w->relay.way[1].eof && !w->relay.way[1].shut) {
+			held = true;
+			assert_true(w->relay.watch[1].fd < 0);
+		}
+		n = recv(pod[1], part, 2000, 0);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	while ((n = recv(pod[1], part, sizeof(part), 0)) > 0)
+		got += (size_t)n;
+	assert_true(held);
+	assert_true(w->over);
+	assert_false(w->failed);
+	assert_int_equal(got, total);
+	finish(w);
+	(void)state;
+}
+
 /* Without leave for a pipe it copies, and nothing is lost. */
 static void test_no_leave_for_a_pipe(void **state)
 {
@@ -232,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_end_leaves_nothing_out),
+		cmocka_unit_test(test_end_waits_for_a_slow_pod),
 		cmocka_unit_test(test_reset_is_passed_on),
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),

@@ -30,8 +30,8 @@ static const char usage[] =
 	"  --json           one JSON document\n"
 	"  -h, --help       this text\n"
 	"\n"
-	"Exit codes: 0 allowed or untouched, 1 denied, 2 wrong arguments or something could\n"
-	"not be read.\n";
+	"Exit codes: 0 allowed or untouched, 1 denied (or undecided without a body), 2 wrong\n"
+	"arguments or something could not be read.\n";
 
 #define LABELS_MAX 64
 #define BODY_MAX   (32u << 20)

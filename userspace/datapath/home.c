@@ -5,7 +5,6 @@
  * namespace: in mark mode that is the node's, in netns mode the node's is behind its veth.
  */
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,84 +12,6 @@
 #include <unistd.h>
 
 #include "datapath/internal.h"
-
-typedef bool (*is_wanted)(void *context, int netns_fd);
-
-/* The namespace at `path` if it is wanted, else -1. */
-static int open_wanted(const char *path, is_wanted is, void *context)
-{
-	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	return fd >= 0 && is(context, fd) ? eg_fd_take(&fd) : -1;
-}
-
-/* proc(5): a blank in a path is written \040, and so on. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = 0;
-}
-
-/* Namespaces that are mounted somewhere: /run/netns, and wherever container runtimes keep them. */
-static int find_mounted(is_wanted is, void *context)
-{
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL;
-	size_t size = 0;
-	int found = -1;
-
-	while (f && found < 0 && getline(&line, &size, f) > 0) {
-		char *root = strstr(line, " net:["), *path, *end;
-
-		path = root ? strchr(root + 1, ' ') : NULL;
-		end = path ? strchr(path + 1, ' ') : NULL;
-		if (!end)
-			continue;
-		*end = 0;
-		unescape(path + 1);
-		found = open_wanted(path + 1, is, context);
-	}
-	free(line);
-	if (f)
-		fclose(f);
-	return found;
-}
-
-/* Namespaces of processes. */
-static int find_lived_in(is_wanted is, void *context)
-{
-	DIR *dir = opendir("/proc");
-	struct dirent *e;
-	int found = -1;
-
-	while (dir && found < 0 && (e = readdir(dir))) {
-		char path[300];
-
-		if (e->d_name[0] < '1' || e->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/ns/net", e->d_name);
-		found = open_wanted(path, is, context);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-static int find(is_wanted is, void *context)
-{
-	int fd = find_mounted(is, context);
-
-	return fd >= 0 ? fd : find_lived_in(is, context);
-}
 
 static bool has_inode(void *context, int netns_fd)
 {
@@ -127,7 +48,7 @@ static int look_behind(void *context, struct eg_error *error)
 	if (!eg_netlink_link_by_name(b->netlink, b->agent_link, &l) && !strcmp(l.kind, "veth") &&
 	    l.peer_nsid >= 0) {
 		b->nsid = l.peer_nsid;
-		b->found = find(has_number, b);
+		b->found = eg_namespace_find(has_number, b);
 		r = b->found < 0 ? -ENOENT : 0;
 	}
 	eg_netlink_close(b->netlink);
@@ -188,7 +109,7 @@ int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode
 	*out = -1;
 	if (!inode || own < 0 || (mode == EG_MODE_MARK && has_inode(&inode, own)))
 		return 0;
-	fd = find(has_inode, &inode);
+	fd = eg_namespace_find(has_inode, &inode);
 	if (fd < 0 && mode == EG_MODE_MARK)
 		return unreachable(error, nobody);
 	/* Not there: it ended, or is about to, with all that is in it. */

@@ -226,6 +226,10 @@ int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *h
  */
 int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode, int *out,
 		 struct eg_error *error) EG_MUST;
+/* find.c: the first namespace that `is` wants, of those that are mounted or lived in. A descriptor,
+ * the caller's; -1: none that is seen here. */
+typedef bool (*eg_netns_wanted)(void *context, int netns_fd);
+int eg_namespace_find(eg_netns_wanted is, void *context) EG_MUST;
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
 		      struct eg_error *error) EG_MUST;

@@ -156,8 +156,9 @@ metrics > "$T_RUN/out.metrics"
 KEY=$(sed -n '/PRIVATE/,$p' "$E_DIR/ca/intermediate.key" | sed -n 2p)
 for secret in "$OPENAI" "$ANTHROPIC" "$KEY" placeholder; do
 	hasnt "not in the log: ${secret:0:12}..." "$(log)" "$secret"
-	hasnt "not in access records: ${secret:0:12}..." "$(cat "$E_DIR/access.jsonl")" "$secret"
-	hasnt "not in metrics and answers: ${secret:0:12}..." "$(cat "$T_RUN"/out.* "$T_RUN/answer")" "$secret"
+	# Doctor's own request ends with the reason no_placeholder, which is a name and no key.
+	hasnt "not in access records: ${secret:0:12}..." "$(sed 's/no_placeholder//g' "$E_DIR/access.jsonl")" "$secret"
+	hasnt "not in metrics and answers: ${secret:0:12}..." "$(cat "$T_RUN"/out.* "$T_RUN/answer" | sed 's/no_placeholder//g')" "$secret"
 	for pid in $SUPERVISOR $SPAWNER $GATEWAY $SIGNER; do
 		hasnt "not in argv or environment of $pid: ${secret:0:12}..." "$(tr '\0' ' ' < "/proc/$pid/cmdline"; tr '\0' ' ' < "/proc/$pid/environ")" "$secret"
 	done

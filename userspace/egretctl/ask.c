@@ -103,10 +103,19 @@ int ask_parse(int argc, char **argv, const char *usage, const char *const *own, 
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 	};
+	char with_value[32];
 	int id;
 
-	for (size_t i = 0; own && own[i] && i < OWN_FLAGS; i++)
-		known[4 + i] = (struct option){own[i], no_argument, NULL, (int)(256 + i)};
+	for (size_t i = 0; own && own[i] && i < OWN_FLAGS; i++) {
+		size_t n = strlen(own[i]);
+		bool takes = own[i][n - 1] == '=';
+
+		if (takes)
+			eg_str_copy(with_value, sizeof(with_value), (struct eg_str){own[i], n - 1});
+		known[4 + i] = (struct option){takes ? with_value : own[i],
+					       takes ? required_argument : no_argument, NULL,
+					       (int)(256 + i)};
+	}
 	*out = (struct ask_options){.run_dir = ASK_RUN_DIR};
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, "h", known, NULL)) != -1) {
@@ -118,9 +127,11 @@ int ask_parse(int argc, char **argv, const char *usage, const char *const *own, 
 			out->json = true;
 		else if (id == 'h')
 			return fputs(usage, stdout) < 0 ? EG_EXIT_USAGE : EG_EXIT_OK;
-		else if (id >= 256 && own_set)
+		else if (id >= 256 && own_set) {
 			own_set[id - 256] = true;
-		else
+			if (optarg)
+				out->value = optarg;
+		} else
 			return eg_bad_option(argv[0], argv);
 	}
 	if (optind < argc)

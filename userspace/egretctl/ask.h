@@ -19,10 +19,12 @@ const char *ask_pin_dir(const char *given, const char *run_dir, char *out, size_
 struct ask_options {
 	const char *run_dir, *pin_dir; /* pin_dir: NULL when not given */
 	bool json;
+	const char *value; /* of the command's own option that takes one; NULL when not given */
 };
 /* Parses --run-dir, --pin-dir, --json, --help, and flags of the command's own: `own` (may be NULL)
- * is a list of names without "--" that ends with NULL; own_set[i] becomes true. -1: go on; else the
- * exit code. */
+ * is a list of names without "--" that ends with NULL; own_set[i] becomes true. One name may end
+ * with
+ * "=": it takes a value, which goes to out->value. -1: go on; else the exit code. */
 int ask_parse(int argc, char **argv, const char *usage, const char *const *own, bool *own_set,
 	      struct ask_options *out) EG_MUST;
 

@@ -17,8 +17,11 @@ static const char usage[] =
 	"to do. Run it as root on the node. Checks: the kernel's features, the pinned programs "
 	"and\n"
 	"the links they are attached to, heartbeat and listeners, the agent, sysctls, the DNS\n"
-	"servers, the CA's dates and whether it permits every watched name.\n"
+	"servers, the CA's dates and whether it permits every watched name. With an agent it goes\n"
+	"into the network namespaces of governed pods, looks at their routes, and makes a request\n"
+	"to the gateway's address from one, which Egret itself refuses: no provider is asked.\n"
 	"\n"
+	"  --pod NAMESPACE/NAME  the pod that makes the request; else the first that can\n"
 	"  --run-dir DIR   where the agent's control socket is (" ASK_RUN_DIR ")\n"
 	"  --pin-dir DIR   where its pins are\n"
 	"  --mark          judge for mark mode when no agent runs (else netns mode)\n"
@@ -117,7 +120,8 @@ static void check_alive(struct findings *f, struct eg_pins *pins, const struct e
 			   "the programs are switched off and pass everything");
 }
 
-static void check_pins(struct findings *f, const char *pin_dir, const json_t *agent)
+static void check_pins(struct findings *f, const char *pin_dir, const json_t *agent,
+		       const json_t *pods, const char *pod)
 {
 	struct eg_pins *pins;
 	struct eg_config c;
@@ -139,6 +143,7 @@ static void check_pins(struct findings *f, const char *pin_dir, const json_t *ag
 		check_alive(f, pins, &c);
 		doctor_way_in(f, &c, agent);
 		doctor_links(f, pins, agent);
+		doctor_path(f, pins, &c, json_object_get(pods, "pods"), pod);
 	}
 	eg_pins_close(pins);
 }
@@ -146,13 +151,10 @@ static void check_pins(struct findings *f, const char *pin_dir, const json_t *ag
 /* ---- the agent ---- */
 
 /* Of what a pod sends by a link that is not known nothing is captured. */
-static void check_pod_links(struct findings *f, const char *run_dir)
+static void check_pod_links(struct findings *f, const json_t *answer, const struct eg_error *e)
 {
 	const json_t *pod, *first = NULL;
-	struct eg_error e = {""};
 	size_t i, n = 0;
-	int code = 0;
-	json_t *answer = ask_agent(run_dir, "pods", &code, &e);
 
 	json_array_foreach(json_object_get(answer, "pods"), i, pod)
 	{
@@ -162,7 +164,7 @@ static void check_pod_links(struct findings *f, const char *run_dir)
 		n++;
 	}
 	if (!answer)
-		doctor_say(f, DOCTOR_WARNING, "pod links", "%s", e.text);
+		doctor_say(f, DOCTOR_WARNING, "pod links", "%s", e->text);
 	else if (first)
 		doctor_say(f, DOCTOR_WARNING, "pod links",
 			   "%zu pods are known whose link is not there (first: %s/%s, by %s): "
@@ -171,7 +173,6 @@ static void check_pod_links(struct findings *f, const char *run_dir)
 			   n, text(first, "namespace"), text(first, "name"), text(first, "file"));
 	else
 		doctor_say(f, DOCTOR_OK, "pod links", "all are there");
-	json_decref(answer);
 }
 
 static void check_agent(struct findings *f, const json_t *a, const struct eg_error *e)
@@ -297,17 +298,20 @@ static void print(const struct findings *f)
 
 int eg_cmd_doctor(int argc, char **argv)
 {
-	static const char *const own[] = {"mark", NULL};
+	static const char *const own[] = {"mark", "pod=", NULL};
 	struct findings f = {.list = NULL};
 	struct ask_options o;
 	struct eg_error e = {""};
 	char pin_dir[4096];
-	bool mark = false;
-	json_t *agent;
-	int code, r = ask_parse(argc, argv, usage, own, &mark, &o);
+	bool given[2] = {false, false}, mark;
+	json_t *agent, *pods = NULL;
+	int code, r = ask_parse(argc, argv, usage, own, given, &o);
 
 	if (r >= 0)
 		return r;
+	if (o.value && (!strchr(o.value, '/') || strchr(o.value, '/') != strrchr(o.value, '/')))
+		return eg_usage_error(argv[0], "--pod '%s': expected NAMESPACE/NAME", o.value);
+	mark = given[0];
 	f.list = json_array();
 	agent = ask_agent(o.run_dir, "status", &code, &e);
 	if (agent)
@@ -320,12 +324,15 @@ int eg_cmd_doctor(int argc, char **argv)
 	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
 		     "every packet of a captured connection then takes a full route lookup");
 	check_agent(&f, agent, &e);
-	if (agent)
-		check_pod_links(&f, o.run_dir);
-	check_pins(&f, pin_dir, agent);
+	if (agent) {
+		pods = ask_agent(o.run_dir, "pods", &code, &e);
+		check_pod_links(&f, pods, &e);
+	}
+	check_pins(&f, pin_dir, agent, pods, o.value);
 	check_ca(&f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
 	if (agent)
 		check_resolvers(&f, text(agent, "resolver"));
+	json_decref(pods);
 	json_decref(agent);
 	if (o.json) {
 		json_t *all = json_pack("{s:I, s:I, s:O}", "broken", (json_int_t)f.broken,

@@ -18,6 +18,14 @@ void doctor_links(struct findings *f, struct eg_pins *pins, const json_t *agent)
 /* Likewise the link into the agent's namespace, and its mount. */
 void doctor_way_in(struct findings *f, const struct eg_config *c, const json_t *agent);
 
+/*
+ * The way of every governed pod to the gateway's address, and a real connection to it from one:
+ * `wanted` ("namespace/name"), or NULL for the first that can be entered and has such a way. `pods`
+ * is the agent's list; NULL: none answers. What could not be tried is said. 20 s at most.
+ */
+void doctor_path(struct findings *f, struct eg_pins *pins, const struct eg_config *c,
+		 const json_t *pods, const char *wanted);
+
 /* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
 void doctor_ca_dates(struct findings *f, const char *ca_dir);
 /* Asks "10.0.0.10" or "[::1]:5353" for the root's name servers; any answer within 2 s is good. */

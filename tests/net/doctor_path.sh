@@ -62,6 +62,10 @@ doctor --pod shop/podB
 has "on-link 169.254.0.0/16" "$(said "gateway route IPv4")" "warning 1 of 2 governed pods can't reach the gateway's address 169.254.77.1 (first: shop/podB: it is on-link on eth0, by a route of /16: no router is asked): base URLs with that address fail there; take that route or address out of the pod, or give the agent another address (--gateway4)"
 has "and it can't be reached" "$(said "connection IPv4")" "warning not tested: shop/podB can't reach 169.254.77.1 (No route to host)"
 pod podB ip address del 169.254.9.9/16 dev eth0
+pod podB ip link add $'x\e[1m\xff' type veth peer name other; pod podB ip link set other up; pod podB ip link set $'x\e[1m\xff' up
+pod podB ip route add 169.254.0.0/16 dev $'x\e[1m\xff'
+doctor; has "a link with a name that acts on terminals, and is no UTF-8" "$(said "gateway route IPv4")" "it is on-link on x?[1m?, by a route of /16"
+pod podB ip link del $'x\e[1m\xff'
 pod podB ip route add 169.254.0.0/16 via 10.244.7.1
 doctor; is "169.254.0.0/16 by a router is fine" "$(connections) $(routes)" "$BOTH_OK $ROUTES_OK"
 pod podB ip route del 169.254.0.0/16

@@ -97,6 +97,16 @@ struct question {
 	uint8_t address[16];
 };
 
+/* A pod may call its links anything: only what is plain to read goes on to a terminal or JSON. */
+static void name_of_link(uint32_t ifindex, char out[IF_NAMESIZE])
+{
+	if (!if_indextoname(ifindex, out))
+		out[0] = '\0';
+	for (char *c = out; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			*c = '?';
+}
+
 /* One request, one answer; *out has what of it matters. -errno: it could not be asked. */
 static int ask(int fd, const struct eg_address *to, unsigned int flags, struct eg_visit_route *out)
 {
@@ -140,9 +150,8 @@ static int ask(int fd, const struct eg_address *to, unsigned int flags, struct e
 	for (const struct rtattr *a = RTM_RTA(route); RTA_OK(a, n); a = RTA_NEXT(a, n)) {
 		if (a->rta_type == RTA_GATEWAY || a->rta_type == RTA_VIA)
 			out->on_link = false;
-		else if (a->rta_type == RTA_OIF && RTA_PAYLOAD(a) >= sizeof(uint32_t) &&
-			 !if_indextoname(*(const uint32_t *)RTA_DATA(a), out->link))
-			out->link[0] = '\0';
+		else if (a->rta_type == RTA_OIF && RTA_PAYLOAD(a) >= sizeof(uint32_t))
+			name_of_link(*(const uint32_t *)RTA_DATA(a), out->link);
 	}
 	return 0;
 }

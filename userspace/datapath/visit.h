@@ -24,7 +24,7 @@ struct eg_visit_route {
 	int error;     /* 0; else -errno: there is no route (-ENETUNREACH), or one that refuses */
 	bool on_link;  /* no router: the address itself is looked for on the link */
 	bool local;    /* the address is the namespace's own */
-	char link[16]; /* the way out; "" when there is none */
+	char link[16]; /* the way out, '?' for what is no printable ASCII; "" when there is none */
 	int bits;      /* length of the prefix that matched: 0 is a default route; -1: not known */
 };
 /* Of the calling thread's namespace. 0, or -errno with *error: it could not be asked. */

@@ -109,7 +109,7 @@ echo "# what the provider did nothing with is asked again at once, also where re
 for mode in h2-refused h2-goaway h2-http1; do
 	fresh
 	# Not the first of its connection, which this route takes again only for a second: a slow machine may need another try.
-	for try in 1 2 3 4 5; do
+	for try in 1 2 3 4 5 6 7 8 9 10; do
 		ask api.groq.com false $GROQ
 		mock_forget
 		mock_mode api.groq.com $mode 1

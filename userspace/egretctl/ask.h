@@ -23,8 +23,7 @@ struct ask_options {
 };
 /* Parses --run-dir, --pin-dir, --json, --help, and flags of the command's own: `own` (may be NULL)
  * is a list of names without "--" that ends with NULL; own_set[i] becomes true. One name may end
- * with
- * "=": it takes a value, which goes to out->value. -1: go on; else the exit code. */
+ * with "=": it takes a value, which goes to out->value. -1: go on; else the exit code. */
 int ask_parse(int argc, char **argv, const char *usage, const char *const *own, bool *own_set,
 	      struct ask_options *out) EG_MUST;
 

@@ -36,6 +36,13 @@ OUT=$(run "$dir/report"); is "a sanitizer's report is a failure" "$(last)" "3 pa
 program slow 'sleep 60' 'echo "3 passed, 0 failed"'
 OUT=$(run --limit 1 "$dir/slow"); is "the time limit is a failure" "$(last)" "0 passed, 1 failed"
 has "and said" "$OUT" "time limit"
+mkdir -p "$dir/tree/tests/self" "$dir/tree/tools" && cp tests/run "$dir/tree/tests/"
+printf '#!/bin/sh\n' > "$dir/tree/tools/deps"; chmod 755 "$dir/tree/tools/deps"
+cp "$dir/good" "$dir/tree/tests/self/good.sh"
+cp "$dir/good" "$dir/tree/tests/self/forgotten.sh" && chmod 644 "$dir/tree/tests/self/forgotten.sh"
+echo '# no program' > "$dir/tree/tests/self/lib.sh"
+OUT=$("$dir/tree/tests/run" self 2>&1); is "a program of a suite that is not executable is a failure, a library is none" "$? $(last)" "1 2 passed, 1 failed"
+has "and named" "$OUT" "FAIL tests/self/forgotten.sh: not an executable file"
 printf 'no program\n' > "$dir/odd"; chmod 755 "$dir/odd"
 OUT=$(run "$dir/odd" "$dir/good"); is "what can't be started is a failure, and the rest runs" "$(last)" "2 passed, 1 failed"
 OUT=$(run "$dir/absent" "$dir/good"); is "so is what isn't there" "$(last)" "2 passed, 1 failed"

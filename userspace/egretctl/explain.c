@@ -249,51 +249,30 @@ static enum eg_reason judge_body(struct explanation *x, const struct eg_decision
 	return EG_REASON_OK;
 }
 
-/* The target's name for a model that the path names stands in its place, as one segment. */
-static const char *model_of_path(struct explanation *x, const struct eg_request_facts *f,
-				 const struct eg_chosen_target *target, struct eg_str *rest)
-{
-	char *out, *at;
-
-	if (!f->operation->model_in_path || !target->model)
-		return "";
-	out = at = eg_arena_alloc(&x->arena, 3 * strlen(target->model) + 1);
-	if (!out)
-		return "";
-	while (rest->n && rest->p[rest->n - 1] != '/')
-		rest->n--;
-	for (const char *c = target->model; *c; c++) {
-		if (*c != '/') {
-			*at++ = *c;
-			continue;
-		}
-		memcpy(at, "%2F", 3);
-		at += 3;
-	}
-	*at = '\0';
-	return out;
-}
-
 static void show_targets(struct explanation *x, const struct eg_decision *d,
-			 const struct eg_request_facts *f, struct eg_str all)
+			 const struct eg_request_facts *f, struct eg_str rest)
 {
 	char list[400] = "";
+	struct eg_buf path;
 	size_t n = 0;
 
+	eg_buf_init(&path, sizeof(list));
 	for (size_t i = 0; i < d->target_count && n < sizeof(list); i++) {
 		const struct eg_provider *p = d->targets[i].provider;
-		struct eg_str rest = all;
-		const char *model = model_of_path(x, f, &d->targets[i], &rest);
 
-		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s://%s:%u%s%.*s%s (%s)",
+		/* What has no room would be cut below. */
+		eg_buf_clear(&path);
+		(void)!eg_operation_write_path(&path, f->operation, rest, d->targets[i].model);
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s://%s:%u%s%.*s (%s)",
 				      i ? ", then " : "", p->tls ? "https" : "http", p->host,
-				      p->port, p->base_path, EG_STR_ARG(rest), model,
+				      p->port, p->base_path, EG_STR_ARG(eg_buf_str(&path)),
 				      p->credential ? p->credential->name : "no credential");
 	}
+	eg_buf_fini(&path);
 	conclude(x, EG_REASON_OK, true, "Allowed by route %s: goes to %s.", d->route->name, list);
 }
 
-/* What the agent records of a connection that it does not open (front/connection.c). */
+/* What the agent records of a connection that it does not open (front/connection_hello.c). */
 static void conclude_names_only(struct explanation *x, enum eg_name_verdict verdict,
 				bool otherwise_pass)
 {

@@ -34,14 +34,8 @@ static void describe_pod(struct eg_record *r, const struct eg_pod_view *pod)
 /* What policy took for the model: of body or query, or the path's last segment. */
 static struct eg_str asked_model(const struct eg_exchange *x)
 {
-	struct eg_str path = x->target.decoded;
-	size_t n = path.n;
-
-	if (!x->operation || !x->operation->model_in_path)
-		return x->body.model;
-	while (n && path.p[n - 1] != '/')
-		n--;
-	return (struct eg_str){path.p + n, path.n - n};
+	return x->operation && x->operation->model_in_path ? eg_path_model(x->target.decoded)
+							   : x->body.model;
 }
 
 /* The rule's pattern that the model matched, so that a client can't make new metric labels. */

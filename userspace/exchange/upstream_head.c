@@ -7,51 +7,6 @@
 
 #include "exchange/exchange_impl.h"
 
-static const char hex[] = "0123456789ABCDEF";
-
-/* pchar of RFC 3986 section 3.3. */
-static bool path_byte(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr("-._~!$&'()*+,;=:@", c));
-}
-
-/* `slash`: it parts segments; else it is of a name. */
-static int write_escaped(struct eg_buf *out, struct eg_str decoded, bool slash)
-{
-	size_t from = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < decoded.n && !r; i++) {
-		unsigned char c = (unsigned char)decoded.p[i];
-		char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
-
-		if (c == '/' ? slash : path_byte(c))
-			continue;
-		r = eg_buf_append(out, decoded.p + from, i - from);
-		if (!r)
-			r = eg_buf_append(out, escape, sizeof(escape));
-		from = i + 1;
-	}
-	return r ? r : eg_buf_append(out, decoded.p + from, decoded.n - from);
-}
-
-/* The operation's path, from its decoded form: every provider reads what policy read. A model that
- * it names has the target's name for it. */
-static int write_path(struct eg_exchange *x, struct eg_buf *out)
-{
-	const char *model = x->decision.targets[x->target_at].model;
-	struct eg_str rest = x->rest;
-	int r;
-
-	if (!model || !x->operation->model_in_path)
-		return write_escaped(out, rest, true);
-	while (rest.n && rest.p[rest.n - 1] != '/')
-		rest.n--;
-	r = write_escaped(out, rest, true);
-	return r ? r : write_escaped(out, eg_str_from(model), false);
-}
-
 static int write_str(struct eg_buf *out, const char *s)
 {
 	return eg_buf_append(out, s, strlen(s));
@@ -111,7 +66,9 @@ static int write_request_line(struct eg_exchange *x, struct eg_buf *out)
 	if (!r && x->provider)
 		r = write_str(out, x->provider->base_path);
 	if (!r)
-		r = x->provider ? write_path(x, out) : eg_buf_append_str(out, x->target.path);
+		r = x->provider ? eg_operation_write_path(out, x->operation, x->rest,
+							  x->decision.targets[x->target_at].model)
+				: eg_buf_append_str(out, x->target.path);
 	if (!r)
 		r = write_query(x, out);
 	return r ? r : write_str(out, " HTTP/1.1\r\n");

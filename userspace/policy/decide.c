@@ -135,21 +135,12 @@ static enum eg_reason judge_query(struct deciding *d)
 	return EG_REASON_UNKNOWN_QUERY;
 }
 
-static struct eg_str last_segment(struct eg_str path)
-{
-	size_t n = path.n;
-
-	while (n && path.p[n - 1] != '/')
-		n--;
-	return (struct eg_str){path.p + n, path.n - n};
-}
-
 static enum eg_reason judge_model(struct deciding *d)
 {
 	const struct eg_request_facts *f = d->facts;
 
 	if (f->operation->model_in_path)
-		d->model = last_segment(f->target.decoded);
+		d->model = eg_path_model(f->target.decoded);
 	else if (f->body_read && !f->body.model_not_string)
 		d->model = f->body.model;
 	if (f->body_read && f->body.model_not_string) {

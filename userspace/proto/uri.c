@@ -465,3 +465,23 @@ struct eg_str eg_query_with(struct eg_arena *a, struct eg_str query, struct eg_s
 	}
 	return (struct eg_str){out, n};
 }
+
+int eg_percent_encode(struct eg_buf *out, struct eg_str text, bool (*plain)(unsigned char c))
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t from = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < text.n && !r; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+		char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
+
+		if (plain(c))
+			continue;
+		r = eg_buf_append(out, text.p + from, i - from);
+		if (!r)
+			r = eg_buf_append(out, escape, sizeof(escape));
+		from = i + 1;
+	}
+	return r ? r : eg_buf_append(out, text.p + from, text.n - from);
+}

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/base.h"
+#include "base/buf.h"
 
 struct eg_target {
 	bool absolute;	       /* absolute-form: scheme and authority are set */
@@ -59,5 +60,10 @@ int eg_query_value(struct eg_arena *a, struct eg_str query, struct eg_str name,
  * of memory. */
 struct eg_str eg_query_with(struct eg_arena *a, struct eg_str query, struct eg_str key,
 			    struct eg_str value);
+
+/* Appends `text` with each byte that `plain` does not take as %XX (RFC 3986 section 2.1). 0 or as
+ * eg_buf_append(). */
+int eg_percent_encode(struct eg_buf *out, struct eg_str text,
+		      bool (*plain)(unsigned char c)) EG_MUST;
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/grpc.h"
 
+#include "proto/uri.h"
+
 bool eg_grpc_content(struct eg_str type)
 {
 	static const struct eg_str grpc = EG_STR("application/grpc");
@@ -31,22 +33,12 @@ const char *eg_grpc_status(unsigned int http_status)
 	}
 }
 
+static bool message_byte(unsigned char c)
+{
+	return c >= 0x20 && c <= 0x7e && c != '%';
+}
+
 int eg_grpc_message(struct eg_buf *out, struct eg_str text)
 {
-	static const char hex[] = "0123456789ABCDEF";
-	size_t from = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < text.n && !r; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-		char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
-
-		if (c >= 0x20 && c <= 0x7e && c != '%')
-			continue;
-		r = eg_buf_append(out, text.p + from, i - from);
-		if (!r)
-			r = eg_buf_append(out, escape, sizeof(escape));
-		from = i + 1;
-	}
-	return r ? r : eg_buf_append(out, text.p + from, text.n - from);
+	return eg_percent_encode(out, text, message_byte);
 }

@@ -69,6 +69,14 @@ static inline bool eg_operation_reads_body(const struct eg_operation *op)
  * `*rest` is the part that goes after the base path of an endpoint ("/chat/completions"). */
 const struct eg_operation *eg_operation_find(enum eg_dialect d, struct eg_str method,
 					     struct eg_str path, struct eg_str *rest);
+/* The model of a path of an operation with model_in_path, decoded: its last segment. */
+struct eg_str eg_path_model(struct eg_str path);
+/* Appends the path that goes after an endpoint's base path: `rest` as eg_operation_find() gave it,
+ * encoded anew, so that every provider reads what policy read. `model` (NULL: as it was asked for):
+ * the target's name, which stands in the place of one that the path names. 0 or as eg_buf_append().
+ */
+int eg_operation_write_path(struct eg_buf *out, const struct eg_operation *op, struct eg_str rest,
+			    const char *model) EG_MUST;
 /* The operation as it is read with a body of this Content-Type: an operation that takes a form or
  * JSON becomes one with json_body when it gets JSON. NULL: one that it does not take, and that
  * somebody else may read differently. "" is JSON. */

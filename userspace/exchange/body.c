@@ -179,18 +179,12 @@ static enum eg_reason unless_watching(struct eg_exchange *x, enum eg_reason reas
 	return EG_REASON_OK;
 }
 
-/* Each target's name for the model has to fit into the form. */
 static enum eg_reason check_mapped(struct eg_exchange *x, const char **detail)
 {
-	for (size_t i = 0; i < x->decision.target_count; i++) {
-		const char *model = x->decision.targets[i].model;
-
-		if (!model || eg_form_takes_model(&x->body, eg_str_from(model)))
-			continue;
-		*detail = EG_MODEL_NOT_REPLACED;
-		return unless_watching(x, EG_REASON_BAD_BODY, *detail);
-	}
-	return EG_REASON_OK;
+	if (eg_decision_fits_form(&x->decision, &x->body))
+		return EG_REASON_OK;
+	*detail = EG_MODEL_NOT_REPLACED;
+	return unless_watching(x, EG_REASON_BAD_BODY, *detail);
 }
 
 /* What the route allows of the body; of one that is read, it is known only at its end. */

@@ -43,6 +43,15 @@ uint64_t eg_policy_largest_body(const struct eg_policy *p)
 	return most;
 }
 
+bool eg_decision_fits_form(const struct eg_decision *d, const struct eg_body_facts *body)
+{
+	for (size_t i = 0; i < d->target_count; i++)
+		if (d->targets[i].model &&
+		    !eg_form_takes_model(body, eg_str_from(d->targets[i].model)))
+			return false;
+	return true;
+}
+
 static void find_buckets(struct deciding *d)
 {
 	const struct eg_request_facts *f = d->facts;

@@ -189,6 +189,10 @@ struct eg_decision {
 	size_t target_count;
 };
 
+/* Does each target's name for the model fit into the form that was read (eg_form_takes_model())? Of
+ * other bodies: always. */
+bool eg_decision_fits_form(const struct eg_decision *d, const struct eg_body_facts *body);
+
 /* Each step of the chain, for `egretctl explain` and the record; may be NULL. */
 struct eg_trace {
 	void (*step)(void *ctx, const char *what, enum eg_reason reason, const char *format, ...)

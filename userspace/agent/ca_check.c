@@ -6,20 +6,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/secret.h"
 #include "net/ca.h"
 
-#define CA_BYTES ((size_t)256 << 10)
-
-static int read_file(const char *dir, const char *file, struct eg_secret **out, struct eg_error *e)
+int eg_ca_read(const char *dir, const char *file, struct eg_secret **out, struct eg_error *e)
 {
 	char path[4096];
 	EG_CLEANUP_FD int fd = -1;
 	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	r = fd < 0 ? -errno : eg_secret_read_fd(fd, CA_BYTES, out);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would be waited for */
+	r = fd < 0 ? -errno : eg_secret_read_fd(fd, EG_CA_FILE_BYTES, out);
 	return r ? eg_error_set(e, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
@@ -27,10 +24,10 @@ static int look(const char *dir, struct eg_error *e)
 {
 	struct eg_secret *cert = NULL, *key = NULL;
 	struct eg_signer *signer = NULL;
-	int r = read_file(dir, "intermediate.crt", &cert, e);
+	int r = eg_ca_read(dir, "intermediate.crt", &cert, e);
 
 	if (!r)
-		r = read_file(dir, "intermediate.key", &key, e);
+		r = eg_ca_read(dir, "intermediate.key", &key, e);
 	if (!r) {
 		signer = eg_signer_create(eg_secret_bytes(cert), eg_secret_bytes(key), e);
 		r = signer ? 0 : -EINVAL;

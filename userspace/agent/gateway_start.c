@@ -9,14 +9,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/ca_check.h"
 #include "agent/channel.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
-#include "base/secret.h"
 #include "net/mint_wire.h"
 
 #define ROOTS_BYTES ((size_t)8 << 20)
-#define CA_BYTES    ((size_t)256 << 10)
 
 static unsigned int mapped_bits(const struct eg_cidr *c)
 {
@@ -170,7 +169,7 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		eg_fd_close(&ends[i]);
 	if (!r)
-		r = send_pem(s, EG_WIRE_CHAIN, chain, CA_BYTES, e);
+		r = send_pem(s, EG_WIRE_CHAIN, chain, EG_CA_FILE_BYTES, e);
 	if (!r)
 		r = send_pem(s, EG_WIRE_DEFAULT_TRUST, s->o->upstream_ca, ROOTS_BYTES, e);
 	if (!r)
@@ -202,35 +201,39 @@ void eg_signer_clients(struct eg_supervisor *s, const struct eg_child *gateway)
 
 /* The one place where the CA's key passes through the supervisor: from its file into sealed memory,
  * and on; nothing of it stays. */
-static int seal_secret_file(const char *path, int *memfd, struct eg_error *e)
+static int seal_ca_file(const struct eg_supervisor *s, const char *file, int *memfd,
+			struct eg_error *e)
 {
-	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO */
 	struct eg_secret *secret = NULL;
-	int r;
+	int r = eg_ca_read(s->o->ca_dir, file, &secret, e);
 
-	if (fd < 0)
-		return eg_error_set(e, -errno, "%s: %s", path, strerror(errno));
-	r = eg_secret_read_fd(fd, CA_BYTES, &secret);
-	if (!r)
-		r = eg_memory_seal("egret-ca", eg_secret_bytes(secret), memfd);
+	if (r)
+		return r;
+	r = eg_memory_seal("egret-ca", eg_secret_bytes(secret), memfd);
 	eg_secret_unref(secret);
-	return r ? eg_error_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+	return r ? eg_error_set(e, r, "%s/%s: %s", s->o->ca_dir, file, strerror(-r)) : 0;
+}
+
+static void mark_ca(const struct eg_supervisor *s, struct eg_file_mark marks[2])
+{
+	char path[4096];
+
+	ca_path(s, "intermediate.crt", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &marks[0]);
+	ca_path(s, "intermediate.key", path, sizeof(path));
+	eg_file_mark(AT_FDCWD, path, &marks[1]);
 }
 
 int eg_signer_ca(struct eg_supervisor *s, struct eg_error *e)
 {
 	EG_CLEANUP_FD int cert = -1;
 	EG_CLEANUP_FD int key = -1;
-	char path[4096];
 	int r;
 
-	ca_path(s, "intermediate.crt", path, sizeof(path));
-	eg_file_mark(AT_FDCWD, path, &s->ca_marks[0]);
-	r = seal_secret_file(path, &cert, e);
-	ca_path(s, "intermediate.key", path, sizeof(path));
-	eg_file_mark(AT_FDCWD, path, &s->ca_marks[1]);
+	mark_ca(s, s->ca_marks);
+	r = seal_ca_file(s, "intermediate.crt", &cert, e);
 	if (!r)
-		r = seal_secret_file(path, &key, e);
+		r = seal_ca_file(s, "intermediate.key", &key, e);
 	if (r)
 		return r;
 	r = eg_mint_control_ca(s->signer.control, ++s->signer_sequence, cert, key);
@@ -241,12 +244,8 @@ void eg_signer_ca_changed(struct eg_supervisor *s)
 {
 	struct eg_file_mark now[2];
 	struct eg_error e = {""};
-	char path[4096];
 
-	ca_path(s, "intermediate.crt", path, sizeof(path));
-	eg_file_mark(AT_FDCWD, path, &now[0]);
-	ca_path(s, "intermediate.key", path, sizeof(path));
-	eg_file_mark(AT_FDCWD, path, &now[1]);
+	mark_ca(s, now);
 	if (s->signer.control < 0 || (eg_file_mark_equal(&now[0], &s->ca_marks[0]) &&
 				      eg_file_mark_equal(&now[1], &s->ca_marks[1])))
 		return;

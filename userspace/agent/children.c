@@ -143,19 +143,25 @@ void eg_child_kill(struct eg_child *c, const char *why)
 		eg_supervisor_fail(c->supervisor, "the spawner does not take what it is asked for");
 }
 
-bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
-		     unsigned int count)
+bool eg_child_send(struct eg_child *c, const struct eg_message *m, const int *fds,
+		   unsigned int count)
 {
 	int r;
 
-	if (s->gateway->control < 0)
+	if (c->control < 0)
 		return false;
-	r = eg_channel_send(s->gateway->control, m, fds, count);
+	r = eg_channel_send(c->control, m, fds, count);
 	if (r == -EAGAIN)
-		eg_child_kill(s->gateway, "it does not read what it is sent");
+		eg_child_kill(c, "it does not read what it is sent");
 	else if (r && r != -EPIPE)
-		eg_child_kill(s->gateway, strerror(-r));
+		eg_child_kill(c, strerror(-r));
 	return !r;
+}
+
+bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
+		     unsigned int count)
+{
+	return eg_child_send(s->gateway, m, fds, count);
 }
 
 struct eg_child *eg_gateway_serving(struct eg_supervisor *s)
@@ -199,8 +205,7 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 		break;
 	case EG_WIRE_WANT_STATS:
 		eg_stats_fill(s, &reply.u.stats);
-		if (eg_channel_send(c->control, &reply, NULL, 0) == -EAGAIN)
-			eg_child_kill(c, "it does not read what it is sent");
+		(void)eg_child_send(c, &reply, NULL, 0);
 		break;
 	case EG_WIRE_FAILED:
 		m->u.text[EG_WIRE_TEXT - 1] = '\0';

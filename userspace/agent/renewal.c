@@ -168,6 +168,7 @@ void eg_renewal_failed(struct eg_supervisor *s, const char *why)
 bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c)
 {
 	struct eg_message accept_now = {.type = EG_WIRE_ACCEPT};
+	bool half_there;
 
 	if (s->renewal == EG_RENEWAL_NONE)
 		return false;
@@ -180,13 +181,12 @@ bool eg_renewal_ended(struct eg_supervisor *s, struct eg_child *c)
 	if (c != s->former)
 		return false;
 	/* Who served died first: as when any gateway dies, and its successor is half there. */
-	if (s->renewal == EG_RENEWAL_PREPARING) {
-		over(s);
+	half_there = s->renewal == EG_RENEWAL_PREPARING;
+	over(s);
+	if (half_there) {
 		forget_former(s);
 		eg_gateway_send(s, &accept_now, NULL, 0);
-		return true;
 	}
-	over(s);
 	return true;
 }
 

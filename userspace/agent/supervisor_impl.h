@@ -169,7 +169,10 @@ int eg_children_start(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_child_start(struct eg_child *c);
 /* SIGKILL; its end is noticed by the spawner. `why` is logged. */
 void eg_child_kill(struct eg_child *c, const char *why);
-/* To the gateway; a failure means it does not read, or is gone: it is replaced. */
+/* A failure means that it does not read, or is gone: it is replaced. */
+bool eg_child_send(struct eg_child *c, const struct eg_message *m, const int *fds,
+		   unsigned int count);
+/* To the gateway that serves, or is to. */
 bool eg_gateway_send(struct eg_supervisor *s, const struct eg_message *m, const int *fds,
 		     unsigned int count);
 /* Who accepts connections now: the gateway, or the former one while that is prepared. */

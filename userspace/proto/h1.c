@@ -225,8 +225,8 @@ static bool take_field(struct parse *x, struct eg_str name, struct eg_str value)
 #define ONES  0x0101010101010101ull
 #define HIGHS 0x8080808080808080ull
 
-/* field-content (RFC 9110 section 5.5): HTAB, SP, VCHAR, obs-text. Eight bytes at a time. */
-static bool value_bytes(const char *p, size_t n)
+/* Eight bytes at a time. */
+bool eg_h1_value_bytes(const char *p, size_t n)
 {
 	size_t i = 0;
 
@@ -268,7 +268,7 @@ static bool parse_field(struct parse *x, const char *p, size_t n)
 		return fail(x, EG_REASON_BAD_REQUEST,
 			    "a field does not begin with its name and a colon (white space before "
 			    "the colon, a folded line, a byte that no name may have)");
-	if (!value_bytes(p + i + 1, n - i - 1))
+	if (!eg_h1_value_bytes(p + i + 1, n - i - 1))
 		return fail(x, EG_REASON_BAD_REQUEST, "a field's value has a control character");
 	if (head->header_count == EG_MIN(x->limits->header_count, (size_t)EG_H1_MAX_HEADERS))
 		return fail(x, EG_REASON_HEADER_TOO_LARGE, NULL);
@@ -341,7 +341,7 @@ static bool parse_status_line(struct parse *x, const char *p, size_t n)
 		status = status * 10 + (unsigned int)(p[i] - '0');
 	}
 	/* The space before an empty reason phrase is often left out: nothing can be mistaken. */
-	if (status < 100 || (n > 12 && p[12] != ' ') || !value_bytes(p + 12, n - 12))
+	if (status < 100 || (n > 12 && p[12] != ' ') || !eg_h1_value_bytes(p + 12, n - 12))
 		return fail(x, EG_REASON_BAD_REQUEST, "the status line is malformed");
 	x->head->status = status;
 	return true;

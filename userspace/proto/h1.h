@@ -81,6 +81,8 @@ enum eg_io eg_h1_parse_response(struct eg_h1_scan *scan, struct eg_str bytes,
 
 /* True for the bytes of a token (RFC 9110 section 5.6.2). */
 bool eg_h1_token_byte(unsigned char c);
+/* Are these field-content (RFC 9110 section 5.5): HTAB, SP, VCHAR, obs-text? */
+bool eg_h1_value_bytes(const char *p, size_t n);
 /* First field of that name (any case), or NULL. */
 const struct eg_header *eg_h1_find(const struct eg_h1_head *head, struct eg_str name);
 /* The next member of a comma-separated list (RFC 9110 section 5.6.1), trimmed, which *list then

@@ -56,18 +56,6 @@ static bool forbidden(struct eg_str name)
 	return false;
 }
 
-/* field-content (RFC 9110 section 5.5). */
-static bool value_valid(struct eg_str value)
-{
-	for (size_t i = 0; i < value.n; i++) {
-		unsigned char c = (unsigned char)value.p[i];
-
-		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 static bool read_line(struct eg_str line, struct eg_header *out)
 {
 	size_t n = 0;
@@ -78,7 +66,7 @@ static bool read_line(struct eg_str line, struct eg_header *out)
 		return false;
 	out->name = (struct eg_str){line.p, n};
 	out->value = eg_str_trim((struct eg_str){line.p + n + 1, line.n - n - 1});
-	return value_valid(out->value);
+	return eg_h1_value_bytes(out->value.p, out->value.n);
 }
 
 int eg_trailers_read(struct eg_str lines, struct eg_header *out, size_t room, size_t *count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gRPC: refused with a status of its own where it is judged, else passed on as HTTP/2 has it. */
-#include <sys/syscall.h>
+#include "original.h"
 
 #include "h2_provider.h"
 #include "pod.h"
@@ -24,19 +24,6 @@ struct world {
 	struct pod2 pod;
 	struct h2p server; /* what a call is passed on to */
 };
-
-/* An original destination can't be a loopback address, so what is dialled there ends here. */
-int connect(int fd, const struct sockaddr *address, socklen_t n)
-{
-	struct sockaddr_in to;
-
-	if (address->sa_family != AF_INET || n < sizeof(to))
-		return (int)syscall(SYS_connect, fd, address, n);
-	memcpy(&to, address, sizeof(to));
-	if (to.sin_addr.s_addr == inet_addr("198.51.100.10"))
-		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return (int)syscall(SYS_connect, fd, &to, sizeof(to));
-}
 
 static void up(struct world *w, const char *text, const char *server_name)
 {

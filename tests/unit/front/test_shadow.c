@@ -3,7 +3,7 @@
  * `shadow: full`: what an enforced policy would refuse goes on as it was sent, and the record says
  * what would have been; so does what no policy judges. What can't be passed on is refused.
  */
-#include <sys/syscall.h>
+#include "original.h"
 
 #include "encode.h"
 #include "targets.h"
@@ -22,19 +22,6 @@
 
 static const char shadow[] = POLICY("\"mode\": \"shadow\", \"shadow\": \"full\"");
 static const char enforce[] = POLICY("\"mode\": \"enforce\"");
-
-/* An original destination can't be a loopback address, so what is dialled there ends here. */
-int connect(int fd, const struct sockaddr *address, socklen_t n)
-{
-	struct sockaddr_in to;
-
-	if (address->sa_family != AF_INET || n < sizeof(to))
-		return (int)syscall(SYS_connect, fd, address, n);
-	memcpy(&to, address, sizeof(to));
-	if (to.sin_addr.s_addr == inet_addr("198.51.100.10"))
-		to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return (int)syscall(SYS_connect, fd, &to, sizeof(to));
-}
 
 /* A pod's plain connection to where fake provider 1 listens. */
 static struct world *begin_plain(const char *policy)

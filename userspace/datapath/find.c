@@ -83,3 +83,23 @@ int eg_namespace_find(eg_netns_wanted is, void *context)
 
 	return fd >= 0 ? fd : find_lived_in(is, context);
 }
+
+struct numbered {
+	struct nl_sock *netlink;
+	int32_t nsid;
+};
+
+static bool has_number(void *context, int netns_fd)
+{
+	struct numbered *n = context;
+	int32_t nsid = -1;
+
+	return !eg_netlink_nsid(n->netlink, netns_fd, &nsid) && nsid == n->nsid;
+}
+
+int eg_namespace_find_number(struct nl_sock *netlink, int32_t nsid)
+{
+	struct numbered n = {netlink, nsid};
+
+	return eg_namespace_find(has_number, &n);
+}

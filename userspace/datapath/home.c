@@ -22,36 +22,25 @@ static bool has_inode(void *context, int netns_fd)
 
 struct behind {
 	const char *agent_link;
-	struct nl_sock *netlink; /* in the agent's namespace */
-	int32_t nsid;
 	int found;
 };
-
-static bool has_number(void *context, int netns_fd)
-{
-	struct behind *b = context;
-	int32_t nsid = -1;
-
-	return !eg_netlink_nsid(b->netlink, netns_fd, &nsid) && nsid == b->nsid;
-}
 
 /* In the agent's namespace: 0 also when it has no veth, and then *found is -1. */
 static int look_behind(void *context, struct eg_error *error)
 {
 	struct behind *b = context;
+	struct nl_sock *s = eg_netlink_open();
 	struct eg_netlink_link l;
 	int r = 0;
 
-	b->netlink = eg_netlink_open();
-	if (!b->netlink)
+	if (!s)
 		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
-	if (!eg_netlink_link_by_name(b->netlink, b->agent_link, &l) && !strcmp(l.kind, "veth") &&
+	if (!eg_netlink_link_by_name(s, b->agent_link, &l) && !strcmp(l.kind, "veth") &&
 	    l.peer_nsid >= 0) {
-		b->nsid = l.peer_nsid;
-		b->found = eg_namespace_find(has_number, b);
+		b->found = eg_namespace_find_number(s, l.peer_nsid);
 		r = b->found < 0 ? -ENOENT : 0;
 	}
-	eg_netlink_close(b->netlink);
+	eg_netlink_close(s);
 	return r;
 }
 

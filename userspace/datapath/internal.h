@@ -230,6 +230,8 @@ int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode
  * the caller's; -1: none that is seen here. */
 typedef bool (*eg_netns_wanted)(void *context, int netns_fd);
 int eg_namespace_find(eg_netns_wanted is, void *context) EG_MUST;
+/* Likewise the one that `netlink`'s own namespace knows by this number. */
+int eg_namespace_find_number(struct nl_sock *netlink, int32_t nsid) EG_MUST;
 /* Runs f in the network namespace netns_fd, on a thread of its own. */
 int eg_namespace_call(int netns_fd, int (*f)(void *context, struct eg_error *error), void *context,
 		      struct eg_error *error) EG_MUST;

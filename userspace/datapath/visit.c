@@ -14,22 +14,8 @@
 
 /* ---- the namespace ---- */
 
-struct behind {
-	struct nl_sock *netlink;
-	int32_t nsid;
-};
-
-static bool is_behind(void *context, int netns_fd)
-{
-	struct behind *b = context;
-	int32_t nsid = -1;
-
-	return !eg_netlink_nsid(b->netlink, netns_fd, &nsid) && nsid == b->nsid;
-}
-
 static int find_behind(struct nl_sock *s, uint32_t ifindex, int *netns_fd, struct eg_error *error)
 {
-	struct behind b = {.netlink = s};
 	struct eg_netlink_link l;
 
 	if (eg_netlink_link_by_index(s, ifindex, &l))
@@ -38,8 +24,7 @@ static int find_behind(struct nl_sock *s, uint32_t ifindex, int *netns_fd, struc
 		return eg_error_set(error, -EOPNOTSUPP,
 				    "its link %s is no veth that leads into another namespace",
 				    l.name);
-	b.nsid = l.peer_nsid;
-	*netns_fd = eg_namespace_find(is_behind, &b);
+	*netns_fd = eg_namespace_find_number(s, l.peer_nsid);
 	return *netns_fd >= 0
 		       ? 0
 		       : eg_error_set(error, -ENOENT,

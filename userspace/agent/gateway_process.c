@@ -104,9 +104,10 @@ static void new_ticket_keys(struct eg_timer *t)
 /*
  * Of the descriptors that this process may have an eighth is kept for what is not a pod's
  * connection (pooled connections to providers, resolvers, the metrics page), and one pod gets a
- * quarter of the rest at most: so no pod can take what the others need.
+ * quarter of the rest at most: so no pod can take what the others need. Half of that eighth is the
+ * pools'.
  */
-static void limit_descriptors(struct eg_limits *limits)
+static void limit_descriptors(struct eg_limits *limits, uint32_t workers)
 {
 	struct rlimit l;
 
@@ -114,6 +115,7 @@ static void limit_descriptors(struct eg_limits *limits)
 		return;
 	limits->descriptors = (size_t)l.rlim_cur - (size_t)l.rlim_cur / 8;
 	limits->pod_descriptors = limits->descriptors / 4;
+	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / workers, (size_t)1);
 }
 
 static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned char key[80])
@@ -145,7 +147,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_REQUESTS_ACTIVE,
 			    &g->flight->worker[index].requests);
 	o.telemetry = w->telemetry;
-	limit_descriptors(&o.limits);
+	limit_descriptors(&o.limits, g->config.worker_count);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
 	w->worker = eg_worker_create(&o, &e);
 	eg_wipe(o.ticket_key, sizeof(o.ticket_key));

@@ -11,6 +11,8 @@ struct eg_limits {
 	size_t node_bytes;	   /* held for all pods: 512 MiB */
 	size_t descriptors;	   /* for connections of pods and what they lead to */
 	size_t pod_descriptors;	   /* of these, for one pod */
+	size_t idle_upstream; /* pooled connections to providers, one worker; 0: each origin's limit
+			       */
 	uint64_t handshake_ms, head_ms, idle_ms, body_idle_ms, write_idle_ms;
 };
 extern const struct eg_limits eg_default_limits;

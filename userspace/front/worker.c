@@ -204,6 +204,7 @@ static int create_rooms(struct eg_worker *w, const struct eg_worker_options *o, 
 		.default_trust = o->default_trust,
 		.telemetry = o->telemetry,
 		.rules = w->rules,
+		.idle_max = o->limits.idle_upstream,
 	};
 	int r;
 

@@ -232,15 +232,25 @@ static void arm_sweep(struct eg_upstream *u)
 		eg_upstream_close_idle(u);
 }
 
+static bool pool_is_full(const struct eg_upstream *u, const struct eg_upstream_origin *g)
+{
+	return g->idle_count >= EG_UPSTREAM_IDLE_PER_ORIGIN ||
+	       (u->o.idle_max && u->idle_count >= u->o.idle_max);
+}
+
 static void make_idle(struct eg_upstream_conn *c)
 {
 	struct eg_upstream *u = c->owner;
 	struct eg_upstream_origin *g = c->origin;
 
-	if (g->idle_count >= EG_UPSTREAM_IDLE_PER_ORIGIN) {
-		struct eg_upstream_conn *oldest =
-			eg_container_of(g->idle.prev, struct eg_upstream_conn, link);
+	if (pool_is_full(u, g)) {
+		struct eg_upstream_conn *oldest;
 
+		if (eg_list_empty(&g->idle)) { /* all are others': theirs are no worse than this */
+			conn_destroy(c);
+			return;
+		}
+		oldest = eg_container_of(g->idle.prev, struct eg_upstream_conn, link);
 		unpool(oldest);
 		conn_destroy(oldest);
 	}

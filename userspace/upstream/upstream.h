@@ -20,7 +20,7 @@
 #include "upstream/dial_rules.h"
 
 #define EG_UPSTREAM_IDLE_MS	    50000u /* below the 60 s of common load balancers */
-#define EG_UPSTREAM_IDLE_PER_ORIGIN 64u
+#define EG_UPSTREAM_IDLE_PER_ORIGIN 256u
 #define EG_UPSTREAM_READ_BYTES	    (64u * 1024u) /* read and not consumed, a connection */
 
 struct eg_upstream;
@@ -33,6 +33,7 @@ struct eg_upstream_options {
 	struct eg_telemetry *telemetry; /* borrowed; NULL: nothing is counted */
 	struct eg_dial_rules rules;	/* borrowed for good */
 	size_t response_head_bytes;	/* 0: 64 KiB */
+	size_t idle_max; /* pooled connections of all origins; 0: each origin's limit only */
 };
 
 struct eg_origin_spec {

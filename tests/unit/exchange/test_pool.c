@@ -3,6 +3,7 @@
  * connection, the HTTP/1.1 call over it. */
 #include "plane.h"
 #include "upstream/any_call.h"
+#include "upstream/pool.h"
 
 struct waiting {
 	struct eg_upstream_wait wait;
@@ -193,6 +194,38 @@ static void test_idle_limit(void **state)
 		eg_upstream_release(w[i].conn, true);
 	assert_int_equal(eg_upstream_idle(p.upstream), EG_UPSTREAM_IDLE_PER_ORIGIN);
 	for (int i = 0; i < COUNT; i++)
+		close(fd[i]);
+	plane_down(&p);
+	(void)state;
+}
+
+/* Nor more of all origins together; who has none does not take another's place. */
+static void test_idle_limit_of_all(void **state)
+{
+	struct plane p;
+	struct waiting w[4];
+	struct eg_origin_spec one, other;
+	int fd[4];
+
+	plane_up(&p, NULL);
+	p.upstream->o.idle_max = 2;
+	one = origin("provider.internal", p.port[0]);
+	other = one;
+	other.binding = "another-key";
+	for (int i = 0; i < 4; i++) {
+		acquire(&p, &w[i], i < 3 ? &one : &other, 1000);
+		fd[i] = plane_accept(&p, p.provider[0]);
+	}
+	for (int i = 0; i < 4; i++)
+		eg_upstream_release(w[i].conn, true);
+	assert_int_equal(eg_upstream_idle(p.upstream), 2);
+	/* The newest two of the first, none of the other. */
+	assert_null(pooled(&p, &other));
+	assert_ptr_equal(pooled(&p, &one), w[2].conn);
+	assert_ptr_equal(pooled(&p, &one), w[1].conn);
+	eg_upstream_release(w[1].conn, true);
+	eg_upstream_release(w[2].conn, true);
+	for (int i = 0; i < 4; i++)
 		close(fd[i]);
 	plane_down(&p);
 	(void)state;
@@ -402,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_idle_limit),
+		cmocka_unit_test(test_idle_limit_of_all),
 		cmocka_unit_test(test_chunked_request),
 		cmocka_unit_test(test_answer_cut_everywhere),
 		cmocka_unit_test(test_early_answer),

@@ -361,14 +361,16 @@ static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
 	return true;
 }
 
-/* Out of time, and it was the client that was waited for, or nobody: nothing that the next request
- * to this provider would find too. */
+/* Out of time, and it was the client that was waited for, or nobody, or what came could not be read
+ * yet: nothing that the next request to this provider would find too. */
 static bool provider_not_at_fault(const struct eg_exchange *x, enum eg_reason reason)
 {
 	if (reason == EG_REASON_NO_CREDENTIAL || reason == EG_REASON_OVERLOADED)
 		return true;
 	return reason == EG_REASON_UPSTREAM_TIMEOUT &&
-	       (x->tunnel || x->answer_paused || (x->request == REQUEST_STREAM && !x->held.length));
+	       (x->tunnel || x->answer_paused ||
+		(x->request == REQUEST_STREAM && !x->held.length) ||
+		eg_loop_lateness(x->engine->loop)->overloaded);
 }
 
 void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
@@ -391,7 +393,9 @@ void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 		exchange_cut_answer(x, reason);
 		return;
 	}
-	if ((!ambiguous || exchange_attempt_may_replay(x)) && exchange_attempt_next(x)) {
+	/* Another target would wait for the same worker. */
+	if (reason != EG_REASON_OVERLOADED && (!ambiguous || exchange_attempt_may_replay(x)) &&
+	    exchange_attempt_next(x)) {
 		x->billed_twice |= ambiguous && x->request_sent;
 		return;
 	}

@@ -21,6 +21,7 @@ struct eg_account {
 	struct eg_account *next;
 	uint32_t pod_id;
 	unsigned int users;
+	size_t requests;	      /* of it, running on this worker */
 	struct eg_pod_budget *budget; /* of the pod, over all workers */
 };
 
@@ -36,6 +37,13 @@ void eg_decode_queue_init(struct eg_decode_queue *q, struct eg_loop *loop);
 
 #define EG_ACCOUNT_BUCKETS 256u
 
+/* While the loop is overloaded: shed.c. */
+struct eg_shed {
+	unsigned int episode; /* of eg_lateness.entered */
+	size_t requests;      /* that may run */
+	uint64_t since_ms;    /* when that was last made less */
+};
+
 struct eg_engine {
 	struct eg_loop *loop; /* borrowed, as all pointers here but the snapshot */
 	struct eg_upstream *upstream;
@@ -46,8 +54,10 @@ struct eg_engine {
 	struct eg_limits limits;
 	struct eg_snapshot *snapshot; /* a reference; NULL: none was published yet */
 	bool draining;
-	size_t held_bytes;	    /* on this worker */
-	size_t active;		    /* exchanges */
+	size_t held_bytes;  /* on this worker */
+	size_t active;	    /* exchanges */
+	size_t active_pods; /* accounts that have some of them */
+	struct eg_shed shed;
 	uint64_t violation_said_ms; /* when a region violation was last logged */
 	uint64_t quote_said_ms;	    /* and an answer that quotes the credential */
 	struct eg_decode_queue decoding;

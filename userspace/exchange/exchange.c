@@ -108,7 +108,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 		free(x);
 		return NULL;
 	}
-	e->active++;
+	exchange_count(x);
 	if (e->telemetry)
 		eg_telemetry_gauge(e->telemetry, EG_GAUGE_REQUESTS_ACTIVE, 1);
 	return x;
@@ -125,6 +125,8 @@ void eg_exchange_start(struct eg_exchange *x)
 	const char *detail = NULL;
 	enum eg_reason r = exchange_intake(x, &detail);
 
+	if (r == EG_REASON_OK)
+		r = exchange_shed(x, &detail);
 	if (r == EG_REASON_OK) {
 		exchange_body_begin(x);
 		return;
@@ -173,7 +175,7 @@ void exchange_finish(struct eg_exchange *x)
 	exchange_record(x); /* the model's name may lie in the body */
 	exchange_reading_free(x);
 	exchange_body_free(x);
-	x->engine->active--;
+	exchange_uncount(x);
 	if (x->engine->telemetry)
 		eg_telemetry_gauge(x->engine->telemetry, EG_GAUGE_REQUESTS_ACTIVE, -1);
 }

@@ -6,7 +6,7 @@
  * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
  * client gets; grpc_denial.c: a refusal of gRPC; trailers.c: what follows an answer's body;
  * quote.c: of that, what quotes the credential; preamble.c: streams that have not said anything
- * yet; report.c: the record.
+ * yet; report.c: the record; shed.c: whose requests are refused when the loop is late.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -60,7 +60,8 @@ struct eg_exchange {
 	enum request_state request;
 	enum answer_state answer;
 	bool destroyed, recorded;
-	bool reused; /* not the first request of the pod's connection */
+	struct eg_account *counted; /* among its requests; NULL: none is known */
+	bool reused;		    /* not the first request of the pod's connection */
 	struct eg_defer bury;
 
 	/* the request's head; strings in the arena */
@@ -199,6 +200,12 @@ enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
 enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail);
 /* Asks policy with what is known of the body; takes the decision over. */
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail);
+
+/* shed.c: begins to count among the pod's requests, and ends that. */
+void exchange_count(struct eg_exchange *x);
+void exchange_uncount(struct eg_exchange *x);
+/* OVERLOADED: the loop is late, and this pod has more than its share. OK: go on. */
+enum eg_reason exchange_shed(struct eg_exchange *x, const char **detail);
 
 /* body.c */
 void exchange_body_begin(struct eg_exchange *x);

@@ -69,6 +69,8 @@ struct eg_worker {
 	struct eg_timer accept_again; /* out of descriptors */
 	struct eg_list connections;
 	size_t connection_count;
+	int64_t late_ms; /* as it was last told */
+	bool late_said;	 /* that it is overloaded */
 	bool stopped;
 	struct eg_timer drain_timer;
 	/* written by other threads */

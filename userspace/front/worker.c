@@ -11,6 +11,7 @@
 #include "front/connection.h"
 
 #define ACCEPT_TURN	64   /* connections at one event: those that are open have their turn */
+#define ACCEPT_LATE	8    /* the same while the loop is late: a handshake is the dearest event */
 #define ACCEPT_AGAIN_MS 100u /* out of descriptors or memory: the backlog waits */
 #define TICKET_KEY	80u
 
@@ -37,8 +38,10 @@ static void listener_ready(struct eg_watch *watch, uint32_t events)
 {
 	struct eg_worker *w = eg_container_of(watch, struct eg_worker, listener);
 
+	int turn = eg_loop_lateness(w->loop)->overloaded ? ACCEPT_LATE : ACCEPT_TURN;
+
 	(void)events;
-	for (int i = 0; i < ACCEPT_TURN; i++) {
+	for (int i = 0; i < turn; i++) {
 		int fd = accept4(w->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
@@ -168,6 +171,25 @@ void eg_worker_ticket_key(struct eg_worker *w, const unsigned char key[TICKET_KE
 
 /* ---- life ---- */
 
+static void tell_lateness(struct eg_worker *w)
+{
+	const struct eg_lateness *l = eg_loop_lateness(w->loop);
+	int64_t now = (int64_t)eg_lateness_ms(l);
+
+	if (now != w->late_ms)
+		eg_telemetry_gauge(w->telemetry, EG_GAUGE_LOOP_LATE_MS, now - w->late_ms);
+	w->late_ms = now;
+	if (l->overloaded == w->late_said)
+		return;
+	w->late_said = l->overloaded;
+	if (l->overloaded)
+		eg_warn("worker %d is overloaded: events wait for %lld ms; pods with more than "
+			"their share of running requests are refused new ones",
+			w->index, (long long)now);
+	else
+		eg_info("worker %d is not overloaded any more", w->index);
+}
+
 int eg_worker_run(struct eg_worker *w)
 {
 	int r = 0;
@@ -175,6 +197,7 @@ int eg_worker_run(struct eg_worker *w)
 	while (!r && !(w->engine.draining && !w->connection_count)) {
 		r = eg_loop_turn(w->loop, -1);
 		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+		tell_lateness(w);
 		eg_telemetry_flush(w->telemetry);
 	}
 	return r;

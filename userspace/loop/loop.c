@@ -6,13 +6,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BATCH 128
+#define BATCH	  128
+#define WAITED_MS 2u /* less may be the clock's step */
 
 struct eg_loop {
 	int epoll_fd;
 	int wake_fd;
 	bool stopping;
-	bool firing; /* timers */
+	bool firing;  /* timers */
+	bool probing; /* all that is ready did not fit into one batch: how long is that queue? */
+	uint64_t probe_began_ms;
+	struct eg_lateness lateness;
 	uint64_t now_ms;
 	struct eg_watch wake_watch;
 	void (*on_wake)(void *ctx);
@@ -25,14 +29,31 @@ struct eg_loop {
 	int batch_at, batch_n;
 };
 
+/* More is ready than a batch holds: goes to the end of the queue. */
+static void probe(struct eg_loop *l)
+{
+	if (l->batch_n < BATCH || l->probing)
+		return;
+	l->probing = true;
+	l->probe_began_ms = l->now_ms;
+	eg_loop_wake(l);
+}
+
 static void wake_ready(struct eg_watch *w, uint32_t events)
 {
 	struct eg_loop *l = eg_container_of(w, struct eg_loop, wake_watch);
 	uint64_t count;
+	bool came_round;
 
 	(void)events;
+	came_round = l->probing;
+	l->probing = false;
+	if (came_round)
+		eg_lateness_note(&l->lateness, l->now_ms, l->now_ms - l->probe_began_ms);
 	if (read(l->wake_fd, &count, sizeof(count)) == sizeof(count) && l->on_wake)
 		l->on_wake(l->on_wake_ctx);
+	if (came_round)
+		probe(l);
 }
 
 struct eg_loop *eg_loop_create(void)
@@ -266,26 +287,73 @@ static void run_soon(struct eg_loop *l)
 	}
 }
 
+/* ---- how late it is ---- */
+
+const struct eg_lateness *eg_loop_lateness(const struct eg_loop *l)
+{
+	return &l->lateness;
+}
+
+/*
+ * What became ready while the last turn worked has waited for its end, so long as that took: no
+ * clock is read that is not read anyway. Where more was ready than a batch holds, events wait for
+ * several turns; the wake's descriptor then goes to the end of epoll's queue, and when it comes
+ * round says how long that is.
+ */
+static void note_work(struct eg_loop *l, uint64_t began_ms)
+{
+	uint64_t late = l->now_ms - (l->probing ? l->probe_began_ms : began_ms);
+
+	if (!l->probing || late > EG_LATENESS_TARGET_MS)
+		eg_lateness_note(&l->lateness, l->now_ms, late);
+}
+
+/* It waited from then until now for `due_ms` (a timer; UINT64_MAX: none) or for an event. */
+static void note_wait(struct eg_loop *l, uint64_t began_ms, uint64_t due_ms)
+{
+	uint64_t target = EG_MAX(due_ms, began_ms);
+
+	/* A timer was to end the wait, and is past its time: the processor was elsewhere. */
+	if (target < l->now_ms && l->now_ms - target > EG_LATENESS_TARGET_MS)
+		eg_lateness_note(&l->lateness, l->now_ms, l->now_ms - target);
+	else if (l->batch_n < BATCH && l->now_ms - began_ms >= WAITED_MS)
+		eg_lateness_idle(&l->lateness, began_ms, l->now_ms);
+}
+
+/* How long epoll may wait. */
+static int wait_ms(const struct eg_loop *l, int timeout_ms)
+{
+	uint64_t due = l->timers ? l->heap[0]->due_ms : UINT64_MAX;
+	uint64_t wait = due > l->now_ms ? due - l->now_ms : 0;
+
+	if (l->soon)
+		return 0;
+	if (l->timers && (timeout_ms < 0 || wait < (uint64_t)timeout_ms))
+		timeout_ms = wait > 60000 ? 60000 : (int)wait;
+	/* A loop that was late wakes once more, to see that it isn't. */
+	if ((timeout_ms < 0 || timeout_ms > (int)EG_LATENESS_LEAVE_MS) &&
+	    (l->lateness.overloaded || eg_lateness_ms(&l->lateness)))
+		timeout_ms = EG_LATENESS_LEAVE_MS;
+	return timeout_ms;
+}
+
 int eg_loop_turn(struct eg_loop *l, int timeout_ms)
 {
+	uint64_t began_ms = l->now_ms;
 	int n;
 
 	run_deferred(l); /* queued outside a turn */
 	l->now_ms = eg_now_ms();
-	if (l->timers) {
-		uint64_t due = l->heap[0]->due_ms;
-		uint64_t wait = due > l->now_ms ? due - l->now_ms : 0;
-
-		if (timeout_ms < 0 || wait < (uint64_t)timeout_ms)
-			timeout_ms = wait > 60000 ? 60000 : (int)wait;
-	}
-	if (l->soon)
-		timeout_ms = 0;
+	note_work(l, began_ms);
+	timeout_ms = wait_ms(l, timeout_ms);
+	began_ms = l->now_ms;
 	n = epoll_wait(l->epoll_fd, l->batch, BATCH, timeout_ms);
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+	if (n < 0 && errno != EINTR)
+		return -errno;
 	l->now_ms = eg_now_ms();
-	l->batch_n = n;
+	l->batch_n = EG_MAX(n, 0);
+	note_wait(l, began_ms, l->timers ? l->heap[0]->due_ms : UINT64_MAX);
+	probe(l);
 	for (l->batch_at = 0; l->batch_at < l->batch_n;) {
 		struct epoll_event *e = &l->batch[l->batch_at++];
 		struct eg_watch *w = e->data.ptr;

@@ -11,6 +11,7 @@
 #define EGRET_LOOP_LOOP_H
 
 #include "base/base.h"
+#include "loop/lateness.h"
 
 struct eg_loop;
 
@@ -42,6 +43,9 @@ int eg_loop_turn(struct eg_loop *l, int timeout_ms) EG_MUST;
 void eg_loop_stop(struct eg_loop *l);
 /* Time at the beginning of this turn: cheap, good enough for timers and records. */
 uint64_t eg_loop_now_ms(const struct eg_loop *l);
+
+/* How late events are handled; it holds for as long as the loop lives. */
+const struct eg_lateness *eg_loop_lateness(const struct eg_loop *l);
 
 /* 0 or -errno of epoll_ctl. w->ready must be set. events 0 keeps it registered for errors only. */
 int eg_watch_add(struct eg_loop *l, struct eg_watch *w, int fd, uint32_t events) EG_MUST;

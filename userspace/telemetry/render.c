@@ -98,6 +98,9 @@ static const struct {
 		{"egret_answers_unread_total",
 		 "Answers in a content encoding that could not be decoded here, "
 		 "or not to their end; passed on."},
+	[EG_COUNT_REQUESTS_SHED] =
+		{"egret_requests_shed_total",
+		 "Requests refused (503 overloaded) because a worker's loop was late."},
 };
 
 static const struct {
@@ -108,6 +111,8 @@ static const struct {
 					   "Open connections to providers."},
 	[EG_GAUGE_REQUESTS_ACTIVE] = {"egret_requests_active", "Requests in flight."},
 	[EG_GAUGE_HELD_BYTES] = {"egret_held_bytes", "Bytes of bodies held in memory."},
+	[EG_GAUGE_LOOP_LATE_MS] = {"egret_loop_late_milliseconds",
+				   "How long events wait for a worker's loop, smoothed."},
 };
 
 /* Sums over the series that share the labels a family keeps. */
@@ -317,6 +322,20 @@ static int one(struct eg_buf *out, const char *name, const char *type, const cha
 			     help, name, type, name, gateway, (long long)value);
 }
 
+/* One that says nothing when it is summed. */
+static int by_worker(struct eg_buf *out, size_t g, const char *gateway,
+		     struct eg_telemetry *const *slots, size_t count)
+{
+	int r = eg_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", gauges[g].name,
+			      gauges[g].help, gauges[g].name);
+
+	for (size_t i = 0; i < count && !r; i++)
+		r = eg_buf_printf(
+			out, "%s{gateway=\"%s\",worker=\"%zu\"} %lld\n", gauges[g].name, gateway, i,
+			(long long)atomic_load_explicit(&slots[i]->gauge[g], memory_order_relaxed));
+	return r;
+}
+
 static int plain(struct eg_buf *out, const char *gateway, struct eg_telemetry *const *slots,
 		 size_t count)
 {
@@ -333,6 +352,10 @@ static int plain(struct eg_buf *out, const char *gateway, struct eg_telemetry *c
 	for (size_t g = 0; g < EG_GAUGES && !r; g++) {
 		int64_t total = 0;
 
+		if (g == EG_GAUGE_LOOP_LATE_MS) {
+			r = by_worker(out, g, gateway, slots, count);
+			continue;
+		}
 		for (size_t i = 0; i < count; i++)
 			total += atomic_load_explicit(&slots[i]->gauge[g], memory_order_relaxed);
 		r = one(out, gauges[g].name, "gauge", gauges[g].help, gateway, total);

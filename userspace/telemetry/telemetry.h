@@ -63,6 +63,7 @@ enum eg_gauge {
 	EG_GAUGE_UPSTREAM_CONNECTIONS,
 	EG_GAUGE_REQUESTS_ACTIVE,
 	EG_GAUGE_HELD_BYTES,
+	EG_GAUGE_LOOP_LATE_MS, /* this worker's: rendered for each */
 	EG_GAUGES
 };
 
@@ -85,6 +86,7 @@ enum eg_count {
 	EG_COUNT_REGION_VIOLATIONS, /* an answer said it came from where policy does not allow */
 	EG_COUNT_CREDENTIAL_QUOTED, /* an answer quoted the credential; it was withheld */
 	EG_COUNT_ANSWERS_UNREAD,    /* in a coding that could not be decoded, or not to its end */
+	EG_COUNT_REQUESTS_SHED,	    /* the loop was late, and the pod had more than its share */
 	EG_COUNTS
 };
 

@@ -406,6 +406,11 @@ static void on_timeout(struct eg_timer *t)
 	struct upstream_dial *d = eg_container_of(t, struct upstream_dial, timer);
 	enum eg_reason reason = EG_REASON_UPSTREAM_CONNECT;
 
+	/* What the provider sent may lie in the socket: its time was this worker's. */
+	if (eg_loop_lateness(d->u->o.loop)->overloaded) {
+		fail(d, EG_REASON_OVERLOADED, "timed out, and this worker is late");
+		return;
+	}
 	if (d->state == DIAL_CONNECT && d->at < d->addresses.count) {
 		d->reason = reason;
 		snprintf(d->text, sizeof(d->text), "timed out");

@@ -263,6 +263,7 @@ static void metrics_sum_over_slots(void **state)
 	r.attempt_count = 0;
 	eg_telemetry_record(slots[1], &r);
 	eg_telemetry_gauge(slots[0], EG_GAUGE_CLIENT_CONNECTIONS, 3);
+	eg_telemetry_gauge(slots[1], EG_GAUGE_LOOP_LATE_MS, 70);
 	eg_telemetry_mirror(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, &mirror);
 	eg_telemetry_gauge(slots[1], EG_GAUGE_CLIENT_CONNECTIONS, -1);
 	assert_int_equal(atomic_load(&mirror), -1);
@@ -283,6 +284,8 @@ static void metrics_sum_over_slots(void **state)
 	HAS("egret_tokens_total{" WG
 	    ",model=\"gpt-4o*\",operation=\"chat.completions\",type=\"input\"} 22\n");
 	HAS("egret_client_connections{gateway=\"egret\"} 2\n");
+	HAS("egret_loop_late_milliseconds{gateway=\"egret\",worker=\"0\"} 0\n");
+	HAS("egret_loop_late_milliseconds{gateway=\"egret\",worker=\"1\"} 70\n");
 	HAS("egret_upstream_attempts_total{gateway=\"egret\",route=\"chat\",backend=\"openai\"");
 	HAS("model=\"other\"");
 	assert_null(strstr(eg_buf_data(&out), "a-model-no-rule-knows"));

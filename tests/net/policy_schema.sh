@@ -4,11 +4,11 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/check.sh
-ctl=${EGRET_BUILD:-build}/egretctl
-[ -x "$ctl" ] || skip_all "$ctl is not built (make)"
+judge=${EGRET_BUILD:-build}/tests/policy_judge
+[ -x "$judge" ] || skip_all "$judge is not built (make net-helpers)"
 [ -d tests/sdk/node_modules/ajv ] || skip_all "the JSON Schema validator is not installed (tools/deps)"
 node=$(tools/deps --node) || skip_all "no Node.js that is new enough (tools/deps)"
-out=$("$node" tests/sdk/schema.mjs "$ctl" 2>&1)
+out=$("$node" tests/sdk/schema.mjs "$judge" 2>&1)
 is "the comparison ran to its end" $? 0
 counts=${out##*$'\n'}
 check_not "something differs" grep -v '^{' <<<"$out"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // policies/schema.json against the parser: many small changes to policies that use every key, each judged by a JSON Schema
-// validator and by `egretctl check`. They may differ only in what JSON Schema can't say, which docs/policy.md names.
-// usage: schema.mjs EGRETCTL; prints what differs and, last, one JSON line of counts.
+// validator and by the parser (tests/lib/policy_judge.c). They may differ only in what JSON Schema can't say, which docs/policy.md names.
+// usage: schema.mjs POLICY_JUDGE; prints what differs and, last, one JSON line of counts.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import Ajv from 'ajv/dist/2020.js';
 
 const root = new URL('../../', import.meta.url).pathname;
-const egretctl = process.argv[2];
+const judge = process.argv[2];
 const schema = JSON.parse(readFileSync(`${root}policies/schema.json`, 'utf8'));
 const docs = readFileSync(`${root}docs/policy.md`, 'utf8');
 const validate = new Ajv.default({ strict: true, strictRequired: false, allErrors: false }).compile(schema);
@@ -134,28 +134,37 @@ function* changes(doc) {
 	yield ['connecting longer than all', at(['policies', 0, 'routes', 0, 'timeouts', 'x'], o => { o.connect_ms = 4; })];
 }
 
-function parse(doc) { // null: valid; else the errors' texts
-	const r = spawnSync(egretctl, ['check', '--json', '-'], { input: JSON.stringify(doc), encoding: 'utf8', maxBuffer: 1 << 24 });
-	if (r.status !== 0 && r.status !== 1) throw new Error(`egretctl check: ${r.status} ${r.signal} ${r.stderr}`);
-	const answer = JSON.parse(r.stdout);
-	if (answer.valid !== (r.status === 0)) throw new Error('egretctl check: exit code and answer differ');
-	return answer.valid ? null : answer.findings.filter(f => f.severity === 'error').map(f => f.text);
+// Of each document: null, it is valid; else the errors' texts. All at once: a process each would take minutes.
+function parse(texts) {
+	const r = spawnSync(judge, [], { input: texts.map(text => `${text}\n`).join(''), encoding: 'utf8', maxBuffer: 1 << 28 });
+	if (r.status !== 0) throw new Error(`${judge}: ${r.status} ${r.signal} ${r.stderr}`);
+	const answers = r.stdout.trimEnd().split('\n').map(line => JSON.parse(line));
+	if (answers.length !== texts.length) throw new Error(`${judge}: ${answers.length} answers to ${texts.length} policies`);
+	return answers;
 }
 
 const counts = { changes: 0, accepted: 0, refused: 0, inexpressible: 0, schema_only: 0, parser_only: 0, stale: 0, undocumented: 0 };
 const seen = new Set(), occurred = new Set();
 const say = line => console.log(line.length > 400 ? `${line.slice(0, 400)}...` : line);
 const examples = readdirSync(`${root}policies/examples`).map(f => JSON.parse(readFileSync(`${root}policies/examples/${f}`, 'utf8')));
-for (const example of examples) if (!validate(example) || parse(example)) { counts.parser_only++; say('an example is not valid'); }
+if (examples.some(example => !validate(example)) || parse(examples.map(example => JSON.stringify(example))).some(Boolean)) {
+	counts.parser_only++;
+	say('an example is not valid');
+}
+const all = [];
 for (const [what, doc] of changes(full)) {
 	const text = JSON.stringify(doc);
 	if (seen.has(text)) continue;
 	seen.add(text);
+	all.push({ what, text, valid: validate(doc), why: validate.errors?.[0] });
+}
+const judged = parse(all.map(({ text }) => text));
+for (const [i, { what, valid, why }] of all.entries()) {
+	const errors = judged[i];
 	counts.changes++;
-	const valid = validate(doc), errors = parse(doc);
 	if (valid && !errors) counts.accepted++;
 	else if (!valid && errors) counts.refused++;
-	else if (!valid) { counts.schema_only++; say(`only the schema refuses: ${what}: ${validate.errors[0].instancePath} ${validate.errors[0].message}`); }
+	else if (!valid) { counts.schema_only++; say(`only the schema refuses: ${what}: ${why.instancePath} ${why.message}`); }
 	else {
 		const said = errors.map(e => INEXPRESSIBLE.findIndex(([pattern]) => pattern.test(e)));
 		said.forEach(i => occurred.add(i));

@@ -120,6 +120,23 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 		give_end(x);
 }
 
+static void note_tail(struct eg_exchange *x, struct eg_str data)
+{
+	size_t all = sizeof(x->tail), n = EG_MIN(data.n, all);
+
+	memmove(x->tail, x->tail + n, all - n);
+	memcpy(x->tail + all - n, data.p + data.n - n, n);
+}
+
+/* An empty line is what ends an event; lines end with LF, CR or both. */
+static bool between_events(const struct eg_exchange *x)
+{
+	const char *end = x->tail + sizeof(x->tail);
+
+	return !memcmp(end - 2, "\n\n", 2) || !memcmp(end - 2, "\r\r", 2) ||
+	       !memcmp(end - 3, "\n\r\n", 3);
+}
+
 void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 {
 	struct eg_buf event;
@@ -128,8 +145,8 @@ void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 	x->reason = reason;
 	eg_buf_init(&event, 8192);
 	/* Inside an event there is nothing to be said that a client would read as an error. */
-	if (x->sse && x->answer_coding == EG_CODING_IDENTITY && x->at_event_end && !x->error_told &&
-	    !x->out.length_known && !x->pass_on &&
+	if (x->sse && x->answer_coding == EG_CODING_IDENTITY && between_events(x) &&
+	    !x->error_told && !x->out.length_known && !x->pass_on &&
 	    !eg_dialect_error_event(&event, x->dialect, reason, eg_str_from(x->id)) &&
 	    event.length) {
 		x->bytes_out += event.length;
@@ -202,7 +219,7 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 		x->out.length_known = head->status != 204;
 	x->sse = type && eg_str_istarts(type->value, EG_STR("text/event-stream"));
 	x->json = type && eg_str_istarts(type->value, EG_STR("application/json"));
-	x->at_event_end = true;
+	memset(x->tail, '\n', sizeof(x->tail));
 	if (x->provider && !x->unread && (x->sse || x->json) && head->status < 300)
 		x->watch = eg_usage_watch_create(x->dialect, x->operation, x->sse);
 }
@@ -279,9 +296,7 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 static void give_bytes(struct eg_exchange *x, struct eg_str data)
 {
 	x->bytes_out += data.n;
-	if (x->sse)
-		x->at_event_end = (data.n >= 2 && !memcmp(data.p + data.n - 2, "\n\n", 2)) ||
-				  (data.n >= 4 && !memcmp(data.p + data.n - 4, "\r\n\r\n", 4));
+	note_tail(x, data);
 	if (!x->sink->data(x->sink_ctx, data)) {
 		if (exchange_over(x))
 			return;

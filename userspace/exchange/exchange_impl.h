@@ -147,7 +147,8 @@ struct eg_exchange {
 	struct eg_h1_head *error_head; /* in the arena */
 	unsigned int upstream_status, status;
 	struct eg_defer unpause;
-	bool sse, json, answer_paused, error_complete, at_event_end;
+	bool sse, json, answer_paused, error_complete;
+	char tail[4];	      /* the last bytes that went out of the answer's body */
 	struct eg_buf unsure; /* given back later: it may be the beginning of the credential */
 	bool key_quoted;      /* the answer in hand does, somewhere */
 	enum eg_coding answer_coding;

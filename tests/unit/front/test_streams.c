@@ -202,6 +202,34 @@ static void test_clean_cut(void **state)
 	(void)state;
 }
 
+/* An event is over, or isn't, however its bytes came: only then an error event can follow. */
+static void test_error_event_wherever_it_was_cut(void **state)
+{
+	static const char *const ends[] = {"\n\n", "\r\n\r\n", "\r\r", "\n\r\n", "\n", "\r\n", ""};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ends); i++) {
+		for (size_t cut = 0; cut <= strlen(ends[i]); cut++) {
+			struct world *w = ask(three);
+			char first[64], rest[8];
+
+			snprintf(first, sizeof(first), "data: {}%.*s", (int)cut, ends[i]);
+			snprintf(rest, sizeof(rest), "%s", ends[i] + cut);
+			stream(w, 0, WORD);
+			event(w, 0, first);
+			inbox_await(&w->plane, &w->pod.in, first);
+			if (*rest)
+				event(w, 0, rest);
+			plane_turns(&w->plane, 10);
+			hang_up(w, 0, true);
+			assert_cut(w, "\"reason\":\"upstream_reset\"");
+			if (inbox_has(&w->pod.in, "egret_upstream_reset") != (i < 4))
+				fail_msg("end %zu, cut at %zu: %s", i, cut, w->pod.in.text);
+			finish(w);
+		}
+	}
+	(void)state;
+}
+
 /* What a cut answer said of its tokens is on record, whoever cut it; of one that was not passed on
  * nothing is. */
 static void test_tokens_of_a_cut_answer(void **state)
@@ -592,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_preamble_is_held),
 		cmocka_unit_test(test_preamble_limit),
 		cmocka_unit_test(test_error_inside),
+		cmocka_unit_test(test_error_event_wherever_it_was_cut),
 		cmocka_unit_test(test_clean_cut),
 		cmocka_unit_test(test_tokens_of_a_cut_answer),
 		cmocka_unit_test(test_finish_reason_is_an_end),

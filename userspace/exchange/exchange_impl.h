@@ -78,6 +78,7 @@ struct eg_exchange {
 	enum eg_coding coding;	     /* of the body */
 	bool websocket;		     /* one is asked for */
 	const char *websocket_wrong; /* in that; NULL: nothing */
+	bool odd_subprotocol;	     /* among those offered is one that no API defines */
 	struct eg_str host_field, content_type;
 	struct eg_target target;
 	struct eg_str rest; /* of the decoded path: goes after an endpoint's base path */

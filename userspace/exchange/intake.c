@@ -28,8 +28,10 @@ static void look_at_subprotocols(struct eg_exchange *x, struct eg_str list)
 	struct eg_str token, secret;
 
 	while (eg_h1_list_next(&list, &token)) {
-		if (!eg_subprotocol_credential(token, &secret))
+		if (!eg_subprotocol_credential(token, &secret)) {
+			x->odd_subprotocol |= !eg_subprotocol_defined(token);
 			continue;
+		}
 		x->placeholder |= secret.n > 0;
 		x->real_credential |= eg_credential_looks_real(EG_STR("x-api-key"), secret);
 	}
@@ -297,16 +299,20 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 /* An operation is either a WebSocket or none; what is only passed on is neither ours to judge. */
 static enum eg_reason judge_upgrade(struct eg_exchange *x, const char **detail)
 {
-	if (x->operation->websocket == x->websocket)
+	bool asked = x->operation->websocket == x->websocket;
+
+	if (asked && !(x->websocket && x->odd_subprotocol))
 		return EG_REASON_OK;
 	if (x->pass_on) {
 		if (x->decision.shadow && x->shadow_reason == EG_REASON_OK)
-			x->shadow_reason = x->websocket ? EG_REASON_UPGRADE : EG_REASON_BAD_REQUEST;
+			x->shadow_reason =
+				asked || !x->websocket ? EG_REASON_BAD_REQUEST : EG_REASON_UPGRADE;
 		return EG_REASON_OK;
 	}
-	if (x->websocket)
+	if (x->websocket && !asked)
 		return EG_REASON_UPGRADE;
-	*detail = "this operation is a WebSocket: \"Upgrade: websocket\" is needed";
+	*detail = asked ? "Sec-WebSocket-Protocol has a name that the API does not define"
+			: "this operation is a WebSocket: \"Upgrade: websocket\" is needed";
 	return EG_REASON_BAD_REQUEST;
 }
 

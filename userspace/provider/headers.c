@@ -101,6 +101,7 @@ bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret)
 		EG_STR("openai-project."),
 		EG_STR("openai-ephemeral-user-token."),
 		EG_STR("base64url.bearer.authorization."),
+		EG_STR("xai-client-secret."), /* xAI's Voice Agent API */
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(names); i++) {
@@ -110,6 +111,29 @@ bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret)
 		return true;
 	}
 	return false;
+}
+
+/* "0.1.0-beta.2", and nothing that a key would fit in. */
+static bool is_version(struct eg_str s)
+{
+	if (!s.n || s.n > 20 || s.p[0] < '0' || s.p[0] > '9')
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!(s.p[i] >= '0' && s.p[i] <= '9') && !(s.p[i] >= 'a' && s.p[i] <= 'z') &&
+		    s.p[i] != '.' && s.p[i] != '-')
+			return false;
+	return true;
+}
+
+bool eg_subprotocol_defined(struct eg_str token)
+{
+	static const struct eg_str agents = EG_STR("openai-agents-sdk."); /* outside of Node.js */
+
+	if (eg_str_starts(token, agents))
+		return is_version((struct eg_str){token.p + agents.n, token.n - agents.n});
+	/* openai-node 6.49.0 and the beta of the API before it. */
+	return eg_str_eq(token, EG_STR("realtime")) ||
+	       eg_str_eq(token, EG_STR("openai-beta.realtime-v1"));
 }
 
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value)

@@ -167,6 +167,9 @@ extern const size_t eg_credential_query_key_count;
  * client has no other place for them: "openai-insecure-api-key.KEY". *secret is what follows the
  * name. Such a one is never sent on. */
 bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret);
+/* Does an API define this subprotocol, and it carries none? Any other could hold anything, and is
+ * refused as an unknown key of the query is. */
+bool eg_subprotocol_defined(struct eg_str token);
 /* True when the header carries a client credential that looks real (not a placeholder); for the
  * report. */
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value);

@@ -103,6 +103,41 @@ static void test_handshake(void **state)
 	assert_false(inbox_has(&w->pod.in, "transfer-encoding"));
 }
 
+/* A subprotocol is the one thing of a handshake that may hold anything: what carries a key goes no
+ * further, and what no API defines is not sent. */
+static void test_subprotocols(void **state)
+{
+#define OFFER(list) \
+	OPEN_WITH("/v1/realtime?model=gpt-realtime", "Sec-WebSocket-Protocol: " list "\r\n")
+	static const char *const refused[] = {
+		OFFER("realtime, sk-of-the-pod"),
+		OFFER("realtime, authorization.sk-of-the-pod"),
+		OFFER("realtime, \"openai-insecure-api-key.sk-of-the-pod\""),
+		OFFER("realtime\r\nSec-WebSocket-Protocol: bearer.sk-of-the-pod"),
+		OFFER("Realtime"),
+		OFFER("realtime, openai-agents-sdk.sk-of-the-pod"),
+		OFFER("realtime, openai-agents-sdk.0123456789abcdefghijklmnopqrstuvwxyz"),
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(refused); i++) {
+		pod_send(&w->pod, refused[i]);
+		inbox_await(&w->plane, &w->pod.in, "\r\n\r\n");
+		assert_true(inbox_has(&w->pod.in, "HTTP/1.1 400 "));
+		assert_true(inbox_has(&w->pod.in, "x-egret-reason: bad_request"));
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		pod_close(&w->pod);
+		pod_open(&w->pod, &w->plane, "api.openai.com");
+	}
+	open_socket(w, OFFER("realtime, openai-beta.realtime-v1, openai-agents-sdk.0.4.2-beta.1, "
+			     "xai-client-secret.sk-of-the-pod, "
+			     "openai-insecure-api-key.sk-of-the-pod"));
+	assert_true(inbox_has(
+		&w->up, "Sec-WebSocket-Protocol: "
+			"realtime,openai-beta.realtime-v1,openai-agents-sdk.0.4.2-beta.1\r\n"));
+	assert_false(inbox_has(&w->up, "sk-of-the-pod"));
+}
+
 /* Frames that came with the handshake wait for the 101; then bytes go both ways as they are. */
 static void test_bytes_both_ways(void **state)
 {
@@ -387,6 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_handshake, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_subprotocols, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bytes_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_provider_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_ends, setup, teardown),

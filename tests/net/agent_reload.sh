@@ -62,6 +62,24 @@ good 1 > "$T_RUN/next.json"; place
 await 10 sh -c "'$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq -e .policy.valid"
 is "a good set again" "$(ctl status --json | jq .policy.valid)" true
 
+# --- policy lets go of what has a connection open: it is as if it had never been governed
+in_force() { local before; before=$(said "is in force"); cat > "$T_RUN/next.json"; place; await 20 more_than "is in force" "$before"; }
+answers() { [ "$(ask podA)" = "$1" ]; }
+for what in "no policy selects the pod" "nothing governs the name"; do
+	two "kept${what%% *}"
+	is "a connection is open" "$(cat "$T_RUN/kept${what%% *}.out")" 200
+	case $what in
+	no*) good 1 | jq '.policies[0].pods.namespaces = ["nobody"]' ;;
+	*) good 1 | jq 'del(.providers.openai, .credentials.openai) | .policies[0].routes |= map(select(.name == "claude"))' ;;
+	esac | in_force
+	is "$what any more: the connection's next request goes on with the pod's own key" "$(two_end "kept${what%% *}")" "200 401 "
+	is "and is its last" "$(egret_mark; egret_records '.detail == "nothing governs this connection any more: passed on, and it ends"' | jq length)" 1
+	: > "$E_DIR/access.jsonl"
+	check "a new connection is untouched" await 10 answers 401
+	good 1 | in_force
+	check "governed again" await 10 answers 200
+done
+
 # --- the way Kubernetes swaps a ConfigMap: ..data
 mkdir -p "$E_DIR/policy/..one" "$E_DIR/policy/..two"
 good volume-one > "$E_DIR/policy/..one/10-all.json"

@@ -108,8 +108,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	}
 	add_header(x, EG_STR("x-egret-reason"), eg_str_from(eg_reason_label(reason)));
 	add_header(x, EG_STR("x-egret-request-id"), eg_str_from(x->id));
-	x->out.close = close;
-	x->out.stranger = reason == EG_REASON_POLICY_CHANGED;
+	x->out.close = close || x->released;
+	x->out.last = reason == EG_REASON_POLICY_CHANGED || x->released;
 	exchange_give_head(x);
 	if (!x->out.no_body && !x->out.whole && !exchange_over(x)) {
 		x->bytes_out += body.length;
@@ -214,6 +214,8 @@ static void describe_answer(struct eg_exchange *x, const struct eg_h1_head *head
 		.length_known = head->body == EG_H1_BODY_LENGTH,
 		.length = head->content_length,
 		.whole = x->call.base.whole,
+		.close = x->released,
+		.last = x->released,
 	};
 	if (x->out.no_body && length && !eg_str_u64(length->value, &x->out.length))
 		x->out.length_known = head->status != 204;

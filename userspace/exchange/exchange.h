@@ -38,7 +38,7 @@ struct eg_answer {
 	bool no_body;	 /* HEAD, 204, 304: none is sent, whatever length says */
 	bool whole;	 /* the head is all there is: no body and no trailers follow */
 	bool close;	 /* the connection can't be used after this answer (HTTP/1.1) */
-	bool stranger;	 /* nor by any protocol: another pod has its address now */
+	bool last;	 /* nor by any protocol: whose connection it is has changed */
 };
 
 struct eg_exchange;

@@ -86,8 +86,9 @@ struct eg_exchange {
 	const struct eg_operation *operation;
 	struct eg_body_facts body;
 	struct eg_decision decision;
-	bool shadow;  /* the policy only watches */
-	bool pass_on; /* with the pod's own credential to where the pod wanted to go */
+	bool shadow;   /* the policy only watches */
+	bool pass_on;  /* with the pod's own credential to where the pod wanted to go */
+	bool released; /* nothing governs its connection any more */
 
 	/* the request's body */
 	struct eg_buf held;

@@ -333,6 +333,19 @@ static bool passes_by_name(const struct eg_exchange *x)
 						     eg_str_from(x->host)) == EG_NAME_OTHERWISE);
 }
 
+/* What was begun under a policy, when no policy has anything to say of it any more: the pod, or the
+ * name, is nobody's. A new connection would not come to be read, so this one has its last answer.
+ */
+static bool released(const struct eg_exchange *x)
+{
+	const char *name = x->peer->server_name;
+
+	if (x->peer->gateway)
+		return false;
+	return !x->policy || (name && eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
+						     eg_str_from(name)) == EG_NAME_UNGOVERNED);
+}
+
 /* A path that Egret would not read goes on as it was sent; another form of target has no one
  * reading, so no one can say where it belongs. */
 static bool take_unread_target(struct eg_exchange *x)
@@ -388,7 +401,9 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
 		return r;
 	found = check_host(x, detail);
 	found_detail = *detail;
-	watched = !x->peer->gateway && (x->shadow || (found == EG_REASON_OK && passes_by_name(x)));
+	x->released = released(x);
+	watched = !x->peer->gateway &&
+		  (x->shadow || x->released || (found == EG_REASON_OK && passes_by_name(x)));
 	if (found != EG_REASON_OK && (!watched || !take_address_as_host(x)))
 		return found;
 	r = check_target(x, detail);
@@ -411,6 +426,11 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
 	r = check_gateway_rules(x);
 	if (r != EG_REASON_OK)
 		return r;
+	if (x->released) {
+		(void)only_watch(x, EG_REASON_OK, NULL);
+		x->detail = "nothing governs this connection any more: passed on, and it ends";
+		return EG_REASON_OK;
+	}
 	if (!x->policy)
 		return EG_REASON_NO_POLICY;
 	if (found != EG_REASON_OK)

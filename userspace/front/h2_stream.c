@@ -151,7 +151,7 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 	set_answer(st, H2_ANSWER_BODY);
 	if (h2_server_failed(s, h2_submit_answer(session(st), st->id, a, st->no_body)))
 		return;
-	if (a->stranger || s->engine->draining)
+	if (a->last || s->engine->draining)
 		h2_server_end(s);
 	h2_server_wake(s);
 }

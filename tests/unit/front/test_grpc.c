@@ -13,7 +13,9 @@ static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLAN
 	      "{\"namespaces\": [\"shop\"]},"
 	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "
 	      "[\"api.openai.com\"]}, \"targets\": [{\"provider\": \"p0\"}]}], "
-	      "\"otherwise\": \"deny\"}]}";
+	      "\"otherwise\": \"deny\"}],"
+	      "\"destinations\": [{\"cidr\": \"203.0.113.0/24\", \"hosts\": "
+	      "[\"api.deepseek.com\"]}]}";
 
 #define METHOD	"/google.ai.generativelanguage.v1beta.GenerativeService/GenerateContent"
 #define MESSAGE "\1\1\1\1\5hello"
@@ -233,6 +235,34 @@ static void test_unary(void **state)
 	AWAIT(&w, r->closed);
 	assert_true(r->head_ended);
 	assert_true(plane_recorded(&w.plane, "\"upstream_reused\":true"));
+	down(&w);
+	(void)state;
+}
+
+/* A reload lets go of a connection: what runs on it goes on, the next call too, as the pod sent it,
+ * and there is no other after it. */
+static void test_released(void **state)
+{
+	static struct world w;
+	struct reply *r, *last;
+	struct h2p *s;
+
+	up_plain(&w);
+	r = pass(&w, MESSAGE, false);
+	s = accepted(&w);
+	AWAIT(&w, s->stream[0].ended);
+	plane_publish(&w.plane, "{\"version\": \"egret/v1\"}", true);
+	last = pass(&w, MESSAGE, false);
+	AWAIT(&w, s->count == 2 && s->stream[1].ended);
+	assert_false(w.pod.goaway);
+	h2p_answer_n(s, 1, head, 2, NULL, 0, true);
+	AWAIT(&w, last->closed && w.pod.goaway);
+	assert_int_equal(last->status, 200);
+	assert_int_equal(w.pod.goaway_error, NGHTTP2_NO_ERROR);
+	assert_false(r->closed);
+	h2p_answer_n(s, 0, head, 2, MESSAGE, 10, true);
+	AWAIT(&w, r->closed);
+	assert_string_equal(r->body, MESSAGE);
 	down(&w);
 	(void)state;
 }
@@ -503,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_message),
 		cmocka_unit_test(test_not_over_http1),
 		cmocka_unit_test(test_unary),
+		cmocka_unit_test(test_released),
 		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_status_before_the_end),
 		cmocka_unit_test(test_cancelled),

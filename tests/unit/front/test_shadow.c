@@ -105,6 +105,67 @@ static void test_unjudged_names(void **state)
 	(void)state;
 }
 
+/* A reload that leaves an open connection to nobody: a new one would pass untouched, so this one's
+ * next request does, with what the pod sent, and is its last. */
+static void test_released(void **state)
+{
+	static const char none[] = "{\"version\": \"egret/v1\"}";
+	static const char *const requests[] = {
+		HEAD("GET /v1/models", NAME),
+		HEAD("GET /v1//models", NAME "Cookie: a=b\r\n"),
+		HEAD("GET /v1/models", NAME "Expect: tea\r\n"),
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(requests); i++) {
+		struct world *w = begin_plain(enforce);
+
+		pod_send(&w->pod, HEAD("GET /a//b", NAME));
+		inbox_await(&w->plane, &w->pod.in, "path_unsafe");
+		inbox_forget(&w->pod.in);
+		plane_publish(&w->plane, none, true);
+		pod_send(&w->pod, requests[i]);
+		called(w, 1, "\r\n\r\n", OK(2, "{}"));
+		assert_true(inbox_has(&w->up[1], "Authorization: Bearer own\r\n"));
+		inbox_await_end(&w->plane, &w->pod.in);
+		assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 OK"));
+		assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+		assert_false(inbox_has(&w->pod.in, "x-egret"));
+		assert_false(w->pod.in.reset);
+		assert_true(plane_recorded(&w->plane, "\"detail\":\"nothing governs this"));
+		finish(w);
+	}
+	(void)state;
+}
+
+/* It can't be reached any more: said, and the connection is over all the same. */
+static void test_released_in_vain(void **state)
+{
+	struct world *w = begin_plain(enforce);
+
+	close(w->plane.provider[1]);
+	plane_publish(&w->plane, "{\"version\": \"egret/v1\"}", true);
+	pod_send(&w->pod, HEAD("GET /v1/models", NAME));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(inbox_has(&w->pod.in, "upstream_connect"));
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	w->plane.provider[1] = dup(0);
+	finish(w);
+	(void)state;
+}
+
+/* The gateway's address is nobody's but Egret's: there is nothing to pass on to. */
+static void test_released_gateway(void **state)
+{
+	struct world *w = begin_plain(enforce);
+
+	w->pod.peer.gateway = true;
+	plane_publish(&w->plane, "{\"version\": \"egret/v1\"}", true);
+	pod_send(&w->pod, HEAD("GET /v1/models", "Host: 198.51.100.10\r\n"));
+	inbox_await(&w->plane, &w->pod.in, "no_policy");
+	finish(w);
+	(void)state;
+}
+
 static void refused(const char *policy, const char *request, const char *status, const char *reason)
 {
 	struct world *w = begin_plain(policy);
@@ -380,6 +441,8 @@ int main(void)
 		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_coded),
 		cmocka_unit_test(test_limit_of_route),	  cmocka_unit_test(test_form_unmapped),
 		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
+		cmocka_unit_test(test_released),	  cmocka_unit_test(test_released_gateway),
+		cmocka_unit_test(test_released_in_vain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -384,6 +384,8 @@ has "one that otherwise: deny would refuse" "$out" "Recorded: type connection, r
 run "${X[@]}" --gateway --path /v1/chat/completions --model qwen3
 is "the gateway address in shadow mode: exit 1" $code 1
 has "said" "$out" "served by enforced policies only"
+run "${X[@]}" --gateway --path /v1/chat/completions --body policies/examples/eu-only.json --content-type text/plain
+has "whatever the body is: it is not read" "$out" "reason: no_route"
 run explain --policy-dir "$dir/shadow-full.json" "${S[@]}" --host api.openai.com --path /v1/chat/completions --model gpt-5
 is "shadow: full passes, too" $code 0
 has "and records what would have been" "$out" "reason: model_denied"
@@ -393,6 +395,15 @@ has "and is what would have been" "$out" "reason: path_unsafe"
 run "${X[@]}" --host api.openai.com --path /v1//chat/completions
 is "shadow: sni sees no path" $code 0
 has "so the record has none of it" "$out" "Recorded: type connection, reason ok"
+# By its name alone: neither path nor query is seen, so nothing of them decides.
+for mode in enforce sni full; do
+	from=$dir/shadow-$mode.json; [ $mode = enforce ] && from=policies/examples/eu-only.json
+	jq '.policies[].otherwise = "pass"' "$from" >"$dir/pass.json"
+	for path in /v1//chat/completions /v1/%zz "/v1/realtime?model=a&model=b"; do
+		run explain --policy-dir "$dir/pass.json" "${S[@]}" --host eu.api.openai.com --method GET --path "$path" --json
+		is "$mode, otherwise: pass, $path: passed through by its name" "$(jq -c '[.allowed, .reason]' <<<"$out")" '[true,"pass_through"]'
+	done
+done
 for mode in enforce shadow-full; do
 	from=$dir/$mode.json; [ $mode = enforce ] && from=policies/examples/eu-only.json
 	jq '.providers |= map_values(.fronts = ["*.front.example"])' "$from" >"$dir/fronts.json"

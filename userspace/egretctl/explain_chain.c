@@ -98,6 +98,8 @@ static bool head_decides(const struct eg_policy_set *s, const struct eg_policy *
 {
 	struct eg_decision d;
 
+	if (f->gateway_address && p->mode != EG_MODE_ENFORCE)
+		return true;
 	eg_policy_decide(s, p, f, NULL, &d);
 	return !d.need_body && (d.pass || d.reason != EG_REASON_OK);
 }
@@ -287,6 +289,11 @@ static int explain_request(struct explanation *x, const struct eg_policy_set *s,
 	struct eg_str rest = {0};
 	int r;
 
+	/* By its name alone: nothing of the request is seen. */
+	if (!q->gateway && p->otherwise_pass && eg_policy_name(s, p, f.host) == EG_NAME_OTHERWISE) {
+		decide(x, s, p, &f, rest);
+		return EG_EXIT_OK;
+	}
 	r = eg_target_parse(&x->arena, eg_str_from(q->path), &f.target);
 	if (r) {
 		enum eg_reason reason = r == -EPERM ? EG_REASON_PATH_UNSAFE : EG_REASON_BAD_REQUEST;

@@ -395,6 +395,12 @@ has "and is what would have been" "$out" "reason: path_unsafe"
 run "${X[@]}" --host api.openai.com --path /v1//chat/completions
 is "shadow: sni sees no path" $code 0
 has "so the record has none of it" "$out" "Recorded: type connection, reason ok"
+jq '.policies[].routes[].match.operations = ["realtime"]' policies/examples/eu-only.json >"$dir/live.json"
+for body in "" "--body policies/examples/eu-only.json"; do
+	# shellcheck disable=SC2086 # words
+	run explain --policy-dir "$dir/live.json" "${S[@]}" --host api.openai.com --method GET --path "/v1/realtime?model=gpt-4o-mini" $body
+	has "a model of the query is the model${body:+, whatever an unread body says}" "$out" "Allowed by route small"
+done
 # By its name alone: neither path nor query is seen, so nothing of them decides.
 for mode in enforce sni full; do
 	from=$dir/shadow-$mode.json; [ $mode = enforce ] && from=policies/examples/eu-only.json

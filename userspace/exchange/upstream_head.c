@@ -88,6 +88,14 @@ static int write_host(struct eg_exchange *x, struct eg_buf *out)
 	return eg_buf_printf(out, "host: %s:%u\r\n", host, port);
 }
 
+/* Under the credential's own name only the credential goes out, whatever else that name is for. */
+static bool carries_credential(const struct eg_exchange *x, struct eg_str name)
+{
+	const struct eg_credential_spec *c = x->provider ? x->provider->credential : NULL;
+
+	return c && c->type == EG_CREDENTIAL_HEADER && eg_str_ieq(eg_str_from(c->header), name);
+}
+
 static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 {
 	enum eg_dialect d = x->provider ? x->provider->dialect : EG_DIALECT_NONE;
@@ -96,7 +104,7 @@ static int write_client_headers(struct eg_exchange *x, struct eg_buf *out)
 	for (size_t i = 0; i < x->header_count && !r; i++) {
 		struct eg_str name = x->headers[i].name;
 
-		if (eg_str_ieq(name, EG_STR("x-egret-via")))
+		if (eg_str_ieq(name, EG_STR("x-egret-via")) || carries_credential(x, name))
 			continue;
 		if (!x->provider || eg_request_header_allowed(d, name) ||
 		    (exchange_body_coded(x) && eg_str_ieq(name, EG_STR("content-encoding"))))

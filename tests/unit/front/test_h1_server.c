@@ -2,16 +2,17 @@
 /* HTTP/1.1 from a pod to a provider and back: framing, order, limits, denials. */
 #include "pod.h"
 
-#define POLICY(models)                                                                         \
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                         \
-		"p0") "},"                                                                     \
-		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
-		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "  \
-		      "{\"namespaces\": [\"shop\"]},"                                          \
-		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "              \
-		      "[\"api.openai.com\"], \"models\": [\"" models "\"]},"                   \
+#define BEARER "\"type\": \"bearer\""
+#define POLICY(models, credential)                                                            \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                        \
+		"p0") "},"                                                                    \
+		      "\"credentials\": {\"key\": {" credential ", \"file\": \"key\"}},"      \
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": " \
+		      "{\"namespaces\": [\"shop\"]},"                                         \
+		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "             \
+		      "[\"api.openai.com\"], \"models\": [\"" models "\"]},"                  \
 		      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}"
-static const char policy[] = POLICY("gpt-4o*"), other_models[] = POLICY("o3*");
+static const char policy[] = POLICY("gpt-4o*", BEARER), other_models[] = POLICY("o3*", BEARER);
 
 struct world {
 	struct plane plane;
@@ -73,6 +74,39 @@ static void test_request_and_answer(void **state)
 	plane_turns(&w->plane, 3);
 	assert_int_equal(plane_record_count(&w->plane), 1);
 	assert_true(plane_recorded(&w->plane, "\"reason\":\"ok\""));
+}
+
+/* A header that a client may send, and that policy names for the credential: there is one, ours. */
+static void test_credential_under_a_common_name(void **state)
+{
+#define UNDER(name)                                                                               \
+	{                                                                                         \
+		name, POLICY("gpt-4o*", "\"type\": \"header\", \"header\": \"" name "\""),        \
+			POST(32, name ": of-the-pod\r\nX" name ": y\r\n" name ": of-the-pod\r\n") \
+				BODY                                                              \
+	}
+	static const struct {
+		const char *name, *policy, *request;
+	} cases[] = {UNDER("x-client-request-id"), UNDER("accept-language"),
+		     UNDER("x-stainless-key")};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		char ours[128];
+
+		plane_publish(&w->plane, cases[i].policy, true);
+		pod_send(&w->pod, cases[i].request);
+		if (!i)
+			accept_upstream(w);
+		inbox_await(&w->plane, &w->up, BODY);
+		snprintf(ours, sizeof(ours), "%s: " PLANE_KEY "\r\n", cases[i].name);
+		assert_true(inbox_has(&w->up, ours));
+		assert_false(inbox_has(&w->up, "of-the-pod"));
+		inbox_forget(&w->up);
+		answer(w, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		inbox_forget(&w->pod.in);
+	}
 }
 
 /* Both sides, one byte at a time: the same bytes come out. */
@@ -868,6 +902,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_request_and_answer),
+		T(test_credential_under_a_common_name),
 		T(test_byte_at_a_time),
 		T(test_keep_alive_reuses_both_connections),
 		T(test_pipelining),

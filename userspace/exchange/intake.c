@@ -338,12 +338,13 @@ static bool passes_by_name(const struct eg_exchange *x)
  */
 static bool released(const struct eg_exchange *x)
 {
-	const char *name = x->peer->server_name;
+	const struct eg_policy_set *set = eg_snapshot_policies(x->snapshot);
+	struct eg_str name = eg_str_from(x->peer->server_name ? x->peer->server_name : "");
 
-	if (x->peer->gateway)
-		return false;
-	return !x->policy || (name && eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
-						     eg_str_from(name)) == EG_NAME_UNGOVERNED);
+	if (x->peer->gateway || !x->policy)
+		return !x->peer->gateway;
+	return name.n && eg_policy_name(set, x->policy, name) == EG_NAME_UNGOVERNED &&
+	       !eg_policy_fronts(set, name);
 }
 
 /* A path that Egret would not read goes on as it was sent; another form of target has no one

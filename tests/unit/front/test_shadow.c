@@ -137,6 +137,27 @@ static void test_released(void **state)
 	(void)state;
 }
 
+/* A name behind which a provider can be asked for is refused on a new connection, so on this too.
+ */
+static void test_released_front(void **state)
+{
+	static const char fronted[] =
+		"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", "
+		"\"endpoint\": \"http://provider.internal:%u/v1\", \"region\": \"cluster\", "
+		"\"fronts\": [\"cdn.front.example\"]}}, \"policies\": [{\"name\": \"shop\", "
+		"\"pods\": "
+		"{\"namespaces\": [\"shop\"]}, \"routes\": [{\"name\": \"chat\", \"match\": "
+		"{\"hosts\": [\"api.openai.com\"]}, \"targets\": [{\"provider\": \"p0\"}]}]}]}";
+	struct world *w = calloc(1, sizeof(*w));
+
+	plane_up(&w->plane, fronted);
+	pod_open(&w->pod, &w->plane, "cdn.front.example");
+	pod_send(&w->pod, HEAD("GET /v1/models", "Host: cdn.front.example\r\n"));
+	inbox_await(&w->plane, &w->pod.in, "no_route");
+	finish(w);
+	(void)state;
+}
+
 /* It can't be reached any more: said, and the connection is over all the same. */
 static void test_released_in_vain(void **state)
 {
@@ -442,7 +463,7 @@ int main(void)
 		cmocka_unit_test(test_limit_of_route),	  cmocka_unit_test(test_form_unmapped),
 		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
 		cmocka_unit_test(test_released),	  cmocka_unit_test(test_released_gateway),
-		cmocka_unit_test(test_released_in_vain),
+		cmocka_unit_test(test_released_in_vain),  cmocka_unit_test(test_released_front),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

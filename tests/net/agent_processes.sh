@@ -35,6 +35,11 @@ for missing in cap_bpf,cap_sys_admin:CAP_BPF cap_net_admin,cap_sys_admin:CAP_NET
 	is "which counts the right that is missing, not what needs it" "$(jq -r '[.checks[] | select(.result == "broken") | .check] | map(select(IN("cap_bpf", "cap_net_admin", "tc_programs", "btf", "ringbuf", "sk_lookup", "redirect_peer"))) | join(" ")' <<< "$said")" \
 		"$(tr 'A-Z' 'a-z' <<< "${missing#*:}")"
 done
+# The verifier asks for PERFMON, which SYS_ADMIN implies: without both the kernel's own words say nothing.
+refused "no CAP_PERFMON and no SYS_ADMIN, in mark mode" "CAP_PERFMON is missing, and no CAP_SYS_ADMIN stands in for it" \
+	start_by_hand capsh --drop=cap_perfmon,cap_sys_admin -- -c 'exec "$0" "$@" --mode mark'
+has "which doctor says, too" "$(node capsh --drop=cap_perfmon,cap_sys_admin -- -c 'exec "$0" "$@"' "$EGRETCTL" doctor --mark --run-dir "$E_DIR/run" --pin-dir "$E_PIN" 2>&1)" \
+	"BROKEN   cap_perfmon"
 refused "no CAP_NET_ADMIN" "CAP_NET_ADMIN is missing" start_by_hand capsh --drop=cap_net_admin -- -c 'exec "$0" "$@"'
 for missing in setuid setgid kill; do
 	refused "no CAP_${missing^^}" "CAP_${missing^^} is missing: gateway and signer are started" start_by_hand capsh --drop=cap_$missing -- -c 'exec "$0" "$@"'

@@ -130,12 +130,14 @@ dp_clean
 echo "# features"
 features() { printf 'features\n' | nsenter --net="/run/netns/$T_NODE" "$@" "$DP_DRIVER" "${DP_OPTIONS[@]}"; }
 has "here all that is required is there" "$(features)" "ok usable=1"
-for f in bpffs cap_bpf cap_net_admin tc_programs btf ringbuf sk_lookup redirect_peer bpf_loop; do
+for f in bpffs cap_bpf cap_net_admin cap_perfmon tc_programs btf ringbuf sk_lookup redirect_peer bpf_loop; do
 	has "$f" "$(features)" " $f=1"
 done
 has "without CAP_BPF and SYS_ADMIN not usable" "$(features setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-all)" "usable=0"
 has "without NET_ADMIN" "$(features setpriv --bounding-set=-net_admin --inh-caps=-all)" "cap_net_admin=0"
 has "without SYS_ADMIN" "$(features setpriv --bounding-set=-sys_admin --inh-caps=-all)" "cap_sys_admin=0"
+has "without PERFMON, for which SYS_ADMIN stands in" "$(features setpriv --bounding-set=-perfmon --inh-caps=-all)" "cap_perfmon=1"
+has "without both not usable" "$(features setpriv --bounding-set=-perfmon,-sys_admin --inh-caps=-all)" "usable=0"
 has "without a bpffs" "$(features unshare -m sh -c 'umount /sys/fs/bpf; exec "$0" "$@"')" "bpffs=0"
 has "open without CAP_BPF says so" "$(printf 'open\n' | nsenter --net="/run/netns/$T_NODE" setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-all "$DP_DRIVER" "${DP_OPTIONS[@]}")" "error: this process may not load programs: it needs CAP_BPF and CAP_NET_ADMIN"
 has "netns mode without SYS_ADMIN says so" "$(printf 'open\n' | nsenter --net="/run/netns/$T_NODE" setpriv --bounding-set=-sys_admin --inh-caps=-all "$DP_DRIVER" "${DP_OPTIONS[@]}")" "netns mode needs CAP_SYS_ADMIN at start; mark mode does not"

@@ -38,6 +38,11 @@ static const struct {
 		{"cap_net_admin",
 		 "CAP_NET_ADMIN is missing: nothing can be attached to a link; run "
 		 "as root, or add NET_ADMIN to the container's capabilities"},
+	[EG_FEATURE_CAP_PERFMON] =
+		{"cap_perfmon",
+		 "CAP_PERFMON is missing, and no CAP_SYS_ADMIN stands in for it: the kernel "
+		 "refuses Egret's programs, which compute with packet pointers; add PERFMON to "
+		 "the container's capabilities (it is dropped after the start)"},
 	[EG_FEATURE_CAP_SYS_ADMIN] =
 		{"cap_sys_admin",
 		 "CAP_SYS_ADMIN is missing at start: the agent's network namespace "
@@ -212,6 +217,11 @@ static int probe(enum eg_feature_id id, const char *pin_dir)
 		return has_capability(CAP_BPF);
 	case EG_FEATURE_CAP_NET_ADMIN:
 		return has_capability(CAP_NET_ADMIN);
+	case EG_FEATURE_CAP_PERFMON:
+		/* perfmon_capable(), linux/capability.h: the verifier asks for it
+		 * (allow_ptr_leaks).
+		 */
+		return has_capability(CAP_SYS_ADMIN) ? has_capability(CAP_PERFMON) : 0;
 	case EG_FEATURE_CAP_SYS_ADMIN:
 		return has_capability(CAP_SYS_ADMIN);
 	case EG_FEATURE_PROGRAMS:
@@ -242,6 +252,7 @@ static bool is_required(enum eg_feature_id id, bool netns)
 	case EG_FEATURE_BPFFS:
 	case EG_FEATURE_CAP_BPF:
 	case EG_FEATURE_CAP_NET_ADMIN:
+	case EG_FEATURE_CAP_PERFMON:
 	case EG_FEATURE_PROGRAMS:
 	case EG_FEATURE_BTF:
 	case EG_FEATURE_RINGBUF:
@@ -274,6 +285,7 @@ static bool needs_bpf(enum eg_feature_id id)
 	case EG_FEATURE_BPFFS:
 	case EG_FEATURE_CAP_BPF:
 	case EG_FEATURE_CAP_NET_ADMIN:
+	case EG_FEATURE_CAP_PERFMON:
 	case EG_FEATURE_CAP_SYS_ADMIN:
 	case EG_FEATURE_CGROUP2:
 	case EG_FEATURE_COUNT:

@@ -12,6 +12,7 @@ enum eg_feature_id {
 	EG_FEATURE_BPFFS,	  /* required */
 	EG_FEATURE_CAP_BPF,	  /* required */
 	EG_FEATURE_CAP_NET_ADMIN, /* required */
+	EG_FEATURE_CAP_PERFMON,	  /* required, or SYS_ADMIN: while programs are loaded, at start */
 	EG_FEATURE_CAP_SYS_ADMIN, /* netns mode, until the namespace is made */
 	EG_FEATURE_PROGRAMS,	  /* required: a TC program loads at all */
 	EG_FEATURE_BTF,		  /* required: maps with names */

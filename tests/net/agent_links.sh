@@ -160,6 +160,20 @@ egret_up --workers 1
 is "the next start makes another" "$(ask podA) $(doctor "agent link") $(doctor "agent namespace")" "200 ok up "
 stop
 
+echo "# a pod's file is removed while no egretd runs"
+pod_register "$E_DIR/pods" podB shop '{"app":"assistant"}' assistant-sa
+egret_up --workers 1
+is "served" "$(ask podB)" 200
+kill_supervisor
+rm "$E_DIR"/pods/*podB*
+egret_up --workers 1
+programs_of() { find "$E_PIN/links" -name "*-$(ifindex_of "$(pod_link "$1")")" | wc -l; }
+is "its link loses the programs" "$(programs_of podB) $(node tc filter show dev "$(pod_link podB)" ingress | wc -l)" "0 0"
+is "the other pod's has them" "$(programs_of podA)" 2
+is "what it sends is stopped by the guard" "$(ask_unknown)" 000
+at_least "which counts it" "$(metrics | sed -n 's/^egret_datapath_packets_total{hook="guard",reason="guard_no_stamp"} //p')" 1
+stop
+
 echo "# mark mode: rules and routes"
 E_MODE=mark egret_up --workers 1
 is "served" "$(ask podA -4) $(ask podA -6)" "200 200"

@@ -148,13 +148,16 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 	struct eg_link *l = eg_links_find(d, ifindex);
 
 	(void)error;
-	if (l && l->roles & EG_ROLE_POD) {
+	if (l)
 		l->roles = (uint8_t)(l->roles & ~EG_ROLE_POD);
-		for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
-			if (i == EG_PROGRAM_EGRESS_TC || i == EG_PROGRAM_DNS_TC) {
-				eg_detach(d->pin_dir, (enum eg_program_id)i, ifindex);
-				l->attached &= ~(1U << i);
-			}
+	/* Whether or not this process attached them: of a pod that went while none ran, an earlier
+	 * one did. */
+	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++) {
+		if (i != EG_PROGRAM_EGRESS_TC && i != EG_PROGRAM_DNS_TC)
+			continue;
+		eg_detach(d->pin_dir, (enum eg_program_id)i, ifindex);
+		if (l)
+			l->attached &= ~(1U << i);
 	}
 	eg_pods_forget(d, ifindex);
 	return 0;

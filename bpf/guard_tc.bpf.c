@@ -66,7 +66,7 @@ int guard_tc(struct __sk_buff *skb)
 	if (p->status != EG_PACKET_IP || !is_judged(p))
 		return EG_TC_NEXT;
 	s.now_ns = bpf_ktime_get_coarse_ns();
-	target = eg_target_of(s.config, p->family, &p->destination, s.now_ns, &s.decision.name_id,
+	target = eg_target_of(s.config, p->family, &p->destination, &s.decision.name_id,
 			      &s.decision.origin, &odd);
 	if (target != EG_TARGET_GOVERNED)
 		return EG_TC_NEXT;

@@ -107,8 +107,8 @@ static __always_inline struct eg_destination *destination6(const struct eg_addre
  * packet has.
  */
 static __always_inline __u8 eg_target_of(struct eg_config *cfg, __u8 family,
-					 const struct eg_address *address, __u64 now_ns,
-					 __u32 *name_id, __u8 *origin, __u8 *odd)
+					 const struct eg_address *address, __u32 *name_id,
+					 __u8 *origin, __u8 *odd)
 {
 	struct eg_destination *found;
 	__be32 inner;
@@ -145,7 +145,8 @@ static __always_inline __u8 eg_target_of(struct eg_config *cfg, __u8 family,
 			}
 		}
 	}
-	if (!found || (found->expires_ns && found->expires_ns < now_ns))
+	/* Its expiry is user space's, which removes it: with no agent there, it stays. */
+	if (!found)
 		return EG_TARGET_NONE;
 	*origin = found->origin;
 	if (found->origin == EG_DESTINATION_EXCLUDED)
@@ -154,11 +155,23 @@ static __always_inline __u8 eg_target_of(struct eg_config *cfg, __u8 family,
 	return EG_TARGET_GOVERNED;
 }
 
-static __always_inline struct eg_learned *learned_at(const struct eg_learned_key *key, __u64 now_ns)
+/*
+ * Time stands still with the agent's heart: what expires while nobody is there to renew it would
+ * turn fail: closed into open.
+ */
+static __always_inline __u64 expiry_clock(const struct eg_config *cfg, __u64 now_ns)
+{
+	__u64 alive_ns = cfg->heartbeat_ns + cfg->heartbeat_max_ns;
+
+	return now_ns < alive_ns ? now_ns : alive_ns;
+}
+
+static __always_inline struct eg_learned *learned_at(const struct eg_learned_key *key,
+						     __u64 clock_ns)
 {
 	struct eg_learned *found = bpf_map_lookup_elem(&learned, key);
 
-	if (found && found->expires_ns && found->expires_ns < now_ns)
+	if (found && found->expires_ns && found->expires_ns < clock_ns)
 		return 0;
 	return found;
 }
@@ -167,11 +180,12 @@ static __always_inline struct eg_learned *learned_at(const struct eg_learned_key
  * What the pod of this link was taught of an address, or of the IPv4 address inside it, which is
  * one way to the same place. *odd as in eg_target_of; not touched when nothing is found.
  */
-static __always_inline struct eg_learned *
-learned_find(__u32 ifindex, __u8 family, const struct eg_address *address, __u64 now_ns, __u8 *odd)
+static __always_inline struct eg_learned *learned_find(__u32 ifindex, __u8 family,
+						       const struct eg_address *address,
+						       __u64 clock_ns, __u8 *odd)
 {
 	struct eg_learned_key key = {.ifindex = ifindex, .address = *address};
-	struct eg_learned *found = learned_at(&key, now_ns);
+	struct eg_learned *found = learned_at(&key, clock_ns);
 	__be32 inner;
 	int embedded;
 
@@ -180,7 +194,7 @@ learned_find(__u32 ifindex, __u8 family, const struct eg_address *address, __u64
 	embedded = address_embedded4(address, &inner);
 	if (!found && embedded) {
 		eg_address_from4(&key.address, inner);
-		found = learned_at(&key, now_ns);
+		found = learned_at(&key, clock_ns);
 	}
 	if (found)
 		*odd = embedded == 2;
@@ -429,10 +443,11 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		decide(s, EG_ACTION_REDIRECT, EG_REASON_REDIRECT);
 		return;
 	}
-	target = eg_target_of(s->config, p->family, &p->destination, s->now_ns,
-			      &s->decision.name_id, &s->decision.origin, &odd);
+	target = eg_target_of(s->config, p->family, &p->destination, &s->decision.name_id,
+			      &s->decision.origin, &odd);
 	if (target == EG_TARGET_NONE) {
-		taught = learned_find(s->ifindex, p->family, &p->destination, s->now_ns, &odd);
+		taught = learned_find(s->ifindex, p->family, &p->destination,
+				      expiry_clock(s->config, s->now_ns), &odd);
 		if (taught) {
 			target = EG_TARGET_GOVERNED;
 			s->decision.name_id = taught->name_id;

@@ -87,8 +87,8 @@ __noinline int eg_learn_refused(struct eg_lesson *l)
 		if (is_pods(pod, &inside))
 			return 1;
 	}
-	target = eg_target_of(cfg, address_is4(&address) ? 4 : 6, &address, l->now_ns, &name_id,
-			      &origin, &odd);
+	target =
+		eg_target_of(cfg, address_is4(&address) ? 4 : 6, &address, &name_id, &origin, &odd);
 	return target == EG_TARGET_EXCLUDED || origin == EG_DESTINATION_GATEWAY;
 }
 

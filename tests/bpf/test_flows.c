@@ -76,6 +76,12 @@ static void test_learned(void)
 	world_reset();
 	set_learned(POD, ELSEWHERE4, 5, now_ns() - SECOND);
 	check(run_frame(progs.egress, POD, &f) == NEXT, "learned", "expired");
+	/* After the agent's last proof of life nothing expires: closed must not become open. */
+	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
+	set_learned(POD, ELSEWHERE4, 5, now_ns() - 60 * SECOND);
+	check(run_frame(progs.egress, POD, &f) == RESET, "learned", "expired with no agent there");
+	set_learned(POD, ELSEWHERE4, 5, now_ns() - 62 * SECOND);
+	check(run_frame(progs.egress, POD, &f) == NEXT, "learned", "expired before that");
 	/* An exclusion is stronger than what a pod says. */
 	world_reset();
 	set_learned(POD, EXCLUDED4, 5, 0);

@@ -111,9 +111,8 @@ static void test_no_gateway(void)
 	check(count_of(EG_REASON_PASS_UNGOVERNED, EG_HOOK_EGRESS) == 3, "no gateway", "reason");
 }
 
-/* An address of a name is governed until its time is over; an entry of its own wins over one
- * inside.
- */
+/* An address of a name is governed until user space removes it, so that it stays when nobody is
+ * there to resolve the name again; an entry of its own wins over one inside. */
 static void test_destinations(void)
 {
 	struct eg_lpm4 key = {.prefix_bits = 32, .address_be = address_of(ELSEWHERE4).word_be[3]};
@@ -127,7 +126,10 @@ static void test_destinations(void)
 	world_reset();
 	d.expires_ns = now_ns() - SECOND;
 	map_set("destinations4", &key, &d);
-	check(run_frame(progs.egress, POD, &f) == NEXT, "destination", "expired");
+	check(run_frame(progs.egress, POD, &f) == REDIRECT, "destination", "not removed yet");
+	world_config()->heartbeat_ns = now_ns() - 121 * SECOND;
+	check(run_frame(progs.egress, POD, &f) == RESET, "destination",
+	      "nor when no agent is there");
 	world_reset();
 	set_destination("64:ff9b::c633:6407/128", 0, EG_DESTINATION_EXCLUDED);
 	check(run_frame(progs.egress, POD, &six) == NEXT, "destination",

@@ -8,10 +8,10 @@ cd "$(dirname "$0")" || exit 1
 . ../lib/topology.sh
 . ./datapath_lib.sh
 
-GOVERNED4=203.0.113.10 OTHER4=203.0.113.99
+GOVERNED4=203.0.113.10 NAMED4=203.0.113.11 OTHER4=203.0.113.99
 
 topology_up egdl podA podB:routed
-for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
+for a in $GOVERNED4 $NAMED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
 await 20 grep -q ready "$T_RUN/provider.log"
 
@@ -76,6 +76,22 @@ isnt "the program is another" "$(prog_of "egress_tc-$(ifindex_of veth-podA)")" "
 is "captured again" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
 has "one process on a pin directory" "$(printf 'open\n' | nsenter --net=/run/netns/$T_NODE $DP_DRIVER "${DP_OPTIONS[@]}")" "another egretd uses"
 has "an uninstall under a running agent is refused" "$(echo uninstall | nsenter --net=/run/netns/$T_NODE $DP_DRIVER "${DP_OPTIONS[@]}")" "error: another egretd uses"
+
+echo "# addresses run out while no agent is there to renew them"
+NAMED_A="agent ::ffff:$(pod_ip podA) ::ffff:$NAMED4 443"
+dp stop >/dev/null; dp_quit
+start -L 1 && pass "a start with a grace of a millisecond" || fail "a start with a grace of a millisecond" "$DP_ANSWER"
+dp resolved '*.anthropic.com' 1500 $NAMED4 >/dev/null
+is "an address of a name is captured" "$(ask podA $NAMED4 443 hi)" "$NAMED_A hi"
+dp_kill
+sleep 3
+isnt "killed, and its time is over: it is not passed" "$(DP_TIMEOUT=2 ask podA $NAMED4 443 hi | cut -d' ' -f1)" provider
+dp_start -d 3000
+dp open >/dev/null && dp_policy >/dev/null && for_pods && dp attach >/dev/null && dp prune >/dev/null
+dp sweep >/dev/null
+isnt "nor by the next start before it serves" "$(DP_TIMEOUT=2 ask podA $NAMED4 443 hi | cut -d' ' -f1)" provider
+dp listen >/dev/null; dp beat on >/dev/null; dp sweep >/dev/null
+is "which captures it before it has resolved anything" "$(ask podA $NAMED4 443 hi)" "$NAMED_A hi"
 
 echo "# heartbeat lost while the listeners are there (a hung agent)"
 hold podA $GOVERNED4

@@ -64,6 +64,18 @@ static int adopt_names(struct eg_datapath *d)
 	return r;
 }
 
+/*
+ * An address of a name that ran out meanwhile did so while nobody was there to resolve the name
+ * again. It counts as resolved now: else its destination would be open until it is.
+ */
+static void renew(const struct eg_datapath *d, struct eg_destination *v)
+{
+	uint64_t now = eg_now_ns();
+
+	if (v->origin == EG_DESTINATION_RESOLVED && v->expires_ns && v->expires_ns < now)
+		v->expires_ns = now + d->o.learned_grace_ms * 1000000ull;
+}
+
 static int adopt_places(struct eg_datapath *d, enum eg_map_id id)
 {
 	bool four = id == EG_MAP_DESTINATIONS4;
@@ -77,6 +89,7 @@ static int adopt_places(struct eg_datapath *d, enum eg_map_id id)
 
 		if (bpf_map_lookup_elem(d->map[id], key, &p.value))
 			continue;
+		renew(d, &p.value);
 		if (four) {
 			const struct eg_lpm4 *k = key;
 

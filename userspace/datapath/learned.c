@@ -150,15 +150,23 @@ static bool learned_expired(void *context, const struct eg_learned_key *k,
 	return l->expires_ns && l->expires_ns < *(const uint64_t *)context;
 }
 
+/* As the programs have it (bpf/lib/classify.h): time stands still while no agent is alive. */
+static uint64_t expiry_clock_ns(const struct eg_datapath *d, uint64_t now)
+{
+	uint64_t beat = __atomic_load_n(&d->config->heartbeat_ns, __ATOMIC_ACQUIRE);
+
+	return EG_MIN(now, beat + d->config->heartbeat_max_ns);
+}
+
 int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error)
 {
-	uint64_t now = eg_now_ns();
-	int r = eg_places_remove_if(d, place_expired, &now);
+	uint64_t now = eg_now_ns(), clock = expiry_clock_ns(d, now);
+	int r = eg_places_remove_if(d, place_expired, &clock);
 
-	/* The programs look at expires_ns themselves; removing is housekeeping. */
+	/* Here the programs look at expires_ns themselves, and removing is housekeeping. */
 	if (!r && now >= d->learned_sweep_ns) {
 		d->learned_sweep_ns = now + LEARNED_SWEEP_NS;
-		r = eg_learned_remove_if(d, learned_expired, &now);
+		r = eg_learned_remove_if(d, learned_expired, &clock);
 	}
 	return r ? eg_error_set(error, r, "cannot remove expired addresses: %s", strerror(-r)) : 0;
 }

@@ -84,7 +84,7 @@ struct eg_destination {
 	__u32 name_id; /* number of the watched name; 0: a CIDR or the gateway */
 	__u8 origin;   /* enum eg_destination_origin */
 	__u8 pad[3];
-	__u64 expires_ns; /* CLOCK_MONOTONIC; 0: never. User space removes what expired. */
+	__u64 expires_ns; /* CLOCK_MONOTONIC; 0: never. For user space, which removes it then. */
 };
 
 /* ---- learned: HASH, what one pod's own DNS answers and SNI taught; judges only that pod ---- */
@@ -103,7 +103,8 @@ struct eg_learned {
 	__u32 name_id;
 	__u8 from; /* enum eg_learned_from */
 	__u8 pad[3];
-	__u64 expires_ns; /* CLOCK_MONOTONIC: TTL and grace */
+	__u64 expires_ns; /* CLOCK_MONOTONIC: TTL and grace; not before the agent's last proof of
+			     life is as old */
 };
 
 /* ---- learned_count: HASH, key __u32 ifindex, value __u32: quota of `learned` ---- */

@@ -172,6 +172,8 @@ is "its link loses the programs" "$(programs_of podB) $(node tc filter show dev 
 is "the other pod's has them" "$(programs_of podA)" 2
 is "what it sends is stopped by the guard" "$(ask_unknown)" 000
 at_least "which counts it" "$(metrics | sed -n 's/^egret_datapath_packets_total{hook="guard",reason="guard_no_stamp"} //p')" 1
+shown_gone() { ctl flows --counters | grep -q "(gone) .* redirect "; }
+check "what it was counted is shown as of one that is gone" await 10 shown_gone
 stop
 
 echo "# mark mode: rules and routes"

@@ -93,6 +93,19 @@ isnt "nor by the next start before it serves" "$(DP_TIMEOUT=2 ask podA $NAMED4 4
 dp listen >/dev/null; dp beat on >/dev/null; dp sweep >/dev/null
 is "which captures it before it has resolved anything" "$(ask podA $NAMED4 443 hi)" "$NAMED_A hi"
 
+echo "# what a pod that is gone was counted"
+counted() { node bpftool -j map dump pinned "$DP_PINS/counters" | jq "[.[].formatted | select($1) | .values[].value.packets] | add // 0"; }
+A_IS=".key.pod_id == $(ifindex_of veth-podA)" GONE_IS=".key.pod_id == 4294967295"
+all=$(counted true)
+at_least "podA was counted" "$(counted "$A_IS")" 1
+dp remove veth-podA >/dev/null; dp sweep >/dev/null
+is "it leaves no entry behind" "$(node bpftool -j map dump pinned "$DP_PINS/counters" | jq "[.[].formatted | select($A_IS)] | length")" 0
+at_least "but its share in the sum of those that are gone" "$(counted "$GONE_IS")" 1
+is "and nothing is missing in the whole" "$(counted true)" "$all"
+dp_pod podA governed >/dev/null
+is "it comes again: captured" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
+at_least "and counted" "$(counted "$A_IS")" 1
+
 echo "# heartbeat lost while the listeners are there (a hung agent)"
 hold podA $GOVERNED4
 is "a captured connection is open" "$(held one)" answered

@@ -117,7 +117,8 @@ static int adopt_numbers(struct eg_datapath *d)
 	for (size_t i = 0; !r && i < counters.count; i++) {
 		const struct eg_counter_key *k = (const struct eg_counter_key *)counters.keys + i;
 
-		d->next_pod_id = EG_MAX(d->next_pod_id, k->pod_id + 1);
+		if (k->pod_id != EG_POD_GONE)
+			d->next_pod_id = EG_MAX(d->next_pod_id, k->pod_id + 1);
 		d->next_name_id = EG_MAX(d->next_name_id, k->name_id + 1);
 	}
 	if (!r)

@@ -142,6 +142,7 @@ struct eg_datapath {
 	struct eg_place *places;
 	size_t place_count, place_room;
 	uint64_t learned_sweep_ns, filter_sweep_ns; /* when the next one is due */
+	bool counters_swept;			    /* since a pod went */
 	uint32_t next_name_id, next_pod_id, next_policy_id;
 	struct eg_known_name *names;
 	size_t name_count, name_room;
@@ -291,6 +292,9 @@ int eg_learned_remove_if(struct eg_datapath *d,
 			 void *context) EG_MUST;
 int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex);
+
+/* counters.c: those of pods that are gone, some at a time. -errno: tried again by the next call. */
+int eg_counters_sweep(struct eg_datapath *d) EG_MUST;
 
 /* places.c: destinations. */
 /* Adds or renews. 0, -ENOMEM, -ENOSPC: the map is full. */

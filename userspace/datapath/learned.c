@@ -168,7 +168,12 @@ int eg_mapsync_sweep(struct eg_datapath *d, struct eg_error *error)
 		d->learned_sweep_ns = now + LEARNED_SWEEP_NS;
 		r = eg_learned_remove_if(d, learned_expired, &clock);
 	}
-	return r ? eg_error_set(error, r, "cannot remove expired addresses: %s", strerror(-r)) : 0;
+	if (r)
+		return eg_error_set(error, r, "cannot remove expired addresses: %s", strerror(-r));
+	r = eg_counters_sweep(d);
+	return r ? eg_error_set(error, r, "cannot add up the counters of pods that are gone: %s",
+				strerror(-r))
+		 : 0;
 }
 
 static bool learned_of_link(void *context, const struct eg_learned_key *k,

@@ -90,6 +90,8 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 	if (bpf_map_update_elem(d->map[EG_MAP_PODS], &ifindex, &fresh, BPF_ANY))
 		return eg_error_set(error, -errno, "cannot store pod %s: %s", fresh.name,
 				    errno == E2BIG ? "the map is full" : strerror(errno));
+	if (had && old.pod_id != fresh.pod_id)
+		d->counters_swept = false;
 	for (unsigned int i = 0; had && i < old.address_count && i < EG_POD_ADDRESSES; i++)
 		if (!has_address(&fresh, &old.address[i]))
 			remove_way(d, &old.address[i], ifindex);
@@ -135,6 +137,7 @@ void eg_pods_forget(struct eg_datapath *d, uint32_t ifindex)
 {
 	struct eg_pod old;
 
+	d->counters_swept = false;
 	if (!bpf_map_lookup_elem(d->map[EG_MAP_PODS], &ifindex, &old)) {
 		bpf_map_delete_elem(d->map[EG_MAP_PODS], &ifindex);
 		for (unsigned int i = 0; i < old.address_count && i < EG_POD_ADDRESSES; i++)

@@ -155,12 +155,13 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	static const char *const hooks[] = {"?",     "egress", "dns",	"sni",
 					    "guard", "xdp",    "reply", "lookup"};
 	struct view *v = context;
+	bool gone = k->pod_id == EG_POD_GONE;
+	const char *pod = gone ? "(gone)" : look_up(v->pods, "#", k->pod_id);
 
 	json_array_append_new(v->rows,
 			      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "hook",
 					hooks[k->hook < EG_ARRAY_SIZE(hooks) ? k->hook : 0], "pod",
-					look_up(v->pods, "#", k->pod_id), "name",
-					look_up(v->names, "", k->name_id), "reason",
+					pod, "name", look_up(v->names, "", k->name_id), "reason",
 					eg_reason_label((enum eg_reason)k->reason), "packets",
 					(json_int_t)c->packets, "bytes", (json_int_t)c->bytes));
 	return true;

@@ -207,9 +207,11 @@ struct eg_name {
 
 /* ---- listeners: SOCKMAP, EG_MAX_WORKERS slots: slot w is worker w's dual-stack listener ---- */
 
-/* ---- counters: PERCPU_HASH ---- */
+/* ---- counters: PERCPU_HASH. What pods that are gone left is added up by user space. ---- */
+#define EG_POD_GONE 0xffffffffu
+
 struct eg_counter_key {
-	__u32 pod_id;  /* 0: not a pod's, or none known */
+	__u32 pod_id;  /* 0: not a pod's, or none known; EG_POD_GONE */
 	__u32 name_id; /* 0: none */
 	__u32 reason;  /* enum eg_reason */
 	__u32 hook;    /* enum eg_hook */

@@ -49,8 +49,13 @@ static __always_inline int skb_pull(struct __sk_buff *skb)
 
 static __always_inline void eg_skb_parse(struct __sk_buff *skb, struct eg_packet *p)
 {
-	if (eg_skb_parse_once(skb, p) && skb_pull(skb))
-		eg_skb_parse_once(skb, p);
+	int cut = eg_skb_parse_once(skb, p);
+
+	if (cut && skb_pull(skb))
+		cut = eg_skb_parse_once(skb, p);
+	/* What was not pulled in may hold a routing header, as what is past EG_EXT_MAX may. */
+	if (cut && (p->flags & EG_PACKET_OPTIONS) && skb->data_end - skb->data < skb->len)
+		p->flags |= EG_PACKET_SOURCE_ROUTED;
 	/* The outermost tag, when a driver or the stack has taken it out of the bytes. */
 	if (skb->vlan_present && ((skb->vlan_tci & 0x0fff) || p->tags))
 		p->flags |= EG_PACKET_TAGGED;

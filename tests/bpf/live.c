@@ -679,6 +679,42 @@ static void test_fragmented_skb(int listener)
 	set_mtu(POD, live.pod_ns, 1500);
 }
 
+/*
+ * More headers than are pulled in may hide a routing header, as more than six may: the destination
+ * that is read is then not the true one. Without one they cost the packet as much.
+ */
+static void test_long_headers(int listener)
+{
+	static uint8_t payload[6000];
+	struct frame f = {.source = POD6,
+			  .destination = ELSEWHERE6,
+			  .payload = payload,
+			  .payload_length = sizeof(payload),
+			  .extension = {{.type = 60, .length = 199},
+					{.type = 43, .routing_type = 4, .segments_left = 1}},
+			  .extensions = 2,
+			  .partial = true};
+	static const uint16_t linear[] = {14, 60, 1000, PACKET_MAX};
+	size_t i;
+
+	set_mtu(POD, live.pod_ns, 9000);
+	for (i = 0; i < EG_ARRAY(linear); i++) {
+		set_agent(listener);
+		send_raw(&f, linear[i]);
+		check(counted(EG_REASON_UNPARSEABLE, EG_HOOK_EGRESS), "long headers",
+		      "a routing header behind 1600 bytes, %u linear", linear[i]);
+	}
+	f.extensions = 1;
+	f.extension[0].length = 5;
+	for (i = 0; i < EG_ARRAY(linear); i++) {
+		set_agent(listener);
+		send_raw(&f, linear[i]);
+		check(counted(EG_REASON_PASS_UNGOVERNED, EG_HOOK_EGRESS), "long headers",
+		      "48 bytes of options, %u linear", linear[i]);
+	}
+	set_mtu(POD, live.pod_ns, 1500);
+}
+
 /* TCP segments that arrived in the agent's namespace. */
 static long agent_segments(void)
 {
@@ -756,6 +792,7 @@ void test_live(void)
 	live.egress = attach(progs.egress, POD, TCX_INGRESS);
 	test_redirect(listener, provider);
 	test_fragmented_skb(listener);
+	test_long_headers(listener);
 	test_tags(listener);
 	test_stamp(listener, provider);
 	test_host(listener, provider);

@@ -29,6 +29,29 @@ is "of the one that went no pin is left" "$(pins_of "$GONE")" 0
 is "nor a place in the kernel's tables" "$(ctl pods --kernel --json | jq "[.pods[] | select(.name | endswith(\"podB\"))] | length")" 0
 has "egretctl doctor has nothing to say of it" "$(ctl doctor)" "links of pods carry the program; 0 dead pins"
 check "the old one ends" await 40 gone "$OLD_PID"
+
+echo "# a pod that the policy no longer selects, before a hand-over and in one"
+governed() { [ "$(bpftool -j map dump pinned "$E_PIN/pods" | jq "[.[].formatted.value | select(.name == \"shop/podA\") | .state][0] == 2")" = "$1" ]; }
+POLICY=$(echo "$E_DIR"/policy/*.json)
+cp "$POLICY" "$T_RUN/selecting.json"
+jq '.policies[0].pods.namespaces = ["elsewhere"]' "$POLICY" > "$T_RUN/selecting-none.json"
+stream_begin 700
+cp "$T_RUN/selecting-none.json" "$POLICY"
+check "it is not governed any more" await 10 governed false
+next
+check "another takes over" await 30 in_charge "$E_PID"
+stream_end "what was with the agent before"
+cp "$T_RUN/selecting.json" "$POLICY"
+check "it is governed again" await 10 governed true
+check "the old one ends" await 40 gone "$OLD_PID"
+stream_begin 700
+next_held
+cp "$T_RUN/selecting-none.json" "$POLICY"
+release
+check "another takes over, with the policy that does not select it" await 30 in_charge "$E_PID"
+check "it is not governed any more" await 10 governed false
+stream_end "what was with the agent before"
+check "the old one ends" await 40 gone "$OLD_PID"
 stop
 E_PID=
 checks_done

@@ -61,6 +61,12 @@ static bool is_untouched(const struct eg_pod *p)
 	return p->state == EG_POD_UNGOVERNED || p->state == EG_POD_FOREIGN;
 }
 
+/* A process that takes over, or a start, gives pods other numbers. */
+static bool same_pod(const struct eg_pod *a, const struct eg_pod *b)
+{
+	return a->pod_id == b->pod_id || (a->name[0] && !strncmp(a->name, b->name, EG_POD_NAME));
+}
+
 static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *pod,
 		 struct eg_error *error)
 {
@@ -76,8 +82,7 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 		fresh.since_ns = had && old.state == fresh.state ? old.since_ns : eg_now_ns();
 	/* A pod that is no longer governed: its connections that are with the agent stay there. */
 	if (had && is_untouched(&fresh) &&
-	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) &&
-	    old.pod_id == fresh.pod_id)
+	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) && same_pod(&old, &fresh))
 		fresh.flags |= EG_POD_FOLLOW_FLOWS;
 	/* The way back first: an answer must find it as soon as a SYN is redirected. */
 	for (unsigned int i = 0; i < fresh.address_count; i++)

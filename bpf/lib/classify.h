@@ -46,8 +46,8 @@ struct eg_scene {
 	__u32 length; /* bytes of the packet, for counters */
 	__u8 state;   /* enum eg_pod_state */
 	__u8 pod_flags;
-	__u8 handed; /* XDP decided on a redirect, of this name */
-	__u8 pad[1];
+	__u8 handed;	/* XDP decided on a redirect, of this name */
+	__u8 elsewhere; /* what decided it is that the destination is not governed */
 	__u32 handed_name_id;
 };
 
@@ -309,14 +309,19 @@ static __always_inline int follow_flow(struct eg_scene *s)
 	return 1;
 }
 
+static __always_inline int unknown_passes(const struct eg_scene *s)
+{
+	return (s->pod_flags & EG_POD_UNKNOWN_ALLOW) ||
+	       (s->config->unknown_pods == 1 && !(s->pod_flags & EG_POD_UNKNOWN_DENY));
+}
+
 /* A link whose pod is not (wholly) known, towards a governed destination. */
 static __always_inline void judge_unknown(struct eg_scene *s)
 {
 	struct eg_config *cfg = s->config;
 	__u64 since = s->pod ? s->pod->since_ns : s->now_ns;
 
-	if ((s->pod_flags & EG_POD_UNKNOWN_ALLOW) ||
-	    (cfg->unknown_pods == 1 && !(s->pod_flags & EG_POD_UNKNOWN_DENY))) {
+	if (unknown_passes(s)) {
 		decide(s, EG_ACTION_PASS, EG_REASON_PASS_UNGOVERNED);
 		s->decision.flags |= EG_DECISION_RECORD;
 		return;
@@ -466,6 +471,10 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	}
 	if (target != EG_TARGET_GOVERNED) {
+		/* Of a connection the SYN; what was open before its address was governed goes on.
+		 */
+		s->elsewhere = !(s->pod_flags & EG_POD_SHADOW) && (known || !unknown_passes(s)) &&
+			       (p->protocol != IPPROTO_TCP || p->defect || is_syn(p));
 		/* Recorded, so that a name learned later doesn't cut what is open now. */
 		if ((p->flags & EG_PACKET_PORTS) && !p->defect && p->protocol == IPPROTO_TCP)
 			s->decision.flags |= EG_DECISION_RECORD;

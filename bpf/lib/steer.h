@@ -269,7 +269,9 @@ static __always_inline int eg_steer(struct __sk_buff *skb, struct eg_scene *s)
 	case EG_ACTION_REDIRECT:
 		return eg_redirect(skb, s);
 	case EG_ACTION_PASS:
-		skb->tc_index = s->config->stamp;
+		/* What goes elsewhere needs none, and must not have one where DNAT takes it to a
+		 * governed destination after all. */
+		skb->tc_index = s->elsewhere ? 0 : s->config->stamp;
 		return EG_TC_NEXT;
 	case EG_ACTION_RESET:
 		return eg_reset(skb, &s->packet);

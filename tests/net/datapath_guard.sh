@@ -28,6 +28,32 @@ s.sendto(b"q", (sys.argv[1], 443))' "$2"
 }
 counted() { bpftool -j map dump pinned "$DP_PINS/counters" | jq "[.[] | select(.formatted.key.reason == $1) | .formatted.values[].value.packets] | add // 0"; }
 
+SERVICE4=10.96.0.50 SERVICE_OTHER4=10.96.0.51 SERVICE6=fd00:10:96::50 LATER4=203.0.113.12
+inet ip addr replace $LATER4/32 dev lo
+translate() { # on|off
+	if [ "$1" = off ]; then node nft delete table inet services; return; fi
+	node nft -f - <<-EOR
+		table inet services {
+		chain prerouting { type nat hook prerouting priority dstnat;
+			ip daddr $SERVICE4 dnat ip to $GOVERNED4
+			ip daddr $SERVICE_OTHER4 dnat ip to $OTHER4
+			ip6 daddr $SERVICE6 dnat ip6 to $GOVERNED6
+		}
+		}
+	EOR
+}
+# A connection held open: `hold` starts it, `held TEXT` sends over it and awaits the echo.
+hold() { # POD ADDRESS
+	rm -f "$T_RUN/hold.in"; mkfifo "$T_RUN/hold.in"; : > "$T_RUN/hold.out"
+	pod "$1" socat -t 2 - "TCP:$2:443" < "$T_RUN/hold.in" > "$T_RUN/hold.out" 2> "$T_RUN/hold.err" &
+	HOLD_PID=$!
+	T_PIDS+=("$HOLD_PID")
+	exec 9> "$T_RUN/hold.in"
+	await 5 grep -q . "$T_RUN/hold.out"
+}
+held() { echo "$1" >&9; await 3 grep -q "^$1\$" "$T_RUN/hold.out" && echo answered; }
+release() { exec 9>&-; kill "$HOLD_PID" 2>/dev/null; wait "$HOLD_PID" 2>/dev/null; }
+
 for how in tcx clsact; do
 	options=(-u eth0); [ $how = tcx ] || options+=(-c)
 	dp_names "$how"
@@ -52,6 +78,26 @@ for how in tcx clsact; do
 	is "$how: QUIC of a governed pod is refused" "$(quic podC $GOVERNED4)" nothing
 	at_least "$how: and counted" "$(counted 9)" 1
 	is "$how: QUIC to elsewhere is not" "$(quic podC $OTHER4)" arrived
+	# Destinations that the node translates, as a Service's are whose endpoints are a provider's addresses.
+	translate on
+	held=$(counted 14)
+	isnt "$how: a governed pod does not pass by a translated address" "$(ask podC $SERVICE4 443 x | cut -d' ' -f1)" provider
+	isnt "$how: nor by IPv6" "$(ask podC $SERVICE6 443 x | cut -d' ' -f1)" provider
+	at_least "$how: both are counted" "$(($(counted 14) - held))" 2
+	is "$how: nor by QUIC" "$(quic podC $SERVICE4)" nothing
+	is "$how: to elsewhere it may" "$(ask podC $SERVICE_OTHER4 443 x)" "provider 192.0.2.10 $OTHER4 443 x"
+	is "$how: and a pod that is not governed may" "$(ask podA $SERVICE4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	dp_pod podC governed $((1 << 6)) >/dev/null
+	is "$how: under mode: shadow nothing is lost" "$(ask podC $SERVICE4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	dp_pod podC governed >/dev/null
+	translate off
+	# One that was open before its address was governed has no SYN to lose.
+	hold podC $LATER4
+	is "$how: a connection to elsewhere is open" "$(held one)" answered
+	dp resolved api.openai.com 600000 $LATER4 >/dev/null
+	is "$how: it goes on when its address is governed" "$(held two)" answered
+	release
+	is "$how: a new one is captured" "$(ask podC $LATER4 443 x)" "agent ::ffff:$(pod_ip podC) ::ffff:$LATER4 443 x"
 	dp stop >/dev/null; dp_quit; dp_clean
 done
 

@@ -78,6 +78,7 @@ $(O)/tests/fuzz/replay_%: tests/fuzz/fuzz_%.c $(O)/tests/fuzz/replay_main.o $(RE
 	$(Q)$(REPLAY_CC) -MF $@.d -MT $@ $< $(O)/tests/fuzz/replay_main.o \
 		$(LDFLAGS) -Wl,--start-group $(REPLAY_LIBS) -Wl,--end-group $(FUZZ_LIBS) -o $@
 .PRECIOUS: $(O)/tests/fuzz/replay_%
+test-programs: $(REPLAY_BINS)
 
 # Each target prints its own count; the last line is the sum. A target without a corpus is a failure.
 .PHONY: fuzz-replay

@@ -2,17 +2,24 @@
 /*
  * Runs a fuzz target over kept inputs, with any compiler:
  *   replay_<name> FILE|DIR...
- * One process for each input, so that a crash is one failure and names its file. The last line is
- * `N passed, N failed`.
+ * Many inputs a process, since under a sanitizer a process is dear; when one of them fails, each
+ * again in a process of its own, so that a crash is one failure and names its file. The last line
+ * is `N passed, N failed`.
  */
 #include <dirent.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuzz.h"
 
+#define AT_ONCE 64
+
 static unsigned int passed, failed;
+static char **paths;
+static size_t path_count;
 
 static int run_file(const char *path)
 {
@@ -35,25 +42,50 @@ static int run_file(const char *path)
 	return 0;
 }
 
-static void replay(const char *path)
+/* The status of a process that runs these, as waitpid() has it. */
+static int run(char *const *path, size_t n)
 {
-	int status = -1;
+	int status = -1, r = 0;
 	pid_t pid;
 
 	fflush(NULL);
 	pid = fork();
-	if (!pid)
-		exit(run_file(path)); /* exit handlers: a leak is a failure too */
-	if (pid > 0 && waitpid(pid, &status, 0) == pid && !status) {
-		passed++;
-		return;
+	if (!pid) {
+		for (size_t i = 0; i < n; i++)
+			r |= run_file(path[i]);
+		exit(r); /* exit handlers: a leak is a failure too */
 	}
-	failed++;
-	printf("FAIL %s (%s %d)\n", path, WIFSIGNALED(status) ? "signal" : "status",
-	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return pid > 0 && waitpid(pid, &status, 0) == pid ? status : -1;
 }
 
-static void replay_all(const char *path)
+static void replay(char *const *path, size_t n)
+{
+	bool together = n > 1 && !run(path, n);
+
+	for (size_t i = 0; i < n; i++) {
+		int status = together ? 0 : run(&path[i], 1);
+
+		if (!status) {
+			passed++;
+			continue;
+		}
+		failed++;
+		printf("FAIL %s (%s %d)\n", path[i], WIFSIGNALED(status) ? "signal" : "status",
+		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	}
+}
+
+static void add(const char *path)
+{
+	char **grown = realloc(paths, (path_count + 1) * sizeof(*paths));
+
+	if (!grown || !(grown[path_count] = strdup(path)))
+		abort();
+	paths = grown;
+	path_count++;
+}
+
+static void find(const char *path)
 {
 	struct dirent **names = NULL;
 	struct stat st;
@@ -65,7 +97,7 @@ static void replay_all(const char *path)
 		return;
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		replay(path);
+		add(path);
 		return;
 	}
 	n = scandir(path, &names, NULL, alphasort);
@@ -74,7 +106,7 @@ static void replay_all(const char *path)
 
 		if (names[i]->d_name[0] != '.' && snprintf(file, sizeof(file), "%s/%s", path,
 							   names[i]->d_name) < (int)sizeof(file))
-			replay_all(file);
+			find(file);
 		free(names[i]);
 	}
 	free(names);
@@ -83,7 +115,12 @@ static void replay_all(const char *path)
 int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)
-		replay_all(argv[i]);
+		find(argv[i]);
+	for (size_t i = 0; i < path_count; i += AT_ONCE)
+		replay(paths + i, path_count - i < AT_ONCE ? path_count - i : AT_ONCE);
+	for (size_t i = 0; i < path_count; i++)
+		free(paths[i]);
+	free(paths);
 	if (!passed && !failed) {
 		printf("FAIL no input was given or found\n");
 		failed = 1;

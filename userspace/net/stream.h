@@ -116,8 +116,11 @@ int eg_stream_peer(const struct eg_stream *s, struct eg_endpoint *out) EG_MUST;
 int eg_stream_local(const struct eg_stream *s, struct eg_endpoint *out) EG_MUST;
 /* The next read asks the socket, also where epoll has told of nothing yet. */
 void eg_stream_look(struct eg_stream *s);
-/* The peer has closed or sent something unasked while pooled: not reusable. */
+/* False: the peer has closed, or sent something unasked. Asks the socket. */
 bool eg_stream_reusable(struct eg_stream *s);
+/* The same as far as it is known already: the socket is asked only when the last read left that
+ * open. For who then waits for READ, which tells the rest. */
+bool eg_stream_rests(struct eg_stream *s);
 
 /* Text of an address ("10.1.2.3", "2001:db8::1"); returns out. */
 #define EG_ADDRESS_TEXT 46

@@ -40,22 +40,40 @@ void eg_stream_look(struct eg_stream *s)
 	s->drained = false;
 }
 
+/* All that was asked of it is over in both directions. */
+static bool at_rest(const struct eg_stream *s)
+{
+	return !s->closed && s->stage == EG_STAGE_OPEN && !s->broken && !s->fin_wanted &&
+	       !s->reported && !s->hung_up && s->raw_end == EG_IO_AGAIN &&
+	       s->plain_end == EG_IO_AGAIN && !s->out.length;
+}
+
+/* Nothing that was read is left: in our buffer, or half a record in OpenSSL's. */
+static bool nothing_left(const struct eg_stream *s)
+{
+	return !s->in.length && !(s->ssl && stream_tls_left(s));
+}
+
 bool eg_stream_reusable(struct eg_stream *s)
 {
 	char byte;
 	ssize_t n;
 
-	if (s->closed || s->stage != EG_STAGE_OPEN || s->broken || s->fin_wanted || s->reported ||
-	    s->hung_up || s->raw_end != EG_IO_AGAIN || s->plain_end != EG_IO_AGAIN || s->out.length)
+	if (!at_rest(s))
 		return false;
+	if (nothing_left(s)) {
+		n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return true;
+	}
 	/* TLS 1.3 sends tickets unasked (RFC 8446 section 4.6.1): they must be read, not counted.
 	 */
-	if (s->ssl)
-		return stream_tls_quiet(s);
-	if (s->in.length)
-		return false;
-	n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	return n < 0 && errno == EAGAIN;
+	return s->ssl && stream_tls_quiet(s);
+}
+
+bool eg_stream_rests(struct eg_stream *s)
+{
+	return s->drained && nothing_left(s) ? at_rest(s) : eg_stream_reusable(s);
 }
 
 int eg_stream_fd(const struct eg_stream *s)

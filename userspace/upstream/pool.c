@@ -283,7 +283,9 @@ void eg_upstream_release(struct eg_upstream_conn *c, bool clean)
 		release_shared(c);
 		return;
 	}
-	if (!clean || c->in.length || !eg_stream_reusable(c->stream)) {
+	/* The socket itself is asked when it is taken out again; meanwhile idle_event() hears of
+	 * it. */
+	if (!clean || c->in.length || !eg_stream_rests(c->stream)) {
 		conn_destroy(c);
 		return;
 	}

@@ -395,6 +395,32 @@ static void reusable_only_when_quiet(void **state)
 	pair_close(&p);
 }
 
+static void rests_until_something_was_heard(void **state)
+{
+	struct eg_buf got;
+	struct pair p;
+
+	ends_of(&p);
+	eg_buf_init(&got, 64);
+	assert_true(eg_stream_rests(p.a.stream)); /* nothing is known: it asks */
+	assert_int_equal(write(p.fd[1], "unasked", 7), 7);
+	assert_false(eg_stream_rests(p.a.stream));
+	eg_stream_want(p.a.stream, true, false);
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 3), EG_IO_DONE);
+	assert_false(eg_stream_rests(p.a.stream)); /* four of the bytes are with us */
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_DONE);
+	assert_true(eg_stream_rests(p.a.stream));
+	/* What comes now is told to whoever waits, and asked for when it is taken. */
+	assert_int_equal(write(p.fd[1], "more", 4), 4);
+	assert_false(eg_stream_reusable(p.a.stream));
+	p.a.events = 0;
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_false(eg_stream_rests(p.a.stream));
+	eg_buf_fini(&got);
+	pair_close(&p);
+}
+
 static void connect_refused_and_done(void **state)
 {
 	struct eg_loop *l = eg_loop_create();
@@ -566,6 +592,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_wanted_waits),
 		cmocka_unit_test(detach_gives_what_was_peeked),
 		cmocka_unit_test(reusable_only_when_quiet),
+		cmocka_unit_test(rests_until_something_was_heard),
 		cmocka_unit_test(connect_refused_and_done),
 		cmocka_unit_test(destroy_from_a_callback),
 		cmocka_unit_test(a_process_that_dies_resets),

@@ -143,6 +143,7 @@ static void data_both_ways_and_close_notify(void **state)
 	assert_true(eg_stream_is_tls(t.p.a.stream));
 	round_trip(&t);
 	assert_true(eg_stream_reusable(t.p.b.stream)); /* the ticket is taken in, not counted */
+	assert_true(eg_stream_rests(t.p.b.stream));
 	eg_stream_shutdown(t.p.a.stream);
 	eg_buf_init(&got, 64);
 	eg_stream_want(t.p.b.stream, true, false);
@@ -150,6 +151,7 @@ static void data_both_ways_and_close_notify(void **state)
 	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 10), EG_IO_EOF);
 	assert_false(eg_stream_truncated(t.p.b.stream));
 	assert_false(eg_stream_reusable(t.p.b.stream));
+	assert_false(eg_stream_rests(t.p.b.stream));
 	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);

@@ -76,6 +76,16 @@ static size_t plain_words(const unsigned char *p, size_t n)
 	return i;
 }
 
+bool eg_json_plain(struct eg_str s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t i = plain_words(p, s.n);
+
+	while (i < s.n && is_plain(p[i]))
+		i++;
+	return i == s.n;
+}
+
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap)
 {
 	const unsigned char *p = (const unsigned char *)s.p;

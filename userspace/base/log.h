@@ -27,6 +27,8 @@ struct eg_buf;
  * that are not valid UTF-8 are written as \u00XX. 0 or as eg_buf_append().
  */
 int eg_json_quote(struct eg_buf *out, struct eg_str s, size_t cap) EG_MUST;
+/* Would that be s itself between the quotes. Never said of a byte that is not ASCII. */
+bool eg_json_plain(struct eg_str s);
 /*
  * Appends s for a person's terminal: control and format characters and bytes that are not valid
  * UTF-8 are written as \u00XX, so that s can neither begin a line of its own, nor take one back.

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The access record as one JSON line. docs/access-log.md documents each field. */
-#include <stdio.h>
-#include <time.h>
-
 #include "base/log.h"
 #include "telemetry/telemetry_private.h"
 
 #define TEXT_MAX       256u
 #define PATH_MAX_BYTES 512u
+
+#define LINE_USUAL 2048u
 
 /* What can't be appended shows in `failed`, so that a line is all or nothing. */
 struct line {
@@ -15,10 +14,29 @@ struct line {
 	bool failed, comma;
 };
 
+/* Where `n` bytes may be written, which count at once; NULL: failed. */
+static char *take(struct line *l, size_t n)
+{
+	struct eg_buf *out = l->out;
+	size_t room = out->size - out->head - out->length;
+	char *at = out->p + out->head + out->length;
+
+	if (room < n) {
+		at = l->failed ? NULL : eg_buf_reserve(out, n, &room);
+		l->failed |= !at || room < n;
+	}
+	if (l->failed)
+		return NULL;
+	eg_buf_commit(out, n);
+	return at;
+}
+
 static void put(struct line *l, const char *bytes, size_t n)
 {
-	if (!l->failed && eg_buf_append(l->out, bytes, n))
-		l->failed = true;
+	char *at = take(l, n);
+
+	if (at)
+		memcpy(at, bytes, n);
 }
 
 /* A field's name as it is written: one copy, and no strlen. */
@@ -32,14 +50,42 @@ static void key(struct line *l, struct eg_str name)
 	put(l, name.p + skip, name.n - skip);
 }
 
+/* Bytes that stand for themselves in a JSON string. */
+static void plain(struct line *l, struct eg_str name, struct eg_str value)
+{
+	size_t skip = !l->comma, n = name.n - skip;
+	char *at = take(l, n + value.n + 2);
+
+	l->comma = true;
+	if (!at)
+		return;
+	memcpy(at, name.p + skip, n);
+	at[n] = '"';
+	memcpy(at + n + 1, value.p, value.n);
+	at[n + 1 + value.n] = '"';
+}
+
+/* A word of ours: of a table, or digits. Nobody can put a key or a quote into it. */
+static void word(struct line *l, struct eg_str name, const char *value)
+{
+	if (value && *value)
+		plain(l, name, eg_str_from(value));
+}
+
 static void text(struct line *l, struct eg_str name, struct eg_str value, size_t cap)
 {
 	char room[EG_REDACT_ROOM];
 
 	if (!value.n)
 		return;
+	value = eg_redact(value, cap, room);
+	value.n = EG_MIN(value.n, cap);
+	if (eg_json_plain(value)) {
+		plain(l, name, value);
+		return;
+	}
 	key(l, name);
-	if (!l->failed && eg_json_quote(l->out, eg_redact(value, cap, room), cap))
+	if (!l->failed && eg_json_quote(l->out, value, cap))
 		l->failed = true;
 }
 
@@ -78,17 +124,37 @@ static void close_object(struct line *l)
 	l->comma = true;
 }
 
+static void two_digits(char *out, unsigned int v)
+{
+	out[0] = (char)('0' + v / 10 % 10);
+	out[1] = (char)('0' + v % 10);
+}
+
+/* "2023-11-14T22:13:20.123Z", by the civil calendar: gmtime_r() and strftime() read locale and time
+ * zone for each. Days are counted from 1 March of a year 0, so that a leap day ends its year. */
 static void when(struct line *l, uint64_t wall_ms)
 {
-	time_t seconds = (time_t)(wall_ms / 1000);
-	char out[48];
-	struct tm tm;
-	size_t n;
+	char out[] = "0000-00-00T00:00:00.000Z";
+	unsigned int ms = (unsigned int)(wall_ms % 86400000);
+	unsigned int days = (unsigned int)(wall_ms / 86400000) + 719468;
+	unsigned int era = days / 146097, day = days % 146097; /* of 400 years */
+	unsigned int year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	unsigned int month;
 
-	gmtime_r(&seconds, &tm);
-	n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(out + n, sizeof(out) - n, ".%03uZ", (unsigned int)(wall_ms % 1000));
-	text(l, K("time"), (struct eg_str){out, n}, TEXT_MAX);
+	day -= 365 * year + year / 4 - year / 100;
+	month = (5 * day + 2) / 153; /* 0 is March */
+	day -= (153 * month + 2) / 5;
+	year += era * 400 + (month > 9);
+	two_digits(out, year / 100);
+	two_digits(out + 2, year);
+	two_digits(out + 5, month < 10 ? month + 3 : month - 9);
+	two_digits(out + 8, day + 1);
+	two_digits(out + 11, ms / 3600000);
+	two_digits(out + 14, ms / 60000 % 60);
+	two_digits(out + 17, ms / 1000 % 60);
+	out[20] = (char)('0' + ms / 100 % 10);
+	two_digits(out + 21, ms);
+	word(l, K("time"), out);
 }
 
 static void attempts(struct line *l, const struct eg_record *r)
@@ -107,7 +173,7 @@ static void attempts(struct line *l, const struct eg_record *r)
 		l->comma = false;
 		chars(l, K("provider"), a->provider);
 		chars(l, K("region"), a->region);
-		chars(l, K("reason"), eg_reason_label(a->reason));
+		word(l, K("reason"), eg_reason_label(a->reason));
 		if (a->status)
 			number(l, K("status"), a->status);
 		number(l, K("duration_ms"), a->duration_ms);
@@ -163,11 +229,11 @@ static void decision(struct line *l, const struct eg_record *r)
 	chars(l, K("region"), r->region);
 	text(l, K("region_evidence"), r->region_evidence, 64);
 	flag(l, K("region_violation"), r->region_violation);
-	chars(l, K("operation"), r->operation);
-	chars(l, K("dialect"), r->dialect);
+	word(l, K("operation"), r->operation);
+	word(l, K("dialect"), r->dialect);
 	text(l, K("model"), r->model, TEXT_MAX);
 	text(l, K("response_model"), r->response_model, TEXT_MAX);
-	chars(l, K("reason"), eg_reason_label(r->reason));
+	word(l, K("reason"), eg_reason_label(r->reason));
 	chars(l, K("detail"), r->detail);
 	flag(l, K("shadow"), r->shadow);
 	attempts(l, r);
@@ -177,18 +243,21 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 		    bool connection)
 {
 	struct line l = {.out = out};
-	size_t before = out->length;
+	size_t before = out->length, room;
 
+	/* At once for nearly all lines; a longer one grows as it is written. */
+	if (!eg_buf_reserve(out, LINE_USUAL, &room))
+		return -errno;
 	put(&l, "{", 1);
 	when(&l, r->wall_ms);
-	chars(&l, K("type"), connection ? "connection" : "request");
+	word(&l, K("type"), connection ? "connection" : "request");
 	chars(&l, K("gateway"), gateway);
-	chars(&l, K("request_id"), r->request_id);
+	word(&l, K("request_id"), r->request_id);
 	who(&l, r);
-	chars(&l, K("source"), r->source);
-	chars(&l, K("destination"), r->destination);
+	word(&l, K("source"), r->source);
+	word(&l, K("destination"), r->destination);
 	text(&l, K("server_name"), r->server_name, TEXT_MAX);
-	chars(&l, K("protocol"), r->protocol);
+	word(&l, K("protocol"), r->protocol);
 	text(&l, K("method"), r->method, 32);
 	text(&l, K("path"), without_query(r->path), PATH_MAX_BYTES);
 	text(&l, K("user_agent"), r->user_agent, 128);
@@ -197,7 +266,7 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 		number(&l, K("status"), r->status);
 	if (r->upstream_status)
 		number(&l, K("upstream_status"), r->upstream_status);
-	chars(&l, K("upstream_protocol"), r->upstream_protocol);
+	word(&l, K("upstream_protocol"), r->upstream_protocol);
 	text(&l, K("response_encoding"), r->response_encoding, 32);
 	chars(&l, K("response_unread"), r->response_unread);
 	flag(&l, K("streamed"), r->streamed);

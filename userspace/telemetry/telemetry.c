@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,9 +110,9 @@ void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 {
 	const char *label[EG_LABELS];
 	struct eg_series *s;
-	char code[12];
+	char code[EG_DECIMAL_MAX + 1];
 
-	snprintf(code, sizeof(code), "%u", r->status);
+	code[eg_decimal(code, r->status)] = '\0';
 	label[EG_LABEL_ROUTE] = or_empty(r->route);
 	label[EG_LABEL_BACKEND] = or_empty(r->provider);
 	label[EG_LABEL_NAMESPACE] = or_empty(r->pod_namespace);
@@ -129,7 +128,7 @@ void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 	for (size_t i = 0; i < r->attempt_count; i++) {
 		const struct eg_attempt *a = &r->attempts[i];
 
-		snprintf(code, sizeof(code), "%u", a->status);
+		code[eg_decimal(code, a->status)] = '\0';
 		label[EG_LABEL_BACKEND] = or_empty(a->provider);
 		label[EG_LABEL_REASON] = eg_reason_label(a->reason);
 		label[EG_LABEL_MODEL] = label[EG_LABEL_OPERATION] = "";

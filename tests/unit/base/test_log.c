@@ -185,6 +185,8 @@ static void quoting_by_words(void **state)
 		eg_buf_init(&alone, 1000);
 		eg_buf_init(&inside, 1000);
 		assert_int_equal(eg_json_quote(&alone, (struct eg_str){two, 2}, 100), 0);
+		assert_int_equal(eg_json_plain((struct eg_str){two, 2}),
+				 alone.length == 4 && (c >> 8) < 0x80 && (c & 0xff) < 0x80);
 		for (size_t at = 0; at < 9; at++) {
 			size_t n = alone.length - 2;
 
@@ -194,6 +196,8 @@ static void quoting_by_words(void **state)
 			assert_int_equal(eg_json_quote(&inside, (struct eg_str){long_one, 19}, 100),
 					 0);
 			assert_int_equal(inside.length, 2 + 17 + n);
+			assert_int_equal(eg_json_plain((struct eg_str){long_one, 19}),
+					 eg_json_plain((struct eg_str){two, 2}));
 			assert_memory_equal(eg_buf_data(&inside) + 1 + at, eg_buf_data(&alone) + 1,
 					    n);
 		}

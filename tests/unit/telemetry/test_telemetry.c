@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "telemetry/telemetry.h"
@@ -128,6 +129,70 @@ static void record_is_one_json_line(void **state)
 	assert_null(strstr(text, "sk-planted")); /* the query is never recorded */
 	assert_int_equal(json_integer_value(json_object_get(j, "first_byte_ms")), 90);
 	json_decref(j);
+	free(text);
+}
+
+/* The time of a record is what gmtime_r() says, on every day of 400 years and at their seams. */
+static void times_of_the_calendar(void **state)
+{
+	struct log_file f = log_open();
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_record r = {0};
+	char *text, *at, want[40];
+
+	(void)state;
+	for (uint64_t day = 0; day < 146097; day++) {
+		r.wall_ms = day * 86400000 + day * 7919 % 86400000;
+		eg_telemetry_record(t, &r);
+	}
+	eg_telemetry_destroy(t);
+	at = text = log_read(&f);
+	for (uint64_t day = 0; day < 146097; day++) {
+		uint64_t ms = day * 86400000 + day * 7919 % 86400000;
+		time_t seconds = (time_t)(ms / 1000);
+		struct tm tm;
+		size_t n;
+
+		gmtime_r(&seconds, &tm);
+		n = strftime(want, sizeof(want), "{\"time\":\"%Y-%m-%dT%H:%M:%S", &tm);
+		snprintf(want + n, sizeof(want) - n, ".%03uZ\"", (unsigned int)(ms % 1000));
+		assert_non_null(at);
+		assert_memory_equal(at, want, strlen(want));
+		at = strchr(at, '\n') + 1;
+	}
+	free(text);
+}
+
+/* A line that is longer than most, and one for which there is no room, are whole or not at all. */
+static void long_lines_are_whole(void **state)
+{
+	char path[600], agent[200];
+	struct log_file f = log_open();
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_record r = sample();
+	char *text, *at, *end;
+	json_t *j;
+
+	(void)state;
+	memset(path, 1, sizeof(path)); /* six bytes each */
+	memset(agent, 1, sizeof(agent));
+	r.path = (struct eg_str){path, sizeof(path)};
+	r.model = r.response_model = r.server_name = (struct eg_str){path, 300};
+	r.user_agent = (struct eg_str){agent, sizeof(agent)};
+	for (size_t i = 0; i < 100; i++)
+		eg_telemetry_record(t, &r);
+	eg_telemetry_destroy(t);
+	at = text = log_read(&f);
+	for (size_t i = 0; i < 100; i++, at = end + 1) {
+		end = strchr(at, '\n');
+		assert_non_null(end);
+		assert_true(end - at > 512 * 6);
+		*end = '\0';
+		j = json_loads(at, JSON_REJECT_DUPLICATES, NULL);
+		assert_non_null(j);
+		json_decref(j);
+	}
+	assert_int_equal(*at, 0);
 	free(text);
 }
 
@@ -350,6 +415,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_is_one_json_line),
 		cmocka_unit_test(first_byte_at_once),
+		cmocka_unit_test(times_of_the_calendar),
+		cmocka_unit_test(long_lines_are_whole),
 		cmocka_unit_test(hostile_strings_stay_inside_their_field),
 		cmocka_unit_test(keys_are_not_recorded),
 		cmocka_unit_test(keys_at_the_cut),

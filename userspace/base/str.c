@@ -21,7 +21,7 @@ bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix)
 	if (!memcmp(s.p, prefix.p, prefix.n)) /* as most clients write it */
 		return true;
 	for (size_t i = 0; i < prefix.n; i++)
-		if (lower(s.p[i]) != lower(prefix.p[i]))
+		if (s.p[i] != prefix.p[i] && lower(s.p[i]) != lower(prefix.p[i]))
 			return false;
 	return true;
 }
@@ -110,6 +110,10 @@ size_t eg_decimal(char *out, uint64_t v)
 	char digits[EG_DECIMAL_MAX];
 	size_t at = sizeof(digits);
 
+	if (v < 10) { /* most are */
+		*out = (char)('0' + v);
+		return 1;
+	}
 	do {
 		digits[--at] = (char)('0' + v % 10);
 		v /= 10;

@@ -14,12 +14,12 @@ static int write_str(struct eg_buf *out, const char *s)
 
 static int write_header(struct eg_buf *out, struct eg_str name, struct eg_str value)
 {
-	int r = eg_buf_append_str(out, name);
+	int r = eg_buf_append(out, name.p, name.n);
 
 	if (!r)
 		r = eg_buf_append(out, ": ", 2);
 	if (!r)
-		r = eg_buf_append_str(out, value);
+		r = eg_buf_append(out, value.p, value.n);
 	return r ? r : eg_buf_append(out, "\r\n", 2);
 }
 
@@ -84,7 +84,7 @@ static int write_host(struct eg_exchange *x, struct eg_buf *out)
 	if (!p && x->host_field.n) /* passed on: as it was sent */
 		return write_header(out, EG_STR("host"), x->host_field);
 	if (port == (tls ? 443 : 80))
-		return eg_buf_printf(out, "host: %s\r\n", host);
+		return write_header(out, EG_STR("host"), eg_str_from(host));
 	return eg_buf_printf(out, "host: %s:%u\r\n", host, port);
 }
 
@@ -161,9 +161,12 @@ static int write_framing(struct eg_exchange *x, struct eg_buf *out)
 {
 	if (exchange_body_chunked(x))
 		return write_str(out, "transfer-encoding: chunked\r\n");
-	if (x->body_kind != EG_H1_BODY_NONE || x->held.length)
-		return eg_buf_printf(out, "content-length: %llu\r\n",
-				     (unsigned long long)exchange_body_length(x));
+	if (x->body_kind != EG_H1_BODY_NONE || x->held.length) {
+		char digits[EG_DECIMAL_MAX];
+		size_t n = eg_decimal(digits, exchange_body_length(x));
+
+		return write_header(out, EG_STR("content-length"), (struct eg_str){digits, n});
+	}
 	return 0;
 }
 
@@ -213,6 +216,15 @@ static int write_te(const struct eg_exchange *x, struct eg_buf *out)
 	return write_str(out, "te: trailers\r\nconnection: te\r\n");
 }
 
+/* Through whom it came before, and us. */
+static int write_via(const struct eg_exchange *x, struct eg_buf *out)
+{
+	if (x->via.n)
+		return eg_buf_printf(out, "x-egret-via: %.*s, %s\r\n", EG_STR_ARG(x->via),
+				     x->engine->tag);
+	return write_header(out, EG_STR("x-egret-via"), eg_str_from(x->engine->tag));
+}
+
 int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char **why)
 {
 	int r = write_request_line(x, head);
@@ -225,9 +237,7 @@ int exchange_write_head(struct eg_exchange *x, struct eg_buf *head, const char *
 	if (!r && x->provider)
 		r = write_accept_encoding(x, head);
 	if (!r)
-		r = x->via.n ? eg_buf_printf(head, "x-egret-via: %.*s, %s\r\n", EG_STR_ARG(x->via),
-					     x->engine->tag)
-			     : eg_buf_printf(head, "x-egret-via: %s\r\n", x->engine->tag);
+		r = write_via(x, head);
 	if (!r)
 		r = x->websocket ? write_upgrade(x, head) : write_framing(x, head);
 	if (!r)

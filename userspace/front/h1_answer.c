@@ -74,6 +74,19 @@ int h1_write_trailers(struct eg_buf *out, const struct eg_header *fields, size_t
 	return r ? r : write_fields(out, fields, count);
 }
 
+static int write_status_line(struct eg_buf *out, unsigned int status)
+{
+	int r = eg_buf_append_str(out, EG_STR("HTTP/1.1 "));
+
+	if (!r)
+		r = eg_buf_append_u64(out, status);
+	if (!r)
+		r = eg_buf_append(out, " ", 1);
+	if (!r)
+		r = eg_buf_append_str(out, eg_str_from(phrase(status)));
+	return r ? r : eg_buf_append(out, "\r\n", 2);
+}
+
 static int write_length(struct eg_buf *out, uint64_t length)
 {
 	int r = eg_buf_append_str(out, EG_STR("content-length: "));
@@ -86,7 +99,7 @@ static int write_length(struct eg_buf *out, uint64_t length)
 int h1_write_answer_head(struct eg_buf *out, const struct eg_answer *a, bool chunked, bool close,
 			 bool http10)
 {
-	int r = eg_buf_printf(out, "HTTP/1.1 %u %s\r\n", a->status, phrase(a->status));
+	int r = write_status_line(out, a->status);
 
 	if (!r)
 		r = write_fields(out, a->headers, a->header_count);

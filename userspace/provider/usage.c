@@ -46,7 +46,7 @@ static void take_text(char *out, size_t cap, struct eg_str raw)
 
 /* Where a count of the usage object goes. `inside`: it is a member of that object's object. */
 struct count {
-	const char *inside, *key;
+	struct eg_str inside, key;
 	size_t offset;
 };
 
@@ -55,25 +55,25 @@ struct count {
 /* Chat and embeddings say prompt_ and completion_tokens, responses input_ and output_tokens; cached
  * and reasoning ones are inside these. */
 static const struct count openai_counts[] = {
-	{NULL, "prompt_tokens", INTO(input_tokens)},
-	{NULL, "input_tokens", INTO(input_tokens)},
-	{NULL, "completion_tokens", INTO(output_tokens)},
-	{NULL, "output_tokens", INTO(output_tokens)},
-	{NULL, "prompt_cache_hit_tokens", INTO(cache_read_tokens)}, /* DeepSeek */
-	{"prompt_tokens_details", "cached_tokens", INTO(cache_read_tokens)},
-	{"input_tokens_details", "cached_tokens", INTO(cache_read_tokens)},
-	{"completion_tokens_details", "reasoning_tokens", INTO(reasoning_tokens)},
-	{"output_tokens_details", "reasoning_tokens", INTO(reasoning_tokens)},
+	{{NULL, 0}, EG_STR("prompt_tokens"), INTO(input_tokens)},
+	{{NULL, 0}, EG_STR("input_tokens"), INTO(input_tokens)},
+	{{NULL, 0}, EG_STR("completion_tokens"), INTO(output_tokens)},
+	{{NULL, 0}, EG_STR("output_tokens"), INTO(output_tokens)},
+	{{NULL, 0}, EG_STR("prompt_cache_hit_tokens"), INTO(cache_read_tokens)}, /* DeepSeek */
+	{EG_STR("prompt_tokens_details"), EG_STR("cached_tokens"), INTO(cache_read_tokens)},
+	{EG_STR("input_tokens_details"), EG_STR("cached_tokens"), INTO(cache_read_tokens)},
+	{EG_STR("completion_tokens_details"), EG_STR("reasoning_tokens"), INTO(reasoning_tokens)},
+	{EG_STR("output_tokens_details"), EG_STR("reasoning_tokens"), INTO(reasoning_tokens)},
 };
 
 /* Counts of a stream are cumulative: later ones replace earlier ones. input_tokens are without
  * cached ones here, until the end adds them. */
 static const struct count anthropic_counts[] = {
-	{NULL, "input_tokens", INTO(input_tokens)},
-	{NULL, "output_tokens", INTO(output_tokens)},
-	{NULL, "cache_read_input_tokens", INTO(cache_read_tokens)},
-	{NULL, "cache_creation_input_tokens", INTO(cache_write_tokens)},
-	{"output_tokens_details", "thinking_tokens", INTO(reasoning_tokens)},
+	{{NULL, 0}, EG_STR("input_tokens"), INTO(input_tokens)},
+	{{NULL, 0}, EG_STR("output_tokens"), INTO(output_tokens)},
+	{{NULL, 0}, EG_STR("cache_read_input_tokens"), INTO(cache_read_tokens)},
+	{{NULL, 0}, EG_STR("cache_creation_input_tokens"), INTO(cache_write_tokens)},
+	{EG_STR("output_tokens_details"), EG_STR("thinking_tokens"), INTO(reasoning_tokens)},
 };
 
 /* One walk over a usage object, and one over each object of counts in it. */
@@ -87,9 +87,7 @@ struct walk {
 
 static bool is_inside(const struct count *c, struct eg_str inside)
 {
-	if (!c->inside)
-		return !inside.p;
-	return inside.p && eg_str_eq(inside, eg_str_from(c->inside));
+	return !c->inside.p == !inside.p && eg_str_eq(inside, c->inside);
 }
 
 static int take_count(void *ctx, const struct eg_json_member *m)
@@ -109,8 +107,7 @@ static int take_count(void *ctx, const struct eg_json_member *m)
 	if (m->type != EG_JSON_NUMBER)
 		return 0;
 	for (size_t i = 0; i < w->n; i++)
-		if (is_inside(&w->counts[i], w->inside) &&
-		    eg_str_eq(m->key, eg_str_from(w->counts[i].key)))
+		if (eg_str_eq(m->key, w->counts[i].key) && is_inside(&w->counts[i], w->inside))
 			(void)eg_json_u64(m->raw, (uint64_t *)((char *)w->u + w->counts[i].offset));
 	return 0;
 }
@@ -265,13 +262,17 @@ static void value_begins(struct eg_usage_watch *w)
 	w->capturing = key_is(w, "usage") || key_is(w, "model") || key_is(w, "error");
 }
 
+static void key_bytes(struct eg_usage_watch *w, const char *p, size_t n)
+{
+	if (w->key_length < sizeof(w->key))
+		memcpy(w->key + w->key_length, p, EG_MIN(n, sizeof(w->key) - w->key_length));
+	w->key_length += n;
+}
+
 static void string_byte(struct eg_usage_watch *w, char c)
 {
-	if (w->in_key && (c != '"' || w->escaped)) {
-		if (w->key_length < sizeof(w->key))
-			w->key[w->key_length] = c;
-		w->key_length++;
-	}
+	if (w->in_key && (c != '"' || w->escaped))
+		key_bytes(w, &c, 1);
 	if (w->escaped) {
 		w->escaped = false;
 	} else if (c == '\\') {
@@ -335,13 +336,16 @@ static void feed_plain(struct eg_usage_watch *w, struct eg_str bytes)
 	bool was;
 
 	for (size_t i = 0; i < bytes.n; i++) {
-		/* Strings but keys are most of a body: skip what can't end them. */
-		if (w->in_string && !w->in_key && !w->escaped) {
+		/* Strings are most of a body: skip what can't end them. */
+		if (w->in_string && !w->escaped) {
 			const char *quote = memchr(bytes.p + i, '"', bytes.n - i);
 			size_t n = quote ? (size_t)(quote - bytes.p) : bytes.n;
 			const char *slash = memchr(bytes.p + i, '\\', n - i);
 
-			i = slash ? (size_t)(slash - bytes.p) : n;
+			n = slash ? (size_t)(slash - bytes.p) : n;
+			if (w->in_key)
+				key_bytes(w, bytes.p + i, n - i);
+			i = n;
 			if (i == bytes.n)
 				break;
 		}

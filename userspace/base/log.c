@@ -81,6 +81,8 @@ bool eg_json_plain(struct eg_str s)
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t i = plain_words(p, s.n);
 
+	if (s.n - i < 8 && s.n >= 8) /* the rest with some of what was seen already */
+		return plain_words(p + s.n - 8, 8) == 8;
 	while (i < s.n && is_plain(p[i]))
 		i++;
 	return i == s.n;

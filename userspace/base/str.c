@@ -107,19 +107,16 @@ size_t eg_str_copy(char *out, size_t cap, struct eg_str s)
 
 size_t eg_decimal(char *out, uint64_t v)
 {
-	char digits[EG_DECIMAL_MAX];
-	size_t at = sizeof(digits);
+	uint64_t rest = v;
+	size_t n = 1;
 
-	if (v < 10) { /* most are */
-		*out = (char)('0' + v);
-		return 1;
+	while (rest >= 10) {
+		rest /= 10;
+		n++;
 	}
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	memcpy(out, digits + at, sizeof(digits) - at);
-	return sizeof(digits) - at;
+	for (size_t at = n; at--; v /= 10)
+		out[at] = (char)('0' + v % 10);
+	return n;
 }
 
 static uint64_t clock_ns(clockid_t id)

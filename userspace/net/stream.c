@@ -140,7 +140,7 @@ static bool readable_now(const struct eg_stream *s)
 		return false;
 	if (s->in.length > s->shown || s->raw_end != EG_IO_AGAIN || s->plain_end != EG_IO_AGAIN)
 		return true;
-	return s->hung_up || (s->ssl && stream_tls_pending(s));
+	return s->hung_up || s->unread;
 }
 
 static bool writable_now(const struct eg_stream *s)

@@ -50,6 +50,7 @@ struct eg_stream {
 	bool reported;	/* the end was returned by read(): no more READ */
 	bool told;	/* a failure without interest was announced */
 	bool truncated; /* TLS ended without close_notify */
+	bool unread;	/* TLS: OpenSSL holds plaintext that the last read had no room for */
 	bool want_read, want_write;
 	bool muted;	 /* bytes came that nobody wants: epoll is told to be quiet */
 	bool owes_write; /* write or flush said AGAIN: WRITE follows, wanted or not */
@@ -78,7 +79,6 @@ void stream_settle(struct eg_stream *s);
 void stream_tls_handshake(struct eg_stream *s);
 enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want);
 enum eg_io stream_tls_write(struct eg_stream *s, const struct iovec *v, int count, size_t *written);
-bool stream_tls_pending(const struct eg_stream *s);
 /* Something was read that OpenSSL still has, if only half a record. */
 bool stream_tls_left(const struct eg_stream *s);
 /* No plaintext is waiting and the session is whole; takes in tickets that wait. */

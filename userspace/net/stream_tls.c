@@ -268,6 +268,7 @@ enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want
 		eg_buf_commit(into, n);
 		got += n;
 	}
+	s->unread = SSL_pending(s->ssl) > 0;
 	stream_send_later(s); /* an answer to KeyUpdate, an alert */
 	return got ? EG_IO_DONE : end;
 }
@@ -347,11 +348,6 @@ enum eg_io stream_tls_write(struct eg_stream *s, const struct iovec *v, int coun
 	return end;
 }
 
-bool stream_tls_pending(const struct eg_stream *s)
-{
-	return SSL_pending(s->ssl) > 0;
-}
-
 bool stream_tls_left(const struct eg_stream *s)
 {
 	return SSL_has_pending(s->ssl);
@@ -364,7 +360,11 @@ bool stream_tls_quiet(struct eg_stream *s)
 
 	s->drained = false;
 	forget_errors();
-	if (SSL_peek_ex(s->ssl, &byte, 1, &n) == 1 || read_end(s, 0) != EG_IO_AGAIN)
+	if (SSL_peek_ex(s->ssl, &byte, 1, &n) == 1) {
+		s->unread = true;
+		return false;
+	}
+	if (read_end(s, 0) != EG_IO_AGAIN)
 		return false;
 	stream_send_later(s);
 	return !s->in.length && s->raw_end == EG_IO_AGAIN;

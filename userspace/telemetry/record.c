@@ -96,11 +96,12 @@ static void chars(struct line *l, struct eg_str name, const char *value)
 
 static void number(struct line *l, struct eg_str name, uint64_t value)
 {
-	char digits[EG_DECIMAL_MAX];
-	size_t n = eg_decimal(digits, value);
+	char *at;
 
 	key(l, name);
-	put(l, digits, n);
+	at = take(l, EG_DECIMAL_MAX);
+	if (at)
+		l->out->length -= EG_DECIMAL_MAX - eg_decimal(at, value);
 }
 
 static void flag(struct line *l, struct eg_str name, bool value)

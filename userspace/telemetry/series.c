@@ -60,14 +60,19 @@ struct eg_series *eg_series_get(struct eg_series_table *t, bool attempt,
 	static const char *const overflow[EG_LABELS] = {"overflow", "overflow", "overflow",
 							"overflow", "overflow", "overflow",
 							"overflow", "overflow", "overflow"};
-	uint64_t hash = hash_labels(attempt, label);
 	const size_t size = EG_ARRAY_SIZE(t->slot);
+	uint64_t hash;
+
+	/* Mostly the same pod, or one like it, asks the same again. */
+	if (t->last[attempt] && same(t->last[attempt], attempt, label))
+		return t->last[attempt];
+	hash = hash_labels(attempt, label);
 
 	for (size_t i = (size_t)hash % size;; i = (i + 1) % size) {
 		struct eg_series *s = atomic_load_explicit(&t->slot[i], memory_order_relaxed);
 
 		if (s && s->hash == hash && same(s, attempt, label))
-			return s;
+			return t->last[attempt] = s;
 		if (s)
 			continue;
 		/* The last two places are kept for the overflow series themselves. */

@@ -53,7 +53,8 @@ struct eg_series {
 
 struct eg_series_table {
 	_Atomic(struct eg_series *) slot[2 * EG_SERIES_MAX]; /* open addressing */
-	size_t count;					     /* owner only */
+	struct eg_series *last[2]; /* owner only: of requests and of attempts, the one found last */
+	size_t count;		   /* owner only */
 	atomic_uint_fast64_t overflowed;
 };
 

@@ -22,7 +22,11 @@ CPPFLAGS += -D_GNU_SOURCE -DEG_VERSION='"$(VERSION)"' -Iinclude -Iuserspace -isy
 	-isystem /usr/include/libnl3
 OPT ?= -O2 -g -fno-omit-frame-pointer -fstack-protector-strong -fPIE
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
-LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+LDFLAGS += -pie -fno-lto -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+# A request passes many rooms, and much of what it calls there is small: egretd is optimized as a whole when it is linked, with the
+# warnings of its compilation. Objects hold machine code as well, which is what all else links (-fno-lto; gcc does not take that back
+# by a later -flto). LTO= builds without.
+LTO ?= $(if $(SAN),,-flto=auto)
 LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lnghttp2 -lbrotlidec -lzstd -lpthread
 
 # Rooms, lowest layer first (docs/internals/layers.md; tools/check-layers enforces it).
@@ -52,7 +56,7 @@ $(O)/skel/%.skel.h: $(O)/bpf/%.bpf.o
 $(O)/obj/%.o: userspace/%.c | check-layers
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(LTO),$(LTO) -ffat-lto-objects) -MMD -MP -c $< -o $@
 # Only datapath sees the skeletons.
 $(patsubst userspace/%.c,$(O)/obj/%.o,$(wildcard userspace/datapath/*.c)): $(SKELS)
 
@@ -67,7 +71,7 @@ $(foreach r,$(ROOMS),$(eval $(call ROOM_LIB,$(r))))
 EGRETCTL_OBJS = $(patsubst userspace/%.c,$(O)/obj/%.o,$(wildcard userspace/egretctl/*.c))
 $(O)/egretd: $(ROOM_LIBS)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS) -Wl,--whole-archive $(O)/libagent.a -Wl,--no-whole-archive -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS) -o $@
+	$(Q)$(CC) $(if $(LTO),$(filter-out -fno-lto,$(LDFLAGS)) $(LTO),$(LDFLAGS)) -Wl,--whole-archive $(O)/libagent.a -Wl,--no-whole-archive -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS) -o $@
 $(O)/egretctl: $(EGRETCTL_OBJS) $(ROOM_LIBS)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) $(EGRETCTL_OBJS) -Wl,--start-group $(filter-out $(O)/libagent.a,$(ROOM_LIBS)) -Wl,--end-group $(LDLIBS) -o $@

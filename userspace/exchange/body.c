@@ -284,7 +284,7 @@ void exchange_body_begin(struct eg_exchange *x)
 {
 	bool read = x->operation && eg_operation_reads_body(x->operation);
 	const char *detail = NULL;
-	enum eg_reason r;
+	enum eg_reason r = EG_REASON_OK;
 
 	if (x->websocket) {
 		begin_websocket(x);

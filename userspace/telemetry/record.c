@@ -18,7 +18,7 @@ struct line {
 static char *take(struct line *l, size_t n)
 {
 	struct eg_buf *out = l->out;
-	size_t room = out->size - out->head - out->length;
+	size_t room = EG_MIN(out->size - out->head, out->cap) - out->length;
 	char *at = out->p + out->head + out->length;
 
 	if (room < n) {

@@ -138,7 +138,7 @@ static void times_of_the_calendar(void **state)
 	struct log_file f = log_open();
 	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
 	struct eg_record r = {0};
-	char *text, *at, want[40];
+	char *text, *at, *end, want[40];
 
 	(void)state;
 	for (uint64_t day = 0; day < 146097; day++) {
@@ -147,6 +147,7 @@ static void times_of_the_calendar(void **state)
 	}
 	eg_telemetry_destroy(t);
 	at = text = log_read(&f);
+	end = text + strlen(text);
 	for (uint64_t day = 0; day < 146097; day++) {
 		uint64_t ms = day * 86400000 + day * 7919 % 86400000;
 		time_t seconds = (time_t)(ms / 1000);
@@ -156,10 +157,13 @@ static void times_of_the_calendar(void **state)
 		gmtime_r(&seconds, &tm);
 		n = strftime(want, sizeof(want), "{\"time\":\"%Y-%m-%dT%H:%M:%S", &tm);
 		snprintf(want + n, sizeof(want) - n, ".%03uZ\"", (unsigned int)(ms % 1000));
-		assert_non_null(at);
+		assert_true(end - at > (ssize_t)strlen(want));
 		assert_memory_equal(at, want, strlen(want));
-		at = strchr(at, '\n') + 1;
+		at = memchr(at, '\n', (size_t)(end - at)); /* strchr() may look at all of it */
+		assert_non_null(at);
+		at++;
 	}
+	assert_ptr_equal(at, end);
 	free(text);
 }
 

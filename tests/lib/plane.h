@@ -466,7 +466,7 @@ PLANE bool plane_rests(struct plane *p)
 
 	all = eg_providers(eg_snapshot_policies(p->engine.snapshot), &count);
 	for (size_t i = 0; i < count; i++)
-		rests |= eg_cooldown_until(&p->engine, &all[i], &stated) > 0;
+		rests |= eg_cooldown_until(&p->engine, p->engine.snapshot, &all[i], &stated) > 0;
 	return rests;
 }
 

@@ -258,8 +258,9 @@ static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_
 	for (size_t i = 0; i < count; i++)
 		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
 	r = eg_credential_set_create(fds, count, out);
+	/* Also where it came anew and is the same: what is known of it (a spent quota) is. */
 	for (size_t i = 0; !r && i < count; i++)
-		if (fds[i] == EG_STAGED_KEEP && !keep_credential(g->snapshot, &specs[i], *out))
+		if (!keep_credential(g->snapshot, &specs[i], *out) && fds[i] == EG_STAGED_KEEP)
 			eg_error("credential '%s': there is no key to keep; requests that need it "
 				 "will be refused (no_credential)",
 				 specs[i].name);

@@ -8,6 +8,7 @@
 struct eg_secret {
 	size_t map_bytes;
 	size_t n;
+	uint64_t serial;
 	atomic_uint refs;
 	char bytes[];
 };
@@ -19,6 +20,7 @@ void eg_wipe(void *p, size_t n)
 
 static struct eg_secret *map_secret(size_t n)
 {
+	static atomic_uint_fast64_t serials;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t bytes = (sizeof(struct eg_secret) + n + page - 1) / page * page;
 	struct eg_secret *s =
@@ -33,6 +35,7 @@ static struct eg_secret *map_secret(size_t n)
 	(void)madvise(s, bytes, MADV_WIPEONFORK);
 	s->map_bytes = bytes;
 	s->n = n;
+	s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 	atomic_init(&s->refs, 1);
 	return s;
 }
@@ -97,6 +100,11 @@ void eg_secret_unref(struct eg_secret *s)
 	bytes = s->map_bytes;
 	eg_wipe(s, bytes);
 	munmap(s, bytes);
+}
+
+uint64_t eg_secret_serial(const struct eg_secret *s)
+{
+	return s->serial;
 }
 
 struct eg_str eg_secret_bytes(const struct eg_secret *s)

@@ -23,6 +23,8 @@ int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out) EG_MUST;
 /* Atomic counts: a secret may be shared between threads; its bytes never change. */
 struct eg_secret *eg_secret_ref(struct eg_secret *s);
 void eg_secret_unref(struct eg_secret *s);
+/* Of no other secret that this process ever had, and never 0. For telling one from the next. */
+uint64_t eg_secret_serial(const struct eg_secret *s);
 /* Borrowed; valid while a reference is held. Only for writing into an upstream head. */
 struct eg_str eg_secret_bytes(const struct eg_secret *s);
 /* Constant time in the content. */

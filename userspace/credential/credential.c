@@ -67,13 +67,16 @@ int eg_credential_set_create(const int *memfds, size_t count, struct eg_credenti
 bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
 			    const struct eg_credential_set *former, size_t former_index)
 {
-	if (index >= s->count)
-		return false;
-	if (!s->entries[index].secret && former_index < former->count &&
-	    former->entries[former_index].secret)
-		s->entries[index] = (struct entry){
-			.secret = eg_secret_ref(former->entries[former_index].secret)};
-	return s->entries[index].secret != NULL;
+	struct eg_secret *old =
+		former_index < former->count ? former->entries[former_index].secret : NULL;
+	struct eg_secret *now = index < s->count ? s->entries[index].secret : NULL;
+	struct eg_str bytes = now ? eg_secret_bytes(now) : (struct eg_str){NULL, 0};
+
+	if (index < s->count && old && (!now || eg_secret_equal(old, bytes.p, bytes.n))) {
+		eg_secret_unref(now);
+		s->entries[index] = (struct entry){.secret = eg_secret_ref(old)};
+	}
+	return index < s->count && s->entries[index].secret;
 }
 
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)

@@ -274,7 +274,7 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 	/* A redirect too: its body may quote the credential, and no SDK streams one. */
 	if (x->provider && head->status >= 300) {
 		if (head->status < 400)
-			eg_cooldown_clear(x->engine, x->provider, x->attempt_began_ms);
+			eg_cooldown_clear(x->engine, x->snapshot, x->provider, x->attempt_began_ms);
 		if (copy_error_head(x, head)) {
 			exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
 			return;
@@ -290,7 +290,7 @@ void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 		return;
 	}
 	if (x->provider)
-		eg_cooldown_clear(x->engine, x->provider, x->attempt_began_ms);
+		eg_cooldown_clear(x->engine, x->snapshot, x->provider, x->attempt_began_ms);
 	exchange_attempt_timer(x, exchange_attempt_patience(x));
 	exchange_give_head(x);
 }
@@ -401,7 +401,7 @@ void exchange_finish_pass(struct eg_exchange *x)
 	if (saw_error)
 		(void)eg_usage_watch_progress(x->watch, &class);
 	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA)
-		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
+		eg_cooldown_set(x->engine, x->snapshot, x->provider, EG_RESPONSE_FAILOVER, 0);
 	x->error_told = saw_error;
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
 		 saw_error	     ? "an error event inside the stream"
@@ -493,7 +493,7 @@ void exchange_judge_error(struct eg_exchange *x)
 		pass_error(x, EG_REASON_OK);
 		return;
 	}
-	eg_cooldown_set(x->engine, p, signal.class, signal.retry_after_ms);
+	eg_cooldown_set(x->engine, x->snapshot, p, signal.class, signal.retry_after_ms);
 	next = exchange_attempt_may_replay(x) || unprocessed(x->upstream_status);
 	if (next && exchange_attempt_next(x))
 		return;

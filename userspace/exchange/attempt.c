@@ -21,8 +21,8 @@ static int choose(const struct eg_exchange *x)
 
 	for (size_t i = 0; i < x->decision.target_count; i++) {
 		bool stated;
-		uint64_t until =
-			eg_cooldown_until(x->engine, x->decision.targets[i].provider, &stated);
+		uint64_t until = eg_cooldown_until(x->engine, x->snapshot,
+						   x->decision.targets[i].provider, &stated);
 
 		if (x->tried & 1u << i)
 			continue;
@@ -388,7 +388,7 @@ void exchange_attempt_failed(void *ctx, enum eg_reason reason, const char *text)
 	snprintf(x->fail_text, sizeof(x->fail_text), "%s", text ? text : "");
 	exchange_attempt_note(x, reason, x->upstream_status);
 	if (x->provider && !provider_not_at_fault(x, reason))
-		eg_cooldown_set(x->engine, x->provider, EG_RESPONSE_FAILOVER, 0);
+		eg_cooldown_set(x->engine, x->snapshot, x->provider, EG_RESPONSE_FAILOVER, 0);
 	if (x->answer == ANSWER_PASS) {
 		exchange_cut_answer(x, reason);
 		return;

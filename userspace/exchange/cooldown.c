@@ -10,10 +10,13 @@ static uint64_t mix(uint64_t h, const char *s)
 	return h;
 }
 
-/* By name and endpoint: a reload that points a provider elsewhere begins anew. */
-static uint64_t key_of(const struct eg_provider *p)
+/* By name, endpoint and secret: a reload that points a provider elsewhere, or a new key, begins
+ * anew. */
+static uint64_t key_of(const struct eg_provider *p, uint64_t secret)
 {
 	uint64_t h = mix(mix(0xcbf29ce484222325u, p->name) * 31, p->host) + p->port;
+
+	h ^= secret * 0x9e3779b97f4a7c15u;
 
 	return h ? h : 1;
 }
@@ -37,10 +40,10 @@ static size_t find(const struct eg_cooldowns *c, uint64_t key)
 	return EG_COOLDOWNS;
 }
 
-uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-			    bool *stated)
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+			    uint64_t now_ms, bool *stated)
 {
-	size_t at = find(c, key_of(p));
+	size_t at = find(c, key_of(p, secret));
 	uint64_t until = at < EG_COOLDOWNS ? load(&c->place[at].until) : 0;
 
 	*stated = until & 1;
@@ -67,11 +70,11 @@ static size_t claim(struct eg_cooldowns *c, uint64_t key)
 	return best;
 }
 
-void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-		      uint64_t for_ms, bool stated)
+void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+		      uint64_t now_ms, uint64_t for_ms, bool stated)
 {
 	uint64_t until = 2 * (now_ms + EG_MIN(for_ms, (uint64_t)EG_COOLDOWN_MAX_MS)) + stated, old;
-	uint64_t key = key_of(p);
+	uint64_t key = key_of(p, secret);
 	size_t at = find(c, key);
 
 	if (at == EG_COOLDOWNS)
@@ -84,9 +87,10 @@ void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint6
 		;
 }
 
-void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t began_ms)
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+			uint64_t began_ms)
 {
-	size_t at = find(c, key_of(p));
+	size_t at = find(c, key_of(p, secret));
 
 	if (at < EG_COOLDOWNS && load(&c->place[at].until) && load(&c->place[at].set_ms) < began_ms)
 		atomic_store_explicit(&c->place[at].until, 0, memory_order_release);

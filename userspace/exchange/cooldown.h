@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Providers that failed and are left alone for a while. One table for all workers of a gateway,
- * since a Retry-After is said to the whole account: thread-safe without a lock. What a race can
- * cost is one cooldown forgotten, which costs one request.
+ * Providers that failed, each with the key it was asked with, and are left alone for a while. One
+ * table for all workers of a gateway, since a Retry-After is said to the whole account: thread-safe
+ * without a lock. What a race can cost is one cooldown forgotten, which costs one request.
  */
 #ifndef EGRET_EXCHANGE_COOLDOWN_H
 #define EGRET_EXCHANGE_COOLDOWN_H
@@ -20,21 +20,25 @@
 /* Zeroed memory is an empty table. */
 struct eg_cooldowns {
 	struct {
-		atomic_uint_fast64_t key;    /* of provider name and endpoint; 0: free */
+		atomic_uint_fast64_t key;    /* of provider name, endpoint and secret; 0: free */
 		atomic_uint_fast64_t until;  /* 2 x the time in ms, + 1: the provider said it */
 		atomic_uint_fast64_t set_ms; /* when it was last said */
 	} place[EG_COOLDOWNS];
 };
 
+/* Of all: `secret` is the credential's eg_secret_serial(); 0: it has none. With another one the
+ * provider is as good as another: a quota that one key has spent says nothing of the next. */
+
 /* When this provider may be asked again, CLOCK_MONOTONIC; 0: now. *stated: it is the provider's own
  * word (Retry-After, a spent quota), no guess of ours. */
-uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-			    bool *stated);
+uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+			    uint64_t now_ms, bool *stated);
 /* Cools it for at least that long (capped). */
-void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t now_ms,
-		      uint64_t for_ms, bool stated);
+void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+		      uint64_t now_ms, uint64_t for_ms, bool stated);
 /* A request that began at `began_ms` was answered well: proof only against what was said before
  * it, not against a 429 that came meanwhile. No store when nothing is to be cleared. */
-void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t began_ms);
+void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
+			uint64_t began_ms);
 
 #endif

@@ -163,24 +163,38 @@ enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a,
 
 /* ---- cooldowns ---- */
 
-uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p, bool *stated)
+static uint64_t secret_of(const struct eg_snapshot *s, const struct eg_provider *p)
 {
-	return eg_cooldowns_until(e->cooldowns, p, eg_loop_now_ms(e->loop), stated);
+	const struct eg_credential_spec *c = p->credential;
+	const struct eg_secret *secret =
+		c && c->type != EG_CREDENTIAL_NONE
+			? eg_credential_set_get(eg_snapshot_credentials(s), c->index, NULL)
+			: NULL;
+
+	return secret ? eg_secret_serial(secret) : 0;
 }
 
-void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, enum eg_response_class how,
-		     uint64_t retry_after_ms)
+uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_snapshot *s,
+			   const struct eg_provider *p, bool *stated)
+{
+	return eg_cooldowns_until(e->cooldowns, p, secret_of(s, p), eg_loop_now_ms(e->loop),
+				  stated);
+}
+
+void eg_cooldown_set(struct eg_engine *e, const struct eg_snapshot *s, const struct eg_provider *p,
+		     enum eg_response_class how, uint64_t retry_after_ms)
 {
 	bool quota = how == EG_RESPONSE_QUOTA;
 	uint64_t least = quota ? EG_COOLDOWN_QUOTA_MS : retry_after_ms ? 0 : EG_COOLDOWN_DEFAULT_MS;
 
-	eg_cooldowns_set(e->cooldowns, p, eg_loop_now_ms(e->loop), EG_MAX(least, retry_after_ms),
-			 quota || retry_after_ms);
+	eg_cooldowns_set(e->cooldowns, p, secret_of(s, p), eg_loop_now_ms(e->loop),
+			 EG_MAX(least, retry_after_ms), quota || retry_after_ms);
 }
 
-void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms)
+void eg_cooldown_clear(struct eg_engine *e, const struct eg_snapshot *s,
+		       const struct eg_provider *p, uint64_t began_ms)
 {
-	eg_cooldowns_clear(e->cooldowns, p, began_ms);
+	eg_cooldowns_clear(e->cooldowns, p, secret_of(s, p), began_ms);
 }
 
 /* ---- ids ---- */

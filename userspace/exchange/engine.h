@@ -94,14 +94,16 @@ enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_accou
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
 				      size_t count);
 
-/* As eg_cooldowns_until(), now. */
-uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_provider *p, bool *stated);
+/* As eg_cooldowns_until(), now; the secret is that of the snapshot, which the provider is of. */
+uint64_t eg_cooldown_until(const struct eg_engine *e, const struct eg_snapshot *s,
+			   const struct eg_provider *p, bool *stated);
 /* It failed in this way (EG_RESPONSE_FAILOVER, EG_RESPONSE_QUOTA), and said that much of when to
  * come back (0: nothing): left alone for at least so long. */
-void eg_cooldown_set(struct eg_engine *e, const struct eg_provider *p, enum eg_response_class how,
-		     uint64_t retry_after_ms);
+void eg_cooldown_set(struct eg_engine *e, const struct eg_snapshot *s, const struct eg_provider *p,
+		     enum eg_response_class how, uint64_t retry_after_ms);
 /* A request that began then was answered well: what was said of it before is over. */
-void eg_cooldown_clear(struct eg_engine *e, const struct eg_provider *p, uint64_t began_ms);
+void eg_cooldown_clear(struct eg_engine *e, const struct eg_snapshot *s,
+		       const struct eg_provider *p, uint64_t began_ms);
 
 /* 32 hex digits and NUL; unique for this worker, not guessable in order. */
 void eg_engine_request_id(struct eg_engine *e, char out[33]);

@@ -45,7 +45,7 @@ static void judge(struct eg_exchange *x, enum eg_response_class class)
 		return;
 	}
 	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA) {
-		eg_cooldown_set(x->engine, x->provider, class, 0);
+		eg_cooldown_set(x->engine, x->snapshot, x->provider, class, 0);
 		if (exchange_attempt_may_replay(x) && exchange_attempt_next(x)) {
 			x->billed_twice |= x->request_sent;
 			return;
@@ -88,7 +88,7 @@ void exchange_preamble_data(struct eg_exchange *x, struct eg_str data)
 			return;
 	}
 	if (p == EG_EVENT_CONTENT)
-		eg_cooldown_clear(x->engine, x->provider, x->attempt_began_ms);
+		eg_cooldown_clear(x->engine, x->snapshot, x->provider, x->attempt_began_ms);
 	let_go(x);
 	if ((!held || !room) && x->answer == ANSWER_PASS)
 		exchange_give_data(x, data);

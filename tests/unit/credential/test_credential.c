@@ -206,6 +206,35 @@ static void kept(void **state)
 	eg_credential_set_unref(second);
 }
 
+/* What comes anew and is the same stays the very secret; another is another, at whatever address.
+ */
+static void same_again(void **state)
+{
+	int first_fds[2] = {memfd_of("old"), memfd_of("other")};
+	int second_fds[2] = {memfd_of("old"), memfd_of("older")};
+	struct eg_credential_set *first, *second;
+	uint64_t old, other;
+
+	(void)state;
+	assert_int_equal(eg_credential_set_create(first_fds, 2, &first), 0);
+	assert_int_equal(eg_credential_set_create(second_fds, 2, &second), 0);
+	for (size_t i = 0; i < 2; i++) {
+		eg_fd_close(&first_fds[i]);
+		eg_fd_close(&second_fds[i]);
+	}
+	old = eg_secret_serial(eg_credential_set_get(first, 0, NULL));
+	other = eg_secret_serial(eg_credential_set_get(first, 1, NULL));
+	assert_true(old && other && old != other);
+	assert_int_not_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);
+	assert_true(eg_credential_set_keep(second, 0, first, 0));
+	assert_true(eg_credential_set_keep(second, 1, first, 1));
+	eg_credential_set_unref(first);
+	assert_int_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);
+	assert_int_not_equal(eg_secret_serial(eg_credential_set_get(second, 1, NULL)), other);
+	assert_true(eg_secret_equal(eg_credential_set_get(second, 1, NULL), "older", 5));
+	eg_credential_set_unref(second);
+}
+
 static void writing(void **state)
 {
 	struct eg_credential_spec bearer = spec_of("k"), none = {.type = EG_CREDENTIAL_NONE};
@@ -289,6 +318,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_directory_is_never_left, set_up, tear_down),
 		cmocka_unit_test(sets),
 		cmocka_unit_test(kept),
+		cmocka_unit_test(same_again),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(every_byte),
 		cmocka_unit_test(quoted),

@@ -115,35 +115,59 @@ static void test_cooldowns(void **state)
 
 	plane_up(&p, NULL);
 	now = eg_loop_now_ms(p.loop);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), 0);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 5000);
-	until = eg_cooldown_until(&p.engine, &a, &stated);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), 0);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_FAILOVER, 5000);
+	until = eg_cooldown_until(&p.engine, NULL, &a, &stated);
 	assert_int_equal(until, now + 5000);
-	assert_int_equal(eg_cooldown_until(&p.engine, &b, &stated), 0);
-	assert_int_equal(eg_cooldown_until(&p.engine, &moved, &stated), 0);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 10); /* never shorter than was said */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), until);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER,
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &b, &stated), 0);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &moved, &stated), 0);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_FAILOVER,
+			10); /* never shorter than was said */
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), until);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_FAILOVER,
 			1000000000); /* whatever Retry-After says */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_MAX_MS);
-	eg_cooldown_clear(&p.engine, &a, now); /* began before that was said: proves nothing */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_MAX_MS);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), now + EG_COOLDOWN_MAX_MS);
+	eg_cooldown_clear(&p.engine, NULL, &a,
+			  now); /* began before that was said: proves nothing */
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), now + EG_COOLDOWN_MAX_MS);
 	assert_true(stated);
-	eg_cooldown_clear(&p.engine, &a, now + 1);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), 0);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, 0); /* our own guess */
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_DEFAULT_MS);
+	eg_cooldown_clear(&p.engine, NULL, &a, now + 1);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), 0);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_FAILOVER, 0); /* our own guess */
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated),
+			 now + EG_COOLDOWN_DEFAULT_MS);
 	assert_false(stated);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_FAILOVER, EG_COOLDOWN_DEFAULT_MS);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_DEFAULT_MS);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_FAILOVER, EG_COOLDOWN_DEFAULT_MS);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated),
+			 now + EG_COOLDOWN_DEFAULT_MS);
 	assert_true(stated);
 	/* A spent quota: a minute, or longer where the provider says so. */
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_QUOTA, 3000);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + EG_COOLDOWN_QUOTA_MS);
-	eg_cooldown_set(&p.engine, &a, EG_RESPONSE_QUOTA, 75000);
-	assert_int_equal(eg_cooldown_until(&p.engine, &a, &stated), now + 75000);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_QUOTA, 3000);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated),
+			 now + EG_COOLDOWN_QUOTA_MS);
+	eg_cooldown_set(&p.engine, NULL, &a, EG_RESPONSE_QUOTA, 75000);
+	assert_int_equal(eg_cooldown_until(&p.engine, NULL, &a, &stated), now + 75000);
 	assert_true(stated);
 	plane_down(&p);
+	(void)state;
+}
+
+/* What one key has spent says nothing of the next; a reload that brings the same key changes
+ * nothing. */
+static void test_cooldowns_by_key(void **state)
+{
+	static struct eg_cooldowns c;
+	struct eg_provider a = {.name = "a", .host = "h", .port = 443};
+	bool stated;
+
+	eg_cooldowns_set(&c, &a, 7, 1000, 60000, true);
+	assert_int_equal(eg_cooldowns_until(&c, &a, 7, 1000, &stated), 61000);
+	assert_int_equal(eg_cooldowns_until(&c, &a, 8, 1000, &stated), 0);
+	assert_int_equal(eg_cooldowns_until(&c, &a, 0, 1000, &stated), 0);
+	eg_cooldowns_clear(&c, &a, 8, 2000);
+	assert_int_equal(eg_cooldowns_until(&c, &a, 7, 1000, &stated), 61000);
+	eg_cooldowns_clear(&c, &a, 7, 2000);
+	assert_int_equal(eg_cooldowns_until(&c, &a, 7, 1000, &stated), 0);
 	(void)state;
 }
 
@@ -159,8 +183,8 @@ static void test_many_cooldowns(void **state)
 		struct eg_provider x = {.name = name, .host = "h", .port = 443};
 
 		snprintf(name, sizeof(name), "provider-%d", i);
-		eg_cooldown_set(&p.engine, &x, EG_RESPONSE_FAILOVER, 1000 + (uint64_t)i);
-		assert_true(eg_cooldown_until(&p.engine, &x, &stated) > 0);
+		eg_cooldown_set(&p.engine, NULL, &x, EG_RESPONSE_FAILOVER, 1000 + (uint64_t)i);
+		assert_true(eg_cooldown_until(&p.engine, NULL, &x, &stated) > 0);
 	}
 	plane_down(&p);
 	(void)state;
@@ -188,9 +212,10 @@ static void test_request_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_budgets),	       cmocka_unit_test(test_budget_over_workers),
-		cmocka_unit_test(test_many_pods),      cmocka_unit_test(test_cooldowns),
-		cmocka_unit_test(test_many_cooldowns), cmocka_unit_test(test_request_ids),
+		cmocka_unit_test(test_budgets),		 cmocka_unit_test(test_budget_over_workers),
+		cmocka_unit_test(test_many_pods),	 cmocka_unit_test(test_cooldowns),
+		cmocka_unit_test(test_cooldowns_by_key), cmocka_unit_test(test_many_cooldowns),
+		cmocka_unit_test(test_request_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,8 @@ static void test_cooldown_by_date(void **state)
 		while (count && strcmp(providers[count - 1].name, "p0") != 0)
 			count--;
 		assert_true(count > 0);
-		until = eg_cooldown_until(&w->plane.engine, &providers[count - 1], &stated);
+		until = eg_cooldown_until(&w->plane.engine, w->plane.engine.snapshot,
+					  &providers[count - 1], &stated);
 		assert_int_equal(stated, later[i] > 0);
 		if (later[i] > 0)
 			assert_in_range(until - now, 1790000, 1801000);

@@ -75,7 +75,7 @@ static void test_unprocessed(void **state)
 			assert_false(plane_recorded(&w->plane, "billed"));
 			assert_false(plane_recorded(&w->plane, "upstream_reset"));
 			assert_int_equal(
-				eg_cooldown_until(&w->plane.engine,
+				eg_cooldown_until(&w->plane.engine, w->plane.engine.snapshot,
 						  &eg_providers(eg_snapshot_policies(
 									w->plane.engine.snapshot),
 								&(size_t){0})[0],

@@ -48,6 +48,8 @@ struct eg_scene {
 	__u8 pod_flags;
 	__u8 handed;	/* XDP decided on a redirect, of this name */
 	__u8 elsewhere; /* what decided it is that the destination is not governed */
+	__u8 renewed;	/* a SYN on the ports of a flow on record, which is over */
+	__u8 pad[3];
 	__u32 handed_name_id;
 };
 
@@ -302,6 +304,7 @@ static __always_inline int follow_flow(struct eg_scene *s)
 		return 0;
 	if (is_syn(p) && !is_syn_again(s)) {
 		s->flow = 0;
+		s->renewed = 1;
 		return 0;
 	}
 	s->decision.name_id = s->flow->name_id;
@@ -438,6 +441,9 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	if (s->state == EG_POD_UNGOVERNED || s->state == EG_POD_FOREIGN) {
 		s->decision.flags = EG_DECISION_SILENT;
+		/* Else the rest of it would follow what was there before. */
+		if (s->renewed)
+			s->decision.flags |= EG_DECISION_NEW | EG_DECISION_RECORD;
 		return;
 	}
 	s->decision.flags = EG_DECISION_NEW;

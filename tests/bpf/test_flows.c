@@ -144,6 +144,8 @@ static void test_ungoverned_later(void)
 {
 	struct frame syn = {.source = POD4, .destination = PROVIDER4}, ack = syn, fresh = syn;
 	struct eg_pod pod = pod_of(1, EG_POD_UNGOVERNED, EG_POD_FOLLOW_FLOWS, POD4, NULL);
+	struct eg_pod before = pod_of(1, EG_POD_GOVERNED, 0, POD4, NULL);
+	struct eg_flow flow;
 
 	ack.tcp_flags = ACK;
 	fresh.sport = 40001;
@@ -153,6 +155,20 @@ static void test_ungoverned_later(void)
 	check(run_frame(progs.egress, POD, &ack) == REDIRECT, "ungoverned later",
 	      "open one goes on");
 	check(run_frame(progs.egress, POD, &fresh) == NEXT, "ungoverned later", "new one passes");
+	check(!find_flow(POD, &fresh, &flow), "ungoverned later", "and takes no place");
+	/* A new one from the same port: the whole of it. */
+	check(run_frame(progs.egress, POD, &syn) == NEXT, "ungoverned later", "same port: SYN");
+	check(run_frame(progs.egress, POD, &ack) == NEXT, "ungoverned later",
+	      "same port: the rest");
+	check(count_of(EG_REASON_PASS_UNGOVERNED, EG_HOOK_EGRESS) == 0, "ungoverned later",
+	      "not counted");
+	/* Nor what was refused before. */
+	syn.dport = ack.dport = 8443;
+	set_pod(POD, &before);
+	check(run_frame(progs.egress, POD, &syn) == DROP, "ungoverned later", "refused");
+	set_pod(POD, &pod);
+	check(run_frame(progs.egress, POD, &syn) == NEXT, "ungoverned later", "refused: SYN");
+	check(run_frame(progs.egress, POD, &ack) == NEXT, "ungoverned later", "refused: the rest");
 }
 
 /* Verdict keys: exact port, any port, any protocol; the name before any name. */

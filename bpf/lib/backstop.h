@@ -23,6 +23,19 @@ struct {
 	__type(value, struct eg_backstop_scratch);
 } hello_scratch SEC(".maps");
 
+/* Bytes of the connection in this packet: what pads a frame to the least a link takes is none. */
+static __always_inline __u32 payload_here(struct __sk_buff *skb, const struct eg_packet *p)
+{
+	__u32 here;
+
+	if (skb->len <= p->payload_offset)
+		return 0;
+	here = skb->len - p->payload_offset;
+	if (p->flags & EG_PACKET_NO_LENGTH)
+		return here;
+	return p->payload_length < here ? p->payload_length : here;
+}
+
 /* The watched name of the ClientHello in this packet, 0 for none. */
 static __always_inline __u32 hello_of(struct __sk_buff *skb, const struct eg_scene *s,
 				      struct eg_hello *h)
@@ -53,7 +66,7 @@ static __always_inline void eg_backstop(struct __sk_buff *skb, struct eg_scene *
 	int outcome;
 
 	if (s->decision.reason != EG_REASON_PASS_UNGOVERNED || p->protocol != IPPROTO_TCP ||
-	    p->defect || !(p->flags & EG_PACKET_PORTS) || skb->len <= p->payload_offset ||
+	    p->defect || !(p->flags & EG_PACKET_PORTS) || !payload_here(skb, p) ||
 	    (s->flow && (s->flow->flags & EG_FLOW_PAYLOAD)))
 		return;
 	if (s->state == EG_POD_UNGOVERNED || s->state == EG_POD_FOREIGN)

@@ -43,6 +43,7 @@ enum eg_packet_flags {
 	EG_PACKET_OPTIONS = 1 << 3, /* IP options or extension headers lie before the payload */
 	EG_PACKET_TAGGED = 1 << 4,  /* a VLAN tag other than one of id 0 (priority only) */
 	EG_PACKET_PRIORITY_TAG = 1 << 5, /* a VLAN tag in the bytes of the frame */
+	EG_PACKET_NO_LENGTH = 1 << 6,	 /* BIG TCP: the IP header does not tell it */
 };
 
 #define EG_TCP_FIN 0x01
@@ -112,6 +113,8 @@ static __always_inline int parse_transport(void *data, void *cursor, void *end, 
 					   struct eg_packet *p)
 {
 	p->l4_offset = (__u32)(cursor - data);
+	if (left == EG_LEFT_UNKNOWN)
+		p->flags |= EG_PACKET_NO_LENGTH;
 	if (p->protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = cursor;
 		__u32 header;

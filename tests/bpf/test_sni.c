@@ -128,7 +128,7 @@ static void test_names(void)
 
 static void test_shapes(void)
 {
-	struct frame syn = {.source = POD4, .destination = ELSEWHERE4}, data = syn;
+	struct frame syn = {.source = POD4, .destination = ELSEWHERE4}, data = syn, pad = syn;
 	struct eg_learned l;
 	struct eg_flow flow;
 	struct hello h;
@@ -169,6 +169,19 @@ static void test_shapes(void)
 	data.payload_length = h.length;
 	check(run_frame(progs.egress, POD, &data) == NEXT, "sni",
 	      "later bytes are not a hello, no SYN seen");
+	/* nor is what pads a frame to the least a link takes any of a connection's bytes */
+	watch();
+	pad.tcp_flags = ACK;
+	pad.payload = "\0\0\0\0\0";
+	pad.payload_length = 6;
+	pad.total_length = 40;
+	check(run_frame(progs.egress, POD, &pad) == NEXT, "sni", "a padded ACK");
+	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "a hello behind a padded ACK");
+	/* while a frame that tells no length (BIG TCP) has all that is there */
+	watch();
+	data.total_length = -1;
+	check(run_frame(progs.egress, POD, &data) == RESET, "sni", "a hello of BIG TCP");
+	data.total_length = 0;
 	/* any port */
 	watch();
 	data.dport = 8443;

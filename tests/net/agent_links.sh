@@ -176,6 +176,33 @@ shown_gone() { ctl flows --counters | grep -q "(gone) .* redirect "; }
 check "what it was counted is shown as of one that is gone" await 10 shown_gone
 stop
 
+echo "# a pod's file is damaged while no egretd runs"
+other_port() { pod podB curl -sk --max-time 3 -o /dev/null "https://$PROVIDER:8443/"; mock_log '[.[] | select(.event == "sink") | .bytes] | add // 0'; }
+state_of() { ctl pods --kernel --json | jq -r --arg n "shop/$1" '.pods[] | select(.namespace + "/" + .name == $n) | .state'; }
+pod_register "$E_DIR/pods" podB shop '{"app":"assistant"}' assistant-sa
+egret_up --workers 1
+is "served" "$(ask podB)" 200
+stop
+cp "$E_DIR/pods/shop-podB.json" "$T_RUN/podB.json"
+head -c 40 "$T_RUN/podB.json" > "$E_DIR/pods/shop-podB.json"
+mock_forget
+egret_up --workers 1
+is "the other pod is served" "$(ask podA)" 200
+is "its own is held" "$(programs_of podB) $(state_of podB)" "2 held"
+is "it reaches the provider by no port" "$(ask_unknown) $(other_port)" "000 0"
+warned "which is said" "pod shop/podB (link $(pod_link podB)) is held, as no file names it and 1 can't be used"
+cp "$T_RUN/podB.json" "$E_DIR/pods/shop-podB.json"
+served_again() { [ "$(ask podB --max-time 3)" = 200 ]; }
+check "once its file is whole it is served" await 15 served_again
+stop
+head -c 40 "$T_RUN/podB.json" > "$E_DIR/pods/shop-podB.json"
+egret_up --workers 1
+is "damaged again: held" "$(state_of podB)" held
+rm "$E_DIR/pods/shop-podB.json"
+released() { [ "$(programs_of podB)" = 0 ]; }
+check "with its file it goes" await 10 released
+stop
+
 echo "# mark mode: rules and routes"
 E_MODE=mark egret_up --workers 1
 is "served" "$(ask podA -4) $(ask podA -6)" "200 200"

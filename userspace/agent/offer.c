@@ -308,6 +308,7 @@ void eg_offer_hold_new(struct eg_supervisor *s)
 
 struct former {
 	uint32_t ifindex[4096];
+	struct eg_pod pod[4096];
 	size_t count;
 	const struct eg_table *now;
 };
@@ -316,9 +317,36 @@ static bool collect_former(void *context, uint32_t ifindex, const struct eg_pod 
 {
 	struct former *f = context;
 
-	(void)pod;
-	if (f->count < EG_ARRAY_SIZE(f->ifindex) && !eg_table_by_link(f->now, ifindex))
+	if (f->count < EG_ARRAY_SIZE(f->ifindex) && !eg_table_by_link(f->now, ifindex)) {
+		f->pod[f->count] = *pod;
 		f->ifindex[f->count++] = ifindex;
+	}
+	return true;
+}
+
+/*
+ * A link of an earlier egretd's pod that no file names, while some can't be used: its own may be
+ * among them. A typing error must not let it go; its policy is not known. False: there is no link.
+ */
+static bool hold_former(struct eg_supervisor *s, uint32_t link, struct eg_pod *pod, size_t refused)
+{
+	char name[IF_NAMESIZE];
+	struct eg_error e = {""};
+
+	if (!if_indextoname(link, name))
+		return false;
+	if (pod->state != EG_POD_GOVERNED)
+		return true; /* stays as it was */
+	pod->state = EG_POD_HELD;
+	pod->flags = 0;
+	pod->policy_id = 0;
+	pod->since_ns = 0;
+	if (eg_datapath_set_pod(s->datapath, link, pod, &e)) {
+		eg_error("pod %s (link %s): %s", pod->name, name, e.text);
+		return true;
+	}
+	eg_warn("pod %s (link %s) is held, as no file names it and %zu can't be used", pod->name,
+		name, refused);
 	return true;
 }
 
@@ -337,8 +365,13 @@ static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
 	}
 	if (r)
 		eg_warn("pods of an earlier egretd may still be in the kernel's table: %s", e.text);
-	for (size_t i = 0; !r && i < f->count; i++)
-		drop_link(s, f->ifindex[i]);
+	s->former_left = false;
+	for (size_t i = 0; !r && i < f->count; i++) {
+		if (now->refused && hold_former(s, f->ifindex[i], &f->pod[i], now->refused))
+			s->former_left = true;
+		else
+			drop_link(s, f->ifindex[i]);
+	}
 	free(f);
 }
 
@@ -361,7 +394,7 @@ static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_err
 	set_pods(s, g);
 	if (s->applied.number)
 		drop_pods(s, s->applied.table, g->table);
-	if (s->resync || (!s->applied.number && eg_datapath_adopted(s->datapath)))
+	if (s->resync || s->former_left || (!s->applied.number && eg_datapath_adopted(s->datapath)))
 		drop_former(s, g->table);
 	s->resync = false;
 	if (!same && eg_datapath_prune(s->datapath, e))

@@ -267,6 +267,8 @@ static void read_pods(struct eg_supervisor *s, bool log)
 	if (s->table && eg_table_equal(table, s->table)) {
 		s->table->refused = table->refused;
 		eg_table_unref(table);
+		if (s->former_left && !s->table->refused)
+			eg_offer(s);
 		return;
 	}
 	eg_table_say_linkless(table, s->datapath, s->table);

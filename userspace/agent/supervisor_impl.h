@@ -157,6 +157,7 @@ struct eg_supervisor {
 	struct eg_admin *admin;
 	enum eg_charge charge;
 	bool resync; /* the tables hold another one's entries: the next generation goes whole */
+	bool former_left; /* links of an earlier one's pods are kept, as files can't be used */
 	struct eg_handover handover;
 	bool stopping;
 	uint64_t end_ms; /* when stopping: no later than that */

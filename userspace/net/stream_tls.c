@@ -367,7 +367,7 @@ bool stream_tls_quiet(struct eg_stream *s)
 	if (read_end(s, 0) != EG_IO_AGAIN)
 		return false;
 	stream_send_later(s);
-	return !s->in.length && s->raw_end == EG_IO_AGAIN;
+	return !s->in.length && s->raw_end == EG_IO_AGAIN && !stream_tls_left(s);
 }
 
 void stream_tls_close_notify(struct eg_stream *s)

@@ -214,6 +214,32 @@ static void megabytes_with_back_pressure(void **state)
 	eg_leaf_unref(leaf);
 }
 
+/* What a provider sends unasked ends its pooled connection, also while it is not there as a whole:
+ * the rest would be the answer to the next request. */
+static void half_a_record_is_not_quiet(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	char said[] = "unasked", record[256];
+	struct iovec out = {said, 7};
+	struct tls_pair t;
+	ssize_t got = 0;
+	size_t n;
+
+	tls_make(&t);
+	handshake(&t, leaf, "api.example");
+	round_trip(&t);
+	assert_true(eg_stream_reusable(t.p.b.stream));
+	assert_int_equal(eg_stream_write(t.p.a.stream, &out, 1, &n), EG_IO_DONE);
+	turn_until(&t.p, (got = recv(t.p.fd[1], record, sizeof(record), MSG_DONTWAIT)) > 0);
+	assert_true(got > 7);
+	assert_int_equal(send(t.p.fd[0], record, 7, 0), 7);
+	assert_false(eg_stream_reusable(t.p.b.stream));
+	assert_false(eg_stream_rests(t.p.b.stream));
+	pair_close(&t.p);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+}
+
 /* A relay that cuts the conversation into single bytes, both ways. */
 static void every_byte_in_its_own_segment(void **state)
 {
@@ -832,6 +858,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(data_both_ways_and_close_notify),
+		cmocka_unit_test(half_a_record_is_not_quiet),
 		cmocka_unit_test(megabytes_with_back_pressure),
 		cmocka_unit_test(every_byte_in_its_own_segment),
 		cmocka_unit_test(peeked_hello_is_what_tls_begins_with),

@@ -8,10 +8,10 @@ cd "$(dirname "$0")" || exit 1
 . ../lib/topology.sh
 . ./datapath_lib.sh
 
-GOVERNED4=203.0.113.10 NAMED4=203.0.113.11 OTHER4=203.0.113.99
+GOVERNED4=203.0.113.10 NAMED4=203.0.113.11 MOMENT4=203.0.113.14 OTHER4=203.0.113.99
 
 topology_up egdl podA podB:routed
-for a in $GOVERNED4 $NAMED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
+for a in $GOVERNED4 $NAMED4 $MOMENT4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
 await 20 grep -q ready "$T_RUN/provider.log"
 
@@ -92,6 +92,15 @@ dp sweep >/dev/null
 isnt "nor by the next start before it serves" "$(DP_TIMEOUT=2 ask podA $NAMED4 443 hi | cut -d' ' -f1)" provider
 dp listen >/dev/null; dp beat on >/dev/null; dp sweep >/dev/null
 is "which captures it before it has resolved anything" "$(ask podA $NAMED4 443 hi)" "$NAMED_A hi"
+dp stop >/dev/null; dp_quit
+start -L 1 && dp resolved '*.anthropic.com' 2500 $MOMENT4 >/dev/null
+dp_kill
+dp_start -d 3000
+dp open >/dev/null && dp_policy >/dev/null && for_pods && dp attach >/dev/null && dp prune >/dev/null
+dp listen >/dev/null; dp beat on >/dev/null
+sleep 3
+dp sweep >/dev/null
+is "one that had a moment left has time to be resolved again" "$(ask podA $MOMENT4 443 hi)" "${NAMED_A/$NAMED4/$MOMENT4} hi"
 
 echo "# what a pod that is gone was counted"
 counted() { node bpftool -j map dump pinned "$DP_PINS/counters" | jq "[.[].formatted | select($1) | .values[].value.packets] | add // 0"; }

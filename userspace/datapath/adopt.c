@@ -66,14 +66,15 @@ static int adopt_names(struct eg_datapath *d)
 
 /*
  * An address of a name that ran out meanwhile did so while nobody was there to resolve the name
- * again. It counts as resolved now: else its destination would be open until it is.
+ * again, and one that has a moment left has only that for it. Both count as resolved now: else the
+ * destination would be open until the name is.
  */
 static void renew(const struct eg_datapath *d, struct eg_destination *v)
 {
-	uint64_t now = eg_now_ns();
+	uint64_t least = eg_now_ns() + d->o.learned_grace_ms * 1000000ull;
 
-	if (v->origin == EG_DESTINATION_RESOLVED && v->expires_ns && v->expires_ns < now)
-		v->expires_ns = now + d->o.learned_grace_ms * 1000000ull;
+	if (v->origin == EG_DESTINATION_RESOLVED && v->expires_ns && v->expires_ns < least)
+		v->expires_ns = least;
 }
 
 static int adopt_places(struct eg_datapath *d, enum eg_map_id id)

@@ -241,6 +241,23 @@ static bool keep_credential(const struct eg_snapshot *now, const struct eg_crede
 	return false;
 }
 
+/* What came anew and is the same stays the very secret, with what is known of it (a spent quota).
+ */
+static void share_credential(const struct eg_snapshot *now, const struct eg_credential_spec *spec,
+			     struct eg_credential_set *into)
+{
+	const struct eg_credential_spec *former;
+	size_t count = 0;
+
+	if (!now || !spec->file)
+		return;
+	former = eg_credentials(eg_snapshot_policies(now), &count);
+	for (size_t i = 0; i < count; i++)
+		if (former[i].file && !strcmp(former[i].file, spec->file))
+			eg_credential_set_share(into, spec->index, eg_snapshot_credentials(now),
+						former[i].index);
+}
+
 /* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request.
  */
 static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_policy_set *set,
@@ -258,12 +275,14 @@ static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_
 	for (size_t i = 0; i < count; i++)
 		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
 	r = eg_credential_set_create(fds, count, out);
-	/* Also where it came anew and is the same: what is known of it (a spent quota) is. */
-	for (size_t i = 0; !r && i < count; i++)
-		if (!keep_credential(g->snapshot, &specs[i], *out) && fds[i] == EG_STAGED_KEEP)
+	for (size_t i = 0; !r && i < count; i++) {
+		if (fds[i] != EG_STAGED_KEEP)
+			share_credential(g->snapshot, &specs[i], *out);
+		else if (!keep_credential(g->snapshot, &specs[i], *out))
 			eg_error("credential '%s': there is no key to keep; requests that need it "
 				 "will be refused (no_credential)",
 				 specs[i].name);
+	}
 	return r;
 }
 

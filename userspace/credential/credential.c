@@ -64,19 +64,36 @@ int eg_credential_set_create(const int *memfds, size_t count, struct eg_credenti
 	return 0;
 }
 
+static struct eg_secret *secret_at(const struct eg_credential_set *s, size_t index)
+{
+	return index < s->count ? s->entries[index].secret : NULL;
+}
+
 bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
 			    const struct eg_credential_set *former, size_t former_index)
 {
-	struct eg_secret *old =
-		former_index < former->count ? former->entries[former_index].secret : NULL;
-	struct eg_secret *now = index < s->count ? s->entries[index].secret : NULL;
-	struct eg_str bytes = now ? eg_secret_bytes(now) : (struct eg_str){NULL, 0};
+	struct eg_secret *old = secret_at(former, former_index);
 
-	if (index < s->count && old && (!now || eg_secret_equal(old, bytes.p, bytes.n))) {
-		eg_secret_unref(now);
+	if (index >= s->count)
+		return false;
+	if (!s->entries[index].secret && old)
 		s->entries[index] = (struct entry){.secret = eg_secret_ref(old)};
-	}
-	return index < s->count && s->entries[index].secret;
+	return s->entries[index].secret != NULL;
+}
+
+void eg_credential_set_share(struct eg_credential_set *s, size_t index,
+			     const struct eg_credential_set *former, size_t former_index)
+{
+	struct eg_secret *old = secret_at(former, former_index), *now = secret_at(s, index);
+	struct eg_str bytes;
+
+	if (!old || !now)
+		return;
+	bytes = eg_secret_bytes(now);
+	if (!eg_secret_equal(old, bytes.p, bytes.n))
+		return;
+	s->entries[index].secret = eg_secret_ref(old);
+	eg_secret_unref(now);
 }
 
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)

@@ -41,11 +41,15 @@ struct eg_credential_set;
 int eg_credential_set_create(const int *memfds, size_t count,
 			     struct eg_credential_set **out) EG_MUST;
 /*
- * While a set is being made, before anybody else has it: an index that is empty, or has the same
- * bytes, gets the very secret that `former` (unchanged) has at former_index. True: it has one now.
+ * While a set is being made, before anybody else has it: an index that is empty gets the secret
+ * that `former` (unchanged) has at former_index. True: it has one now.
  */
 bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
 			    const struct eg_credential_set *former, size_t former_index);
+/* Likewise, and only where both have the same bytes: the index gets the very secret, with its
+ * number. What is empty stays so. */
+void eg_credential_set_share(struct eg_credential_set *s, size_t index,
+			     const struct eg_credential_set *former, size_t former_index);
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s);
 void eg_credential_set_unref(struct eg_credential_set *s);
 

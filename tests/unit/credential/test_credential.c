@@ -211,13 +211,13 @@ static void kept(void **state)
 static void same_again(void **state)
 {
 	int first_fds[2] = {memfd_of("old"), memfd_of("other")};
-	int second_fds[2] = {memfd_of("old"), memfd_of("older")};
+	int second_fds[3] = {memfd_of("old"), memfd_of("older"), -1};
 	struct eg_credential_set *first, *second;
 	uint64_t old, other;
 
 	(void)state;
 	assert_int_equal(eg_credential_set_create(first_fds, 2, &first), 0);
-	assert_int_equal(eg_credential_set_create(second_fds, 2, &second), 0);
+	assert_int_equal(eg_credential_set_create(second_fds, 3, &second), 0);
 	for (size_t i = 0; i < 2; i++) {
 		eg_fd_close(&first_fds[i]);
 		eg_fd_close(&second_fds[i]);
@@ -226,8 +226,12 @@ static void same_again(void **state)
 	other = eg_secret_serial(eg_credential_set_get(first, 1, NULL));
 	assert_true(old && other && old != other);
 	assert_int_not_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);
-	assert_true(eg_credential_set_keep(second, 0, first, 0));
-	assert_true(eg_credential_set_keep(second, 1, first, 1));
+	eg_credential_set_share(second, 0, first, 0);
+	eg_credential_set_share(second, 1, first, 1);
+	eg_credential_set_share(second, 2, first, 0); /* what is gone does not come back by it */
+	eg_credential_set_share(second, 0, first, 2);
+	eg_credential_set_share(second, 3, first, 3);
+	assert_null(eg_credential_set_get(second, 2, NULL));
 	eg_credential_set_unref(first);
 	assert_int_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);
 	assert_int_not_equal(eg_secret_serial(eg_credential_set_get(second, 1, NULL)), other);

@@ -223,9 +223,13 @@ static struct eg_trust **load_trust(struct eg_gateway *g, struct eg_arena *a,
 	return trust;
 }
 
-/* The secret that is in force of this very file; the policy may have other indexes now. */
-static bool keep_credential(const struct eg_snapshot *now, const struct eg_credential_spec *spec,
-			    struct eg_credential_set *into)
+typedef bool (*take_fn)(struct eg_credential_set *s, size_t index,
+			const struct eg_credential_set *former, size_t former_index);
+
+/* The secret that is in force of this very file, taken over by keep or share; the policy may have
+ * other indexes now. */
+static bool take_former(const struct eg_snapshot *now, const struct eg_credential_spec *spec,
+			struct eg_credential_set *into, take_fn take)
 {
 	const struct eg_credential_spec *former;
 	size_t count = 0;
@@ -235,27 +239,9 @@ static bool keep_credential(const struct eg_snapshot *now, const struct eg_crede
 	former = eg_credentials(eg_snapshot_policies(now), &count);
 	for (size_t i = 0; i < count; i++)
 		if (former[i].file && !strcmp(former[i].file, spec->file) &&
-		    eg_credential_set_keep(into, spec->index, eg_snapshot_credentials(now),
-					   former[i].index))
+		    take(into, spec->index, eg_snapshot_credentials(now), former[i].index))
 			return true;
 	return false;
-}
-
-/* What came anew and is the same stays the very secret, with what is known of it (a spent quota).
- */
-static void share_credential(const struct eg_snapshot *now, const struct eg_credential_spec *spec,
-			     struct eg_credential_set *into)
-{
-	const struct eg_credential_spec *former;
-	size_t count = 0;
-
-	if (!now || !spec->file)
-		return;
-	former = eg_credentials(eg_snapshot_policies(now), &count);
-	for (size_t i = 0; i < count; i++)
-		if (former[i].file && !strcmp(former[i].file, spec->file))
-			eg_credential_set_share(into, spec->index, eg_snapshot_credentials(now),
-						former[i].index);
 }
 
 /* Secrets by index of eg_credentials(): what did not come is empty, with a reason at the request.
@@ -276,9 +262,13 @@ static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_
 		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
 	r = eg_credential_set_create(fds, count, out);
 	for (size_t i = 0; !r && i < count; i++) {
-		if (fds[i] != EG_STAGED_KEEP)
-			share_credential(g->snapshot, &specs[i], *out);
-		else if (!keep_credential(g->snapshot, &specs[i], *out))
+		bool keep = fds[i] == EG_STAGED_KEEP;
+
+		/* One that came anew and is the same is the same secret, with what is known of it
+		 * (a spent quota). */
+		if (!take_former(g->snapshot, &specs[i], *out,
+				 keep ? eg_credential_set_keep : eg_credential_set_share) &&
+		    keep)
 			eg_error("credential '%s': there is no key to keep; requests that need it "
 				 "will be refused (no_credential)",
 				 specs[i].name);

@@ -81,19 +81,20 @@ bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
 	return s->entries[index].secret != NULL;
 }
 
-void eg_credential_set_share(struct eg_credential_set *s, size_t index,
+bool eg_credential_set_share(struct eg_credential_set *s, size_t index,
 			     const struct eg_credential_set *former, size_t former_index)
 {
 	struct eg_secret *old = secret_at(former, former_index), *now = secret_at(s, index);
 	struct eg_str bytes;
 
 	if (!old || !now)
-		return;
+		return false;
 	bytes = eg_secret_bytes(now);
 	if (!eg_secret_equal(old, bytes.p, bytes.n))
-		return;
+		return false;
 	s->entries[index].secret = eg_secret_ref(old);
 	eg_secret_unref(now);
+	return true;
 }
 
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)

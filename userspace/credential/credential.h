@@ -47,8 +47,8 @@ int eg_credential_set_create(const int *memfds, size_t count,
 bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
 			    const struct eg_credential_set *former, size_t former_index);
 /* Likewise, and only where both have the same bytes: the index gets the very secret, with its
- * number. What is empty stays so. */
-void eg_credential_set_share(struct eg_credential_set *s, size_t index,
+ * number. What is empty stays so. True: they had. */
+bool eg_credential_set_share(struct eg_credential_set *s, size_t index,
 			     const struct eg_credential_set *former, size_t former_index);
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s);
 void eg_credential_set_unref(struct eg_credential_set *s);

@@ -226,11 +226,12 @@ static void same_again(void **state)
 	other = eg_secret_serial(eg_credential_set_get(first, 1, NULL));
 	assert_true(old && other && old != other);
 	assert_int_not_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);
-	eg_credential_set_share(second, 0, first, 0);
-	eg_credential_set_share(second, 1, first, 1);
-	eg_credential_set_share(second, 2, first, 0); /* what is gone does not come back by it */
-	eg_credential_set_share(second, 0, first, 2);
-	eg_credential_set_share(second, 3, first, 3);
+	assert_true(eg_credential_set_share(second, 0, first, 0));
+	assert_false(eg_credential_set_share(second, 1, first, 1));
+	/* What is gone does not come back by it. */
+	assert_false(eg_credential_set_share(second, 2, first, 0));
+	assert_false(eg_credential_set_share(second, 0, first, 2));
+	assert_false(eg_credential_set_share(second, 3, first, 3));
 	assert_null(eg_credential_set_get(second, 2, NULL));
 	eg_credential_set_unref(first);
 	assert_int_equal(eg_secret_serial(eg_credential_set_get(second, 0, NULL)), old);

@@ -94,6 +94,16 @@ egret_await_ready() {
 
 # ctl COMMAND...: egretctl against this egretd.
 ctl() { node "$EGRETCTL" "$@" --run-dir "$E_DIR/run"; }
+# What is in force, counted; egret_newer N: is it something after N (for await).
+egret_generation() { ctl status --json | jq .policy.generation; }
+egret_newer() { [ "$(egret_generation)" -gt "$1" ]; }
+# Before egret_up: providers get a minute to be connected to, where that is not what is looked at.
+egret_patient() {
+	local file
+	for file in "$E_DIR"/policy/*.json; do
+		jq '.policies[].routes[]?.timeouts.connect_ms = 60000' "$file" > "$T_RUN/patient.json" && cp "$T_RUN/patient.json" "$file"
+	done
+}
 
 # Stops egretd and removes programs, pins, links and the agent's namespace. topology_down calls it by itself.
 egret_down() {

@@ -231,13 +231,12 @@ status_is() { [ "$(ctl status --json | jq "$1")" = "$2" ]; }
 ROOTS=$T_RUN/credentials/ca/root.pem
 mkdir "$T_RUN/credentials/ca"
 cp "$T_RUN/certs/root.crt" "$ROOTS"
-generation=$(ctl status --json | jq .policy.generation)
+generation=$(egret_generation)
 for file in "$E_DIR"/policy/*.json; do
 	jq '.providers.openai.ca_file = "ca/root.pem"' "$file" > "$T_RUN/with-ca"
 	mv "$T_RUN/with-ca" "$file"
 done
-newer() { [ "$(ctl status --json | jq .policy.generation)" -gt "$generation" ]; }
-check "a policy with a ca_file is in force" await 20 newer
+check "a policy with a ca_file is in force" await 20 egret_newer "$generation"
 mock_mode api.openai.com close-after
 is "whose roots vouch for the provider" "$(ask podA)" 200
 : > "$ROOTS"

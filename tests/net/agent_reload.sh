@@ -24,7 +24,6 @@ broken() { # N: each would let everything through, or nothing, if it were obeyed
 	esac
 }
 place() { mv "$T_RUN/next.json" "$GOOD"; }
-generation() { ctl status --json | jq .policy.generation; }
 said() { grep -c "$1" "$T_RUN/egretd.log"; }
 more_than() { [ "$(said "$1")" -gt "$2" ]; }
 reload_all() {
@@ -88,11 +87,11 @@ ln -s ..one "$E_DIR/policy/..data"
 ln -sf ..data/10-all.json "$T_RUN/next.json"; place
 route() { ask podA >/dev/null; egret_last .route; }
 await 10 sh -c "grep -q . /dev/null; '$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq -e .policy.valid"
-await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .policy.generation) -gt $(generation) ]" || true
+await 10 egret_newer "$(egret_generation)" || true
 is "a volume is read" "$(route)" chat-volume-one
-BEFORE=$(generation)
+BEFORE=$(egret_generation)
 ln -s ..two "$E_DIR/policy/..data_tmp"; mv -T "$E_DIR/policy/..data_tmp" "$E_DIR/policy/..data"
-await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .policy.generation) -gt $BEFORE ]"
+await 10 egret_newer "$BEFORE"
 is "its swap is noticed" "$(route)" chat-volume-two
 
 # --- a key changes under load

@@ -57,9 +57,9 @@ has "with a reason" "$out" "it ended before it was ready"
 has "the log has what kept it" "$(log)" "gateway could not start"
 is "the former one serves" "$(gateway pid) $(ask podA)" "$BEFORE 200"
 is "status has it" "$(gateway renewal_error)" "it ended before it was ready"
-generation=$(ctl status --json | jq .policy.generation)
+generation=$(egret_generation)
 sed -i 's/"name": "shop"/"name": "renamed"/' "$E_DIR"/policy/*.json
-newer() { [ "$(ctl status --json | jq .policy.generation)" -gt "$generation" ] && [ "$(ctl pods --json | jq -r '.pods[0].policy')" = renamed ]; }
+newer() { egret_newer "$generation" && [ "$(ctl pods --json | jq -r '.pods[0].policy')" = renamed ]; }
 check "a change of policy comes into force there" await 15 newer
 is "a pod is served by it" "$(ask podA) $(egret_last .policy)" "200 renamed"
 cp "$T_RUN/certs/root.crt" "$T_RUN/roots.pem"

@@ -42,18 +42,6 @@ translate() { # on|off
 		}
 	EOR
 }
-# A connection held open: `hold` starts it, `held TEXT` sends over it and awaits the echo.
-hold() { # POD ADDRESS
-	rm -f "$T_RUN/hold.in"; mkfifo "$T_RUN/hold.in"; : > "$T_RUN/hold.out"
-	pod "$1" socat -t 2 - "TCP:$2:443" < "$T_RUN/hold.in" > "$T_RUN/hold.out" 2> "$T_RUN/hold.err" &
-	HOLD_PID=$!
-	T_PIDS+=("$HOLD_PID")
-	exec 9> "$T_RUN/hold.in"
-	await 5 grep -q . "$T_RUN/hold.out"
-}
-held() { echo "$1" >&9; await 3 grep -q "^$1\$" "$T_RUN/hold.out" && echo answered; }
-release() { exec 9>&-; kill "$HOLD_PID" 2>/dev/null; wait "$HOLD_PID" 2>/dev/null; }
-
 for how in tcx clsact; do
 	options=(-u eth0); [ $how = tcx ] || options+=(-c)
 	dp_names "$how"

@@ -64,3 +64,15 @@ dp_pod() { # POD STATE [FLAGS]
 ask() {
 	pod_user "$1" timeout "${DP_TIMEOUT:-12}" python3 "$T_ROOT/tests/net/datapath_ask.py" "$2" "$3" "${4:-}" 2>&1
 }
+
+# A connection held open: `hold` starts it, `held TEXT [SECONDS]` sends over it and prints whether it was answered, `release` ends it.
+hold() { # POD ADDRESS
+	rm -f "$T_RUN/hold.in"; mkfifo "$T_RUN/hold.in"; : > "$T_RUN/hold.out"
+	pod "$1" socat -t 2 - "TCP:$2:443" < "$T_RUN/hold.in" > "$T_RUN/hold.out" 2> "$T_RUN/hold.err" &
+	HOLD_PID=$!
+	T_PIDS+=("$HOLD_PID")
+	exec 9> "$T_RUN/hold.in"
+	await 5 grep -q . "$T_RUN/hold.out"
+}
+held() { echo "$1" >&9; await "${2:-3}" grep -q "^$1\$" "$T_RUN/hold.out" && echo answered; }
+release() { exec 9>&-; kill "$HOLD_PID" 2>/dev/null; wait "$HOLD_PID" 2>/dev/null; }

@@ -37,18 +37,6 @@ link_ids() { for l in "$DP_PINS"/links/*; do node bpftool -j link show pinned "$
 ifindex_of() { node ip -j link show dev "$1" | jq '.[0].ifindex'; } # /sys would be the host's
 prog_of() { node bpftool -j link show pinned "$DP_PINS/links/$1" | jq .prog_id; }
 
-# A connection held open: `hold` starts it, `held TEXT` sends over it and prints the answer.
-hold() { # POD ADDRESS
-	rm -f "$T_RUN/hold.in"; mkfifo "$T_RUN/hold.in"; : > "$T_RUN/hold.out"
-	pod "$1" socat -t 2 - "TCP:$2:443" < "$T_RUN/hold.in" > "$T_RUN/hold.out" 2> "$T_RUN/hold.err" &
-	HOLD_PID=$!
-	T_PIDS+=("$HOLD_PID")
-	exec 9> "$T_RUN/hold.in"
-	await 5 grep -q . "$T_RUN/hold.out"
-}
-held() { echo "$1" >&9; await "${2:-3}" grep -q "^$1\$" "$T_RUN/hold.out" && echo answered; }
-release() { exec 9>&-; kill "$HOLD_PID" 2>/dev/null; wait "$HOLD_PID" 2>/dev/null; }
-
 dp_names a
 node_state > "$T_RUN/before"
 

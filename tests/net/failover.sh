@@ -82,19 +82,17 @@ sleep 6.5
 ask podA api.mistral.ai
 is "after Retry-After it is" "$(mock_requests '.host == "api.mistral.ai"')" 2
 fresh
-generation() { "$EGRETCTL" status --json --run-dir "$E_DIR/run" | jq .policy.generation; }
-newer() { [ "$(generation)" -gt "$1" ]; }
 mock_mode api.mistral.ai 429-retry-after-600-quota 1
 ask podA api.mistral.ai
-BEFORE=$(generation)
+BEFORE=$(egret_generation)
 touch "$T_RUN/credentials/mistral/key" "$E_DIR/policy/"*.json
 pod_register "$E_DIR/pods" podOne single '{"again":"yes"}'
-check "pods changed, and the key is as it was" await 20 newer "$BEFORE"
+check "pods changed, and the key is as it was" await 20 egret_newer "$BEFORE"
 ask podA api.mistral.ai
 is "the key whose quota is spent is not used again" "$STATUS $(mock_requests '.host == "api.mistral.ai"')" "200 1"
-BEFORE=$(generation)
+BEFORE=$(egret_generation)
 world_key mistral api.mistral.ai > /dev/null
-check "the file has another key" await 20 newer "$BEFORE"
+check "the file has another key" await 20 egret_newer "$BEFORE"
 ask podA api.mistral.ai
 is "with which the provider is asked at once" "$STATUS $(mock_requests '.host == "api.mistral.ai"')" "200 2"
 

@@ -17,11 +17,7 @@ world_up
 egret_prepare policies/attacks
 pod_register "$E_DIR/pods" podA shop '{}'
 # ThreadSanitizer makes 64 handshakes at once take longer than the default allows; which of them is late is not what is looked at.
-if ldd "$EGRETD" | grep -q libtsan; then
-	for f in "$E_DIR/policy"/*.json; do
-		jq '.policies[].routes[]?.timeouts.connect_ms = 60000' "$f" > "$T_RUN/slow.json" && cp "$T_RUN/slow.json" "$f"
-	done
-fi
+if ldd "$EGRETD" | grep -q libtsan; then egret_patient; fi
 egret_up
 
 r=$(pod_sdk podA OPENAI_API_KEY=placeholder "$T_ROOT/tests/lib/load.mjs" --url https://api.openai.com/v1/chat/completions \

@@ -122,16 +122,22 @@ static int64_t shed(struct world *w)
 	return n;
 }
 
-/* Four of the flood run; what it asks for more is refused, the other pod's one request is not. */
-static void test_the_flood_is_shed(void **state)
+/* Four of the flood run when the worker becomes late. */
+static void overload_of_four(struct world *w)
 {
-	struct world *w = *state;
-
 	for (int i = 0; i < 4; i++) {
 		pod_send(&w->flood[i], ASK);
 		accept_upstream(w, i);
 	}
 	overload(w);
+}
+
+/* Four of the flood run; what it asks for more is refused, the other pod's one request is not. */
+static void test_the_flood_is_shed(void **state)
+{
+	struct world *w = *state;
+
+	overload_of_four(w);
 	for (int i = 4; i < FLOOD; i++) {
 		pod_send(&w->flood[i], ASK);
 		await_shed(w, &w->flood[i]);
@@ -198,11 +204,7 @@ static void test_less_and_less(void **state)
 {
 	struct world *w = *state;
 
-	for (int i = 0; i < 4; i++) {
-		pod_send(&w->flood[i], ASK);
-		accept_upstream(w, i);
-	}
-	overload(w);
+	overload_of_four(w);
 	for (int i = 0; i < 2000 && (w->plane.engine.shed.requests > 1 || !i); i++) {
 		pod_send(&w->flood[4], ASK);
 		await_shed(w, &w->flood[4]);

@@ -157,6 +157,19 @@ node_state > "$T_RUN/after"
 is "nothing is left" "$(grep -v cali-podB "$T_RUN/before" | grep -v "$(pod_ip podB)" | diff - "$T_RUN/after" | grep '^>')" ""
 is "direct again" "$(ask podA $GOVERNED4 443 hi)" "$PROVIDER hi"
 
+echo "# an uninstall that finds what is somebody else's among the pins"
+dp_names strange
+start && pass "a start" || fail "a start" "$DP_ANSWER"
+dp stop >/dev/null; dp_quit
+# An empty map, pinned by hand where only Egret's links belong.
+bpftool map create "$DP_PINS/links/somebodys" type array key 4 value 4 entries 1 name somebodys
+has "what stays, and why, is said" "$(echo uninstall | nsenter --net=/run/netns/$T_NODE $DP_DRIVER "${DP_OPTIONS[@]}")" \
+	"cannot remove the directory $DP_PINS/links: somebodys in it is not Egret's"
+is "nothing else stays" "$(cd "$DP_PINS" && find . -mindepth 1 | sort | tr '\n' ' ')" "./links ./links/somebodys "
+is "direct again" "$(ask podA $GOVERNED4 443 hi)" "$PROVIDER hi"
+rm "$DP_PINS/links/somebodys"
+check "and with it gone, an uninstall" sh -c "echo uninstall | nsenter --net=/run/netns/$T_NODE $DP_DRIVER ${DP_OPTIONS[*]} | grep -q ^ok"
+
 echo "# a neighbour on the same link"
 # Loaded and pinned once; attached by clsact, which several may share.
 mkdir -p "$DP_PINS-neighbour"

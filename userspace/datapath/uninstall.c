@@ -39,8 +39,8 @@ static int detach_all(const char *pin_dir, struct eg_error *error)
 static int remove_dir(const char *path, bool (*is_ours)(const char *name), struct eg_error *error)
 {
 	DIR *dir = opendir(path);
+	char file[600], other[256] = "";
 	struct dirent *e;
-	char file[600];
 	int r = 0;
 
 	if (!dir)
@@ -48,18 +48,26 @@ static int remove_dir(const char *path, bool (*is_ours)(const char *name), struc
 				       : eg_error_set(error, -errno, "cannot read %s: %s", path,
 						      strerror(errno));
 	while ((e = readdir(dir))) {
-		if (e->d_name[0] == '.' || !is_ours(e->d_name))
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
+		if (!is_ours(e->d_name)) {
+			snprintf(other, sizeof(other), "%s", e->d_name);
+			continue;
+		}
 		snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
 		if (unlink(file) && errno != ENOENT && !r)
 			r = eg_error_set(error, -errno, "cannot remove %s: %s", file,
 					 strerror(errno));
 	}
 	closedir(dir);
-	if (!r && rmdir(path) && errno != ENOENT)
-		r = eg_error_set(error, -errno, "cannot remove the directory %s: %s", path,
-				 strerror(errno));
-	return r;
+	if (r || !rmdir(path) || errno == ENOENT)
+		return r;
+	if (*other)
+		return eg_error_set(error, -errno,
+				    "cannot remove the directory %s: %s in it is not Egret's", path,
+				    other);
+	return eg_error_set(error, -errno, "cannot remove the directory %s: %s", path,
+			    strerror(errno));
 }
 
 static bool is_link(const char *name)
@@ -85,11 +93,23 @@ static bool is_map(const char *name)
 	return false;
 }
 
+/* Of several errors the first is told: it is in `*result` and `error`; `r` and `next` come after.
+ */
+static void keep_first(int *result, struct eg_error *error, int r, const struct eg_error *next)
+{
+	if (r && !*result) {
+		*result = r;
+		*error = *next;
+	}
+}
+
+/* Each part is tried: what is strange in one place keeps nothing of ours in another. */
 static int remove_pins(const char *pin_dir, struct eg_error *error)
 {
+	struct eg_error next;
 	struct statfs fs;
 	char path[300];
-	int r;
+	int result;
 
 	if (statfs(pin_dir, &fs))
 		return errno == ENOENT ? 0
@@ -98,21 +118,18 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	if (fs.f_type != BPF_FS_MAGIC_NUMBER)
 		return eg_error_set(error, -EINVAL,
 				    "%s is not on a bpffs: nothing is removed there", pin_dir);
-	r = detach_all(pin_dir, error);
+	result = detach_all(pin_dir, error);
 	snprintf(path, sizeof(path), "%s/links", pin_dir);
-	if (!r)
-		r = remove_dir(path, is_link, error);
+	keep_first(&result, error, remove_dir(path, is_link, &next), &next);
 	snprintf(path, sizeof(path), "%s/programs", pin_dir);
-	if (!r)
-		r = remove_dir(path, is_program, error);
-	if (!r)
-		r = remove_dir(pin_dir, is_map, error);
+	keep_first(&result, error, remove_dir(path, is_program, &next), &next);
+	keep_first(&result, error, remove_dir(pin_dir, is_map, &next), &next);
 	/* /sys/fs/bpf/egret itself, when nothing else is in it. */
-	if (!r && !strcmp(pin_dir, EG_PIN_DIR) && rmdir(EG_PIN_ROOT) && errno != ENOENT &&
+	if (!result && !strcmp(pin_dir, EG_PIN_DIR) && rmdir(EG_PIN_ROOT) && errno != ENOENT &&
 	    errno != ENOTEMPTY)
-		r = eg_error_set(error, -errno, "cannot remove %s: %s", EG_PIN_ROOT,
-				 strerror(errno));
-	return r;
+		result = eg_error_set(error, -errno, "cannot remove %s: %s", EG_PIN_ROOT,
+				      strerror(errno));
+	return result;
 }
 
 /* What the pinned config tells. false: there is none, or it is of another build. */
@@ -139,25 +156,18 @@ static int remove_all(void *context, struct eg_error *error)
 {
 	const struct uninstall *u = context;
 	const struct eg_datapath_options *o = u->o;
-	struct eg_error first;
+	struct eg_error next;
 	int r, result;
 
 	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
 	 * other. */
 	result = remove_pins(o->pin_dir, error);
-	r = eg_namespace_remove(o->namespace_path, o->host_link, &first);
+	r = eg_namespace_remove(o->namespace_path, o->host_link, &next);
 	/* That of a start with another --agent-namespace. */
 	if (!r)
-		r = eg_namespace_remove_behind(u->way_in, o->namespace_path, o->host_link, &first);
-	if (r && !result) {
-		result = r;
-		*error = first;
-	}
-	r = eg_mark_remove(o, &first);
-	if (r && !result) {
-		result = r;
-		*error = first;
-	}
+		r = eg_namespace_remove_behind(u->way_in, o->namespace_path, o->host_link, &next);
+	keep_first(&result, error, r, &next);
+	keep_first(&result, error, eg_mark_remove(o, &next), &next);
 	return result;
 }
 

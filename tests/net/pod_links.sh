@@ -67,7 +67,12 @@ second_link
 check "it is back" await 10 has_addresses podA 4
 is "all are served" "$(each)" "200 200 200 200"
 
-echo "# more addresses than are believed"
+echo "# more addresses than are believed, more links than are looked after"
+for i in 1 2 3 4; do
+	ip -n "$T_NODE" link add "veth-more$i" type veth peer name "more$i" netns "$T-podB"
+	ip -n "$T_NODE" link set "veth-more$i" master cni0 up
+	ip -n "$T-podB" link set "more$i" up
+done
 for i in 1 2 3 4 5 6 7 8 9; do ip -n "$T-podB" address add "$T_POD_NET4.21$i/24" dev eth0; done
 by_netns podB null
 check "the first eight are" await 10 has_addresses podB 8
@@ -78,4 +83,5 @@ is "the last is not" "$(ask podB --interface "$T_POD_NET4.219" --max-time 3)" 00
 at_least "which is counted" "$(spoofed)" 1
 sleep 11 # they are read once more
 is "it is said once" "$(log | grep -c "pod shop/podB has 11 addresses")" 1
+is "and that not all links are governed" "$(log | grep -c "pod shop/podB has 5 links; only 4 are governed")" 1
 checks_done

@@ -48,21 +48,24 @@ static const struct eg_table_pod *pod_of(const struct eg_table *t, const char *u
 	return NULL;
 }
 
-static void find_links(struct eg_datapath *d, struct eg_table_pod *p)
+static void find_links(struct eg_datapath *d, struct eg_table_pod *p, const struct eg_table *former)
 {
+	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
 	struct eg_error e = {""};
 	size_t count = 0;
 
-	p->link_count = 0;
+	p->link_count = p->links_found = 0;
 	if (p->interface) {
 		p->ifindex[0] = if_nametoindex(p->interface);
 		p->link_count = p->ifindex[0] ? 1 : 0;
 	} else if (p->netns &&
 		   !eg_datapath_find_links(d, p->netns, p->ifindex, EG_TABLE_LINKS, &count, &e)) {
-		if (count > EG_TABLE_LINKS)
+		/* They are looked for every 10 s; it is said once. */
+		if (count > EG_TABLE_LINKS && (!before || before->links_found != count))
 			eg_warn("pod %s/%s has %zu links; only %d are governed",
 				p->pod.identity.namespace_name, p->pod.identity.name, count,
 				EG_TABLE_LINKS);
+		p->links_found = count;
 		p->link_count = EG_MIN(count, (size_t)EG_TABLE_LINKS);
 	}
 }
@@ -155,7 +158,7 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 	p->pod.pod_id = number(d, former, p->pod.identity.uid);
 	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
 	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
-	find_links(d, p);
+	find_links(d, p, former);
 	find_addresses(d, p, former);
 	t->count++;
 	return 0;
@@ -275,6 +278,7 @@ static bool same_identity(const struct eg_identity *a, const struct eg_identity 
 static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)
 {
 	return a->pod.pod_id == b->pod.pod_id && a->link_count == b->link_count &&
+	       a->links_found == b->links_found &&
 	       same_place(a, b) && a->pod.address_count == b->pod.address_count &&
 	       !memcmp(a->ifindex, b->ifindex, a->link_count * sizeof(a->ifindex[0])) &&
 	       !memcmp(a->pod.address, b->pod.address,

@@ -20,7 +20,8 @@ struct eg_table_pod {
 	const char *file;	  /* that says so */
 	const char *netns, *interface;
 	uint32_t ifindex[EG_TABLE_LINKS];
-	size_t link_count; /* 0: its link is not there yet */
+	size_t link_count;  /* 0: its link is not there yet */
+	size_t links_found; /* more than EG_TABLE_LINKS: the rest is not governed */
 };
 
 struct eg_table {

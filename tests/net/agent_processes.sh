@@ -40,6 +40,7 @@ refused "no CAP_PERFMON and no SYS_ADMIN, in mark mode" "CAP_PERFMON is missing,
 	start_by_hand capsh --drop=cap_perfmon,cap_sys_admin -- -c 'exec "$0" "$@" --mode mark'
 has "which doctor says, too" "$(node capsh --drop=cap_perfmon,cap_sys_admin -- -c 'exec "$0" "$@"' "$EGRETCTL" doctor --mark --run-dir "$E_DIR/run" --pin-dir "$E_PIN" 2>&1)" \
 	"BROKEN   cap_perfmon"
+refused "too few descriptors" "RLIMIT_NOFILE allows 500 descriptors; at least 512 are needed" start_by_hand prlimit --nofile=500
 refused "no CAP_NET_ADMIN" "CAP_NET_ADMIN is missing" start_by_hand capsh --drop=cap_net_admin -- -c 'exec "$0" "$@"'
 for missing in setuid setgid kill; do
 	refused "no CAP_${missing^^}" "CAP_${missing^^} is missing: gateway and signer are started" start_by_hand capsh --drop=cap_$missing -- -c 'exec "$0" "$@"'

@@ -108,6 +108,17 @@ if [ "$(id -u)" = 0 ]; then
 	is "a warning" $code 0
 	chown 0:0 "$dir/c/mistral-eu/key"
 fi
+jq '.providers["mistral-eu"].ca_file = "roots.pem"' policies/examples/eu-only.json >"$dir/own-roots.json"
+run check "$dir/own-roots.json" --credentials-dir "$dir/c"
+has "roots that are missing, with their place" "$out" '.ca_file: roots.pem: No such file or directory; expected roots in PEM below'
+: >"$dir/c/roots.pem"
+run check "$dir/own-roots.json" --credentials-dir "$dir/c"
+has "an empty file has none" "$out" '.ca_file: roots.pem: '
+is "which is an error" $code 1
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=roots -days 1 -keyout /dev/null \
+	-out "$dir/c/roots.pem" 2>/dev/null
+run check "$dir/own-roots.json" --credentials-dir "$dir/c"
+is "with one in it: exit 0" $code 0
 run check policies/examples/eu-only.json --credentials-dir "$dir/nowhere"
 is "no such directory: exit 2" $code 2
 if "$ctl" ca --help >/dev/null 2>&1 && command -v openssl >/dev/null; then

@@ -11,8 +11,6 @@
 #include "credential/credential.h"
 #include "net/tls.h"
 
-#define CA_FILE_BYTES ((size_t)1 << 20)
-
 /* 1: its key is missing; 0; or -EPIPE: who was offered it is lost, or given up. */
 static int send_credential(struct eg_supervisor *s, int dir, const struct eg_credential_spec *spec)
 {
@@ -72,20 +70,6 @@ static int send_credentials(struct eg_supervisor *s, int dir)
 	return 0;
 }
 
-/* -errno: it can't be read, or has no roots. */
-static int read_roots(int dir, const struct eg_provider *p, char **pem, size_t *n,
-		      struct eg_error *e)
-{
-	struct eg_trust *trust;
-	int r = eg_file_read(dir, p->ca_file, CA_FILE_BYTES, pem, n, e);
-
-	if (r)
-		return r;
-	trust = eg_trust_create((struct eg_str){*pem, *n}, e);
-	eg_trust_unref(trust);
-	return trust ? 0 : eg_error_prefix(e, *n ? -EINVAL : -ENODATA, "%s", p->ca_file);
-}
-
 /*
  * Roots of a provider's own. When there are none, it must not fall back to the system's: an empty
  * message makes the gateway trust nobody for it. 1: they are missing; 0; or -errno.
@@ -96,7 +80,7 @@ static int send_roots(struct eg_supervisor *s, int dir, const struct eg_provider
 	EG_CLEANUP_FREE char *pem = NULL;
 	struct eg_error e = {""};
 	size_t n = 0;
-	int r, why = read_roots(dir, p, &pem, &n, &e);
+	int r, why = eg_trust_read(dir, p->ca_file, &pem, &n, &e);
 
 	switch (eg_keys_judge(&s->roots, p->ca_file, why, eg_now_ms())) {
 	case EG_KEY_SEND_BACK:

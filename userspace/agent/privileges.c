@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define FILES_MAX 1048576u
+#define FILES_MIN 512u
 
 int eg_harden(struct eg_error *e)
 {
@@ -79,14 +80,22 @@ int eg_capabilities_check(const cap_value_t *need, size_t count, const char *wha
 	return r;
 }
 
-void eg_raise_file_limit(void)
+int eg_raise_file_limit(struct eg_error *e)
 {
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max == RLIM_INFINITY ? FILES_MAX : EG_MIN(l.rlim_max, FILES_MAX);
+		return eg_error_set(e, -errno, "RLIMIT_NOFILE: %s", strerror(errno));
+	if (l.rlim_max < FILES_MIN) /* RLIM_INFINITY is the largest */
+		return eg_error_set(
+			e, -EMFILE,
+			"RLIMIT_NOFILE allows %llu descriptors; at least %u are needed, two for "
+			"each connection that is served (raise it: `ulimit -Hn`, systemd's "
+			"LimitNOFILE=, or the container runtime's limit)",
+			(unsigned long long)l.rlim_max, FILES_MIN);
+	l.rlim_cur = EG_MIN(l.rlim_max, (rlim_t)FILES_MAX);
 	(void)setrlimit(RLIMIT_NOFILE, &l);
+	return 0;
 }
 
 int eg_die_with_parent(pid_t parent)

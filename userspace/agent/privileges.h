@@ -19,8 +19,9 @@ int eg_capabilities_keep(const cap_value_t *keep, size_t count, struct eg_error 
 /* -EPERM: this process lacks one of `need`; *e names it, and `what_for`. */
 int eg_capabilities_check(const cap_value_t *need, size_t count, const char *what_for,
 			  struct eg_error *e) EG_MUST;
-/* As many descriptors as the hard limit allows, up to 1,048,576. */
-void eg_raise_file_limit(void);
+/* As many descriptors as the hard limit allows, up to 1,048,576. -EMFILE: fewer than a start needs,
+ * 512; *e says how to have more. */
+int eg_raise_file_limit(struct eg_error *e) EG_MUST;
 /* Dies with its parent, which must still be `parent` (checked after the request). After the last
  * change of credentials, which would undo it. */
 int eg_die_with_parent(pid_t parent) EG_MUST;

@@ -424,8 +424,9 @@ int eg_supervisor_main(const struct eg_options *o)
 	eg_handover_init(s);
 	s->signal_fd = s->spawner.fd = s->metrics_fd = s->access_fd = -1;
 
-	eg_raise_file_limit();
-	r = eg_harden(&e);
+	r = eg_raise_file_limit(&e);
+	if (!r)
+		r = eg_harden(&e);
 	if (!r && geteuid() != 0)
 		r = eg_error_set(
 			&e, -EPERM,

@@ -278,8 +278,8 @@ static bool same_identity(const struct eg_identity *a, const struct eg_identity 
 static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)
 {
 	return a->pod.pod_id == b->pod.pod_id && a->link_count == b->link_count &&
-	       a->links_found == b->links_found &&
-	       same_place(a, b) && a->pod.address_count == b->pod.address_count &&
+	       a->links_found == b->links_found && same_place(a, b) &&
+	       a->pod.address_count == b->pod.address_count &&
 	       !memcmp(a->ifindex, b->ifindex, a->link_count * sizeof(a->ifindex[0])) &&
 	       !memcmp(a->pod.address, b->pod.address,
 		       a->pod.address_count * sizeof(a->pod.address[0])) &&

@@ -93,8 +93,7 @@ static bool is_map(const char *name)
 	return false;
 }
 
-/* Of several errors the first is told: it is in `*result` and `error`; `r` and `next` come after.
- */
+/* Of several errors the first is told: that in `*result` and `error`; `next` comes after it. */
 static void keep_first(int *result, struct eg_error *error, int r, const struct eg_error *next)
 {
 	if (r && !*result) {

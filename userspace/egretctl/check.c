@@ -11,6 +11,7 @@
 #include "credential/credential.h"
 #include "egretctl/ca_names.h"
 #include "egretctl/policy_files.h"
+#include "net/tls.h"
 
 static const char usage[] =
 	"Usage: egretctl check FILE|DIR [OPTION...]\n"
@@ -108,12 +109,16 @@ static int check_credentials(const struct eg_policy_set *s, const struct policy_
 	}
 	providers = eg_providers(s, &count);
 	for (size_t i = 0; i < count; i++) {
+		EG_CLEANUP_FREE char *pem = NULL;
 		struct eg_policy_error at = {0};
+		struct eg_error e = {0};
+		size_t n;
 
-		if (!providers[i].ca_file || !faccessat(dir_fd, providers[i].ca_file, R_OK, 0))
+		if (!providers[i].ca_file ||
+		    !eg_trust_read(dir_fd, providers[i].ca_file, &pem, &n, &e))
 			continue;
-		snprintf(at.text, sizeof(at.text), "%.160s: %s; expected a PEM file below %.80s",
-			 providers[i].ca_file, strerror(errno), dir);
+		snprintf(at.text, sizeof(at.text), "%.200s; expected roots in PEM below %.80s",
+			 e.text, dir);
 		(void)eg_policy_locate(files->files, files->count, "providers", providers[i].name,
 				       "ca_file", &at);
 		if (add_finding(f, &at))

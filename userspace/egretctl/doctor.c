@@ -204,6 +204,13 @@ static void check_agent(struct findings *f, const json_t *a, const struct eg_err
 		       "(no_credential); egretd's log names each"
 		     : "%lld missing",
 		   n);
+	n = json_integer_value(json_object_get(a, "ca_files_missing"));
+	doctor_say(
+		f, n ? DOCTOR_BROKEN : DOCTOR_OK, "roots",
+		n ? "%lld ca_file are missing or have no roots: requests for their providers are "
+		    "refused (upstream_tls); egretd's log names each"
+		  : "%lld missing",
+		n);
 	n = json_integer_value(json_object_get(pods, "refused"));
 	doctor_say(f, n ? DOCTOR_WARNING : DOCTOR_OK, "pod files",
 		   n ? "%lld are refused; egretd's log names each" : "%lld refused", n);

@@ -11,7 +11,10 @@
 #include <sys/auxv.h>
 #endif
 
+#include "base/files.h"
 #include "net/tls_impl.h"
+
+#define CA_FILE_BYTES ((size_t)1 << 20)
 
 int tls_error_text(char *out, size_t cap)
 {
@@ -234,6 +237,18 @@ fail:
 	free(t);
 	ERR_clear_error();
 	return NULL;
+}
+
+int eg_trust_read(int dir_fd, const char *path, char **pem, size_t *n, struct eg_error *e)
+{
+	struct eg_trust *trust;
+	int r = eg_file_read(dir_fd, path, CA_FILE_BYTES, pem, n, e);
+
+	if (r)
+		return r;
+	trust = eg_trust_create((struct eg_str){*pem, *n}, e);
+	eg_trust_unref(trust);
+	return trust ? 0 : eg_error_prefix(e, *n ? -EINVAL : -ENODATA, "%s", path);
 }
 
 struct eg_trust *eg_trust_ref(struct eg_trust *t)

@@ -42,6 +42,10 @@ struct eg_trust;
 struct eg_trust *eg_trust_create(struct eg_str pem, struct eg_error *e) EG_MUST;
 struct eg_trust *eg_trust_ref(struct eg_trust *t);
 void eg_trust_unref(struct eg_trust *t);
+/* Reads a provider's ca_file below `dir_fd` (base/files.h; at most 1 MiB) and makes sure that it
+ * has roots: those who check and those who send agree. The caller frees *pem, also after an error.
+ * -ENODATA: empty; -EINVAL: it has none; otherwise as eg_file_read(). */
+int eg_trust_read(int dir_fd, const char *path, char **pem, size_t *n, struct eg_error *e) EG_MUST;
 /* Verifies always (chain, name, time); ALPN http/1.1, or what a stream
  * offers beside it (eg_stream_offer_http2); keeps at most one session an origin to
  * resume. */

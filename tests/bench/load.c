@@ -115,12 +115,33 @@ static void failed(const char *why)
 
 /* ---- requests ---- */
 
+#define BOUNDARY "egret-bench-boundary"
+
+/* What stands before and after the padding: a chat completion, or a form with a file to transcribe.
+ */
+static void body_frame(bool form, char *start, size_t size, const char **tail)
+{
+	if (form) {
+		snprintf(start, size,
+			 "--" BOUNDARY
+			 "\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n%s\r\n"
+			 "--" BOUNDARY "\r\nContent-Disposition: form-data; name=\"file\"; "
+			 "filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n",
+			 opt.model);
+		*tail = "\r\n--" BOUNDARY "--\r\n";
+	} else {
+		snprintf(start, size,
+			 "{\"model\":\"%s\",%s\"messages\":[{\"role\":\"user\",\"content\":\"",
+			 opt.model, opt.stream ? "\"stream\":true," : "");
+		*tail = "\"}]}";
+	}
+}
+
 static void build_request(void)
 {
-	static const char before[] =
-		"{\"model\":\"%s\",%s\"messages\":[{\"role\":\"user\",\"content\":\"";
+	bool form = strstr(opt.path, "transcriptions");
 	char head[2048], start[512];
-	static const char tail[] = {'"', '}', ']', '}'};
+	const char *tail;
 	size_t body, head_length, start_length;
 
 	if (opt.mode == RAW) {
@@ -129,23 +150,21 @@ static void build_request(void)
 		request_length = opt.size;
 		return;
 	}
-	snprintf(start, sizeof(start), before, opt.model, opt.stream ? "\"stream\":true," : "");
+	body_frame(form, start, sizeof(start), &tail);
 	start_length = strlen(start);
-	body = start_length + opt.pad + sizeof(tail);
+	body = start_length + opt.pad + strlen(tail);
 	snprintf(head, sizeof(head),
 		 "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n"
 		 "User-Agent: egret-bench\r\nAccept: */*\r\nContent-Length: %zu\r\n\r\n",
 		 opt.path, opt.host ? opt.host : opt.name, opt.key,
-		 strstr(opt.path, "transcriptions") ? "multipart/form-data; boundary=none"
-						    : "application/json",
-		 body);
+		 form ? "multipart/form-data; boundary=" BOUNDARY : "application/json", body);
 	head_length = strlen(head);
 	request_length = head_length + body;
 	request = bench_alloc(request_length + 1);
 	memcpy(request, head, head_length);
 	memcpy(request + head_length, start, start_length);
 	memset(request + head_length + start_length, 'a', opt.pad);
-	memcpy(request + head_length + start_length + opt.pad, tail, sizeof(tail));
+	memcpy(request + head_length + start_length + opt.pad, tail, strlen(tail));
 }
 
 static void open_client(struct client *k);

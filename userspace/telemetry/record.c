@@ -8,26 +8,46 @@
 
 #define LINE_USUAL 2048u
 
-/* What can't be appended shows in `failed`, so that a line is all or nothing. */
+/* `at` to `end` is the room that there is; what lies before `at` is the buffer's when it is
+ * settled. What can't be appended shows in `failed`, so that a line is all or nothing. */
 struct line {
 	struct eg_buf *out;
+	char *at, *end;
 	bool failed, comma;
 };
 
-/* Where `n` bytes may be written, which count at once; NULL: failed. */
-static char *take(struct line *l, size_t n)
+/* The buffer has what was written so far. */
+static void settle(struct line *l)
 {
-	struct eg_buf *out = l->out;
-	size_t room = EG_MIN(out->size - out->head, out->cap) - out->length;
-	char *at = out->p + out->head + out->length;
+	if (l->at)
+		eg_buf_commit(l->out, (size_t)(l->at - (eg_buf_data(l->out) + l->out->length)));
+}
 
-	if (room < n) {
-		at = l->failed ? NULL : eg_buf_reserve(out, n, &room);
-		l->failed |= !at || room < n;
-	}
+/* After settle(), and after whatever else appends. */
+static bool find_room(struct line *l, size_t n)
+{
+	size_t room = 0;
+
+	l->at = l->failed ? NULL : eg_buf_reserve(l->out, n, &room);
+	l->failed = !l->at || room < n;
 	if (l->failed)
-		return NULL;
-	eg_buf_commit(out, n);
+		l->at = NULL;
+	l->end = l->at ? l->at + room : NULL;
+	return !l->failed;
+}
+
+/* Where `n` bytes may be written, which count at once; NULL: failed. */
+static inline char *take(struct line *l, size_t n)
+{
+	char *at;
+
+	if ((size_t)(l->end - l->at) < n) {
+		settle(l);
+		if (!find_room(l, n))
+			return NULL;
+	}
+	at = l->at;
+	l->at += n;
 	return at;
 }
 
@@ -85,8 +105,10 @@ static void text(struct line *l, struct eg_str name, struct eg_str value, size_t
 		return;
 	}
 	key(l, name);
+	settle(l);
 	if (!l->failed && eg_json_quote(l->out, value, cap))
 		l->failed = true;
+	(void)find_room(l, 1);
 }
 
 static void chars(struct line *l, struct eg_str name, const char *value)
@@ -101,7 +123,7 @@ static void number(struct line *l, struct eg_str name, uint64_t value)
 	key(l, name);
 	at = take(l, EG_DECIMAL_MAX);
 	if (at)
-		l->out->length -= EG_DECIMAL_MAX - eg_decimal(at, value);
+		l->at = at + eg_decimal(at, value);
 }
 
 static void flag(struct line *l, struct eg_str name, bool value)
@@ -244,10 +266,10 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 		    bool connection)
 {
 	struct line l = {.out = out};
-	size_t before = out->length, room;
+	size_t before = out->length;
 
 	/* At once for nearly all lines; a longer one grows as it is written. */
-	if (!eg_buf_reserve(out, LINE_USUAL, &room))
+	if (!find_room(&l, EG_MIN(LINE_USUAL, out->cap - out->length)))
 		return -errno;
 	put(&l, "{", 1);
 	when(&l, r->wall_ms);
@@ -285,6 +307,7 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 	number(&l, K("duration_ms"), r->duration_ms);
 	tokens(&l, r);
 	put(&l, "}\n", 2);
+	settle(&l);
 	if (l.failed) {
 		out->length = before;
 		return -ENOBUFS;

@@ -14,7 +14,7 @@ $(O)/obj/tests/bpf/%.o: tests/bpf/%.c $(SKELS) $(BPF_TEST_PROGS:%=$(O)/skel/%.sk
 	@echo "  CC      $<"
 	$(Q)$(CC) $(CPPFLAGS) -Itests/bpf $(CFLAGS) -Wno-missing-field-initializers -MMD -MP -c $< -o $@
 
-$(O)/tests/bpf/bpf-test: $(BPF_TEST_OBJS)
+$(O)/tests/bpf/bpf-test: $(BPF_TEST_OBJS) $(O)/obj/datapath/skb_layout.o
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) $^ -lbpf -lelf -lz -o $@

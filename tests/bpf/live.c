@@ -604,7 +604,8 @@ static void test_xdp_live(int listener)
 	close(link);
 }
 
-void send_frame(int ns, const char *device, const struct frame *f, uint16_t linear)
+void send_offloaded(int ns, const char *device, const struct frame *f, uint16_t linear,
+		    const struct checksum_place *place)
 {
 	static uint8_t packet[sizeof(struct virtio_net_hdr) + PACKET_MAX];
 	struct virtio_net_hdr *h = (struct virtio_net_hdr *)packet;
@@ -614,6 +615,11 @@ void send_frame(int ns, const char *device, const struct frame *f, uint16_t line
 
 	memset(h, 0, sizeof(*h));
 	h->hdr_len = linear < length ? linear : (uint16_t)length;
+	if (place) {
+		h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		h->csum_start = place->start;
+		h->csum_offset = place->offset;
+	}
 	enter(ns);
 	to.sll_ifindex = (int)if_nametoindex(device);
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x0800));
@@ -625,6 +631,11 @@ void send_frame(int ns, const char *device, const struct frame *f, uint16_t line
 	     "sendto");
 	close(fd);
 	enter(live.node_ns);
+}
+
+void send_frame(int ns, const char *device, const struct frame *f, uint16_t linear)
+{
+	send_offloaded(ns, device, f, linear, NULL);
 }
 
 static void send_raw(const struct frame *f, uint16_t linear)
@@ -800,4 +811,5 @@ void test_live(void)
 	test_bare_uplink(listener);
 	test_xdp_live(listener);
 	test_forged();
+	test_checksum_places();
 }

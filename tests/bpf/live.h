@@ -28,9 +28,17 @@ void set_agent(int listener);				/* a world with this one as the agent's */
 /* One frame out of a device, as an skb of `linear` contiguous bytes and the rest in fragments. */
 void send_frame(int ns, const char *device, const struct frame *f, uint16_t linear);
 
+/* The same, its checksum left to the link: two bytes at start + offset, of all from start on. */
+struct checksum_place {
+	uint16_t start, offset;
+};
+void send_offloaded(int ns, const char *device, const struct frame *f, uint16_t linear,
+		    const struct checksum_place *place);
+
 void set_mtu(int link, int far_ns, int mtu); /* of both ends */
 
-void test_forged(void);	      /* live_forge.c */
-void test_guard_frames(void); /* live_forge.c */
+void test_forged(void);		 /* live_forge.c */
+void test_guard_frames(void);	 /* live_forge.c */
+void test_checksum_places(void); /* live_forge.c */
 
 #endif

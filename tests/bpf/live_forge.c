@@ -268,3 +268,100 @@ void test_guard_frames(void)
 	set_mtu(UPLINK, live.internet_ns, 1500);
 	close(tap);
 }
+
+/* ---- a checksum that the link is to write, at a place that the pod names (from byte 20 on:
+ * virtio_net_hdr_to_skb()) ---- */
+
+static const uint8_t some[64];
+
+#define AWAY4(...)                                                                      \
+	{                                                                               \
+		.source = POD4, .destination = ELSEWHERE4, .partial = true, __VA_ARGS__ \
+	}
+#define AWAY6(...)                                                                      \
+	{                                                                               \
+		.source = POD6, .destination = ELSEWHERE6, .partial = true, __VA_ARGS__ \
+	}
+#define A_UDP .protocol = IPPROTO_UDP, .payload = some, .payload_length = sizeof(some)
+
+static const struct offloaded {
+	const char *name;
+	struct frame frame;
+	struct checksum_place place;
+	bool stopped;
+} offloaded[] = {
+	{"TCP's own", AWAY4(.sport = 1), {34, 16}, false},
+	{"TCP's own, v6", AWAY6(.sport = 1), {54, 16}, false},
+	{"TCP's own, behind options",
+	 AWAY4(.options_length = 8, .options = {1, 1, 1, 1, 1, 1, 1, 1}),
+	 {42, 16},
+	 false},
+	{"TCP's own, by another start", AWAY6(.sport = 1), {20, 50}, false},
+	{"TCP's own, tagged", AWAY4(.vlans = 1), {38, 16}, false},
+	{"behind TCP's header, where a tunnel's inner packet has it",
+	 AWAY6(.tcp_flags = ACK, .payload = some, .payload_length = sizeof(some)),
+	 {74, 16},
+	 false},
+	{"the end of the destination, v6", AWAY6(.sport = 1), {52, 0}, true},
+	{"the end of the destination, v6, far from its start", AWAY6(.sport = 1), {20, 32}, true},
+	{"half of it", AWAY6(.sport = 1), {53, 0}, true},
+	{"the destination, v4", AWAY4(.sport = 1), {32, 0}, true},
+	{"the protocol", AWAY6(.sport = 1), {20, 0}, true},
+	{"TCP's destination port", AWAY6(.sport = 1), {54, 2}, true},
+	{"TCP's flags", AWAY6(.tcp_flags = ACK), {54, 12}, true},
+	{"TCP's checksum and its neighbour", AWAY6(.sport = 1), {54, 15}, true},
+	{"UDP's own, v6", AWAY6(A_UDP), {54, 6}, false},
+	{"behind UDP's header", AWAY6(A_UDP), {62, 16}, false},
+	{"the end of the destination, UDP", AWAY6(A_UDP), {52, 0}, true},
+	{"UDP's destination port", AWAY6(A_UDP), {54, 2}, true},
+	{"ICMPv6's own",
+	 AWAY6(.protocol = IPPROTO_ICMPV6, .payload = some, .payload_length = sizeof(some)),
+	 {54, 2},
+	 false},
+	{"the end of the destination, ICMPv6",
+	 AWAY6(.protocol = IPPROTO_ICMPV6, .payload = some, .payload_length = sizeof(some)),
+	 {52, 0},
+	 true},
+	{"of a fragment",
+	 AWAY6(A_UDP, .extensions = 1, .extension = {{.type = 44, .fragment = 1}}),
+	 {52, 0},
+	 true},
+	{"of what is not IP", AWAY6(.ethertype = 0x88b5), {20, 0}, true},
+};
+
+/* What passes is not always counted: a packet that is follows it. */
+static void test_place(const struct offloaded *c, enum eg_pod_state state, bool stopped)
+{
+	const struct frame after = {.source = POD4, .destination = DENIED4, .sport = 9999};
+	struct eg_pod pod = pod_of(1, state, 1, POD4, POD6);
+	uint64_t refused;
+
+	set_agent(live.listener);
+	if (state != EG_POD_GOVERNED)
+		set_pod(POD, &pod);
+	send_offloaded(live.pod_ns, "eth0", &c->frame, PACKET_MAX, &c->place);
+	if (stopped) {
+		check(counted(EG_REASON_UNPARSEABLE, EG_HOOK_EGRESS), "checksum's place",
+		      "%s: passed", c->name);
+		return;
+	}
+	if (state == EG_POD_GOVERNED) {
+		send_frame(live.pod_ns, "eth0", &after, PACKET_MAX);
+		check(counted(EG_REASON_DENY, EG_HOOK_EGRESS), "checksum's place", "%s: no end",
+		      c->name);
+	} else {
+		usleep(50000);
+	}
+	refused = count_of(EG_REASON_UNPARSEABLE, EG_HOOK_EGRESS);
+	check(refused == 0, "checksum's place", "%s: stopped", c->name);
+}
+
+void test_checksum_places(void)
+{
+	size_t i;
+
+	for (i = 0; i < EG_ARRAY(offloaded); i++)
+		test_place(&offloaded[i], EG_POD_GOVERNED, offloaded[i].stopped);
+	for (i = 0; i < EG_ARRAY(offloaded); i++)
+		test_place(&offloaded[i], EG_POD_UNGOVERNED, false);
+}

@@ -3,9 +3,12 @@
 """Every way a pod could try to get bytes to an address past the agent, and what arrived.
 
 usage: datapath_bypass.py send TARGET4 TARGET6 SOURCE4 SOURCE6 OTHER4 OTHER6 [SEED COUNT]
+       datapath_bypass.py offload TARGET4 TARGET6 SOURCE4 SOURCE6 NODE6
        datapath_bypass.py sniff LINK LOG
 send runs in a pod as root (CAP_NET_RAW, as containers have by default), from the pod's addresses
-SOURCE and from those of another pod OTHER. sniff writes one line for each IP packet that arrives:
+SOURCE and from those of another pod OTHER. offload sends QUIC's port a packet to a neighbour of TARGET6 and has
+its checksum written over the destination, by the link out of the node, whose address NODE6 the packet leaves with:
+TARGET6 then has it, with a right checksum. sniff writes one line for each IP packet that arrives:
 "4|6 SOURCE DESTINATION PROTOCOL LENGTH MARK", MARK being 1 when it holds the marker of send.
 """
 import errno
@@ -294,6 +297,40 @@ def send(arguments):
     print(pod.sent)
 
 
+def words(data):
+    return sum(struct.unpack(f"!{len(data) // 2}H", data + b"\0" * (len(data) % 2)))
+
+
+def fold(s):
+    while s >> 16:
+        s = (s & 0xFFFF) + (s >> 16)
+    return s
+
+
+def offload(target4, target6, source4, source6, node6):
+    pod = Pod([target4, target6, source4, source6, source4, source6])
+    target, source, node = (socket.inet_pton(socket.AF_INET6, a) for a in (target6, source6, node6))
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    raw.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+    raw.bind(("eth0", 0))
+    for port in range(40000, 40010):
+        payload = MARKER + b" offload"
+        length = 8 + len(payload)
+        right = 0xFFFF - fold(words(node) + words(target) + length + 17 +
+                              words(struct.pack("!HHHH", port, 443, length, 0) + payload))
+        # What the masquerade adds to the field: it takes it for the sum of the addresses.
+        field = fold(right + 16 * 0xFFFF + words(source) - words(node))
+        rest = words(struct.pack("!HHHH", port, 443, length, right) + payload)
+        low, = struct.unpack("!H", target[14:])
+        neighbour = target[:14] + struct.pack("!H", fold(0xFFFF - low + 0xFFFF * 64 - rest))
+        packet = struct.pack("!IHBB", 6 << 28, length, 17, 64) + source + neighbour
+        packet += struct.pack("!HHHH", port, 443, length, field) + payload
+        head = struct.pack("<BBHHHH", 1, 0, 0, 0, 14 + 38, 0)  # NEEDS_CSUM, from the end of the destination on
+        raw.send(head + pod.gateway6 + pod.mac + b"\x86\xdd" + packet)
+        pod.sent += 1
+    print(pod.sent)
+
+
 def flood(target4, source4, count):
     """SYNs of as many connections, to addresses in 198.51.100.0/24, by way of the gateway towards target4."""
     pod = Pod([target4, target4, source4, source4, source4, source4])
@@ -332,6 +369,8 @@ def sniff(link, path):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2:])
+    elif sys.argv[1] == "offload":
+        offload(*sys.argv[2:])
     elif sys.argv[1] == "flood":
         flood(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:

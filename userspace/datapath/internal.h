@@ -5,6 +5,7 @@
 
 #include "datapath/datapath.h"
 #include "datapath/netlink.h"
+#include "datapath/skb_layout.h"
 
 struct bpf_object;
 struct ring_buffer;
@@ -61,6 +62,10 @@ struct eg_program_shape {
 	 */
 	void (*lessen)(void *rodata);
 	const char *lessened; /* what that costs */
+	/* Puts what was found about this kernel among the object's constants; NULL: it wants none.
+	 */
+	void (*furnish)(void *rodata, const struct eg_skb_layout *layout);
+	const char *unfurnished; /* what is lost without it */
 };
 extern const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT];
 
@@ -106,8 +111,9 @@ struct eg_datapath {
 	char *pin_dir, *namespace_path, *host_link, *agent_link, *link_prefix;
 	char **uplinks;
 	struct eg_xdp_link *xdp;
-	int lock;     /* the pin directory, flocked */
-	bool adopted; /* pins of an earlier start were there */
+	int lock;			 /* the pin directory, flocked */
+	bool adopted;			 /* pins of an earlier start were there */
+	struct eg_skb_layout skb_layout; /* of this kernel; all zero: not known */
 	bool tcx;
 	char notes[8192];
 

@@ -238,8 +238,12 @@ static void keep_map_fds(struct eg_datapath *d, struct bpf_object *object)
 		d->map[i] = fcntl(bpf_map__fd(m), F_DUPFD_CLOEXEC, 3);
 }
 
+/* How much of a program is asked of the kernel: less and less, until it takes it. */
+enum extent { EXTENT_ALL, EXTENT_UNFURNISHED, EXTENT_LESSENED };
+
 /* Lets the program's constants be changed: libbpf hands out a view and takes a copy. */
-static int lessen(const struct eg_program_shape *p, struct bpf_object *object)
+static int set_constants(const struct eg_datapath *d, const struct eg_program_shape *p,
+			 struct bpf_object *object, enum extent extent)
 {
 	struct bpf_map *m;
 
@@ -256,7 +260,10 @@ static int lessen(const struct eg_program_shape *p, struct bpf_object *object)
 		if (!copy)
 			return -ENOMEM;
 		memcpy(copy, now, bytes);
-		p->lessen(copy);
+		if (extent == EXTENT_LESSENED)
+			p->lessen(copy);
+		else
+			p->furnish(copy, &d->skb_layout);
 		return bpf_map__set_initial_value(m, copy, bytes);
 	}
 	return -ENOENT;
@@ -264,7 +271,7 @@ static int lessen(const struct eg_program_shape *p, struct bpf_object *object)
 
 /* Opens and loads; -errno of the kernel without a sentence, or with one when it is not the
  * kernel's. */
-static int try_load(struct eg_datapath *d, enum eg_program_id id, bool lesser,
+static int try_load(struct eg_datapath *d, enum eg_program_id id, enum extent extent,
 		    struct eg_error *error)
 {
 	const struct eg_program_shape *p = &eg_program_table[id];
@@ -286,8 +293,8 @@ static int try_load(struct eg_datapath *d, enum eg_program_id id, bool lesser,
 		r = eg_error_set(error, -ENOENT, "this build has no program %s", p->name);
 	bpf_object__for_each_program(other, object) if (other != program)
 		bpf_program__set_autoload(other, false);
-	if (!r && lesser) {
-		r = lessen(p, object);
+	if (!r && (extent == EXTENT_LESSENED || (extent == EXTENT_ALL && p->furnish))) {
+		r = set_constants(d, p, object, extent);
 		if (r)
 			eg_error_set(error, r, "cannot change the constants of %s: %s", p->name,
 				     strerror(-r));
@@ -313,15 +320,27 @@ static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_erro
 {
 	const struct eg_program_shape *p = &eg_program_table[id];
 	bool lesser = id == EG_PROGRAM_DNS_TC && d->o.no_kernel_names;
-	int r = try_load(d, id, lesser, error);
+	int r = try_load(d, id, lesser ? EXTENT_LESSENED : EXTENT_ALL, error);
 
 	if (r == -EPERM)
 		return eg_error_set(error, r,
 				    "this process may not load programs: it needs CAP_BPF and "
 				    "CAP_NET_ADMIN; run as root, or add BPF and NET_ADMIN to the "
 				    "container's capabilities");
+	if (p->furnish && (r || !d->skb_layout.csum_start_at)) {
+		int without = r ? try_load(d, id, EXTENT_UNFURNISHED, error) : 0;
+
+		if (!without) {
+			eg_datapath_note(d,
+					 "the program %s does not see where checksums are to be "
+					 "written here (%s): %s",
+					 p->name, r ? strerror(-r) : "no BTF of the kernel",
+					 p->unfurnished);
+			return 0;
+		}
+	}
 	if (r && p->lessen && !lesser) {
-		int lesser_result = try_load(d, id, true, error);
+		int lesser_result = try_load(d, id, EXTENT_LESSENED, error);
 
 		if (!lesser_result) {
 			eg_datapath_note(d, "the program %s loads only in part here (%s): %s",
@@ -364,6 +383,7 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 	r = adopt_maps(d, error);
 	if (r)
 		return r;
+	(void)eg_skb_layout_find(&d->skb_layout); /* without: said where it is missed */
 	for (enum eg_program_id i = 0; i < EG_PROGRAM_COUNT; i++) {
 		if (!is_wanted(d, i))
 			continue;

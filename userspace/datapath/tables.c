@@ -48,6 +48,11 @@ static void without_sni(void *rodata)
 	((struct egress_tc__rodata *)rodata)->sni_backstop = 0;
 }
 
+static void with_layout(void *rodata, const struct eg_skb_layout *layout)
+{
+	((struct egress_tc__rodata *)rodata)->skb_layout = *layout;
+}
+
 const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
 	[EG_PROGRAM_EGRESS_TC] =
 		{
@@ -59,6 +64,9 @@ const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
 			.lessen = without_sni,
 			.lessened =
 				"a watched name on an address that nobody resolved is not noticed",
+			.furnish = with_layout,
+			.unfurnished = "a pod with raw sockets can let a link write its checksum "
+				       "over an IPv6 destination, past every program",
 		},
 	[EG_PROGRAM_REPLY_TC] =
 		{

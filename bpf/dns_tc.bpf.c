@@ -124,17 +124,20 @@ static __always_inline __u32 payload_here(const struct __sk_buff *skb, const str
 	return p->payload_length && p->payload_length < here ? p->payload_length : here;
 }
 
-/* A datagram's query is answered once. */
+/* A datagram's query is answered as often as it was asked. */
 static __always_inline int take_query(const struct eg_scene *s, const struct eg_dns *d)
 {
 	struct eg_query *q;
 
 	if (!d->length)
 		return 0;
-	q = eg_asked(s, bpf_htons((__u16)dns_word(d, 0)));
+	q = eg_asked(s, s->packet.destination_port_be, bpf_htons((__u16)dns_word(d, 0)));
 	if (!q)
-		return 0;
-	q->asked_ns = 0;
+		return eg_asked(s, 0, 0) != 0;
+	if (q->more)
+		q->more--;
+	else
+		q->asked_ns = 0;
 	return 1;
 }
 
@@ -152,7 +155,7 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct eg_scene *
 	int waits = 0;
 
 	if (p->protocol == IPPROTO_TCP) {
-		q = eg_asked(s, 0);
+		q = eg_asked(s, p->destination_port_be, 0);
 		if (!q)
 			return;
 		if (p->tcp_flags & EG_TCP_SYN) {

@@ -84,42 +84,63 @@ __noinline int eg_query_put(struct eg_query *asked, __u32 ifindex, int again)
 	if (at < 0)
 		return 0;
 	q = &set->query[at & (EG_QUERY_WAYS - 1)];
-	if (again && q->asked_ns && query_equal(q, asked))
+	if (again && q->asked_ns && query_equal(q, asked)) {
+		/* Two questions may have one number, and a socket that repeats one two answers. */
+		if (asked->asked_ns > q->asked_ns + EG_QUERY_NS)
+			q->more = 0;
+		else if (asked->protocol == IPPROTO_UDP && q->more < 255)
+			q->more++;
 		q->asked_ns = asked->asked_ns;
-	else
+	} else {
 		*q = *asked;
+	}
 	return 0;
+}
+
+/*
+ * UDP of which the messages can't be told: a query in fragments, or many in one packet that is
+ * still to be cut (UDP_SEGMENT). The pod that asks so has what this resolver answers believed, and
+ * harms itself alone if somebody else answers.
+ */
+static __always_inline int is_loose(const struct __sk_buff *skb, const struct eg_packet *p)
+{
+	return p->protocol == IPPROTO_UDP &&
+	       (p->defect == EG_REASON_FRAGMENT || (!p->defect && skb->gso_size));
 }
 
 /* Records what this packet asks, if it passes and goes to a resolver whose answers are believed. */
 static __always_inline void eg_ask(struct __sk_buff *skb, const struct eg_scene *s)
 {
 	const struct eg_packet *p = &s->packet;
+	int loose = is_loose(skb, p), ports = p->flags & EG_PACKET_PORTS;
 	struct eg_query asked = {};
 
-	if (p->destination_port_be != bpf_htons(53) || !(p->flags & EG_PACKET_PORTS) || p->defect ||
-	    s->decision.action != EG_ACTION_PASS || s->state == EG_POD_UNGOVERNED ||
-	    s->state == EG_POD_FOREIGN || !is_resolver(s->config, &p->destination))
+	if (ports ? p->destination_port_be != bpf_htons(53) : !loose)
 		return;
-	if (p->protocol == IPPROTO_UDP &&
+	if ((p->defect && !loose) || s->decision.action != EG_ACTION_PASS ||
+	    s->state == EG_POD_UNGOVERNED || s->state == EG_POD_FOREIGN ||
+	    !is_resolver(s->config, &p->destination))
+		return;
+	if (p->protocol == IPPROTO_UDP && !loose &&
 	    bpf_skb_load_bytes(skb, p->payload_offset, &asked.id_be, sizeof(asked.id_be)))
 		return;
 	asked.source = p->source;
 	asked.resolver = p->destination;
 	asked.asked_ns = s->now_ns;
-	asked.source_port_be = p->source_port_be;
+	asked.source_port_be = loose ? 0 : p->source_port_be;
 	asked.protocol = p->protocol;
 	eg_query_put(&asked, s->ifindex, !is_syn(p));
 }
 
-/* The query that an answer with this DNS id (0 over TCP) is for; NULL: the pod asked no such. */
-static __always_inline struct eg_query *eg_asked(const struct eg_scene *s, __be16 id_be)
+/* The query on record of this port and DNS id (0 over TCP); NULL: the pod asked no such. */
+static __always_inline struct eg_query *eg_asked(const struct eg_scene *s, __be16 port_be,
+						 __be16 id_be)
 {
 	const struct eg_packet *p = &s->packet;
 	struct eg_query want = {
 		.source = p->destination,
 		.resolver = p->source,
-		.source_port_be = p->destination_port_be,
+		.source_port_be = port_be,
 		.id_be = id_be,
 		.protocol = p->protocol,
 	};

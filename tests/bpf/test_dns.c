@@ -415,6 +415,82 @@ static void test_malformed(void)
 	}
 }
 
+/* A query of which its message can't be told; `gso`: of many in one packet, else of fragments. */
+static void ask_loosely(const char *resolver, uint16_t fragment, bool gso)
+{
+	static const uint8_t two[128] = {0x55, 0x55, 1, 0, 0, 1}; /* not MESSAGE_ID */
+	static uint8_t frame[PACKET_MAX];
+	struct frame f = {.source = POD4,
+			  .destination = resolver,
+			  .sport = 5353,
+			  .dport = 53,
+			  .protocol = IPPROTO_UDP,
+			  .payload = two,
+			  .payload_length = sizeof(two),
+			  .fragment = fragment};
+	struct run r = {.ifindex = POD};
+
+	if (gso) {
+		r.gso_size = sizeof(two) / 2;
+		r.gso_segs = 2;
+	}
+	check(run_tc(progs.egress, frame, frame_build(&f, frame), &r) == NEXT, "dns",
+	      "a query that can't be told passes");
+}
+
+/* Answers that their packet's query does not tell: believed, or a pod could ask so that nothing is.
+ */
+static void test_belief_loose(void)
+{
+	const struct delivery unasked = {.no_query = true};
+	struct message m;
+	int i;
+
+	dns_watch();
+	for (i = 0; i < 3; i++)
+		dns_ask(&dns_plain, MESSAGE_ID);
+	for (i = 0; i < 4; i++) {
+		char address[16];
+
+		snprintf(address, sizeof(address), "192.0.2.%d", 10 + i);
+		message_simple(&m, "api.openai.com", address);
+		dns_deliver(&m, &unasked);
+		check(is_learned(POD, address, NULL) == (i < 3), "dns asked three times",
+		      "answer %d", i + 1);
+	}
+	/* What was asked long ago is not owed an answer for being asked again. */
+	dns_watch();
+	dns_ask(&dns_plain, MESSAGE_ID);
+	queries_age(31 * SECOND);
+	dns_ask(&dns_plain, MESSAGE_ID);
+	dns_deliver(&m, &unasked);
+	message_simple(&m, "api.openai.com", "192.0.2.14");
+	dns_deliver(&m, &unasked);
+	check(!is_learned(POD, "192.0.2.14", NULL), "dns asked anew", "a second answer");
+
+	message_simple(&m, "api.openai.com", "192.0.2.10");
+	for (i = 0; i < 4; i++) {
+		static const uint16_t piece[] = {0, 1, 64, 64 | 1};
+
+		dns_watch();
+		ask_loosely(RESOLVER4, piece[i], !piece[i]);
+		check(queries_kept() == 1, "dns loose", "piece %d is on record", i);
+		dns_deliver(&m, &unasked);
+		check(is_learned(POD, "192.0.2.10", NULL), "dns loose", "piece %d", i);
+	}
+	queries_age(31 * SECOND);
+	message_simple(&m, "api.openai.com", "192.0.2.11");
+	dns_deliver(&m, &unasked);
+	check(!is_learned(POD, "192.0.2.11", NULL), "dns loose", "half a minute late");
+	dns_watch();
+	ask_loosely(ELSEWHERE4, 1, false);
+	check(queries_kept() == 0, "dns loose", "of no resolver");
+	dns_watch();
+	ask_loosely(RESOLVER4, 1, false);
+	untaught("loose, another resolver", &m,
+		 &(struct delivery){.resolver = "10.96.0.11", .no_query = true}, 0);
+}
+
 static void test_belief(void)
 {
 	struct eg_pod unknown = pod_of(0, EG_POD_UNKNOWN, 0, NULL, NULL);
@@ -679,6 +755,7 @@ void test_dns(void)
 	test_raw_rate();
 	test_malformed();
 	test_belief();
+	test_belief_loose();
 	test_crowd();
 	test_refused();
 	test_quota();

@@ -86,8 +86,13 @@ static void test_asked(void)
 	check(run_frame(progs.egress, POD, &f) == NEXT && queries_kept() == 1, "asked", "a query");
 	dns_watch();
 	f.fragment = 1;
+	check(run_frame(progs.egress, POD, &f) == NEXT && queries_kept() == 1, "asked",
+	      "in fragments");
+	dns_watch();
+	f.dport = 123;
 	check(run_frame(progs.egress, POD, &f) == NEXT && queries_kept() == 0, "asked",
-	      "a fragment");
+	      "a fragment for another port");
+	f.dport = 53;
 	f.fragment = 0;
 	dns_watch();
 	set_destination(RESOLVER4 "/32", 5, EG_DESTINATION_RESOLVED);

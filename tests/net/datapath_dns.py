@@ -143,6 +143,32 @@ def lookup(server, name, kind, seconds):
     return addresses(s.recv(65536), kind)
 
 
+def padded(query, size):
+    """The same with an EDNS padding option (RFC 7830), of this size."""
+    n = size - len(query) - 15
+    return query[:10] + b"\0\1" + query[12:] + b"\0" + struct.pack("!HHIHHH", 41, 4096, 0, 4 + n, 12, n) + b"\0" * n
+
+
+def lookup_odd(how, server, name):
+    """A query that can't be told from its packet: the second of one number, the second of a packet that the
+    kernel cuts, one in fragments."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(3)
+    s.connect((server, 53))
+    first, second = question("cdn.example.net", 1), question(name, 1)
+    if how == "fragments":
+        s.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT
+        s.send(padded(second, 2000))
+        return addresses(s.recv(65536), 1)
+    if how == "cut":
+        s.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT
+        s.send(padded(first, 100) + b"\0\x08" + padded(second, 100)[2:])
+    else:
+        s.send(first)
+        s.send(second)
+    return [addresses(s.recv(65536), 1) for _ in range(2)][1]
+
+
 def addresses(data, kind):
     count, = struct.unpack("!H", data[6:8])
     _, at = read_name(data, 12)
@@ -164,6 +190,8 @@ def main():
         return serve(server, rest)
     if what == "asktcp":
         found = lookup_tcp(server, rest)
+    elif what == "askodd":
+        found = lookup_odd(rest[0], server, rest[1])
     else:
         found = lookup(server, rest[0], 28 if rest[1:2] == ["AAAA"] else 1, float((rest[2:3] or [3])[0]))
     if what == "query":

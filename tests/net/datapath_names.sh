@@ -12,7 +12,7 @@ DNS=203.0.113.53 DNS6=2001:db8:53::53 ROGUE=203.0.113.66
 LEARN4=203.0.113.20 LEARN6=2001:db8:53::20 SHARED4=203.0.113.21 CNAME4=203.0.113.22 EXCLUDED4=203.0.113.200
 
 topology_up egdn podA podB:routed
-for a in $DNS $ROGUE $LEARN4 $SHARED4 $CNAME4 $EXCLUDED4 203.0.113.{23,24,30,31,32,33}; do inet ip addr replace $a/32 dev lo; done
+for a in $DNS $ROGUE $LEARN4 $SHARED4 $CNAME4 $EXCLUDED4 203.0.113.{23,24,30,31,32,33,34,35,36}; do inet ip addr replace $a/32 dev lo; done
 for a in $DNS6 $LEARN6; do inet ip addr replace $a/128 dev lo nodad; done
 inet ip addr add 198.18.0.1/16 dev lo
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.bytes" 80 443
@@ -20,7 +20,8 @@ ENTRIES=("api.openai.com=$LEARN4,$LEARN6" "eu.anthropic.com=$SHARED4" cdn.exampl
 	"openai.example.org=cname:api.openai.com,$CNAME4" huge.anthropic.com=pad:3000
 	"victim.anthropic.com=$EXCLUDED4" meta.anthropic.com=169.254.169.254 "pod.anthropic.com=$(pod_ip podB)"
 	tcp0.anthropic.com=203.0.113.30 tcp1.anthropic.com=203.0.113.31 split.anthropic.com=203.0.113.32
-	"parts.anthropic.com=pad:2000,203.0.113.33"
+	"parts.anthropic.com=pad:2000,203.0.113.33" number.anthropic.com=203.0.113.34 cut.anthropic.com=203.0.113.35
+	fragments.anthropic.com=203.0.113.36
 	"held.anthropic.com=hold:$T_RUN/release,203.0.113.23" short.anthropic.com=203.0.113.24 many.anthropic.com=198.18.1.0..600)
 spawn dns inet python3 datapath_dns.py serve $DNS "${ENTRIES[@]}"
 spawn dns6 inet python3 datapath_dns.py serve $DNS6 "${ENTRIES[@]}"
@@ -51,6 +52,9 @@ run_mode() { # NAME OPTION...
 	is "$name: the second answer of one segment" "$(lookup podA asktcp $DNS cdn.example.net tcp1.anthropic.com)" "$A ::ffff:203.0.113.31 443"
 	is "$name: its length in a segment of its own" "$(lookup podA asktcp $DNS split.anthropic.com)" "$A ::ffff:203.0.113.32 443"
 	is "$name: an answer in many segments, the address in the last" "$(lookup podA asktcp $DNS parts.anthropic.com)" "$A ::ffff:203.0.113.33 443"
+	is "$name: the second question of one number" "$(lookup podA askodd $DNS number number.anthropic.com)" "$A ::ffff:203.0.113.34 443"
+	is "$name: the second of two queries that leave as one packet" "$(lookup podA askodd $DNS cut cut.anthropic.com)" "$A ::ffff:203.0.113.35 443"
+	is "$name: a query in fragments" "$(lookup podA askodd $DNS fragments fragments.anthropic.com)" "$A ::ffff:203.0.113.36 443"
 	for i in 1 2 3 4 5; do
 		dp remove "$(pod_link podA)" >/dev/null; dp_pod podA governed >/dev/null
 		is "$name: without a race, try $i" "$(lookup podA ask $DNS api.openai.com)" "$A ::ffff:$LEARN4 443"

@@ -88,6 +88,14 @@ serve() { # VARIABLE ARGS...: starts a server, puts its port into VARIABLE
 	printf -v "$name" %s "$port"
 }
 
+# The same root's intermediate that refuses subjects, too: what is in no SAN names nobody then.
+strict=$work/strict
+mkdir "$strict"
+cp "$ca"/root.* "$strict/"
+check_not "subjects are any or none" "$build/egretctl" ca intermediate --dir "$strict" --names "$governed" --subjects some
+check "egretctl ca intermediate --subjects none" "$build/egretctl" ca intermediate --dir "$strict" --names "$governed" --subjects none
+is "show says which" "$("$build/egretctl" ca show "$strict" --json | jq -r .intermediate.subjects) $("$build/egretctl" ca show "$ca" --json | jq -r .intermediate.subjects)" "none any"
+
 # leaf NAME SAN CERT KEY: a leaf of that SAN by somebody who holds that CA's key, without asking the signer
 leaf() {
 	local name=$1 altname=$2 cert=$3 key=$4
@@ -105,6 +113,16 @@ printf '[x]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyC
 	openssl x509 -req -in "$work/free.csr" -CA "$ca/root.crt" -CAkey "$ca/root.key" -days 1 -extfile "$work/free.ext" -extensions x -out "$work/free.crt"; } \
 	>"$work/free.out" 2>&1 || fail "the control's intermediate is made" "$(cat "$work/free.out")"
 
+# subject NAME SUBJECT CERT KEY: one that is named by its subject alone
+subject() {
+	local name=$1 subject=$2 cert=$3 key=$4
+	printf '[x]\nextendedKeyUsage=serverAuth\nkeyUsage=critical,digitalSignature\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' >"$work/$name.ext"
+	{ openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/$name.key" -subj "$subject" -out "$work/$name.csr" &&
+		openssl x509 -req -in "$work/$name.csr" -CA "$cert" -CAkey "$key" -days 1 -extfile "$work/$name.ext" -extensions x \
+			-out "$work/$name.crt"; } >"$work/$name.out" 2>&1 || fail "the leaf '$name' is made" "$(cat "$work/$name.out")"
+	cat "$work/$name.crt" "$cert" >"$work/$name.chain"
+}
+
 serve minted mint "$ca/intermediate.crt" "$ca/intermediate.key" "$governed"
 leaf rogue_name 'DNS:api.anthropic.com' "$ca/intermediate.crt" "$ca/intermediate.key"
 leaf rogue_ip 'IP:127.0.0.1' "$ca/intermediate.crt" "$ca/intermediate.key"
@@ -113,6 +131,15 @@ leaf rogue_wild 'DNS:*.anthropic.com' "$ca/intermediate.crt" "$ca/intermediate.k
 leaf free_name 'DNS:api.anthropic.com' "$work/free.crt" "$work/free.key"
 leaf free_wild 'DNS:*.anthropic.com' "$work/free.crt" "$work/free.key"
 leaf free_ip 'IP:127.0.0.1' "$work/free.crt" "$work/free.key"
+serve strict_minted mint "$strict/intermediate.crt" "$strict/intermediate.key" "$governed"
+leaf strict_name 'DNS:api.anthropic.com' "$strict/intermediate.crt" "$strict/intermediate.key"
+leaf strict_ip 'IP:127.0.0.1' "$strict/intermediate.crt" "$strict/intermediate.key"
+subject strict_wild '/CN=*.anthropic.com' "$strict/intermediate.crt" "$strict/intermediate.key"
+subject strict_label '/CN=kubernetes' "$strict/intermediate.crt" "$strict/intermediate.key"
+subject strict_governed '/CN=api.openai.com' "$strict/intermediate.crt" "$strict/intermediate.key"
+subject free_subject '/CN=*.anthropic.com' "$work/free.crt" "$work/free.key"
+subject free_label '/CN=kubernetes' "$work/free.crt" "$work/free.key"
+for l in strict_name strict_ip strict_wild strict_label strict_governed free_subject free_label; do serve $l pem "$work/$l.chain" "$work/$l.key"; done
 for l in rogue_name rogue_ip rogue_both rogue_wild free_name free_wild free_ip; do serve $l pem "$work/$l.chain" "$work/$l.key"; done
 export NO_PROXY='*' no_proxy='*'
 
@@ -128,6 +155,15 @@ cases=(
 	"api.anthropic.com $free_name accepted control:-the-other-name-without-constraints"
 	"api.anthropic.com $free_wild accepted control:-the-wildcard-without-constraints"
 	"127.0.0.1 $free_ip accepted control:-the-address-without-constraints"
+	"api.openai.com $strict_minted accepted no-subjects:-a-governed-name"
+	"acme-se.openai.azure.com $strict_minted accepted no-subjects:-a-name-below-a-governed-wildcard"
+	"api.anthropic.com $strict_name refused no-subjects:-another-name"
+	"127.0.0.1 $strict_ip refused no-subjects:-an-address"
+	"api.anthropic.com $strict_wild refused no-subjects:-another-name-by-a-wildcard-in-the-subject"
+	"kubernetes $strict_label refused no-subjects:-one-label-in-the-subject"
+	"api.openai.com $strict_governed refused no-subjects:-even-a-governed-name-in-the-subject"
+	"api.anthropic.com $free_subject accepted control:-the-wildcard-in-the-subject-without-constraints"
+	"kubernetes $free_label accepted control:-the-label-in-the-subject-without-constraints"
 	"api.anthropic.com $minted refused a-name-that-the-signer-does-not-sign"
 )
 pairs=()

@@ -35,6 +35,8 @@ static const char usage[] =
 	"Options:\n"
 	"  --days N           the intermediate's life (90); never past the root's\n"
 	"  --root-days N      the root's life (3650)\n"
+	"  --subjects WHAT    what a leaf's subject may hold: any, or none, so that no name\n"
+	"                     can stand there. rustls refuses a chain with none (any)\n"
 	"  --common-name CN   the root's name (Egret root)\n"
 	"  --force            create: overwrite what is there, the root's key too\n"
 	"  --system FILE      roots to begin with (/etc/ssl/certs/ca-certificates.crt)\n"
@@ -51,7 +53,7 @@ static const char usage[] =
 struct options {
 	const char *dir, *names, *policy, *system, *out, *common_name;
 	unsigned int days, root_days;
-	bool force, json;
+	bool force, json, no_subjects;
 };
 
 struct names {
@@ -253,6 +255,8 @@ static int make(const struct options *o, bool root, const struct names *n)
 		r = eg_ca_create_intermediate(eg_buf_str(&t.root_cert), eg_buf_str(&t.root_key),
 					      (const char *const *)n->item, n->count, o->days,
 					      &t.cert, &t.key, &e);
+	if (!r && o->no_subjects)
+		r = eg_ca_refuse_subjects(eg_buf_str(&t.root_key), &t.cert, &e);
 	if (!r && root)
 		r = write_pair(o->dir, "root", &t.root_cert, &t.root_key, &e);
 	if (!r)
@@ -356,6 +360,14 @@ static int read_days(const char *text, const char *option, unsigned int *out)
 	return 0;
 }
 
+static int read_subjects(const char *text, bool *none)
+{
+	*none = !strcmp(text, "none");
+	if (*none || !strcmp(text, "any"))
+		return 0;
+	return fail("--subjects: expected any or none");
+}
+
 /* 0, or an exit code; *help: it was asked for. */
 static int read_options(int argc, char **argv, struct options *o, bool *help)
 {
@@ -365,6 +377,7 @@ static int read_options(int argc, char **argv, struct options *o, bool *help)
 		{"policy-dir", required_argument, NULL, 'p'},
 		{"days", required_argument, NULL, 'D'},
 		{"root-days", required_argument, NULL, 'R'},
+		{"subjects", required_argument, NULL, 'S'},
 		{"force", no_argument, NULL, 'f'},
 		{"common-name", required_argument, NULL, 'c'},
 		{"json", no_argument, NULL, 'j'},
@@ -392,6 +405,9 @@ static int read_options(int argc, char **argv, struct options *o, bool *help)
 			break;
 		case 'R':
 			r = read_days(optarg, "root-days", &o->root_days);
+			break;
+		case 'S':
+			r = read_subjects(optarg, &o->no_subjects);
 			break;
 		case 'f':
 			o->force = true;

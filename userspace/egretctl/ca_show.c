@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "net/ca.h"
+
 #define SOON_DAYS 14
 
 struct problems {
@@ -64,7 +66,7 @@ static const char *key_state(const char *dir, const char *name, struct problems 
 	return "here";
 }
 
-static json_t *constraints_of(X509 *x, bool *ip_excluded)
+static json_t *constraints_of(X509 *x, bool *ip_excluded, bool *no_subjects)
 {
 	NAME_CONSTRAINTS *nc = X509_get_ext_d2i(x, NID_name_constraints, NULL, NULL);
 	json_t *list = json_array();
@@ -83,6 +85,7 @@ static json_t *constraints_of(X509 *x, bool *ip_excluded)
 		excluded +=
 			sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base->type == GEN_IPADD;
 	*ip_excluded = excluded == 2;
+	*no_subjects = eg_ca_refuses_subjects(nc);
 	NAME_CONSTRAINTS_free(nc);
 	return list;
 }
@@ -128,8 +131,8 @@ static json_t *describe(X509 *x, const char *what, const char *key, struct probl
 static void judge_intermediate(X509 *root, X509 *x, json_t *o, struct problems *p)
 {
 	EVP_PKEY *key = X509_get0_pubkey(root);
-	bool ip_excluded = false;
-	json_t *names = constraints_of(x, &ip_excluded);
+	bool ip_excluded = false, no_subjects = false;
+	json_t *names = constraints_of(x, &ip_excluded, &no_subjects);
 
 	if (!key || X509_verify(x, key) != 1)
 		problem(p, "the intermediate was not signed by this root");
@@ -139,6 +142,7 @@ static void judge_intermediate(X509 *root, X509 *x, json_t *o, struct problems *
 	else if (!ip_excluded)
 		problem(p, "the intermediate does not exclude IP addresses");
 	(void)json_object_set_new(o, "permitted", names);
+	(void)json_object_set_new(o, "subjects", json_string(no_subjects ? "none" : "any"));
 	ERR_clear_error();
 }
 
@@ -158,6 +162,8 @@ static void print_one(const char *what, const json_t *o)
 	eg_line("  key        %s", json_string_value(json_object_get(o, "key")));
 	json_array_foreach(names, i, name) eg_line(
 		"  %s%s and below", i ? "           " : "permits    ", json_string_value(name));
+	if (names)
+		eg_line("  subjects   %s", json_string_value(json_object_get(o, "subjects")));
 }
 
 int ca_show(const char *dir, bool json)

@@ -278,3 +278,66 @@ out:
 	EVP_PKEY_free(key);
 	return r;
 }
+
+static bool is_every_subject(const GENERAL_NAME *g)
+{
+	return g->type == GEN_DIRNAME && !X509_NAME_entry_count(g->d.directoryName);
+}
+
+bool eg_ca_refuses_subjects(const NAME_CONSTRAINTS *nc)
+{
+	for (int i = 0; nc && i < sk_GENERAL_SUBTREE_num(nc->excludedSubtrees); i++)
+		if (is_every_subject(sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base))
+			return true;
+	return false;
+}
+
+/* RFC 5280 section 4.2.1.10: a directory's subtree is what begins with it; everything begins with
+ * nothing. */
+static bool exclude_subjects(X509 *x)
+{
+	NAME_CONSTRAINTS *nc = X509_get_ext_d2i(x, NID_name_constraints, NULL, NULL);
+	GENERAL_SUBTREE *tree = GENERAL_SUBTREE_new();
+	X509_NAME *nothing = X509_NAME_new();
+	bool ok = nc && nc->excludedSubtrees && tree && nothing;
+
+	if (ok) {
+		GENERAL_NAME_set0_value(tree->base, GEN_DIRNAME, nothing);
+		nothing = NULL;
+		ok = sk_GENERAL_SUBTREE_push(nc->excludedSubtrees, tree) > 0;
+		if (ok)
+			tree = NULL;
+	}
+	ok = ok && X509_add1_ext_i2d(x, NID_name_constraints, nc, 0, X509V3_ADD_REPLACE) == 1;
+	X509_NAME_free(nothing);
+	GENERAL_SUBTREE_free(tree);
+	NAME_CONSTRAINTS_free(nc);
+	return ok;
+}
+
+int eg_ca_refuse_subjects(struct eg_str root_key_pem, struct eg_buf *cert_pem, struct eg_error *e)
+{
+	struct eg_str made = eg_buf_str(cert_pem);
+	BIO *in = BIO_new_mem_buf(made.p, (int)made.n);
+	BIO *key_in = BIO_new_mem_buf(root_key_pem.p, (int)root_key_pem.n);
+	X509 *x = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = key_in ? PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL) : NULL;
+	BIO *out = BIO_new(BIO_s_mem());
+	char *text;
+	long n;
+	int r = -ENOMEM;
+
+	if (x && key && out && exclude_subjects(x) && X509_sign(x, key, EVP_sha256()) > 0 &&
+	    PEM_write_bio_X509(out, x) == 1 && (n = BIO_get_mem_data(out, &text)) > 0) {
+		eg_buf_clear(cert_pem);
+		r = eg_buf_append(cert_pem, text, (size_t)n);
+	}
+	if (r)
+		(void)openssl_error(e, r, "intermediate");
+	BIO_free(in);
+	BIO_free(key_in);
+	BIO_free(out);
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return r;
+}

@@ -33,6 +33,18 @@ int eg_ca_create_intermediate(struct eg_str root_cert_pem, struct eg_str root_ke
 			      const char *const *names, size_t count, unsigned int days,
 			      struct eg_buf *cert_pem, struct eg_buf *key_pem,
 			      struct eg_error *e) EG_MUST;
+/*
+ * Takes an intermediate that was just made and signs it anew with one exclusion more: every subject
+ * that is not empty. DNS constraints bind the SAN; clients that find none take the name from the
+ * subject, and check it against them at best where it looks like a DNS name ("*.example.com" does
+ * not). The constraints are not critical then: Go refuses a critical one with a form that it does
+ * not know, and knows none of directories. rustls refuses the form, whatever it stands in.
+ */
+int eg_ca_refuse_subjects(struct eg_str root_key_pem, struct eg_buf *cert_pem,
+			  struct eg_error *e) EG_MUST;
+/* Whether the constraints of the certificate (struct x509_st) refuse every subject. */
+struct NAME_CONSTRAINTS_st;
+bool eg_ca_refuses_subjects(const struct NAME_CONSTRAINTS_st *nc);
 
 /* The signer's half: holds the intermediate key. */
 struct eg_signer;

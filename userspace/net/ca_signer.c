@@ -58,7 +58,10 @@ static int time_of(const ASN1_TIME *t, int64_t *out)
 	return 0;
 }
 
-/* Critical constraints with permitted DNS names are a must: they bound what a stolen key can do. */
+/*
+ * Critical constraints with permitted DNS names are a must: they bound what a stolen key can do.
+ * Those that refuse subjects as well can't be critical (ca.h), and bound it further.
+ */
 static int read_constraints(struct eg_signer *s, struct eg_error *e)
 {
 	int critical = 0, r = -EINVAL;
@@ -78,7 +81,7 @@ static int read_constraints(struct eg_signer *s, struct eg_error *e)
 			break;
 		s->permitted[s->permitted_count++] = text;
 	}
-	if (critical == 1 && s->permitted_count)
+	if ((critical == 1 || (critical == 0 && eg_ca_refuses_subjects(nc))) && s->permitted_count)
 		r = 0;
 	else
 		r = eg_error_set(e, -EINVAL,

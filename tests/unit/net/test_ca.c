@@ -290,6 +290,46 @@ static void tiers(void **state)
 	X509_free(middle);
 }
 
+/* Signed anew with every subject refused: not critical, and the signer takes it all the same. */
+static void no_subjects(void **state)
+{
+	struct eg_buf c;
+	struct eg_error e = {""};
+	struct eg_signer *s;
+	NAME_CONSTRAINTS *nc;
+	int critical = -1;
+	X509 *x, *root = parse(&root_cert);
+
+	eg_buf_init(&c, 65536);
+	assert_int_equal(eg_buf_append(&c, eg_buf_str(&cert).p, eg_buf_str(&cert).n), 0);
+	x = parse(&c);
+	nc = X509_get_ext_d2i(x, NID_name_constraints, NULL, NULL);
+	assert_false(eg_ca_refuses_subjects(nc));
+	assert_false(eg_ca_refuses_subjects(NULL));
+	NAME_CONSTRAINTS_free(nc);
+	X509_free(x);
+	assert_int_equal(eg_ca_refuse_subjects(eg_buf_str(&root_key), &c, &e), 0);
+	x = parse(&c);
+	nc = X509_get_ext_d2i(x, NID_name_constraints, &critical, NULL);
+	assert_int_equal(critical, 0);
+	assert_true(eg_ca_refuses_subjects(nc));
+	assert_int_equal(sk_GENERAL_SUBTREE_num(nc->permittedSubtrees), 2);
+	assert_int_equal(sk_GENERAL_SUBTREE_num(nc->excludedSubtrees), 3);
+	assert_int_equal(X509_verify(x, X509_get0_pubkey(root)), 1);
+	s = eg_signer_create(eg_buf_str(&c), eg_buf_str(&key), &e);
+	assert_non_null(s);
+	eg_signer_destroy(s);
+	NAME_CONSTRAINTS_free(nc);
+	X509_free(x);
+	X509_free(root);
+	/* What is no certificate stays as it was. */
+	eg_buf_clear(&c);
+	assert_int_equal(eg_buf_append(&c, "junk", 4), 0);
+	assert_int_not_equal(eg_ca_refuse_subjects(eg_buf_str(&root_key), &c, &e), 0);
+	assert_int_equal(eg_buf_str(&c).n, 4);
+	eg_buf_fini(&c);
+}
+
 static void bad_orders_for_tiers(void **state)
 {
 	static const char *const bad[] = {"api.openai.com", "a,permitted;DNS:com"};
@@ -468,6 +508,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tiers),
+		cmocka_unit_test(no_subjects),
 		cmocka_unit_test(bad_orders_for_tiers),
 		cmocka_unit_test(intermediate_ends_with_the_root),
 		cmocka_unit_test(leaf_is_what_it_must_be),

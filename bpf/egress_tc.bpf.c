@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* TC ingress on the host side of each pod's link: what the pod sends is classified here. */
 #include "lib/backstop.h"
+#include "lib/bridged.h"
 #include "lib/offload.h"
 #include "lib/queries.h"
 #include "lib/skb.h"
@@ -46,6 +47,7 @@ int egress_tc(struct __sk_buff *skb)
 	eg_skb_parse(skb, &s.packet);
 	eg_classify(&s);
 	eg_gate(&s);
+	eg_bridged(skb, &s);
 	eg_offload(skb, &s);
 	if (sni_backstop)
 		eg_backstop(skb, &s);

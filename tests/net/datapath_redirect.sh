@@ -12,11 +12,16 @@ cd "$(dirname "$0")" || exit 1
 GOVERNED4=203.0.113.10 OTHER4=203.0.113.99
 GOVERNED6=2001:db8:53::10 OTHER6=2001:db8:53::99
 
-topology_up egdp podA podB:routed podC
+topology_up egdp podA podB:routed podC podD
 for a in $GOVERNED4 $OTHER4; do inet ip addr replace $a/32 dev lo; done
 for a in $GOVERNED6 $OTHER6; do inet ip addr replace $a/128 dev lo nodad; done
 spawn provider inet python3 datapath_provider.py "$T_RUN/provider.log" 80 443 8443
 await 20 grep -q ready "$T_RUN/provider.log" || sleep 1
+
+spawn neighbour pod podD python3 datapath_provider.py "$T_RUN/neighbour.log" 443
+await 20 grep -q ready "$T_RUN/neighbour.log"
+own() { case $2 in *:*) pod_ip6 "$1" ;; *) pod_ip "$1" ;; esac; }
+bits() { case $1 in *:*) echo 128 ;; *) echo 32 ;; esac; }
 
 one_mode() { # NAME OPTION...
 	local name=$1 pod a; shift
@@ -43,6 +48,17 @@ one_mode() { # NAME OPTION...
 	is "$name: other IPv6 untouched" "$(ask podA $OTHER6 443 x | cut -d' ' -f1,3-)" "provider $OTHER6 443 x"
 	is "$name: ungoverned pod untouched" "$(ask podC $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
 	isnt "$name: another port of a governed address is closed" "$(ask podA $GOVERNED4 8443 | cut -d' ' -f1)" provider
+	# A neighbour on the pod's own bridge, which no route leads to: what is governed is not taken to it.
+	for a in $(pod_ip podD) $(pod_ip6 podD); do
+		has "$name: podD before it is governed" "$(ask podA $a 443 x)" "provider $(own podA $a) $a 443 x"
+		check "$name: $a is governed" dp cidr $a "$(bits $a)"
+		check "$name: as policy" dp policy
+	done
+	for a in $(pod_ip podD) $(pod_ip6 podD); do
+		hasnt "$name: podA to its neighbour $a" "$(ask podA $a 443 x)" provider
+		hasnt "$name: podB, which is routed, to $a" "$(ask podB $a 443 x)" provider
+		has "$name: podC, which is not governed, to its neighbour $a" "$(ask podC $a 443 x)" "provider"
+	done
 	dp events
 	dp stop >/dev/null
 	dp_quit

@@ -256,14 +256,20 @@ static void every_byte_in_its_own_segment(void **state)
 	assert_int_equal(eg_stream_tls_connect(client.stream, t.client, "api.example", 443), 0);
 	assert_int_equal(eg_stream_tls_accept(server.stream, t.server, leaf, "api.example"), 0);
 	for (int i = 0; !(client.events && server.events); i++) {
+		bool moved = false;
 		char byte;
 
 		assert_true(i < 50000);
-		if (recv(right.fd[1], &byte, 1, MSG_DONTWAIT) == 1)
+		if (recv(right.fd[1], &byte, 1, MSG_DONTWAIT) == 1) {
 			assert_int_equal(send(left.fd[1], &byte, 1, 0), 1);
-		if (recv(left.fd[1], &byte, 1, MSG_DONTWAIT) == 1)
+			moved = true;
+		}
+		if (recv(left.fd[1], &byte, 1, MSG_DONTWAIT) == 1) {
 			assert_int_equal(send(right.fd[1], &byte, 1, 0), 1);
-		assert_int_equal(eg_loop_turn(left.loop, 0), 0);
+			moved = true;
+		}
+		/* Now and then one waits for a delayed ACK, far longer than many turns. */
+		assert_int_equal(eg_loop_turn(left.loop, moved ? 0 : 1), 0);
 	}
 	assert_int_equal(client.events, EG_STREAM_CONNECTED);
 	assert_int_equal(server.events, EG_STREAM_CONNECTED);

@@ -54,6 +54,7 @@ struct eg_engine {
 	struct eg_limits limits;
 	struct eg_snapshot *snapshot; /* a reference; NULL: none was published yet */
 	bool draining;
+	bool drains_gently; /* another process serves: a connection may have one more request */
 	size_t held_bytes;  /* on this worker */
 	size_t active;	    /* exchanges */
 	size_t active_pods; /* accounts that have some of them */

@@ -241,8 +241,10 @@ bool h1_finish_answer(struct h1_server *s)
 	eg_exchange_destroy(s->exchange);
 	s->exchange = NULL;
 	h1_set_answer(s, H1_ANSWER_NONE);
-	/* Its head may have gone before the drain began, and said nothing of an end. */
-	if (s->close_after || s->eof || (s->engine->draining && !s->in.length)) {
+	/* Its head may have gone before the drain began, and said nothing of an end: the client may
+	 * be sending its next request, which a gentle drain still answers. */
+	if (s->close_after || s->eof ||
+	    (s->engine->draining && !s->engine->drains_gently && !s->in.length)) {
 		h1_linger(s);
 	} else if (s->receive == H1_RECEIVE_COMPLETE) {
 		h1_set_receive(s, H1_RECEIVE_HEAD);

@@ -89,6 +89,7 @@ static void drain_timeout(struct eg_timer *t)
 static void begin_drain(struct eg_worker *w, uint64_t limit_ms, bool gently)
 {
 	w->engine.draining = true;
+	w->engine.drains_gently = gently;
 	if (w->listener_fd >= 0)
 		stop_listening(w);
 	if (!gently)

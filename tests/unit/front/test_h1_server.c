@@ -826,6 +826,35 @@ static void test_draining(void **state)
 	assert_true(inbox_has(&w->pod.in, "{}"));
 }
 
+/* Its head went before the drain began and promised to go on, so the client may be sending its next
+ * request. A drain beside another process answers that one, and says that it was the last. */
+static void test_draining_gently(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	inbox_forget(&w->up);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+		  "Content-Length: 15\r\n\r\n{\"a\":1,");
+	inbox_await(&w->plane, &w->pod.in, "{\"a\":1,");
+	assert_false(inbox_has(&w->pod.in, "connection: close\r\n"));
+	w->plane.engine.draining = true;
+	w->plane.engine.drains_gently = true;
+	answer(w, "\"b\":222}");
+	inbox_await(&w->plane, &w->pod.in, "\"b\":222}");
+	plane_turns(&w->plane, 3);
+	inbox_forget(&w->pod.in);
+	pod_send(&w->pod, ASK);
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, OK(2, "{}"));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_true(inbox_has(&w->pod.in, "{}"));
+}
+
 /* ---- time: limits of milliseconds, awaited, never measured ---- */
 
 static void test_head_timeout(void **state)
@@ -937,6 +966,7 @@ int main(void)
 		T(test_provider_refuses_key),
 		T(test_secret_nowhere_else),
 		T(test_draining),
+		T(test_draining_gently),
 		cmocka_unit_test(test_head_timeout),
 		T(test_body_timeout),
 		T(test_client_that_never_reads),

@@ -93,6 +93,8 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	x->trailer_count = 0;
 	x->reason = reason;
 	x->detail = detail;
+	if (x->dialect == EG_DIALECT_NONE) /* refused before it was looked up */
+		x->dialect = exchange_spoken(x);
 	eg_buf_init(&body, 8192);
 	x->answer_headers = eg_arena_alloc(&x->arena, OWN_HEADERS * sizeof(*x->answer_headers));
 	x->answer_header_count = 0;

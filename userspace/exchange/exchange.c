@@ -103,6 +103,8 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	eg_engine_request_id(e, x->id);
 	if (peer->server_name)
 		x->dialect = eg_dialect_from_host(eg_str_from(peer->server_name));
+	if (!head && x->dialect == EG_DIALECT_NONE)
+		x->dialect = exchange_spoken_unread(bytes);
 	if (head && exchange_copy_head(x, head, bytes)) {
 		eg_arena_fini(&x->arena);
 		free(x);

@@ -197,6 +197,10 @@ static inline bool exchange_over(const struct eg_exchange *x)
 /* intake.c */
 int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head,
 		       struct eg_str bytes) EG_MUST;
+/* What a request speaks whose operation was not looked up: by its host, else by its path as it was
+ * sent; and one whose head could not be read. For the form of the answer. */
+enum eg_dialect exchange_spoken(const struct eg_exchange *x);
+enum eg_dialect exchange_spoken_unread(struct eg_str bytes);
 /* The current snapshot, the pod of the socket's address and its policy. */
 enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
 /* Checks the head and asks policy. OK: go on. */

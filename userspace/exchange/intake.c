@@ -89,6 +89,47 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	return 0;
 }
 
+/* ---- what it speaks, where nothing is known of it yet ---- */
+
+/* The path of a target as it was sent, or what stands in its place, at the beginning of `s`. */
+static struct eg_str rough_path(struct eg_str s)
+{
+	size_t n = 0;
+
+	while (n < s.n && !strchr("?# \r\n", s.p[n])) /* NUL ends it, too */
+		n++;
+	s.n = n;
+	for (size_t i = 0; i + 3 < s.n && s.p[0] != '/'; i++) {
+		if (memcmp(s.p + i, "://", 3))
+			continue;
+		s = (struct eg_str){s.p + i + 3, s.n - i - 3};
+		while (s.n && s.p[0] != '/')
+			s = (struct eg_str){s.p + 1, s.n - 1};
+	}
+	return s;
+}
+
+enum eg_dialect exchange_spoken(const struct eg_exchange *x)
+{
+	enum eg_dialect d = EG_DIALECT_NONE;
+
+	if (x->host && !x->peer->gateway)
+		d = eg_dialect_from_host(eg_str_from(x->host));
+	return d == EG_DIALECT_NONE ? eg_dialect_from_path(rough_path(x->raw_target)) : d;
+}
+
+enum eg_dialect exchange_spoken_unread(struct eg_str bytes)
+{
+	size_t i = 0;
+
+	while (i < bytes.n && strchr("\r\n", bytes.p[i]) && bytes.p[i])
+		i++;
+	while (i < bytes.n && bytes.p[i] != ' ' && bytes.p[i] != '\n')
+		i++;
+	i += i < bytes.n; /* the space after the method */
+	return eg_dialect_from_path(rough_path((struct eg_str){bytes.p + i, bytes.n - i}));
+}
+
 /* ---- who ---- */
 
 enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)

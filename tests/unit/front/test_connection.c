@@ -357,6 +357,49 @@ static void test_gateway_rules(void **state)
 	(void)state;
 }
 
+/* No server name says what the caller speaks; refused before its operation is looked up, or with a
+ * head that can't be read at all, it is answered in its own dialect all the same. */
+static void test_plain_denials_in_dialect(void **state)
+{
+	static const struct {
+		const char *head, *reason;
+		bool anthropic;
+	} cases[] = {
+		{"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n", "host_mismatch", true},
+		{"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:99\r\n", "host_mismatch", true},
+		{"POST /v1/messages HTTP/1.1\r\n", "bad_request", true},
+		{"POST /v1/messages?beta=true HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "bad_request",
+		 true},
+		{"POST /v1/messages/../x HTTP/1.1\r\nHost: 127.0.0.1\r\n", "path_unsafe", true},
+		{"POST /v1/messages#x HTTP/1.1\r\nHost: 127.0.0.1\r\n", "bad_request", true},
+		{"POST http://x/v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n", "bad_request", true},
+		{"\r\nPOST /v1/messages HTTP/1.7\r\nHost: 127.0.0.1\r\n", "http_version", true},
+		{"POST /v1/messages HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: "
+		 "chunked\r\n",
+		 "request_smuggling", true},
+		{"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n", "host_mismatch",
+		 false},
+		{"POST /v1/chat/completions HTTP/1.1\r\nX : y\r\n", "bad_request", false},
+		{"\001\r\n", "bad_request", false},
+		{"POST\r\n", "bad_request", false},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+
+		dial(w);
+		plane_send(&w->plane, w->in.fd, cases[i].head);
+		plane_send(&w->plane, w->in.fd, "x-api-key: x\r\n\r\n");
+		inbox_await(&w->plane, &w->in, cases[i].reason);
+		inbox_await(&w->plane, &w->in, "request_id");
+		assert_int_equal(inbox_has(&w->in, "{\"type\":\"error\",\"error\":{"),
+				 cases[i].anthropic);
+		assert_int_equal(inbox_has(&w->in, "\r\n\r\n{\"error\":{"), !cases[i].anthropic);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* HTTP/1.0 needs no Host elsewhere; here it is what a tricked fetch can't set. */
 static void test_gateway_needs_host(void **state)
 {
@@ -599,6 +642,7 @@ int main(void)
 		cmocka_unit_test(test_half_hellos_are_charged),
 		cmocka_unit_test(test_pod_connection_limit),
 		cmocka_unit_test(test_gateway_rules),
+		cmocka_unit_test(test_plain_denials_in_dialect),
 		cmocka_unit_test(test_gateway_needs_host),
 		cmocka_unit_test(test_gateway_serves),
 		cmocka_unit_test(test_preface),

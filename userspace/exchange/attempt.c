@@ -241,7 +241,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->attempt_began_ms = eg_loop_now_ms(x->engine->loop);
 	x->sent = 0;
 	x->fresh = false;
-	x->refusals = 0;
+	x->refusals = x->over_limits = 0;
 	x->noted = false;
 	x->trailer_count = 0;
 	x->upstream_status = 0;
@@ -323,15 +323,15 @@ void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigne
 	};
 }
 
-/* The same target again, over a new connection. */
-static void again(struct eg_exchange *x)
+/* The same target again; `fresh`: over a new connection. */
+static void again(struct eg_exchange *x, bool fresh)
 {
 	x->replayed = true;
 	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 	exchange_set_answer(x, ANSWER_CONNECT);
 	x->sent = 0;
-	x->fresh = true;
+	x->fresh = fresh;
 	eg_loop_defer(x->engine->loop, &x->step);
 }
 
@@ -339,11 +339,18 @@ static void again(struct eg_exchange *x)
  * that, and it says nothing about how the provider does. */
 static bool retry_unprocessed(struct eg_exchange *x)
 {
+	bool over = x->call.base.over_limit;
+
 	if (x->answer != ANSWER_WAIT || x->call.base.loss != EG_CALL_LOSS_UNPROCESSED ||
-	    x->refusals >= REFUSALS_MAX || !exchange_body_replayable(x))
+	    !exchange_body_replayable(x) ||
+	    (over ? x->over_limits >= OVER_LIMIT_MAX : x->refusals >= REFUSALS_MAX))
 		return false;
-	x->refusals++;
-	again(x);
+	/* It came too early: a stream that gets free does as well as a new connection. */
+	if (over)
+		x->over_limits++;
+	else
+		x->refusals++;
+	again(x, !over);
 	return true;
 }
 
@@ -357,7 +364,7 @@ static bool retry_stale(struct eg_exchange *x, enum eg_reason reason)
 	    !exchange_attempt_may_replay(x))
 		return false;
 	x->billed_twice |= x->request_sent;
-	again(x);
+	again(x, true);
 	return true;
 }
 

@@ -46,7 +46,8 @@ enum answer_state {
 #define TUNNEL_END_MS  10000u	     /* for the provider to end after the client did */
 #define FRESH_IDLE_MS  1000u	     /* replay "never": no connection that was idle for longer */
 #define VIA_MAX	       512u
-#define REFUSALS_MAX   3u /* of one target, which did nothing each time: then it is a failure */
+#define REFUSALS_MAX   3u  /* of one target, which did nothing each time: then it is a failure */
+#define OVER_LIMIT_MAX 16u /* likewise, since it allows fewer streams than were open */
 
 struct eg_exchange {
 	struct eg_engine *engine;
@@ -132,7 +133,7 @@ struct eg_exchange {
 	uint64_t last_sent_ms;			 /* the request's last progress, or its end */
 	struct eg_defer step; /* connects: never from inside a call's own callback */
 	bool fresh;	      /* the connection must be a new one */
-	unsigned int refusals;
+	unsigned int refusals, over_limits;
 	const char *upstream_protocol;
 	bool replayed, billed_twice, upstream_reused, request_sent;
 	uint32_t connect_ms;

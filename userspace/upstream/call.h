@@ -88,6 +88,8 @@ struct eg_call {
 	bool first_byte_seen; /* of the answer */
 	bool failed;
 	enum eg_call_loss loss;
+	bool over_limit; /* UNPROCESSED, and more streams were open than the provider allows: it
+			    waits for a place, and nothing is wrong with anybody */
 };
 
 /* For a lease of `conn`. The head buffer is empty and secret afterwards: the owner appends the

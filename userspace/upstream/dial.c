@@ -9,10 +9,12 @@
 #include <stdlib.h>
 
 #include "base/state.h"
+#include "upstream/h2_conn.h"
 #include "upstream/pool.h"
 
-#define JOINED_MAX    256u /* that wait for one dial; more dial on their own */
-#define ACCIDENTS_MAX 2u   /* dials that were joined and failed; then on its own */
+#define JOINED_MAX    256u  /* that wait for one dial; more dial on their own */
+#define ACCIDENTS_MAX 2u    /* dials that were joined and failed; then on its own */
+#define SETTINGS_MS   1000u /* what a provider has to say first is waited for */
 
 enum dial_state {
 	DIAL_JOINED,
@@ -20,6 +22,7 @@ enum dial_state {
 	DIAL_RESOLVE,
 	DIAL_CONNECT,
 	DIAL_HANDSHAKE,
+	DIAL_SETTINGS, /* its own request has the connection; those that joined wait for SETTINGS */
 	DIAL_DONE
 };
 
@@ -27,8 +30,10 @@ static const uint32_t successors[] = {
 	[DIAL_JOINED] = EG_TO(DIAL_QUEUED) | EG_TO(DIAL_RESOLVE) | EG_TO(DIAL_DONE),
 	[DIAL_QUEUED] = EG_TO(DIAL_JOINED) | EG_TO(DIAL_DONE),
 	[DIAL_RESOLVE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
-	[DIAL_CONNECT] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_HANDSHAKE) | EG_TO(DIAL_DONE),
-	[DIAL_HANDSHAKE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_DONE),
+	[DIAL_CONNECT] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_HANDSHAKE) | EG_TO(DIAL_SETTINGS) |
+			 EG_TO(DIAL_DONE),
+	[DIAL_HANDSHAKE] = EG_TO(DIAL_CONNECT) | EG_TO(DIAL_SETTINGS) | EG_TO(DIAL_DONE),
+	[DIAL_SETTINGS] = EG_TO(DIAL_DONE),
 	[DIAL_DONE] = 0,
 };
 
@@ -49,6 +54,7 @@ struct upstream_dial {
 	struct eg_addresses addresses;
 	size_t at; /* next address */
 	struct eg_stream *stream;
+	struct eg_upstream_conn *conn; /* DIAL_SETTINGS: NULL once it is lost */
 	struct eg_timer timer;
 	struct eg_defer step; /* never call back from inside acquire */
 	struct eg_defer bury;
@@ -97,6 +103,9 @@ static void end(struct upstream_dial *d)
 	if (d->stream)
 		eg_stream_destroy(d->stream);
 	d->stream = NULL;
+	if (d->conn)
+		d->conn->dial = NULL;
+	d->conn = NULL;
 	if (d->origin) {
 		upstream_turn_end(&d->origin->turns, &d->turn);
 		upstream_origin_release(d->u, d->origin);
@@ -208,14 +217,89 @@ static struct eg_upstream_conn *make_connection(struct upstream_dial *d)
 	return c;
 }
 
-static void succeed(struct upstream_dial *d)
+/* It is over: its own request has `c`, if it still waits, and those that joined what room there is.
+ */
+static void finish(struct upstream_dial *d, struct eg_upstream_conn *c)
 {
-	struct eg_upstream_conn *c = make_connection(d);
 	struct eg_upstream_origin *g = d->origin;
 	struct eg_upstream_wait *w = d->wait;
 	struct eg_upstream *u = d->u;
 	struct eg_list joined;
-	bool http2 = c && c->h2;
+
+	take_joined(d, &joined);
+	g->users++; /* those that joined may need it after its connection went */
+	end(d);
+	if (!eg_list_empty(&g->shared))
+		upstream_tell_waiting(u, g);
+	if (w)
+		w->done(w, c, EG_REASON_OK, "");
+	serve_joined(u, g, &joined);
+	upstream_origin_release(u, g);
+}
+
+/* SETTINGS have come, or the time for them is over; or the connection is lost, which is an accident
+ * like any other. */
+static void settle(struct upstream_dial *d)
+{
+	struct eg_list *it;
+
+	if (!d->conn)
+		eg_list_for_each (it, &d->joined)
+			eg_container_of(it, struct upstream_dial, link)->accidents++;
+	finish(d, NULL);
+}
+
+void upstream_dial_settled(struct eg_upstream_conn *c)
+{
+	if (c->dial)
+		eg_loop_defer(c->owner->o.loop, &c->dial->step);
+}
+
+void upstream_dial_lost(struct eg_upstream_conn *c)
+{
+	struct upstream_dial *d = c->dial;
+
+	c->dial = NULL;
+	if (!d)
+		return;
+	d->conn = NULL;
+	if (eg_list_empty(&d->joined))
+		end(d);
+	else
+		eg_loop_defer(d->u->o.loop, &d->step);
+}
+
+/* The timer was armed before, so that re-arming needs no memory. */
+static void limit(struct upstream_dial *d, size_t shares)
+{
+	uint64_t now = eg_loop_now_ms(d->u->o.loop);
+	uint64_t left = d->deadline_ms > now ? d->deadline_ms - now : 0;
+
+	if (eg_timer_set(d->u->o.loop, &d->timer, left / shares))
+		eg_warn("a dial to %s has no time limit: out of memory", d->origin->host);
+}
+
+/* A hundred requests at once may be ninety more than are allowed: until the provider has said how
+ * many, one goes, and the others wait for its word. */
+static void await_settings(struct upstream_dial *d, struct eg_upstream_conn *c)
+{
+	struct eg_upstream_wait *w = d->wait;
+
+	set_state(d, DIAL_SETTINGS);
+	d->conn = c;
+	c->dial = d;
+	d->wait = NULL;
+	w->dial = NULL;
+	d->deadline_ms = eg_loop_now_ms(d->u->o.loop) + SETTINGS_MS;
+	limit(d, 1);
+	upstream_turn_end(&d->origin->turns, &d->turn);
+	w->done(w, c, EG_REASON_OK, "");
+}
+
+static void succeed(struct upstream_dial *d)
+{
+	struct eg_upstream_conn *c = make_connection(d);
+	struct eg_upstream *u = d->u;
 
 	if (!c) {
 		fail(d, EG_REASON_INTERNAL, "out of memory");
@@ -227,27 +311,13 @@ static void succeed(struct upstream_dial *d)
 		upstream_count(u, EG_COUNT_UPSTREAM_HANDSHAKES_RESUMED);
 	if (c->h2)
 		upstream_lease(c);
-	take_joined(d, &joined);
-	g->users++; /* those that joined may need it after its connection went */
-	end(d);
-	if (http2)
-		upstream_tell_waiting(u, g);
-	w->done(w, c, EG_REASON_OK, "");
-	serve_joined(u, g, &joined);
-	upstream_origin_release(u, g);
+	if (c->h2 && h2_conn_untold(c->h2))
+		await_settings(d, c);
+	else
+		finish(d, c);
 }
 
 static void next_address(struct upstream_dial *d);
-
-/* The timer was armed before, so that re-arming needs no memory. */
-static void limit(struct upstream_dial *d, size_t shares)
-{
-	uint64_t now = eg_loop_now_ms(d->u->o.loop);
-	uint64_t left = d->deadline_ms > now ? d->deadline_ms - now : 0;
-
-	if (eg_timer_set(d->u->o.loop, &d->timer, left / shares))
-		eg_warn("a dial to %s has no time limit: out of memory", d->origin->host);
-}
 
 static void on_connected(struct upstream_dial *d)
 {
@@ -383,6 +453,8 @@ static void take_step(struct eg_defer *defer)
 		next_address(d);
 	else if (d->state == DIAL_QUEUED)
 		take_pooled(d);
+	else if (d->state == DIAL_SETTINGS)
+		settle(d);
 }
 
 static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, const char *why)
@@ -406,6 +478,12 @@ static void on_timeout(struct eg_timer *t)
 	struct upstream_dial *d = eg_container_of(t, struct upstream_dial, timer);
 	enum eg_reason reason = EG_REASON_UPSTREAM_CONNECT;
 
+	if (d->state == DIAL_SETTINGS) {
+		/* Whoever says nothing allows what others do. */
+		if (d->conn)
+			h2_conn_settle(d->conn->h2);
+		return;
+	}
 	/* What the provider sent may lie in the socket: its time was this worker's. */
 	if (eg_loop_lateness(d->u->o.loop)->overloaded) {
 		fail(d, EG_REASON_OVERLOADED, "timed out, and this worker is late");
@@ -451,14 +529,23 @@ static void find_addresses(struct upstream_dial *d)
 	eg_loop_defer(d->u->o.loop, &d->step);
 }
 
+/* Is the connection that is being dialled given away already? */
+static bool is_full(const struct upstream_dial *to)
+{
+	uint32_t limit = stream_limit_get(&to->u->stream_limits, to->origin->hash);
+
+	if (limit == STREAM_LIMIT_UNKNOWN)
+		return to->joined_count >= JOINED_MAX;
+	return to->joined_count + 1 >= EG_MIN(limit, (uint32_t)H2_STREAMS_MAX);
+}
+
 /* What ALPN gave last is the best guess: one connection may do for all. */
 static void start(struct upstream_dial *d)
 {
 	struct upstream_dial *to = d->origin->dial;
 	bool may = may_be_http2(d->origin);
 
-	if (may && !d->origin->speaks_http1 && to && to->joined_count < JOINED_MAX &&
-	    d->accidents < ACCIDENTS_MAX) {
+	if (may && !d->origin->speaks_http1 && to && !is_full(to) && d->accidents < ACCIDENTS_MAX) {
 		join(d, to);
 		return;
 	}
@@ -467,8 +554,8 @@ static void start(struct upstream_dial *d)
 		return;
 	}
 	set_state(d, DIAL_RESOLVE);
-	if (may && !to)
-		d->origin->dial = d;
+	if (may && (!to || is_full(to)))
+		d->origin->dial = d; /* who comes now may join this one */
 	find_addresses(d);
 }
 

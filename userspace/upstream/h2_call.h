@@ -30,6 +30,7 @@ struct eg_h2_call {
 	struct eg_call base;
 	struct eg_list link; /* in the connection's calls */
 	int32_t id;	     /* of the stream; 0: there is none */
+	unsigned int open;   /* streams of the connection when it was begun, with it */
 	enum eg_h2_send send;
 	enum eg_h2_receive receive;
 	bool no_body;	    /* HEADERS ended the request */

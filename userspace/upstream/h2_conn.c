@@ -337,18 +337,41 @@ void h2_conn_close(struct eg_h2_conn *h)
 
 	set_state(h, H2_DEAD);
 	eg_timer_cancel(loop, &h->silence);
+	upstream_dial_lost(h->conn);
 	upstream_conn_forget(h->conn);
 	/* `flush` may be queued before it, and looks at the state; nghttp2 may be calling us. */
 	eg_loop_defer(loop, &h->bury);
 }
 
+static uint32_t remembered(const struct eg_h2_conn *h)
+{
+	return stream_limit_get(&h->conn->owner->stream_limits, h->conn->origin->hash);
+}
+
+bool h2_conn_untold(const struct eg_h2_conn *h)
+{
+	return !h->settled && remembered(h) == STREAM_LIMIT_UNKNOWN;
+}
+
+void h2_conn_settle(struct eg_h2_conn *h)
+{
+	h->settled = true;
+	upstream_dial_settled(h->conn);
+}
+
+/* What was said on this connection, else what the origin said last. */
+static uint32_t allowed_streams(const struct eg_h2_conn *h)
+{
+	uint32_t n = h->settled ? nghttp2_session_get_remote_settings(
+					  h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+				: EG_MAX(remembered(h), 1u);
+
+	return EG_MIN(n, (uint32_t)H2_STREAMS_MAX);
+}
+
 bool h2_conn_room(struct eg_h2_conn *h)
 {
-	uint32_t allowed = nghttp2_session_get_remote_settings(
-		h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-
 	if (nghttp2_session_get_next_stream_id(h->session) > INT32_MAX - 2 * H2_STREAMS_MAX)
 		h2_conn_drain(h);
-	return h->state == H2_OPEN &&
-	       EG_MAX(h->leases, h->streams) < EG_MIN(allowed, (uint32_t)H2_STREAMS_MAX);
+	return h->state == H2_OPEN && EG_MAX(h->leases, h->streams) < allowed_streams(h);
 }

@@ -39,6 +39,7 @@ struct eg_h2_conn {
 	bool blocked;	      /* the stream has no room: WRITE follows */
 	bool sending;	      /* inside nghttp2_session_mem_send() */
 	bool write_failed;
+	bool settled;	       /* SETTINGS came, or were waited for long enough */
 	bool pinged;	       /* and nothing was heard since */
 	bool violated;	       /* a GOAWAY of ours says that the provider broke the protocol */
 	const char *violation; /* which rule, if we know better than nghttp2; static */
@@ -61,6 +62,8 @@ int h2_conn_create(struct eg_upstream_conn *c) EG_MUST;
 void h2_conn_close(struct eg_h2_conn *h);
 /* May another stream be begun? */
 bool h2_conn_room(struct eg_h2_conn *h);
+/* What it allows is not known at all: one stream, until SETTINGS come. */
+bool h2_conn_untold(const struct eg_h2_conn *h);
 /* Reads what has come: a GOAWAY or an end is seen before the connection is leased. */
 void h2_conn_poll(struct eg_h2_conn *h);
 /* A lease was given out: the silence is watched. */
@@ -77,6 +80,8 @@ nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h) EG_MUST;
 void h2_session_end_run(struct eg_h2_conn *h);
 /* Gives `out`, then the pieces, to the stream, and keeps what it does not take. False: failed. */
 bool h2_conn_write(struct eg_h2_conn *h, struct iovec *v, int count) EG_MUST;
+/* SETTINGS came, or come no more. */
+void h2_conn_settle(struct eg_h2_conn *h);
 /* Nothing new is begun on it. */
 void h2_conn_drain(struct eg_h2_conn *h);
 

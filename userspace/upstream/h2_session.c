@@ -147,6 +147,20 @@ static bool flooded(struct eg_h2_conn *h)
 	return ++h->control > H2_CONTROL_MAX;
 }
 
+static uint32_t stream_limit(const struct eg_h2_conn *h)
+{
+	return nghttp2_session_get_remote_settings(h->session,
+						   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
+/* What it allows now is the best guess for the origin's next connection, too. */
+static void take_settings(struct eg_h2_conn *h)
+{
+	stream_limit_set(&h->conn->owner->stream_limits, h->conn->origin->hash, stream_limit(h));
+	h2_conn_settle(h);
+	upstream_tell_waiting(h->conn->owner, h->conn->origin);
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
 	struct eg_h2_conn *h = ctx;
@@ -156,6 +170,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	(void)session;
 	if (counts(frame) && flooded(h))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+		take_settings(h);
 	if (frame->hd.type == NGHTTP2_GOAWAY)
 		h2_conn_drain(h);
 	if (last || frame->hd.type == NGHTTP2_HEADERS)
@@ -208,6 +224,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		return 0;
 	h->streams++;
 	if (c)
+		c->open = h->streams;
+	if (c)
 		h2_call_head_sent(c);
 	return 0;
 }
@@ -238,6 +256,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	if (!c->base.first_byte_seen && code == NGHTTP2_REFUSED_STREAM) {
 		upstream_count(h->conn->owner, EG_COUNT_UPSTREAM_STREAMS_REFUSED);
+		c->base.over_limit = c->open > stream_limit(h);
 		h2_call_failed(c, EG_CALL_LOSS_UNPROCESSED, EG_REASON_UPSTREAM_RESET,
 			       "the provider refused the stream");
 	} else if (!c->base.first_byte_seen && code == NGHTTP2_HTTP_1_1_REQUIRED) {

@@ -3,6 +3,7 @@
 #ifndef EGRET_UPSTREAM_POOL_H
 #define EGRET_UPSTREAM_POOL_H
 
+#include "upstream/stream_limit.h"
 #include "upstream/turns.h"
 #include "upstream/upstream.h"
 
@@ -39,6 +40,7 @@ struct eg_upstream {
 	struct eg_list buckets[UPSTREAM_BUCKETS];
 	struct eg_list tls;
 	struct eg_timer sweep;
+	struct stream_limits stream_limits;
 	size_t idle_count, kept_count; /* connections; origins by http1_until_ms */
 };
 
@@ -52,6 +54,11 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 /* There is an idle connection, or room on one: who waits for a turn to dial may have it instead, at
  * the end of the tick. */
 void upstream_tell_waiting(struct eg_upstream *u, struct eg_upstream_origin *origin);
+/* SETTINGS came on a connection, or were waited for long enough: who waits for it is served at the
+ * end of the tick. */
+void upstream_dial_settled(struct eg_upstream_conn *c);
+/* It ends: whoever waits for its SETTINGS goes another way. */
+void upstream_dial_lost(struct eg_upstream_conn *c);
 /* Does anybody wait who would take it? */
 bool upstream_waited_for(const struct eg_upstream_origin *origin);
 /* A lease of a pooled connection, or NULL. */

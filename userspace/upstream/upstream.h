@@ -25,6 +25,7 @@
 
 struct eg_upstream;
 struct eg_upstream_origin;
+struct upstream_dial;
 
 struct eg_upstream_options {
 	struct eg_loop *loop;
@@ -60,8 +61,9 @@ struct eg_upstream_conn {
 	/* internal */
 	struct eg_upstream *owner;
 	struct eg_upstream_origin *origin;
-	struct eg_list link;   /* while idle */
-	struct eg_list shared; /* HTTP/2: in the origin's, to the end */
+	struct upstream_dial *dial; /* HTTP/2: it waits for the first SETTINGS; or NULL */
+	struct eg_list link;	    /* while idle */
+	struct eg_list shared;	    /* HTTP/2: in the origin's, to the end */
 	uint64_t idle_since_ms;
 };
 

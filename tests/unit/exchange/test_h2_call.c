@@ -234,12 +234,13 @@ static void test_many(void **state)
 	struct h2p other;
 
 	memset(c, 0, sizeof(c));
-	plane_up(&b.p, NULL);
-	for (size_t i = 0; i < H2_STREAMS_MAX; i++) {
+	c[0].last = true;
+	bed_up(&b, &c[0]);
+	h2p_turns(&b.p, &b.s, 5); /* its SETTINGS have come */
+	for (size_t i = 1; i < H2_STREAMS_MAX; i++) {
 		c[i].last = true;
 		start(&b.p, &c[i]);
 	}
-	h2p_init(&b.s, plane_accept(&b.p, b.p.provider[0]));
 	h2p_await(&b.p, &b.s, H2_STREAMS_MAX);
 	assert_true(plane_nobody(&b.p, b.p.provider[0]));
 	c[H2_STREAMS_MAX].last = true;
@@ -659,8 +660,9 @@ static void test_bodiless(void **state)
 
 	plane_up(&b.p, NULL);
 	start_with(&b.p, &get, "GET /v1/models?limit=1 HTTP/1.1\r\nhost: h\r\n\r\n", false);
-	start_with(&b.p, &head, "HEAD / HTTP/1.1\r\nhost: h:8443\r\n\r\n", false);
 	h2p_init(&b.s, plane_accept(&b.p, b.p.provider[0]));
+	h2p_turns(&b.p, &b.s, 5);
+	start_with(&b.p, &head, "HEAD / HTTP/1.1\r\nhost: h:8443\r\n\r\n", false);
 	h2p_await(&b.p, &b.s, 2);
 	assert_non_null(strstr(b.s.stream[0].head, ":path: /v1/models?limit=1\n"));
 	assert_non_null(strstr(b.s.stream[1].head, ":authority: h:8443\n"));

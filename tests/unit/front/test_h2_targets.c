@@ -112,6 +112,43 @@ static void test_always_refused(void **state)
 	(void)state;
 }
 
+/* Refused because the provider allows fewer streams than were open: that does not count among the
+ * few tries, and is nobody's failure. (nghttp2 itself refuses what is over its limit.) */
+static void test_refused_over_limit(void **state)
+{
+	static const nghttp2_settings_entry none[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0}};
+	struct world *w = begin(never);
+	struct h2p s[6], *last = calloc(1, sizeof(*last));
+
+	assert_non_null(last);
+	pod_send(&w->pod, ASK);
+	for (int i = 0; i <= (int)EG_ARRAY_SIZE(s); i++) {
+		int fd = -1;
+
+		for (int t = 0; t < PLANE_TURNS && fd < 0; t++) {
+			if (i)
+				h2p_turns(&w->plane, &s[i - 1], 1);
+			plane_turn(&w->plane);
+			fd = accept4(w->plane.provider[0], NULL, NULL, SOCK_NONBLOCK);
+		}
+		assert_true(fd >= 0);
+		if (i < (int)EG_ARRAY_SIZE(s))
+			h2p_init_with(&s[i], fd, true, none, 1);
+		else
+			h2p_init(last, fd);
+	}
+	h2p_await(&w->plane, last, 1);
+	served(w, last, 0);
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	assert_false(plane_rests(&w->plane));
+	assert_false(plane_recorded(&w->plane, "upstream_reset"));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(s); i++)
+		h2p_fini(&s[i]);
+	gone(last);
+	finish(w);
+	(void)state;
+}
+
 /* Any other code may mean that it worked: as a connection that was lost. */
 static void test_reset(void **state)
 {
@@ -278,9 +315,13 @@ static void test_pod_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unprocessed), cmocka_unit_test(test_always_refused),
-		cmocka_unit_test(test_reset),	    cmocka_unit_test(test_reused),
-		cmocka_unit_test(test_cut),	    cmocka_unit_test(test_slow_pod),
+		cmocka_unit_test(test_unprocessed),
+		cmocka_unit_test(test_always_refused),
+		cmocka_unit_test(test_refused_over_limit),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_reused),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_slow_pod),
 		cmocka_unit_test(test_pod_goes),
 	};
 

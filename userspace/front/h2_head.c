@@ -184,9 +184,22 @@ static void begin_fields(struct h2_head *h)
 
 /* ---- fields ---- */
 
+/* Without the scheme's own port (RFC 3986 section 6.2.3). */
+static struct eg_str without_port(struct eg_str authority, struct eg_str scheme)
+{
+	struct eg_str port = eg_str_ieq(scheme, EG_STR("https")) ? EG_STR(":443") : EG_STR(":80");
+
+	if (authority.n > port.n && !memcmp(authority.p + authority.n - port.n, port.p, port.n))
+		authority.n -= port.n;
+	return authority;
+}
+
 /* Section 8.3.1: it must name what :authority names. Then one of them is enough. */
 static bool is_spare_host(struct h2_head *h, struct eg_str name, struct eg_str value)
 {
+	struct eg_str authority = h2_head_value(h, H2_AUTHORITY);
+	struct eg_str scheme = h2_head_value(h, H2_SCHEME);
+
 	if (!eg_str_eq(name, EG_STR("host")))
 		return false;
 	if (h->host_seen)
@@ -194,7 +207,7 @@ static bool is_spare_host(struct h2_head *h, struct eg_str name, struct eg_str v
 	h->host_seen = true;
 	if (!h->part[H2_AUTHORITY].seen)
 		return false;
-	if (!eg_str_ieq(value, h2_head_value(h, H2_AUTHORITY)))
+	if (!eg_str_ieq(without_port(value, scheme), without_port(authority, scheme)))
 		malformed(h, "an :authority that differs from host");
 	return true;
 }

@@ -19,7 +19,8 @@ static struct h2_stream *find(nghttp2_session *session, int32_t id)
 
 /* ---- what comes ---- */
 
-/* Every frame but a request's own costs one; DATA that carries something gets it back. */
+/* Every frame costs one. HEADERS that begin a request and DATA that carries something get it back:
+ * they are bounded by what they are for. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
 {
 	struct h2_server *s = ctx;
@@ -28,8 +29,12 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	if (s->violated || s->state == H2_CLOSED)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	s->frame_paid = hd->type != NGHTTP2_DATA;
-	if (hd->type == NGHTTP2_HEADERS)
-		return 0;
+	if (hd->type == NGHTTP2_HEADERS && hd->stream_id & 1 &&
+	    !h2_number_used(&s->numbers, hd->stream_id)) {
+		h2_server_violation(s, NGHTTP2_PROTOCOL_ERROR,
+				    "HTTP/2: a stream's number that had been skipped");
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
 	if (h2_bucket_spend(&s->control, 1, h2_server_now(s)))
 		return 0;
 	h2_server_violation(s, NGHTTP2_ENHANCE_YOUR_CALM, "HTTP/2: a flood of control frames");
@@ -111,6 +116,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	case NGHTTP2_HEADERS:
 		s->block_of = 0;
 		if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+			h2_bucket_earn(&s->control, 1);
 			h2_stream_open(s, frame->hd.stream_id, end);
 			restart_head(s);
 		} else if (st) {

@@ -15,6 +15,7 @@
 #include "exchange/exchange.h"
 #include "front/h2_bucket.h"
 #include "front/h2_head.h"
+#include "front/h2_numbers.h"
 #include "net/stream.h"
 
 /* RFC 9113 section 3.4: what a client begins with. */
@@ -41,7 +42,9 @@ struct h2_server {
 
 	enum h2_state state;
 	nghttp2_session *session;
-	struct eg_list streams; /* struct h2_stream.link */
+	struct h2_numbers numbers; /* of the client's streams */
+	int32_t goodbye;	   /* H2_ENDING: the last stream that GOAWAY calls processed */
+	struct eg_list streams;	   /* struct h2_stream.link */
 	size_t stream_count;
 	struct eg_list todo; /* struct h2_stream.todo: something of it can go on */
 

@@ -96,6 +96,30 @@ static void continuation(struct pod2 *pod, uint32_t i)
 	raw_frame(pod, NGHTTP2_CONTINUATION, 0, 1, NULL, 0);
 }
 
+/* No request: the stream was reset long ago, and what comes for it is dropped. */
+static void closed_stream(struct pod2 *pod, uint32_t i)
+{
+	if (!i) {
+		raw_headers(pod, 1, RAW_HEAD, false);
+		raw_frame(pod, NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\x8", 4);
+	}
+	raw_headers(pod, 1, "x-a|b\n", true);
+}
+
+/* Trailers again and again: the first are the end of it. */
+static void trailers_again(struct pod2 *pod, uint32_t i)
+{
+	if (!i)
+		raw_headers(pod, 1, RAW_HEAD, false);
+	raw_headers(pod, 1, "x-a|b\n", false);
+}
+
+/* Streams beyond the limit, by a client that does not acknowledge it. */
+static void refused_stream(struct pod2 *pod, uint32_t i)
+{
+	raw_headers(pod, 2 * i + 1, RAW_HEAD, false);
+}
+
 /* Rapid reset: a request, taken back at once. */
 static void rapid_reset(struct pod2 *pod, uint32_t i)
 {
@@ -129,6 +153,9 @@ static void test_floods(void **state)
 		{"empty DATA", empty_data, 3000},
 		{"padded DATA", padded_data, 3000},
 		{"CONTINUATION", continuation, 3000},
+		{"HEADERS on a closed stream", closed_stream, 3000},
+		{"trailers again and again", trailers_again, 3000},
+		{"streams beyond the limit", refused_stream, 3000},
 		{"rapid reset", rapid_reset, 600},
 		{"malformed requests", made_to_reset, 600},
 		{"windows that overflow", made_to_reset_by_window, 600},

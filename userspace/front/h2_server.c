@@ -83,10 +83,9 @@ void h2_server_end(struct h2_server *s)
 	if (s->state != H2_OPEN)
 		return;
 	set_state(s, H2_ENDING);
-	(void)h2_server_failed(
-		s, nghttp2_submit_goaway(s->session, NGHTTP2_FLAG_NONE,
-					 nghttp2_session_get_last_proc_stream_id(s->session),
-					 NGHTTP2_NO_ERROR, NULL, 0));
+	s->goodbye = nghttp2_session_get_last_proc_stream_id(s->session);
+	(void)h2_server_failed(s, nghttp2_submit_goaway(s->session, NGHTTP2_FLAG_NONE, s->goodbye,
+							NGHTTP2_NO_ERROR, NULL, 0));
 	h2_server_wake(s);
 }
 

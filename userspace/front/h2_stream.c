@@ -318,7 +318,7 @@ static void read_head(struct h2_stream *st)
 		refuse(st, reason, head->wrong);
 }
 
-void h2_stream_open(struct h2_server *s, int32_t id, bool ended)
+static void open_stream(struct h2_server *s, int32_t id, bool ended)
 {
 	enum h2_head_verdict verdict = h2_head_end(&s->head, !ended);
 	size_t cost = STREAM_BYTES + s->head.text.length; /* the exchange copies the head */
@@ -360,6 +360,15 @@ void h2_stream_open(struct h2_server *s, int32_t id, bool ended)
 		refuse(st, EG_REASON_OVERLOADED, NULL);
 		break;
 	}
+}
+
+void h2_stream_open(struct h2_server *s, int32_t id, bool ended)
+{
+	/* GOAWAY calls it unprocessed (RFC 9113 section 8.7), and may not have been sent yet:
+	 * nghttp2 closes the stream when it is. */
+	if (s->state != H2_OPEN && id > s->goodbye)
+		return;
+	open_stream(s, id, ended);
 }
 
 /* The client may send as much again. */

@@ -7,6 +7,7 @@
 #define EGRET_TESTS_POD2_H
 
 #include "front/h2_server.h"
+#include "h2_frames.h"
 #include "plane.h"
 
 #define POD2_REPLIES 128
@@ -317,36 +318,6 @@ PLANE void raw_frame(struct pod2 *pod, uint8_t type, uint8_t flags, uint32_t id,
 	plane_send_n(pod->plane, pod->in.fd, payload ? payload : "", n);
 }
 
-/* A literal without indexing (RFC 7541 section 6.2.2); returns its size. */
-PLANE size_t raw_field(char *out, const char *name, const char *value, size_t value_n)
-{
-	size_t n = strlen(name);
-
-	assert_true(n < 127 && value_n < 127);
-	out[0] = 0;
-	out[1] = (char)n;
-	memcpy(out + 2, name, n);
-	out[2 + n] = (char)value_n;
-	memcpy(out + 3 + n, value, value_n);
-	return 3 + n + value_n;
-}
-
-/* `fields`: "name|value\n" each. */
-PLANE size_t raw_block(char *out, const char *fields)
-{
-	size_t n = 0;
-
-	while (*fields) {
-		const char *bar = strchr(fields, '|'), *end = strchr(fields, '\n');
-		char name[128];
-
-		snprintf(name, sizeof(name), "%.*s", (int)(bar - fields), fields);
-		n += raw_field(out + n, name, bar + 1, (size_t)(end - bar - 1));
-		fields = end + 1;
-	}
-	return n;
-}
-
 #define RAW_HEAD                                                         \
 	":method|POST\n:scheme|https\n:authority|api.openai.com\n"       \
 	":path|/v1/chat/completions\nauthorization|Bearer placeholder\n" \
@@ -388,11 +359,6 @@ PLANE const unsigned char *raw_find(struct pod2 *pod, uint8_t type, uint32_t id)
 		at += 9 + n;
 	}
 	return NULL;
-}
-
-PLANE uint32_t raw_u32(const unsigned char *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 PLANE const unsigned char *raw_await(struct pod2 *pod, uint8_t type, uint32_t id)

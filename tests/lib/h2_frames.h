@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -51,6 +52,48 @@ H2_FRAMES size_t raw_block(char *out, const char *fields)
 		fields = end + 1;
 	}
 	return n;
+}
+
+/* A frame of ours, by its head of 9 bytes: a type of RFC 9113, no flag that means nothing in it,
+ * the reserved bit unset (section 4.1), and no larger than everybody takes (4.2). */
+H2_FRAMES void raw_check(const unsigned char *head)
+{
+	static const uint8_t flags[] = {
+		[NGHTTP2_DATA] = 0x09,	     [NGHTTP2_HEADERS] = 0x2d,
+		[NGHTTP2_PRIORITY] = 0,	     [NGHTTP2_RST_STREAM] = 0,
+		[NGHTTP2_SETTINGS] = 0x01,   [NGHTTP2_PUSH_PROMISE] = 0,
+		[NGHTTP2_PING] = 0x01,	     [NGHTTP2_GOAWAY] = 0,
+		[NGHTTP2_WINDOW_UPDATE] = 0, [NGHTTP2_CONTINUATION] = 0x04,
+	};
+
+	assert_true(raw_u32(head) >> 8 <= 16384);
+	assert_true(head[3] < sizeof(flags) && head[3] != NGHTTP2_PUSH_PROMISE);
+	assert_false(head[4] & ~flags[head[3]]);
+	assert_false(raw_u32(head + 5) >> 31);
+}
+
+/* The payload of our first SETTINGS: each value is one that may be sent (section 6.5.2). */
+H2_FRAMES void raw_check_settings(const unsigned char *p, size_t n, bool client)
+{
+	bool push_seen = false;
+
+	assert_int_equal(n % 6, 0);
+	for (size_t i = 0; i < n; i += 6) {
+		uint32_t id = (uint32_t)p[i] << 8 | p[i + 1], value = raw_u32(p + i + 2);
+
+		push_seen |= id == NGHTTP2_SETTINGS_ENABLE_PUSH;
+		if (id == NGHTTP2_SETTINGS_ENABLE_PUSH)
+			assert_int_equal(value, 0);
+		if (id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)
+			assert_true(value >= 65535 &&
+				    value <= 0x7fffffff); /* 6.9.3: none reduced */
+		if (id == NGHTTP2_SETTINGS_MAX_FRAME_SIZE)
+			assert_true(value >= 16384 && value <= 16777215);
+		/* 4.3.1: what is not reduced need not be checked afterwards. */
+		if (id == NGHTTP2_SETTINGS_HEADER_TABLE_SIZE)
+			assert_true(value >= 4096);
+	}
+	assert_int_equal(push_seen, client);
 }
 
 /* ---- a rule's steps ---- */

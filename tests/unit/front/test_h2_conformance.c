@@ -55,8 +55,7 @@ static size_t frames(struct pod2 *pod, uint8_t type, uint32_t id, size_t *bytes)
 			count++;
 			*bytes += n;
 		}
-		/* Section 4.1: the reserved bit and flags without a meaning are unset. */
-		assert_false(of & 0x80000000u);
+		raw_check(p + at);
 		at += 9 + n;
 	}
 	return count;
@@ -204,7 +203,7 @@ static const struct rule rules[] = {
 	{"8.1", "HEADERS in the middle of a body", {OPEN, DATA(0, 1, "{"), H(0, 1, "x-a|b\n")}, RESETS(1, PROTOCOL)},
 	{"8.1", "a pseudo-header in trailers", {OPEN, DATA(0, 1, "{"), H(END, 1, ":path|/\n")}, RESETS(1, PROTOCOL)},
 	{"8.1", "trailers", {OPEN, DATA(0, 1, BODY), H(END, 1, "x-a|b\n")}, LIVES, .asked = true},
-	{"8.1.1", "more than content-length says", {H(0, 1, RAW_HEAD "content-length|2\n"), DATA(END, 1, "{}x")}, RESETS(1, PROTOCOL)},
+	{"8.1.1", "more than content-length says", {H(0, 1, RAW_HEAD "content-length|2\n"), DATA(0, 1, "{}x")}, RESETS(1, PROTOCOL)},
 	{"8.1.1", "less than content-length says", {H(0, 1, RAW_HEAD "content-length|3\n"), DATA(END, 1, "{}")}, RESETS(1, PROTOCOL)},
 	{"8.1.1", "a content-length and no body", {H(END, 1, RAW_HEAD "content-length|3\n")}, RESETS(1, PROTOCOL)},
 	{"8.1.1", "less than content-length says, before trailers", {H(0, 1, RAW_HEAD "content-length|3\n"), DATA(0, 1, "{}"), H(END, 1, "x-a|b\n")}, RESETS(1, PROTOCOL)},
@@ -231,6 +230,7 @@ static const struct rule rules[] = {
 	{"8.3", "an unknown pseudo-header", {H(END, 1, ":proto|x\n" GET(""))}, RESETS(1, PROTOCOL)},
 	{"8.3", "an answer's pseudo-header", {H(END, 1, ":status|200\n" GET(""))}, RESETS(1, PROTOCOL)},
 	{"8.3", "a pseudo-header after a field", {H(END, 1, "x-a|b\n" GET(""))}, RESETS(1, PROTOCOL)},
+	{"8.3", "an :authority after a field", {H(END, 1, ":method|GET\n:scheme|https\n:path|/nothing\nx-a|b\n:authority|api.openai.com\nhost|api.openai.com\n")}, RESETS(1, PROTOCOL)},
 	{"8.3", ":method twice", {H(END, 1, ":method|GET\n" GET(""))}, RESETS(1, PROTOCOL)},
 	{"8.3", ":path twice", {H(END, 1, ":path|/\n" GET(""))}, RESETS(1, PROTOCOL)},
 	{"8.3", ":authority twice", {H(END, 1, ":authority|api.openai.com\n" GET(""))}, RESETS(1, PROTOCOL)},
@@ -438,7 +438,8 @@ static void test_initial_window(void **state)
 }
 
 /* Section 4.2: no frame larger than the client takes, nor than 16,384 by default. Section 6.5:
- * SETTINGS come first, and each of the client's is acknowledged. */
+ * SETTINGS come first, and each of the client's is acknowledged. Section 8.3.2: :status is what an
+ * answer's head begins with. */
 static void test_what_we_send(void **state)
 {
 	const unsigned char *p;
@@ -464,7 +465,50 @@ static void test_what_we_send(void **state)
 		at += 9 + n;
 	}
 	assert_int_equal(acks, 2);
+	assert_int_equal(raw_await(&w->pod, NGHTTP2_HEADERS, 1)[0], 0x88); /* :status: 200 */
 	inbox_fini(&provider);
+	down(w);
+}
+
+/* Section 6.4: nothing more on a stream that the client has reset. Section 5.1: nor on any that is
+ * closed. */
+static void test_nothing_after_reset(void **state)
+{
+	struct world *w = up();
+	struct inbox provider;
+	size_t bytes;
+
+	(void)state;
+	raw_begin(&w->pod);
+	ask(w);
+	provider = asked(w);
+	answer_100000(w, &provider);
+	assert_int_equal(data_bytes(w), 65535);
+	raw_frame(&w->pod, NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\x8", 4);
+	window(w, 0, "\0\1\0\0");
+	assert_int_equal(data_bytes(w), 65535);
+	assert_lives(w);
+	assert_int_equal(frames(&w->pod, NGHTTP2_WINDOW_UPDATE, 1, &bytes), 0);
+	assert_null(raw_find(&w->pod, NGHTTP2_RST_STREAM, 1));
+	inbox_fini(&provider);
+	down(w);
+}
+
+/* Section 6.5.2: what we say is what may be said. Section 4.3.1: the client's table of HPACK
+ * becomes smaller, and our next block begins with that. */
+static void test_settings(void **state)
+{
+	struct world *w = up();
+	const unsigned char *p;
+
+	(void)state;
+	raw_begin(&w->pod);
+	p = raw_await(&w->pod, NGHTTP2_SETTINGS, 0);
+	raw_check_settings(p, p[-7], false);
+	raw_frame(&w->pod, NGHTTP2_SETTINGS, 0, 0, "\0\1\0\0\0\0", 6);
+	raw_headers(&w->pod, 1, GET(""), true);
+	assert_int_equal(raw_await(&w->pod, NGHTTP2_HEADERS, 1)[0], 0x20);
+	assert_lives(w);
 	down(w);
 }
 
@@ -538,21 +582,30 @@ static void test_goodbye_is_true(void **state)
 	down(w);
 }
 
-/* What comes for it afterwards is read for the connection's state and dropped, and what was in
- * flight is answered. */
+/* What comes for it afterwards is read for HPACK's table and counts for the connection's window,
+ * and what was in flight is answered: its trailers come from that table. */
 static void test_after_goodbye(void **state)
 {
 	struct world *w = up();
 	struct inbox provider;
+	size_t bytes;
 
 	(void)state;
 	raw_begin(&w->pod);
-	ask(w);
-	provider = asked(w);
+	raw_headers(&w->pod, 1, RAW_HEAD, false);
+	raw_frame(&w->pod, NGHTTP2_DATA, 0, 1, BODY, sizeof(BODY) - 1);
+	plane_turns(&w->plane, 5);
 	h2_server_drain(&w->pod.server);
 	assert_int_equal(raw_u32(raw_await(&w->pod, NGHTTP2_GOAWAY, 0)), 1);
-	ask_on_3(w);
+	raw_frame(&w->pod, NGHTTP2_HEADERS, EOH, 3, "\x82\x87\x84\x40\3x-a\1b", 10);
+	for (int i = 0; i < 70; i++) {
+		raw_frame(&w->pod, NGHTTP2_DATA, 0, 3, kilo16, 16384);
+		plane_turns(&w->plane, 1);
+	}
+	assert_true(frames(&w->pod, NGHTTP2_WINDOW_UPDATE, 0, &bytes) > 1);
 	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	raw_frame(&w->pod, NGHTTP2_HEADERS, END | EOH, 1, "\xbe", 1);
+	provider = asked(w);
 	plane_send(&w->plane, provider.fd, OK(2, "{}"));
 	(void)raw_await(&w->pod, NGHTTP2_HEADERS, 1);
 	assert_int_equal(data_bytes(w), 2);
@@ -592,6 +645,8 @@ int main(void)
 		cmocka_unit_test(test_both_windows),
 		cmocka_unit_test(test_initial_window),
 		cmocka_unit_test(test_what_we_send),
+		cmocka_unit_test(test_nothing_after_reset),
+		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_ping),
 		cmocka_unit_test(test_client_says_goodbye),
 		cmocka_unit_test(test_goodbye_is_true),

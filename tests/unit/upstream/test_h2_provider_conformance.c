@@ -19,7 +19,8 @@
 struct asked {
 	union eg_any_call call;
 	struct eg_h1_head scratch;
-	const char *body; /* of the request */
+	const char *more; /* fields of the request */
+	const char *body; /* of it */
 	size_t body_at, body_n;
 	int heads, ends, fails;
 	unsigned int status;
@@ -148,8 +149,8 @@ static void ask(int i)
 		turn();
 	assert_non_null(b.conn);
 	eg_call_init(&a->call, b.conn, &ops, a, &a->scratch);
-	r = eg_buf_printf(&a->call.base.head, "%s / HTTP/1.1\r\nhost: provider.internal\r\n\r\n",
-			  a->body_n ? "POST" : "GET");
+	r = eg_buf_printf(&a->call.base.head, "%s / HTTP/1.1\r\nHost: provider.internal\r\n%s\r\n",
+			  a->body_n ? "POST" : "GET", a->more ? a->more : "");
 	assert_int_equal(r, 0);
 	eg_call_begin(&a->call.base, b.conn, false, false);
 }
@@ -240,8 +241,7 @@ static const unsigned char *frames(uint8_t type, uint32_t id, size_t *count, siz
 
 		if (at + 9 + n > b.in_n)
 			break;
-		assert_true(n <= 16384);	    /* section 4.2 */
-		assert_false(raw_u32(p + 5) >> 31); /* section 4.1 */
+		raw_check(p);
 		if (p[3] == type && (!id || raw_u32(p + 5) == id)) {
 			first = first ? first : p + 9;
 			++*count;
@@ -722,6 +722,82 @@ static void test_cancelled(void **state)
 	down();
 }
 
+/* Section 6.4: nothing more on a stream that the provider has reset, however much of the request is
+ * left. */
+static void test_nothing_after_reset(void **state)
+{
+	(void)state;
+	up(false, upload, sizeof(upload));
+	assert_int_equal(data_bytes(), 65535);
+	send_frame(NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\5", 4);
+	window(0, "\0\1\0\0");
+	assert_int_equal(data_bytes(), 65535);
+	assert_int_equal(b.a[0].fails, 1);
+	assert_null(came(NGHTTP2_RST_STREAM, 1));
+	assert_lives(false);
+	down();
+}
+
+/* Sections 6.5.2, 6.6, 8.4: no push is allowed, and what we say is what may be said. Section 4.3.1:
+ * the provider's table of HPACK becomes smaller, and our next block begins with that. */
+static void test_settings(void **state)
+{
+	(void)state;
+	up(true, NULL, 0);
+	raw_check_settings(b.in + 24 + 9, (size_t)b.in[24 + 2], true);
+	send_frame(NGHTTP2_SETTINGS, 0, 0, "\0\1\0\0\0\0", 6);
+	turns(3);
+	ask(1);
+	assert_int_equal(await_frame(NGHTTP2_HEADERS, 3)[0], 0x20);
+	assert_lives(true);
+	down();
+}
+
+/* Sections 8.2, 8.2.2, 8.3 and 8.3.1: what comes of a head of HTTP/1.1. */
+static void test_our_head(void **state)
+{
+	nghttp2_hd_inflater *inflater = NULL;
+	const unsigned char *p;
+	char text[1024];
+	size_t n = 0, size;
+	int flags = 0;
+
+	(void)state;
+	up(false, NULL, 0);
+	assert_int_equal(nghttp2_hd_inflate_new(&inflater), 0);
+	for (uint32_t id = 1; id <= 5; id += 2) {
+		if (id == 5) {
+			eg_call_end(&b.a[0].call.base);
+			memset(&b.a[0], 0, sizeof(b.a[0]));
+			b.a[0].more = "Connection: close, X-Mine\r\nKeep-Alive: 5\r\nTE: gzip\r\n"
+				      "Proxy-Connection: close\r\nTransfer-Encoding: chunked\r\n"
+				      "Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nte: trailers\r\n"
+				      "X-Request-ID: One\r\n";
+			ask(0);
+		}
+		p = await_frame(NGHTTP2_HEADERS, id);
+		size = (size_t)p[-8] << 8 | p[-7];
+		n = 0;
+		for (flags = 0; !(flags & NGHTTP2_HD_INFLATE_FINAL);) {
+			nghttp2_nv nv;
+			ssize_t used = nghttp2_hd_inflate_hd2(inflater, &nv, &flags, p, size, 1);
+
+			assert_true(used >= 0);
+			p += used;
+			size -= (size_t)used;
+			if (flags & NGHTTP2_HD_INFLATE_EMIT)
+				n += (size_t)snprintf(text + n, sizeof(text) - n, "%.*s: %.*s\n",
+						      (int)nv.namelen, (const char *)nv.name,
+						      (int)nv.valuelen, (const char *)nv.value);
+		}
+		nghttp2_hd_inflate_end_headers(inflater);
+	}
+	assert_string_equal(text, ":method: GET\n:scheme: http\n:authority: provider.internal\n"
+				  ":path: /\nte: trailers\nx-request-id: One\n");
+	nghttp2_hd_inflate_del(inflater);
+	down();
+}
+
 /* Section 6.9: more than a stream's window lets is that stream's error. */
 static void test_overrun(void **state)
 {
@@ -746,7 +822,8 @@ int main(void)
 		cmocka_unit_test(test_rules),	       cmocka_unit_test(test_both_windows),
 		cmocka_unit_test(test_initial_window), cmocka_unit_test(test_acknowledged),
 		cmocka_unit_test(test_goodbye),	       cmocka_unit_test(test_cancelled),
-		cmocka_unit_test(test_overrun),
+		cmocka_unit_test(test_overrun),	       cmocka_unit_test(test_nothing_after_reset),
+		cmocka_unit_test(test_our_head),       cmocka_unit_test(test_settings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -428,6 +428,7 @@ static const struct rule rules[] = {
 	{"6.9", "WINDOW_UPDATE of 5 bytes", {WIN(0, "\0\0\0\1\0")}, ENDS(SIZE)},
 	{"6.9.1", "a stream's window above 2^31-1", {WIN(1, "\x7f\xff\xff\xff")}, .outcome = FAIL, .code = FLOW},
 	{"6.9.1", "the connection's window above 2^31-1", {WIN(0, "\x7f\xff\xff\xff")}, ENDS(FLOW)},
+	{"6.9.2", "a window above 2^31-1 by SETTINGS", {WIN(1, "\x7f\xff\0\0"), SET("\0\4\0\2\0\0")}, .outcome = FAIL, .code = FLOW},
 	{"6.10", "CONTINUATION on stream 0", {BEGUN(OK200), F(NGHTTP2_CONTINUATION, EOH, 0, "")}, ENDS(PROTOCOL)},
 	{"6.10", "CONTINUATION on another stream", {BEGUN(OK200), F(NGHTTP2_CONTINUATION, EOH, 3, "")}, ENDS(PROTOCOL)},
 	{"6.10", "CONTINUATION after the block's end", {H(0, 1, OK200), F(NGHTTP2_CONTINUATION, EOH, 1, "")}, ENDS(PROTOCOL)},

@@ -122,7 +122,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 	size_t at = 0, line = 0, fields = 0, empty = 0;
 	unsigned int status = 0;
 	int minor = -1, lengths = 0, codings = 0, hosts = 0;
-	bool wrong = false, close = false, keep = false;
+	bool wrong = false, close = false, keep = false, connect = false, tab;
 
 	for (;;) {
 		size_t end = at, a, b;
@@ -152,6 +152,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		if (a == b)
 			break;
 		if (!line++) {
+			connect = !method && b - a > 8 && !memcmp(p + a, "CONNECT ", 8);
 			minor = method ? ref_status_line(p + a, b - a, &status)
 				       : ref_request_line(p + a, b - a);
 			if (minor < 0)
@@ -168,12 +169,13 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		}
 		while (v < w && (p[v] == ' ' || p[v] == '\t'))
 			v++;
-		while (w > v && (p[w - 1] == ' ' || p[w - 1] == '\t'))
-			w--;
+		tab = false;
+		for (; w > v && (p[w - 1] == ' ' || p[w - 1] == '\t'); w--)
+			tab |= p[w - 1] == '\t';
 		if (ref_is(p + a, name, "content-length")) {
 			lengths++;
 			r.length = 0;
-			if (v == w || w - v > 19)
+			if (v == w || w - v > 19 || tab)
 				wrong = true;
 			for (size_t i = v; i < w && !wrong; i++) {
 				if (p[i] < '0' || p[i] > '9')
@@ -185,7 +187,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 				wrong = true;
 		} else if (ref_is(p + a, name, "transfer-encoding")) {
 			codings++;
-			if (!ref_is(p + v, w - v, "chunked"))
+			if (!ref_is(p + v, w - v, "chunked") || tab)
 				wrong = true;
 		} else if (ref_is(p + a, name, "host") && !method) {
 			struct eg_str host;
@@ -206,7 +208,7 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		return r;
 	r.keep_alive = !close && (minor == 1 || keep);
 	if (!method) {
-		if (minor == 1 && hosts != 1)
+		if ((minor == 1 && hosts != 1) || (connect && (codings || r.length)))
 			return r;
 		r.body = codings ? 'c' : lengths ? 'l' : 'n';
 	} else if (status < 200 || status == 204) {

@@ -43,6 +43,7 @@ struct parse {
 	bool request;
 	bool has_length, has_coding, has_host, has_upgrade;
 	bool close, keep, upgrade_token; /* of Connection */
+	struct eg_str after;		 /* what of a field's line follows its value */
 };
 
 static bool fail(struct parse *x, enum eg_reason reason, const char *wrong)
@@ -111,13 +112,22 @@ static enum eg_io find_end(struct parse *x, struct eg_h1_scan *scan, struct eg_s
 
 /* ---- fields ---- */
 
+/*
+ * White space by RFC 9110, but some readers take a tab here for a part of the value: then it is no
+ * number, or a coding that they don't know, and what follows is framed otherwise.
+ */
+static bool tab_after(const struct parse *x)
+{
+	return x->after.n && memchr(x->after.p, '\t', x->after.n);
+}
+
 static bool take_length(struct parse *x, struct eg_str value)
 {
 	/* One field with one number: also equal copies are refused, for who reads which? */
 	if (x->has_length)
 		return fail(x, EG_REASON_SMUGGLING, "Content-Length is there twice");
 	if (eg_str_u64(value, &x->head->content_length) || x->head->content_length > INT64_MAX ||
-	    value.n > 19)
+	    value.n > 19 || tab_after(x))
 		return fail(x, EG_REASON_SMUGGLING, "Content-Length is not one decimal number");
 	x->has_length = true;
 	return true;
@@ -125,7 +135,7 @@ static bool take_length(struct parse *x, struct eg_str value)
 
 static bool take_coding(struct parse *x, struct eg_str value)
 {
-	if (x->has_coding || !eg_str_ieq(value, EG_STR("chunked")))
+	if (x->has_coding || !eg_str_ieq(value, EG_STR("chunked")) || tab_after(x))
 		return fail(x, EG_REASON_SMUGGLING,
 			    "Transfer-Encoding is not \"chunked\" once and alone");
 	x->has_coding = true;
@@ -202,7 +212,7 @@ static bool take_field(struct parse *x, struct eg_str name, struct eg_str value)
 		break;
 	case 7:
 		if (eg_str_ieq(name, EG_STR("upgrade")))
-			x->has_upgrade = true;
+			x->has_upgrade |= value.n > 0;
 		break;
 	case 10:
 		if (eg_str_ieq(name, EG_STR("connection")))
@@ -275,6 +285,7 @@ static bool parse_field(struct parse *x, const char *p, size_t n)
 	name = (struct eg_str){p, i};
 	value = eg_str_trim((struct eg_str){p + i + 1, n - i - 1});
 	head->headers[head->header_count++] = (struct eg_header){name, value};
+	x->after = (struct eg_str){value.p + value.n, (size_t)(p + n - (value.p + value.n))};
 	return take_field(x, name, value);
 }
 
@@ -374,6 +385,9 @@ static bool finish_request(struct parse *x)
 		return false;
 	if (head->minor && !x->has_host)
 		return fail(x, EG_REASON_BAD_REQUEST, "a Host is needed");
+	/* RFC 9110 section 9.3.6: it has no content. What follows is the tunnel's to some. */
+	if (eg_str_eq(head->method, EG_STR("CONNECT")) && (x->has_coding || head->content_length))
+		return fail(x, EG_REASON_SMUGGLING, "a CONNECT announces content");
 	head->body = x->has_coding   ? EG_H1_BODY_CHUNKED
 		     : x->has_length ? EG_H1_BODY_LENGTH
 				     : EG_H1_BODY_NONE;

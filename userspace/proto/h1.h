@@ -4,8 +4,9 @@
  *
  * What is ambiguous is refused, never repaired: bare CR or LF, obs-fold, white space before a
  * colon, Content-Length with Transfer-Encoding, repeated or listed Content-Length (even when
- * equal), Transfer-Encoding other than exactly "chunked" (final, once), Transfer-Encoding in
- * HTTP/1.0, a missing or repeated Host in 1.1, control characters, NUL, non-token names.
+ * equal), Transfer-Encoding other than exactly "chunked" (final, once), a tab after the value of
+ * either, Transfer-Encoding in HTTP/1.0, CONNECT with content, a missing or repeated Host in 1.1,
+ * control characters, NUL, non-token names.
  */
 #ifndef EGRET_PROTO_H1_H
 #define EGRET_PROTO_H1_H
@@ -51,7 +52,7 @@ struct eg_h1_head {
 	bool keep_alive;      /* RFC 9112 section 9.3 */
 	bool expect_continue; /* Expect: 100-continue */
 	bool expect_other;    /* Expect: anything else; to be answered with EXPECTATION */
-	bool upgrade;	      /* Connection: upgrade with an Upgrade field */
+	bool upgrade;	      /* Connection: upgrade with an Upgrade field that is not empty */
 	const char *wrong;    /* EG_IO_FAIL: with what, a static part of a sentence; or NULL */
 };
 

@@ -212,6 +212,8 @@ static void upgrades(void **state)
 			    ->upgrade);
 	assert_false(good("GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\n\r\n")->upgrade);
 	assert_false(good("GET / HTTP/1.1\r\n" H "Connection: upgrade\r\n\r\n")->upgrade);
+	assert_false(
+		good("GET / HTTP/1.1\r\n" H "Connection: upgrade\r\nUpgrade: \t\r\n\r\n")->upgrade);
 }
 
 static void versions(void **state)

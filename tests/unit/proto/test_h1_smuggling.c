@@ -7,7 +7,8 @@
 
 #include "proto/h1.h"
 
-#define POST "POST / HTTP/1.1\r\nHost: a.example\r\n"
+#define POST	"POST / HTTP/1.1\r\nHost: a.example\r\n"
+#define CONNECT "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n"
 
 struct row {
 	const char *name;
@@ -46,6 +47,14 @@ static const struct row refused[] = {
 		 "6\r\n\r\n",
 	    BAD_REQUEST),
 	ROW("CL NUL", POST "Content-Length: 6\0\r\n\r\n", BAD_REQUEST),
+	/* OWS by the RFC; some take it for no number, and some for no coding that they know */
+	ROW("CL tab after", POST "Content-Length: 6\t\r\n\r\n", SMUGGLING),
+	ROW("CL tab among spaces after", POST "Content-Length: 6 \t \r\n\r\n", SMUGGLING),
+	ROW("TE tab after", POST "Transfer-Encoding: chunked\t\r\n\r\n", SMUGGLING),
+	ROW("TE tab among spaces after", POST "Transfer-Encoding: chunked \t \r\n\r\n", SMUGGLING),
+	/* some read what follows as the tunnel's, some as content */
+	ROW("CONNECT with CL", CONNECT "Content-Length: 6\r\n\r\n", SMUGGLING),
+	ROW("CONNECT with TE", CONNECT "Transfer-Encoding: chunked\r\n\r\n", SMUGGLING),
 	ROW("CL nbsp",
 	    POST "Content-Length: \xa0"
 		 "6\r\n\r\n",
@@ -106,9 +115,13 @@ static const struct row refused[] = {
 static const struct row taken[] = {
 	ROW("CL", POST "Content-Length: 6\r\n\r\n", OK),
 	ROW("CL with leading zeros", POST "Content-Length: 0006\r\n\r\n", OK),
-	ROW("CL with OWS", POST "Content-Length: \t 6 \t\r\n\r\n", OK),
+	ROW("CL with OWS", POST "Content-Length: \t 6  \r\n\r\n", OK),
 	ROW("TE", POST "Transfer-Encoding: chunked\r\n\r\n", OK),
-	ROW("TE any case", POST "TRANSFER-ENCODING:\tcHUNKED\t\r\n\r\n", OK),
+	ROW("TE any case", POST "TRANSFER-ENCODING:\tcHUNKED \r\n\r\n", OK),
+	ROW("CONNECT", CONNECT "\r\n", OK),
+	ROW("CONNECT that says it has nothing", CONNECT "Content-Length: 0\r\n\r\n", OK),
+	ROW("a method in lower case is another",
+	    "connect / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\n", OK),
 	ROW("CL in another name", POST "Content-Length: 6\r\nX-Content-Length: 5\r\n\r\n", OK),
 	ROW("underscores are another name",
 	    POST "Content-Length: 6\r\nTransfer_Encoding: chunked\r\n\r\n", OK),

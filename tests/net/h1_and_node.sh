@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# proto/ and Node's own parser frame the same HTTP/1.1 messages, 100,000 inputs of them; every difference is explained in
+# docs/internals/h1_and_node.md, or fails.
+#   tests/net/h1_and_node.sh [SEED [INPUTS]]
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/check.sh
+program=${EGRET_BUILD:-build}/tests/net/h1_and_node
+[ -x "$program" ] || skip_all "$program is not built (make net-helpers)"
+node=$(tools/deps --node) || skip_all "no Node.js that is new enough (tools/deps)"
+# Its list of methods is process.binding()'s alone, which Node deprecates.
+exec "$node" --no-deprecation tests/net/h1_and_node.mjs "$program" "${1:-424242}" "${2:-100000}"

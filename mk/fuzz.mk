@@ -3,7 +3,7 @@
 #
 #   make fuzz FUZZ_SECONDS=60    builds each with libFuzzer and runs it so long
 #   make fuzz-<name>             one of them
-#   make fuzz-replay             runs the kept inputs through each once, any compiler, honours SAN
+#   make fuzz-replay             runs the kept inputs through each, whole and cut at every byte, any compiler, honours SAN
 #   make fuzz-minimise           after a run: keeps what adds coverage, drops the rest
 #
 # A fuzz target uses the rooms that do no I/O and the BPF side's headers compiled natively; fuzz_h2_call, whose frames need a connection

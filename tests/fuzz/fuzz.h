@@ -40,10 +40,24 @@ static inline bool fuzz_same(struct eg_str a, struct eg_str b)
 	return eg_str_eq(a, b);
 }
 
+/*
+ * How fuzz_step() cuts: by the seed, each byte alone, or (any other number) once, so many bytes
+ * before the end of what is cut. `replay --cuts` goes through them; all else leaves it at the seed.
+ */
+#define FUZZ_CUT_SEEDED SIZE_MAX
+#define FUZZ_CUT_ALONE	(SIZE_MAX - 1)
+__attribute__((weak)) size_t fuzz_cut = FUZZ_CUT_SEEDED;
+__attribute__((weak)) size_t fuzz_cuts_made; /* inputs were taken in pieces so often */
+
 /* Where to cut next: a small generator seeded by the input itself, so that a run can be repeated.
  */
 static inline size_t fuzz_step(uint64_t *state, size_t left)
 {
+	fuzz_cuts_made++;
+	if (fuzz_cut == FUZZ_CUT_ALONE)
+		return EG_MIN((size_t)1, left);
+	if (fuzz_cut != FUZZ_CUT_SEEDED)
+		return left > fuzz_cut ? left - fuzz_cut : left;
 	*state ^= *state << 13;
 	*state ^= *state >> 7;
 	*state ^= *state << 17;

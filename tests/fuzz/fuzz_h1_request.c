@@ -4,6 +4,7 @@
  * plain reading of the RFC; what was read, written again, reads the same.
  */
 #include "h1_reference.h"
+#include "proto/websocket.h"
 
 static enum eg_io parse(struct eg_h1_scan *scan, const char *p, size_t n, struct eg_h1_head *head,
 			enum eg_reason *reason)
@@ -39,6 +40,14 @@ static void write_again(const struct eg_h1_head *head)
 	heads_same(head, &again);
 }
 
+static void same_handshake(const struct eg_h1_head *a, const struct eg_h1_head *b)
+{
+	const char *wrong = eg_websocket_wrong(a);
+
+	FUZZ_CHECK(eg_websocket_wanted(a) == eg_websocket_wanted(b));
+	FUZZ_CHECK(wrong == eg_websocket_wrong(b)); /* static texts */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct eg_h1_head whole, parted;
@@ -56,8 +65,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		n += fuzz_step(&seed, size - n);
 		prefix = fuzz_copy(bytes, n);
 		part = parse(&parts, prefix, n, &parted, &part_reason);
-		if (part == EG_IO_DONE)
+		if (part == EG_IO_DONE) {
 			heads_same(&whole, &parted);
+			same_handshake(&whole, &parted);
+		}
 		free(prefix);
 	}
 	if (size) {

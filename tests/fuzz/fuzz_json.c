@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The JSON reader against jansson: both take a text or neither does, but for the differences that
- * explained() lists; and they find the same members, types and strings at every depth.
+ * explained() lists; and they find the same members, types and strings at every depth. The text
+ * comes whole: of one that is good no beginning is, but for white space at the end.
  */
 #include <jansson.h>
 
@@ -118,6 +119,30 @@ static bool explained(bool ours, json_t *theirs, const json_error_t *why, const 
 	return !json_is_object(theirs) || depth_of(p, n) > 128 || memchr(p, '\0', n);
 }
 
+static bool blank(const char *p, size_t n)
+{
+	while (n && strchr(" \t\r\n", *p) && *p) {
+		p++;
+		n--;
+	}
+	return !n;
+}
+
+static void beginnings(const char *bytes, size_t size, bool good)
+{
+	uint64_t seed = fuzz_seed((const uint8_t *)bytes, size);
+
+	for (size_t n = fuzz_step(&seed, size); n < size; n += fuzz_step(&seed, size - n)) {
+		char *part = fuzz_copy(bytes, n);
+		struct eg_error e = {.text = ""};
+		int r = eg_json_members((struct eg_str){part, n}, nothing, NULL, &e);
+
+		FUZZ_CHECK(!r || (r == -EINVAL && e.text[0]));
+		FUZZ_CHECK(r || good == blank(bytes + n, size - n));
+		free(part);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const path[] = {"a", "b"};
@@ -144,6 +169,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(!got.p || !r);
 	if (theirs && !r)
 		FUZZ_CHECK(!!got.p == !!json_object_get(json_object_get(theirs, "a"), "b"));
+	if (size < 4096)
+		beginnings(bytes, size, !r);
 	json_decref(theirs);
 	free(bytes);
 	return 0;

@@ -202,6 +202,60 @@ static void test_split_hello(void **state)
 	(void)state;
 }
 
+/* In two pieces, the connection perhaps gone after the first. */
+static void send_cut(struct world *w, const char *bytes, size_t n, size_t cut)
+{
+	if (send(w->in.fd, bytes, cut, MSG_NOSIGNAL) != (ssize_t)cut)
+		fail_msg("%zu bytes could not be sent", cut);
+	plane_turns(&w->plane, 3);
+	if (send(w->in.fd, bytes + cut, n - cut, MSG_NOSIGNAL) < 0)
+		w->in.reset = errno == ECONNRESET; /* it is told once */
+}
+
+/* Cut at every byte, what comes first makes the same of each connection. */
+static void test_first_bytes_cut(void **state)
+{
+	static const struct {
+		const char *name, *raw, *reason;
+	} cases[] = {
+		{"www.example.org", NULL, "forbidden_destination"},
+		{"one.example.net", NULL, "domain_fronting"},
+		{NULL, NULL, "no_sni"},
+		{NULL, "GET / HTTP/1.1\r\nHost: api.openai.com\r\n\r\n", "bad_client_hello"},
+	};
+	unsigned char bytes[4096];
+	char text[64];
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin(enforce, NULL, 100);
+		size_t n = cases[i].raw ? strlen(cases[i].raw)
+					: hello(cases[i].name, bytes, sizeof(bytes));
+		char *records, *at;
+		size_t found = 0;
+
+		if (cases[i].raw)
+			memcpy(bytes, cases[i].raw, n);
+		snprintf(text, sizeof(text), "\"reason\":\"%s\"", cases[i].reason);
+		for (size_t cut = 1; cut < n; cut++) {
+			dial(w);
+			send_cut(w, (char *)bytes, n, cut);
+			inbox_await_end(&w->plane, &w->in);
+			if (!w->in.reset || w->in.n)
+				fail_msg("%s, cut at %zu: no reset", cases[i].reason, cut);
+			inbox_fini(&w->in);
+			w->in.text = NULL;
+		}
+		records = plane_records(&w->plane);
+		for (at = records; (at = strstr(at, text)); at++)
+			found++;
+		free(records);
+		assert_int_equal(found, n - 1);
+		assert_int_equal(plane_record_count(&w->plane), n - 1);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* A governed name is terminated: the worker asks the signer for a leaf, by name. */
 static void expect_minted(const char *policy)
 {
@@ -513,6 +567,16 @@ static void test_preface(void **state)
 		{"P", NULL},
 	};
 
+	for (size_t cut = 1; cut < sizeof(preface) - 1; cut++) {
+		struct world *w = begin(enforce, "127.0.0.1", 100);
+
+		dial(w);
+		send_cut(w, preface, sizeof(preface) - 1, cut);
+		plane_send_n(&w->plane, w->in.fd, settings, sizeof(settings));
+		inbox_await_bytes(&w->plane, &w->in, 9);
+		assert_int_equal(w->in.text[3], 4); /* SETTINGS */
+		finish(w);
+	}
 	for (size_t piece = 1; piece <= sizeof(preface) - 1; piece += 11) {
 		struct world *w = begin(enforce, "127.0.0.1", 100);
 
@@ -530,6 +594,13 @@ static void test_preface(void **state)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(others); i++) {
 		struct world *w = begin(enforce, "127.0.0.1", 100);
 
+		for (size_t cut = 1; others[i].expected && cut < strlen(others[i].text); cut++) {
+			dial(w);
+			send_cut(w, others[i].text, strlen(others[i].text), cut);
+			inbox_await(&w->plane, &w->in, others[i].expected);
+			inbox_fini(&w->in);
+			w->in.text = NULL;
+		}
 		dial(w);
 		plane_send(&w->plane, w->in.fd, others[i].text);
 		if (others[i].expected) {
@@ -635,6 +706,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_bytes),
 		cmocka_unit_test(test_split_hello),
+		cmocka_unit_test(test_first_bytes_cut),
 		cmocka_unit_test(test_governed_name_is_minted),
 		cmocka_unit_test(test_shadow_changes_nothing),
 		cmocka_unit_test(test_shadow_full_is_on_record),

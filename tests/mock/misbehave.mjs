@@ -122,11 +122,20 @@ async function bigBody({ res }, megabytes) {
 	res.end();
 }
 
-const STATUS = /^(early-)?([1-5]\d\d)(?:-retry-after-(\d+))?(?:-(quota|toolarge|html))?$/;
+const STATUS = /^(early-|first-)?([1-5]\d\d)(?:-retry-after-(\d+))?(?:-(quota|toolarge|html))?$/;
+
+// first-STATUS: a program's first request for a model of this name at a path; the ones after it are answered. So that a client's retry is seen.
+const firsts = new Set();
+export const forgetFirsts = () => firsts.clear();
+function isFirst({ host, url, req, json }) {
+	const key = [host, url.pathname, req.headers['user-agent']?.replace(/\/.*/, ''), json?.model].join(' ');
+	return !firsts.has(key) && Boolean(firsts.add(key));
+}
 
 // Returns {run} or throws a sentence that names what is known.
 export function parseMode(mode) {
 	const status = STATUS.exec(mode);
+	if (status?.[1] === 'first-') return { run: (call) => (isFirst(call) ? answerStatus(call, Number(status[2]), status[3], status[4]) : 'answer') };
 	if (status) return { run: (call) => answerStatus(call, Number(status[2]), status[3], status[4]) };
 	if (requestModes[mode]) return { run: (call) => requestModes[mode](call) };
 	const numbered = /^(.*)-(\d+)$/.exec(mode);

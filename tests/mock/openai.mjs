@@ -16,10 +16,14 @@ function error(res, status, what, message) {
 	res.end(text);
 }
 
+// What compatible providers do otherwise is in compatible.mjs; this is OpenAI's own.
+const OWN = { error, toolId: 'call_mock_1', answer: () => ({}), chunk: () => ({}), headers: {}, embeddings: {}, embedded: {} };
+
 const textOf = (content) => (typeof content === 'string' ? content : (content ?? []).map((p) => p.text ?? '').join(' '));
 const lastOf = (messages) => messages?.[messages.length - 1] ?? {};
 const headers = (call) => ({ 'x-request-id': `req_mock_${Date.now()}`, 'openai-processing-ms': '5', 'openai-version': '2020-10-01',
-	'openai-organization': 'mock-organization', 'x-mock-host': call.host });
+	'openai-organization': 'mock-organization', 'x-mock-host': call.host, ...style(call).headers });
+const style = (call) => call.style ?? OWN;
 
 // A tool is called when the client offers one and has not yet sent a result.
 function wantsTool(json) {
@@ -34,18 +38,19 @@ function usageOf(json, text) {
 	const input = (json.messages ?? []).reduce((sum, m) => sum + words(textOf(m.content)) + 4, 3);
 	return { prompt_tokens: input, completion_tokens: words(text), total_tokens: input + words(text) };
 }
-function toolCall(json) {
+function toolCall(call) {
+	const { json } = call;
 	const wanted = json.tool_choice?.function?.name ?? json.tools[0].function.name;
-	return { id: 'call_mock_1', type: 'function', function: { name: wanted, arguments: '{"city":"Paris"}' } };
+	return { id: style(call).toolId, type: 'function', function: { name: wanted, arguments: '{"city":"Paris"}' } };
 }
 
 function completion(call) {
 	const { json, host } = call;
 	const tool = wantsTool(json);
 	const text = tool ? '' : replyText(call);
-	const message = { role: 'assistant', content: tool ? null : text, refusal: null, ...(tool ? { tool_calls: [toolCall(json)] } : {}) };
+	const message = { role: 'assistant', content: tool ? null : text, refusal: null, ...(tool ? { tool_calls: [toolCall(call)] } : {}) };
 	return { id: 'chatcmpl-mock', object: 'chat.completion', created: 1767225600, model: json.model, system_fingerprint: `fp_${host}`,
-		choices: [{ index: 0, message, logprobs: null, finish_reason: tool ? 'tool_calls' : 'stop' }], usage: usageOf(json, text || 'call') };
+		choices: [{ index: 0, message, logprobs: null, finish_reason: tool ? 'tool_calls' : 'stop' }], usage: usageOf(json, text || 'call'), ...style(call).answer() };
 }
 
 function deltas(call) {
@@ -54,7 +59,8 @@ function deltas(call) {
 		const text = call.events ? Array.from({ length: call.events }, (_, i) => `w${i}`).join(' ') : replyText(call);
 		return { text, list: text.match(/\s*\S+/g).map((content) => ({ content })), finish: 'stop' };
 	}
-	const { function: f, ...rest } = toolCall(json);
+	const { function: f, ...rest } = toolCall(call);
+	if (style(call).wholeTools) return { text: 'call', list: [{ tool_calls: [{ index: 0, ...rest, function: f }] }], finish: 'tool_calls' };
 	const parts = f.arguments.match(/.{1,5}/g).map((piece) => ({ tool_calls: [{ index: 0, function: { arguments: piece } }] }));
 	return { text: 'call', list: [{ tool_calls: [{ index: 0, ...rest, function: { name: f.name, arguments: '' } }] }, ...parts], finish: 'tool_calls' };
 }
@@ -64,9 +70,10 @@ function streamChat(call) {
 	const { text, list, finish } = deltas(call);
 	const wantsUsage = json.stream_options?.include_usage === true;
 	const base = { id: 'chatcmpl-mock', object: 'chat.completion.chunk', created: 1767225600, model: json.model, system_fingerprint: `fp_${host}` };
-	const chunk = (choices, usage) => `data: ${JSON.stringify({ ...base, choices, ...(wantsUsage ? { usage: usage ?? null } : {}) })}\n\n`;
+	const chunk = (choices, usage, more) => `data: ${JSON.stringify({ ...base, choices, ...(wantsUsage ? { usage: usage ?? null } : {}), ...more })}\n\n`;
 	const choice = (delta, finish_reason = null) => [{ index: 0, delta, logprobs: null, finish_reason }];
-	const events = [chunk(choice({ role: 'assistant', content: '', refusal: null })), ...list.map((d) => chunk(choice(d))), chunk(choice({}, finish))];
+	const events = [chunk(choice({ role: 'assistant', content: '', refusal: null }), null, style(call).chunk('first')), ...list.map((d) => chunk(choice(d))),
+		chunk(choice({}, finish), null, style(call).chunk('last', usageOf(json, text)))];
 	if (wantsUsage) events.push(chunk([], usageOf(json, text)));
 	events.push('data: [DONE]\n\n');
 	const failure = { error: { message: 'The server had an error processing your request.', type: 'server_error', param: null, code: null } };
@@ -112,7 +119,7 @@ function embeddings(call) {
 		for (const item of data) item.embedding = Buffer.from(new Float32Array(item.embedding).buffer).toString('base64');
 	}
 	const tokens = inputs.reduce((sum, text) => sum + words(String(text)), 0);
-	return { object: 'list', data, model: call.json.model, usage: { prompt_tokens: tokens, total_tokens: tokens } };
+	return { ...style(call).embeddings, object: 'list', data, model: call.json.model, usage: { prompt_tokens: tokens, total_tokens: tokens, ...style(call).embedded } };
 }
 
 // A form's fields as undici reads them, which is not Egret's reading: files by their size, fields by their text.
@@ -150,11 +157,14 @@ const FORMS = ['/v1/files', '/v1/audio/transcriptions', '/v1/images/edits'];
 function answer(call) {
 	const { req, res, url, json } = call;
 	const path = url.pathname.replace(/^\/openai/, '');
+	const { error } = style(call);
 	const key = `${req.method} ${path}`;
 	if (req.method === 'POST' && json === undefined && !FORMS.includes(path)) return error(res, 400, '', 'We could not parse the JSON body of your request.');
 	switch (key) {
 	case 'POST /v1/chat/completions':
-		if (!Array.isArray(json.messages)) return error(res, 400, '', "Missing required parameter: 'messages'.");
+	case 'POST /v1/fim/completions':
+		if (path === '/v1/fim/completions') call.json.messages = [{ role: 'user', content: `${json.prompt}...${json.suffix ?? ''}` }];
+		if (!Array.isArray(json.messages)) return error(res, style(call).invalid ?? 400, '', "Missing required parameter: 'messages'.");
 		return json.stream ? streamChat(call) : sendJson(call, 200, completion(call), headers(call));
 	case 'POST /v1/responses':
 		return json.stream ? streamResponse(call) : sendJson(call, 200, response(call, 'completed'), headers(call));

@@ -15,7 +15,8 @@ import tls from 'node:tls';
 import { parseArgs } from 'node:util';
 import { anthropic } from './anthropic.mjs';
 import { decoded } from './coding.mjs';
-import { connectionModes, misbehave, parseMode } from './misbehave.mjs';
+import { groq, mistral } from './compatible.mjs';
+import { connectionModes, forgetFirsts, misbehave, parseMode } from './misbehave.mjs';
 import { openai } from './openai.mjs';
 import { realtime } from './realtime.mjs';
 import { site } from './site.mjs';
@@ -27,7 +28,7 @@ for (const name of ['world', 'certs', 'keys', 'log', 'admin']) {
 	console.error(`provider.mjs: --${name} is missing; usage: provider.mjs --world F --certs DIR --keys F --log F --admin SOCK`);
 	process.exit(2);
 }
-const DIALECTS = { openai, anthropic, site };
+const DIALECTS = { openai, anthropic, mistral, groq, site };
 const BODY_SHOWN = 8192; // bytes of a request body that the log holds as text
 
 const world = JSON.parse(fs.readFileSync(opt.world, 'utf8'));
@@ -248,7 +249,7 @@ for (const address of hostOfAddress.keys()) {
 // ---- admin ----
 const commands = {
 	'/ready': () => ({}),
-	'/clear': () => modes.clear(),
+	'/clear': () => { modes.clear(); forgetFirsts(); },
 	'/hangup': ({ host }) => { for (const [socket, of] of open) if (of === host) socket.destroy(); },
 	'/http2': ({ on }) => { http2On = on; },
 	'/reload-keys': () => { keys = JSON.parse(fs.readFileSync(opt.keys, 'utf8')); },

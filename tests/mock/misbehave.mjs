@@ -93,6 +93,7 @@ const requestModes = {
 	'error-mid-stream': (call) => { call.streamMode = 'error-mid'; return 'answer'; },
 	'cut-stream': (call) => { call.streamMode = 'cut'; return 'answer'; },
 	'clean-cut-stream': (call) => { call.streamMode = 'clean-cut'; return 'answer'; },
+	'corrupt-stream': (call) => { call.streamMode = 'corrupt'; return 'answer'; }, // Bedrock's: a CRC that does not fit
 	'slow-stream': (call, ms) => { call.pace = ms || 200; return 'answer'; },
 	'long-stream': (call, events) => { call.events = events || 2000; return 'answer'; },
 	'burst-stream': (call) => { call.pace = 0; return 'answer'; },
@@ -128,7 +129,7 @@ const STATUS = /^(early-|first-)?([1-5]\d\d)(?:-retry-after-(\d+))?(?:-(quota|to
 const firsts = new Set();
 export const forgetFirsts = () => firsts.clear();
 function isFirst({ host, url, req, json }) {
-	const key = [host, url.pathname, req.headers['user-agent']?.replace(/\/.*/, ''), json?.model].join(' ');
+	const key = [host, url.pathname, req.headers['user-agent']?.replace(/\/.*/, ''), json?.model].join(' '); // or the path has the model
 	return !firsts.has(key) && Boolean(firsts.add(key));
 }
 

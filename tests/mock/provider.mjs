@@ -14,8 +14,10 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { parseArgs } from 'node:util';
 import { anthropic } from './anthropic.mjs';
+import { bedrock } from './bedrock.mjs';
 import { decoded } from './coding.mjs';
 import { groq, mistral } from './compatible.mjs';
+import { gemini } from './gemini.mjs';
 import { connectionModes, forgetFirsts, misbehave, parseMode } from './misbehave.mjs';
 import { openai } from './openai.mjs';
 import { realtime } from './realtime.mjs';
@@ -28,7 +30,7 @@ for (const name of ['world', 'certs', 'keys', 'log', 'admin']) {
 	console.error(`provider.mjs: --${name} is missing; usage: provider.mjs --world F --certs DIR --keys F --log F --admin SOCK`);
 	process.exit(2);
 }
-const DIALECTS = { openai, anthropic, mistral, groq, site };
+const DIALECTS = { openai, anthropic, mistral, groq, bedrock, gemini, site };
 const BODY_SHOWN = 8192; // bytes of a request body that the log holds as text
 
 const world = JSON.parse(fs.readFileSync(opt.world, 'utf8'));
@@ -92,6 +94,7 @@ const secure1 = secureServer(https.createServer(tlsOptions(['http/1.1']), (req, 
 let http2On = true;
 
 // ---- requests ----
+const dialectOf = (host) => DIALECTS[world.hosts[host]?.dialect ?? 'site'];
 function flatHeaders(raw) {
 	const out = [];
 	for (let i = 0; i < raw.length; i += 2) out.push([raw[i], raw[i + 1]]);
@@ -136,7 +139,7 @@ function serve(req, res, encrypted) {
 	if (early) {
 		finished = true;
 		log({ ...entry, mode: early, body_bytes: null });
-		return void misbehave({ req, res, mode: early, host, dialect: DIALECTS[world.hosts[host]?.dialect ?? 'site'], json: {}, socket });
+		return void misbehave({ req, res, mode: early, host, dialect: dialectOf(host), json: {}, socket });
 	}
 	req.on('data', (chunk) => {
 		hash.update(chunk);
@@ -154,7 +157,7 @@ function serve(req, res, encrypted) {
 		const sent = Buffer.concat(kept);
 		const body = decoded(sent, req.headers['content-encoding']);
 		const json = jsonOf(body);
-		const model = json?.model ?? (json === undefined ? formModel(body) : null);
+		const model = dialectOf(host).modelOf?.(url) ?? json?.model ?? (json === undefined ? formModel(body) : null);
 		const mode = takeMode(host, false) ?? (typeof model === 'string' && model.startsWith('mock-') ? model.slice(5) : 'ok');
 		log({ ...entry, body_bytes: bytes, body_sha256: hash.digest('hex'), trailers: flatHeaders(req.rawTrailers ?? []),
 			...(bytes <= BODY_SHOWN ? { body: sent.toString('utf8') } : {}), model, stream: json?.stream === true, mode });
@@ -186,15 +189,15 @@ function upgrade(req, socket, head, encrypted) {
 
 function respond(call) {
 	const { req, res, host, mode } = call;
-	const dialect = DIALECTS[world.hosts[host]?.dialect ?? 'site'];
+	const dialect = dialectOf(host);
 	call.dialect = dialect;
-	const accepted = keys[host];
-	if (dialect !== site && accepted && !accepted.includes(presentedKey(req.headers))) {
-		return dialect.error(res, 401, 'authentication', `Incorrect API key provided for ${host}.`);
-	}
+	const wrong = dialect !== site && keys[host] ? (dialect.wrongKey ?? wrongKey)(call, keys[host]) : null;
+	if (wrong) return dialect.error(res, ...wrong);
 	if (mode !== 'ok' && misbehave(call)) return undefined;
 	return dialect.answer(call);
 }
+const wrongKey = ({ req, host }, accepted) => (accepted.includes(presentedKey(req.headers)) ? null
+	: [401, 'authentication', `Incorrect API key provided for ${host}.`]);
 function presentedKey(headers) {
 	return headers['x-api-key'] ?? (headers.authorization ?? '').replace(/^Bearer /, '');
 }

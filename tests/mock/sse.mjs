@@ -10,6 +10,8 @@ export async function stream(call, events, errorEvent, headers = {}) {
 	if (streamMode === 'error-first') return res.end(errorEvent);
 	const half = Math.floor(events.length / 2);
 	for (let i = 0; i < events.length && !res.destroyed; i++) {
+		// What came before a failure has been read by then: a reset discards what has not.
+		if (i === half && ['error-mid', 'clean-cut', 'cut'].includes(streamMode)) await wait(60);
 		if (i === half && streamMode === 'error-mid') return res.end(errorEvent);
 		if (i === half && streamMode === 'clean-cut') return res.end();
 		if (i === half && streamMode === 'cut') return req.httpVersionMajor === 2 ? req.stream.close(2) : socket.destroy();

@@ -56,8 +56,8 @@ await see('mistral: 400 of a stream', () => stream({ model: 'mock-400' }), { tex
 // It knows of no error event: what it does not know as an event fails its schema, whose words are Zod's.
 await see('mistral: an error inside a stream', async () => {
 	const { ended, ...seen } = await stream({ model: 'mock-error-mid-stream' });
-	return { ...seen, ended: ended.error };
-}, { ...half, ended: 'ZodError' });
+	return { ...seen, ended: { error: ended.error } };
+}, { ...half, ended: { error: 'ZodError' } });
 await see('mistral: a stream cut off', () => stream({ model: 'mock-cut-stream' }), { ...half, ended: { error: 'TypeError', message: 'terminated' } });
 await see('mistral: a stream that ends before its end', () => stream({ model: 'mock-clean-cut-stream' }), half);
 await see('mistral: a connection that ends without an answer', () => chat({ model: 'mock-close' }),

@@ -30,6 +30,8 @@ mode gpt-4o 0 200 'said: hi'
 mode mock-503 0 503 server_error
 mode mock-529 0 529
 mode mock-404 0 404 model_not_found
+mode mock-first-503 0 503 server_error
+mode mock-first-503 0 200 'said: hi'
 mode mock-502-html 0 502 '<html>'
 mode mock-429-quota 0 429 insufficient_quota
 mode mock-429-toolarge 0 429 'Request too large'

@@ -16,12 +16,14 @@ function parsed(body) {
 	}
 }
 
-// Of each SDK's error: its class, the status, the body. Without a status its words count; what broke underneath is the system's wording.
+// Of each SDK's error: its class, the status, the body (Google's has it for its message, AWS's keeps the message alone). Without a status its
+// words count; what broke underneath is the system's wording.
 export function errorSeen(e) {
 	if (!(e instanceof Error)) return { error: e };
 	const status = e.status ?? e.statusCode ?? e.$metadata?.httpStatusCode;
-	const body = parsed(e.error ?? e.responseBody ?? e.body);
+	const body = parsed(e.error ?? e.responseBody ?? e.body ?? (e.name === 'ApiError' ? e.message.replace(/^got status: \w+\. /, '') : undefined));
 	const seen = { error: e.constructor.name, ...(e.name !== e.constructor.name ? { name: e.name } : {}) };
+	if (e.$metadata && status !== undefined) return { ...seen, status, message: e.message, id: e.$metadata.requestId, attempts: e.$metadata.attempts };
 	if (status !== undefined) return { ...seen, status, ...(body !== undefined ? { body } : {}) };
 	return { ...seen, ...(body !== undefined ? { body } : { message: e.message }), ...(e.errors ? { attempts: e.errors.length, last: errorSeen(e.errors.at(-1)) } : {}) };
 }

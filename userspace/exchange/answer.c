@@ -4,6 +4,8 @@
 
 #include "exchange/exchange_impl.h"
 #include "proto/websocket.h"
+#include "provider/bedrock_error.h"
+#include "provider/error_form.h"
 
 const struct eg_call_ops exchange_call_ops = {
 	.body = exchange_body_pieces,
@@ -50,16 +52,24 @@ static void give_end(struct eg_exchange *x)
 
 /* ---- Egret's own answers ---- */
 
-/* An error object in the caller's dialect. 0 or -errno. */
+/* An error object in the caller's dialect, or as the API's own. 0 or -errno. */
 static int describe_denial(struct eg_exchange *x, enum eg_reason reason, struct eg_buf *body)
 {
 	unsigned int status = eg_reason_status(reason);
-	int r = eg_dialect_error(body, x->dialect, reason, eg_str_from(x->detail),
-				 eg_str_from(x->id));
+	const char *host = x->peer->server_name ? x->peer->server_name : x->host;
+	enum eg_error_form form =
+		eg_error_form_of(eg_str_from(x->peer->gateway ? NULL : host), x->target.decoded);
+	int r = eg_error_write(body, form, x->dialect, reason, eg_str_from(x->detail),
+			       eg_str_from(x->id));
 
 	if (r)
 		return r;
 	add_header(x, EG_STR("content-type"), EG_STR("application/json"));
+	if (form == EG_ERROR_BEDROCK) {
+		add_header(x, EG_STR("x-amzn-errortype"),
+			   eg_str_from(eg_bedrock_error_type(reason)));
+		add_header(x, EG_STR("x-amzn-requestid"), eg_str_from(x->id));
+	}
 	if (!eg_reason_retryable(reason))
 		add_header(x, EG_STR("x-should-retry"), EG_STR("false"));
 	else if (status == 503)

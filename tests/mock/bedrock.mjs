@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bedrock's runtime: Converse and InvokeModel, plain and as AWS event streams; signed requests (sigv4.mjs) or a bearer token; AWS's errors.
-import { frame } from './eventstream.mjs';
-import { wrongSignature } from './sigv4.mjs';
+// Bedrock's runtime: Converse and InvokeModel, plain, as AWS event streams, and with streams both ways; signed requests (sigv4.mjs) or a bearer
+// token; AWS's errors.
+import { frame, Frames } from './eventstream.mjs';
+import { eventVerifier, wrongSignature } from './sigv4.mjs';
 import { sendJson, stream, words } from './sse.mjs';
 
 const TYPE = { 400: 'ValidationException', 403: 'AccessDeniedException', 404: 'ResourceNotFoundException', 408: 'ModelTimeoutException', 424: 'ModelErrorException',
 	429: 'ThrottlingException', 500: 'InternalServerException', 503: 'ServiceUnavailableException' };
-const PATH = /^\/model\/([^/]+)\/(converse|converse-stream|invoke|invoke-with-response-stream)$/;
+const PATH = /^\/model\/([^/]+)\/(converse|converse-stream|invoke|invoke-with-response-stream|invoke-with-bidirectional-stream)$/;
 
 // `what`: an error's own type, where it is not the status's.
 function error(res, status, what, message) {
@@ -78,6 +79,37 @@ function invoke(call, streamed) {
 	return streamFrames(call, pieces.map((piece) => frame('event', 'chunk', { bytes: Buffer.from(piece).toString('base64') })));
 }
 
+// Streams both ways at once: each event of the request, signed by itself, is answered as it comes. `log` writes each down.
+const talks = (url) => PATH.exec(url.pathname)?.[2] === 'invoke-with-bidirectional-stream';
+function talk({ req, res, host, secrets, log }) {
+	const wrong = wrongKey({ req, body: null, host }, secrets);
+	if (wrong) return error(res, ...wrong);
+	const verify = eventVerifier(req, secrets);
+	const frames = new Frames();
+	let count = 0;
+	const fail = (message) => res.end(frame('exception', 'validationException', { message }));
+	res.writeHead(200, { 'content-type': 'application/vnd.amazon.eventstream', ...headers });
+	res.flushHeaders?.();
+	req.on('data', (piece) => {
+		try {
+			for (const { headers: of, payload } of frames.feed(piece)) {
+				const date = of.get(':date');
+				const good = verify({ date: new Date(Number(date.value.readBigInt64BE(0))), dateHeader: date.raw, payload, signature: of.get(':chunk-signature').value.toString('hex') });
+				log({ bytes: payload.length, type: good ? 'signed' : 'badly signed' });
+				if (!good) return void fail('The signature of an event does not match.');
+				if (!payload.length) return void res.end(); // the last one
+				const [said] = new Frames().feed(payload);
+				const { bytes } = JSON.parse(said.payload);
+				res.write(frame('event', 'chunk', { bytes: Buffer.from(JSON.stringify({ heard: ++count, said: Buffer.from(bytes, 'base64').toString() })).toString('base64') }));
+			}
+		} catch (e) {
+			fail(e.message);
+		}
+		return undefined;
+	});
+	return undefined;
+}
+
 function answer(call) {
 	const match = PATH.exec(call.url.pathname);
 	if (call.req.method !== 'POST' || !match) return error(call.res, 404, 'UnknownOperationException', '');
@@ -91,4 +123,4 @@ function answer(call) {
 	}
 }
 
-export const bedrock = { answer, error, wrongKey, modelOf, sample: (call) => converse({ ...call, json: { messages: [], ...call.json } }) };
+export const bedrock = { answer, error, wrongKey, modelOf, talks, talk, sample: (call) => converse({ ...call, json: { messages: [], ...call.json } }) };

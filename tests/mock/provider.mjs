@@ -134,12 +134,17 @@ function serve(req, res, encrypted) {
 	const entry = { event: 'request', n: ++counter, host, sni, tls: encrypted, http: req.httpVersion, conn: socket.egretId ?? null,
 		method: req.method, path: req.url, authority, headers: flatHeaders(req.rawHeaders), ...ends(socket),
 		credentials: credentials(req.headers, url) };
+	const dialect = dialectOf(host);
 	let finished = false;
 	const early = modes.get(host)?.mode.startsWith('early-') ? takeMode(host, false) : null;
 	if (early) {
 		finished = true;
 		log({ ...entry, mode: early, body_bytes: null });
-		return void misbehave({ req, res, mode: early, host, dialect: dialectOf(host), json: {}, socket });
+		return void misbehave({ req, res, mode: early, host, dialect, json: {}, socket });
+	}
+	if (dialect.talks?.(url)) { // the body goes on beside the answer
+		log({ ...entry, body_bytes: null, model: dialect.modelOf(url), stream: true, mode: 'ok' });
+		return void dialect.talk({ req, res, host, secrets: keys[host] ?? [], log: (message) => log({ event: 'message', n: entry.n, host, conn: entry.conn, ...message }) });
 	}
 	req.on('data', (chunk) => {
 		hash.update(chunk);
@@ -157,7 +162,7 @@ function serve(req, res, encrypted) {
 		const sent = Buffer.concat(kept);
 		const body = decoded(sent, req.headers['content-encoding']);
 		const json = jsonOf(body);
-		const model = dialectOf(host).modelOf?.(url) ?? json?.model ?? (json === undefined ? formModel(body) : null);
+		const model = dialect.modelOf?.(url) ?? json?.model ?? (json === undefined ? formModel(body) : null);
 		const mode = takeMode(host, false) ?? (typeof model === 'string' && model.startsWith('mock-') ? model.slice(5) : 'ok');
 		log({ ...entry, body_bytes: bytes, body_sha256: hash.digest('hex'), trailers: flatHeaders(req.rawTrailers ?? []),
 			...(bytes <= BODY_SHOWN ? { body: sent.toString('utf8') } : {}), model, stream: json?.stream === true, mode });

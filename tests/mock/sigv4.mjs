@@ -7,6 +7,9 @@ const hmac = (key, text) => crypto.createHmac('sha256', key).update(text).digest
 const hex = (text) => crypto.createHash('sha256').update(text).digest('hex');
 const encode = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 const CLOCK_SKEW_MS = 5 * 60 * 1000;
+const STREAMING = 'STREAMING-AWS4-HMAC-SHA256-EVENTS'; // in the place of the body's hash: each of its events is signed by itself
+const FORM = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/;
+const signingKey = (secret, ...scope) => scope.reduce((k, part) => hmac(k, part), `AWS4${secret}`);
 
 // Of a service but S3 each segment of the path as it is on the wire is encoded once more.
 function canonicalRequest(req, signed, bodyHash) {
@@ -16,10 +19,9 @@ function canonicalRequest(req, signed, bodyHash) {
 	return [req.method, path.split('/').map(encode).join('/'), pairs.join('&'), headers, signed.join(';'), bodyHash].join('\n');
 }
 
-// null when it is; else what is wrong. `secrets`: those that the account has.
+// null when it is; else what is wrong. `secrets`: those that the account has; `body`: null where its events are signed.
 export function wrongSignature(req, body, { secrets, service, region }) {
-	const match = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/
-		.exec(req.headers.authorization ?? '');
+	const match = FORM.exec(req.headers.authorization ?? '');
 	if (!match) return 'Missing Authentication Token';
 	const [, , day, saidRegion, saidService, names, signature] = match;
 	const date = req.headers['x-amz-date'] ?? '';
@@ -29,12 +31,21 @@ export function wrongSignature(req, body, { secrets, service, region }) {
 	const signed = names.split(';');
 	const missing = signed.find((name) => req.headers[name] === undefined);
 	if (missing) return `'${missing}' must be a 'Header' in the request`;
-	const bodyHash = hex(body);
+	const bodyHash = body === null ? STREAMING : hex(body);
 	if ((req.headers['x-amz-content-sha256'] ?? bodyHash) !== bodyHash) return 'The provided x-amz-content-sha256 header does not match what was computed';
 	const toSign = ['AWS4-HMAC-SHA256', date, `${day}/${region}/${service}/aws4_request`, hex(canonicalRequest(req, signed, bodyHash))].join('\n');
-	const good = secrets.some((secret) => {
-		const key = [day, region, service, 'aws4_request'].reduce((k, part) => hmac(k, part), `AWS4${secret}`);
-		return hmac(key, toSign).toString('hex') === signature;
-	});
+	const good = secrets.some((secret) => hmac(signingKey(secret, day, region, service, 'aws4_request'), toSign).toString('hex') === signature);
 	return good ? null : 'The request signature we calculated does not match the signature you provided.';
+}
+
+// Of a request whose events are signed: a function that says of each, in order, whether it is. Each signature is over the one before it.
+export function eventVerifier(req, secrets) {
+	const [, , day, region, service, , seed] = FORM.exec(req.headers.authorization);
+	let prior = seed;
+	return ({ date, dateHeader, payload, signature }) => {
+		const at = date.toISOString().replace(/[-:]|\.\d+/g, '');
+		const toSign = ['AWS4-HMAC-SHA256-PAYLOAD', at, `${day}/${region}/${service}/aws4_request`, prior, hex(dateHeader), hex(payload)].join('\n');
+		prior = signature;
+		return secrets.some((secret) => hmac(signingKey(secret, day, region, service, 'aws4_request'), toSign).toString('hex') === signature);
+	};
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The official @aws-sdk/client-bedrock-runtime, unchanged, over HTTP/2: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and
 // NODE_EXTRA_CA_CERTS from the environment. Each request is signed. BEDROCK_API_KEY: a bearer token, for the steps that want one.
-import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand, InvokeModelCommand, InvokeModelWithResponseStreamCommand } from '@aws-sdk/client-bedrock-runtime';
+import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand, InvokeModelCommand, InvokeModelWithBidirectionalStreamCommand,
+	InvokeModelWithResponseStreamCommand } from '@aws-sdk/client-bedrock-runtime';
 import { done, see, streamed } from './seen.mjs';
 
 const region = process.env.AWS_REGION;
@@ -52,6 +53,25 @@ await see('bedrock: invoke', async () => {
 await see('bedrock: invoke, streamed', () => streamed(once.send(new InvokeModelWithResponseStreamCommand({ modelId, contentType: 'application/json',
 	body: JSON.stringify({ prompt: 'hello over there' }) })).then((r) => r.body), (e) => JSON.parse(new TextDecoder().decode(e.chunk.bytes)).completion),
 	{ text, pieces: 8, finish: null });
+
+// One event is sent when the one before it was answered: an answer that waited for the request's end would never come.
+await see('bedrock: streams both ways', async () => {
+	const heard = [];
+	let answered;
+	const turns = Array.from({ length: 6 }, () => new Promise((ok) => { answered = [...(answered ?? []), ok]; }));
+	async function* say() {
+		for (let i = 0; i < 5; i++) {
+			yield { chunk: { bytes: new TextEncoder().encode(`event ${i}`) } };
+			await turns[i];
+		}
+	}
+	const { body } = await once.send(new InvokeModelWithBidirectionalStreamCommand({ modelId: 'amazon.nova-sonic-v1:0', body: say() }));
+	for await (const event of body) {
+		heard.push(JSON.parse(new TextDecoder().decode(event.chunk.bytes)));
+		answered[heard.length - 1]();
+	}
+	return heard;
+}, Array.from({ length: 5 }, (_, i) => ({ heard: i + 1, said: `event ${i}` })));
 
 await see('bedrock: a model that does not exist', () => converse({ modelId: 'does-not-exist' }), { ...error(400), message: 'The provided model identifier is invalid.' });
 for (const status of Object.keys(told).map(Number)) await see(`bedrock: ${status}`, () => converse({ modelId: `mock-${status}` }), error(status));

@@ -46,6 +46,8 @@ through() {
 	seen_all "$1" "$1" "$T_RUN/pod-roots.crt" "${keys[@]}" -- bedrock genai
 	cat "$T_RUN"/"$1"-{bedrock,genai} > "$T_RUN/$1.seen"
 	seen_same direct.seen "$1.seen" ${2:+"$2"}
+	is "$1: each event of a stream both ways came with its signature intact" "$(mock_log '[.[] | select(.event == "message") | .type]' | jq -c .)" \
+		'["signed","signed","signed","signed","signed","signed"]'
 	arrived > "$T_RUN/arrived.$1"
 	is "$1: the provider saw the same requests" "$(diff "$T_RUN/arrived.direct" "$T_RUN/arrived.$1")" ""
 }
@@ -66,21 +68,21 @@ is "with what an enforced policy would have said" "$(egret_records '.type == "re
 
 echo "# refused"
 mock_forget
-some='/: (converse|a request of 2 MB|by a bearer token|stream|streamed tool use|invoke|invoke, streamed|completion|streaming|count of tokens|embeddings)$'
+some='/: (converse|a request of 2 MB|by a bearer token|stream|streamed tool use|invoke|invoke, streamed|completion|streams both ways|streaming|count of tokens|embeddings)$'
 # refused NAME REASON GENAI_STATUS VARIABLE=VALUE...
 refused() {
 	local name=$1 reason=$2 status=$3; shift 3
 	: > "$E_DIR/access.jsonl"
 	seen_all "$name" podEnf "$T_RUN/pod-roots.crt" "${keys[@]}" "$@" -- bedrock genai "$some"
-	seen_refused "$name-bedrock" ".error == \"AccessDeniedException\" and .status == 403 and .attempts == 1 and (.message | length > 20) and (.id | test(\"^[0-9a-f]{32}$\"))"
+	seen_refused "$name-bedrock" ".error == \"AccessDeniedException\" and .status == 403 and (.attempts // 1) == 1 and (.message | length > 20) and (.id | test(\"^[0-9a-f]{32}$\"))"
 	seen_refused "$name-genai" ".error == \"ApiError\" and \"\(.status) \(.body.error.status)\" == \"$status\" and (.body.error.details[0].reason | startswith(\"EGRET_\"))"
 	is "$name: why is on record, once for each" "$(egret_records '.type == "request"' | jq -c 'group_by(.reason) | map([.[0].reason, length])')" "$reason"
 	is "$name: nothing arrived" "$(mock_requests)" 0
 }
-refused no-route '[["no_route",11]]' '403 PERMISSION_DENIED'
-refused named-by-a-route '[["no_route",4],["unknown_operation",7]]' '403 PERMISSION_DENIED' AWS_REGION=us-east-1
+refused no-route '[["no_route",12]]' '403 PERMISSION_DENIED'
+refused named-by-a-route '[["no_route",4],["unknown_operation",8]]' '403 PERMISSION_DENIED' AWS_REGION=us-east-1
 # By its path, since there is no host that would tell; over plain HTTP/2 by prior knowledge, as AWS's SDK has it.
-refused gateway-address '[["no_placeholder",4],["no_route",7]]' '401 UNAUTHENTICATED' AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://169.254.77.1 GOOGLE_GEMINI_BASE_URL=http://169.254.77.1
+refused gateway-address '[["no_placeholder",4],["no_route",8]]' '401 UNAUTHENTICATED' AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://169.254.77.1 GOOGLE_GEMINI_BASE_URL=http://169.254.77.1
 pod_curl podEnf --http2 -D "$T_RUN/head" -o "$T_RUN/body" -d '{}' https://bedrock-runtime.eu-central-1.amazonaws.com/model/a%2Fb/converse
 has "a path that can't be judged: by the host" "$(tr -d '\r' < "$T_RUN/head")" 'x-amzn-errortype: ValidationException'
 is "and why" "$(jq -r .code "$T_RUN/body")" egret_path_unsafe

@@ -20,31 +20,62 @@
 #define VALUE_BYTES 253
 
 struct eg_pods_dir {
-	int dir;    /* for openat */
-	int notify; /* inotify */
+	int dir;     /* what lies at `path` now */
+	int notify;  /* inotify */
+	int watched; /* the watch of `dir` in it; -1: none */
 	char *path;
 };
 
-int eg_pods_dir_open(const char *path, struct eg_pods_dir **out, struct eg_error *error)
+static int watch(struct eg_pods_dir *d)
 {
 	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE |
 			      IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
+	int former = d->watched, r;
+
+	d->watched = inotify_add_watch(d->notify, d->path, mask);
+	r = d->watched < 0 ? -errno : 0;
+	if (former >= 0 && former != d->watched) /* another directory; the former may be gone */
+		(void)inotify_rm_watch(d->notify, former);
+	return r;
+}
+
+/* Another directory may have been put in its place, by a rename or by a link: names and files have
+ * to be of one. What can't be watched is still read every 10 s. */
+static int follow(struct eg_pods_dir *d, struct eg_error *error)
+{
+	int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? eg_error_set(error, -ENOENT,
+						      "the pods directory %s was removed", d->path)
+				       : eg_error_set(error, -errno,
+						      "cannot read the pods directory %s: %s",
+						      d->path, strerror(errno));
+	eg_fd_close(&d->dir);
+	d->dir = fd;
+	(void)watch(d);
+	return 0;
+}
+
+int eg_pods_dir_open(const char *path, struct eg_pods_dir **out, struct eg_error *error)
+{
 	struct eg_pods_dir *d = calloc(1, sizeof(*d));
 	int r = 0;
 
 	if (!d)
 		return eg_error_set(error, -ENOMEM, "out of memory");
 	d->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	d->watched = -1;
 	d->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	d->path = strdup(path);
 	if (d->dir < 0)
 		r = eg_error_set(error, -errno, "cannot open the pods directory %s: %s", path,
 				 strerror(errno));
-	else if (d->notify < 0 || inotify_add_watch(d->notify, path, mask) < 0)
-		r = eg_error_set(error, -errno, "cannot watch the pods directory %s: %s", path,
-				 strerror(errno));
 	else if (!d->path)
 		r = eg_error_set(error, -ENOMEM, "out of memory");
+	else if (d->notify < 0 || watch(d))
+		r = eg_error_set(error, -errno, "cannot watch the pods directory %s: %s", path,
+				 strerror(errno));
 	if (r) {
 		eg_pods_dir_close(d);
 		return r;
@@ -379,14 +410,12 @@ int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_e
 {
 	struct eg_pod_list list = {0};
 	struct dirent **names;
-	struct stat st;
 	int count, r;
 
-	/* A directory that was removed still opens, and is empty: that must not remove every pod.
-	 */
-	if (fstat(d->dir, &st) || !st.st_nlink)
-		return eg_error_set(error, -ENOENT, "the pods directory %s was removed", d->path);
-	count = scandir(d->path, &names, is_json, alphasort);
+	r = follow(d, error);
+	if (r)
+		return r;
+	count = scandirat(d->dir, ".", &names, is_json, alphasort);
 	if (count < 0)
 		return eg_error_set(error, -errno, "cannot read the pods directory %s: %s", d->path,
 				    strerror(errno));

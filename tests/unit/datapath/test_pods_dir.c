@@ -232,6 +232,42 @@ static void changes_are_seen(void **state)
 	eg_pods_dir_close(d);
 }
 
+/* Put in place by a rename, as who writes a whole directory anew does: it is read, and watched. */
+static void another_directory_in_its_place(void **state)
+{
+	char former[300], file[320];
+	struct eg_pods_dir *d;
+	struct eg_pod_list l;
+	struct eg_error e;
+
+	put("a.json", GOOD);
+	assert_int_equal(eg_pods_dir_open(folder, &d, &e), 0);
+	snprintf(former, sizeof(former), "%s.former", folder);
+	snprintf(file, sizeof(file), "%s/a.json", former);
+	assert_int_equal(rename(folder, former), 0);
+	assert_int_equal(eg_pods_dir_read(d, &l, &e), -ENOENT);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	put("a.json",
+	    "{\"namespace\":\"n\",\"name\":\"other\",\"uid\":\"2\",\"interface\":\"vb\"}");
+	put("b.json", "{\"namespace\":\"n\",\"name\":\"b\",\"uid\":\"3\",\"interface\":\"vc\"}");
+	assert_int_equal(eg_pods_dir_read(d, &l, &e), 0);
+	assert_int_equal(l.count, 2);
+	assert_string_equal(l.pods[0].identity.name, "other");
+	assert_string_equal(l.pods[1].identity.name, "b");
+	eg_pod_list_fini(&l);
+
+	(void)eg_pods_dir_changed(d);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(former), 0);
+	assert_false(eg_pods_dir_changed(d)); /* the former one is nobody's */
+	drop("b.json");
+	assert_true(eg_pods_dir_changed(d));
+	assert_int_equal(eg_pods_dir_read(d, &l, &e), 0);
+	assert_int_equal(l.count, 1);
+	eg_pod_list_fini(&l);
+	eg_pods_dir_close(d);
+}
+
 static void a_directory_that_went_is_an_error(void **state)
 {
 	struct eg_pods_dir *d;
@@ -279,6 +315,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(two_that_claim_the_same, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(changes_are_seen, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(another_directory_in_its_place, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(a_directory_that_went_is_an_error, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(a_large_file_is_refused, make_folder,

@@ -219,6 +219,15 @@ static void test_waits_for_settings(void **state)
 	serve(25);
 }
 
+static size_t dials(void)
+{
+	struct eg_upstream_origin *g = upstream_origin_acquire(b.p.upstream, &b.o);
+	size_t n = g->turns.running_count;
+
+	upstream_origin_release(b.p.upstream, g);
+	return n;
+}
+
 /* Known from before: as many at once as may be, on as many connections as that needs. It is known
  * also when all connections are gone, and forgotten in favour of another. */
 static void test_is_remembered(void **state)
@@ -229,6 +238,7 @@ static void test_is_remembered(void **state)
 	eg_upstream_close_idle(b.p.upstream);
 	plane_turns(&b.p, 5);
 	ask(1, 28);
+	assert_int_equal(dials(), 3); /* at once, not one after the other */
 	for (int i = 0; i < PLANE_TURNS && sum('d') < 28; i++) {
 		take(); /* which has said nothing yet */
 		plane_turn(&b.p);

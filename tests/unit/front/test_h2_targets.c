@@ -112,39 +112,94 @@ static void test_always_refused(void **state)
 	(void)state;
 }
 
+/* The next that calls provider 0; what `before` has to say is said meanwhile. */
+static int next_call(struct world *w, struct h2p *before)
+{
+	for (int i = 0; i < PLANE_TURNS; i++) {
+		int fd = accept4(w->plane.provider[0], NULL, NULL, SOCK_NONBLOCK);
+
+		if (fd >= 0)
+			return fd;
+		if (before)
+			h2p_turns(&w->plane, before, 1);
+		plane_turn(&w->plane);
+	}
+	fail_msg("nobody calls");
+	return -1;
+}
+
 /* Refused because the provider allows fewer streams than were open: that does not count among the
- * few tries, and is nobody's failure. (nghttp2 itself refuses what is over its limit.) */
+ * few tries, and is nobody's failure; not for ever, though. (nghttp2 itself refuses what is over
+ * its limit.) */
 static void test_refused_over_limit(void **state)
 {
 	static const nghttp2_settings_entry none[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0}};
-	struct world *w = begin(never);
-	struct h2p s[6], *last = calloc(1, sizeof(*last));
 
-	assert_non_null(last);
-	pod_send(&w->pod, ASK);
-	for (int i = 0; i <= (int)EG_ARRAY_SIZE(s); i++) {
-		int fd = -1;
+	for (int times = 6; times <= 17; times += 11) {
+		struct world *w = begin(never);
+		struct h2p *before = NULL, *last;
 
-		for (int t = 0; t < PLANE_TURNS && fd < 0; t++) {
-			if (i)
-				h2p_turns(&w->plane, &s[i - 1], 1);
-			plane_turn(&w->plane);
-			fd = accept4(w->plane.provider[0], NULL, NULL, SOCK_NONBLOCK);
+		pod_send(&w->pod, ASK);
+		for (int i = 0; i < times; i++) {
+			struct h2p *s = calloc(1, sizeof(*s));
+
+			assert_non_null(s);
+			h2p_init_with(s, next_call(w, before), true, none, 1);
+			if (before)
+				gone(before);
+			before = s;
 		}
-		assert_true(fd >= 0);
-		if (i < (int)EG_ARRAY_SIZE(s))
-			h2p_init_with(&s[i], fd, true, none, 1);
-		else
-			h2p_init(last, fd);
+		if (times == 6) {
+			last = calloc(1, sizeof(*last));
+			assert_non_null(last);
+			h2p_init(last, next_call(w, before));
+			h2p_await(&w->plane, last, 1);
+		} else {
+			for (int i = 0; i < 20; i++)
+				h2p_turns(&w->plane, before, 1);
+			last = asked(w, 1);
+		}
+		served(w, last, 0);
+		assert_true(plane_nobody(&w->plane, w->plane.provider[times == 6 ? 1 : 0]));
+		assert_int_equal(plane_rests(&w->plane), times != 6);
+		assert_int_equal(plane_recorded(&w->plane, "upstream_reset"), times != 6);
+		gone(before);
+		gone(last);
+		finish(w);
 	}
-	h2p_await(&w->plane, last, 1);
-	served(w, last, 0);
-	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
-	assert_false(plane_rests(&w->plane));
-	assert_false(plane_recorded(&w->plane, "upstream_reset"));
-	for (size_t i = 0; i < EG_ARRAY_SIZE(s); i++)
-		h2p_fini(&s[i]);
-	gone(last);
+	(void)state;
+}
+
+/* It waits for a place: a stream that has become free does. */
+static void test_refused_over_limit_finds_a_place(void **state)
+{
+	static const nghttp2_settings_entry one[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1}};
+	struct world *w = begin(never);
+	struct pod other;
+	struct h2p *s;
+
+	pod_send(&w->pod, ASK);
+	s = asked(w, 0);
+	pod_open(&other, &w->plane, "api.openai.com");
+	pod_send(&other, ASK);
+	h2p_await(&w->plane, s, 2);
+	/* In one go: one stream from now on, the second refused, the first answered. */
+	assert_int_equal(nghttp2_submit_settings(s->session, 0, one, 1), 0);
+	assert_int_equal(
+		nghttp2_submit_rst_stream(s->session, 0, s->stream[1].id, NGHTTP2_REFUSED_STREAM),
+		0);
+	h2p_answer(s, 0, "{\"fine\": 1}", true);
+	h2p_await(&w->plane, s, 3);
+	h2p_answer(s, 2, "{\"fine\": 2}", true);
+	for (int i = 0; i < PLANE_TURNS && !inbox_has(&other.in, "{\"fine\": 2}"); i++) {
+		h2p_poll(s);
+		plane_turn(&w->plane);
+		inbox_poll(&other.in);
+	}
+	assert_true(inbox_has(&other.in, "{\"fine\": 2}"));
+	assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+	pod_close(&other);
+	gone(s);
 	finish(w);
 	(void)state;
 }
@@ -318,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_unprocessed),
 		cmocka_unit_test(test_always_refused),
 		cmocka_unit_test(test_refused_over_limit),
+		cmocka_unit_test(test_refused_over_limit_finds_a_place),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_reused),
 		cmocka_unit_test(test_cut),

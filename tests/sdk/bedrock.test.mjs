@@ -3,6 +3,7 @@
 // NODE_EXTRA_CA_CERTS from the environment. Each request is signed. BEDROCK_API_KEY: a bearer token, for the steps that want one.
 import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand, InvokeModelCommand, InvokeModelWithBidirectionalStreamCommand,
 	InvokeModelWithResponseStreamCommand } from '@aws-sdk/client-bedrock-runtime';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { done, see, streamed } from './seen.mjs';
 
 const region = process.env.AWS_REGION;
@@ -36,6 +37,7 @@ await see('bedrock: ten at once', async () => {
 await see('bedrock: text beyond ASCII', async () => answer(await converse({ messages: [{ role: 'user', content: [{ text: 'Grüße, 世界 🌍 "quoted"' }] }] })).text, `${hello} You said: Grüße, 世界 🌍 "quoted"`);
 await see('bedrock: a request of 2 MB', async () => answer(await converse({ messages: [{ role: 'user', content: [{ text: 'lorem '.repeat(350000) }] }] })).text.length, hello.length + 2100011);
 await see('bedrock: by a bearer token', async () => answer(await converse({}, bearer)), good);
+await see('bedrock: over HTTP/1.1', async () => answer(await converse({ modelId: 'anthropic.claude-instant-v1' }, new BedrockRuntimeClient({ requestHandler: new NodeHttpHandler() }))), good);
 await see('bedrock: a model by its ARN', async () => answer(await converse({ modelId: `arn:aws:bedrock:${region}:123456789012:inference-profile/eu.anthropic.claude-3-sonnet-20240229-v1:0` })), good);
 await see('bedrock: stream', () => stream(), { text, pieces: 12, finish: 'end_turn', usage: 16 });
 await see('bedrock: tool use, and its result', async () => {

@@ -43,8 +43,10 @@ await see('groq: 400 of messages that are none', () => chat(once, { messages: un
 	body: { error: { message: "Missing required parameter: 'messages'.", type: 'invalid_request_error' } } });
 await see('groq: 401', () => chat(once, { model: 'mock-401' }), { error: 'AuthenticationError', name: 'Error', status: 401,
 	body: body(401, 'invalid_request_error', 'invalid_api_key') });
+await see('groq: 403', () => chat(once, { model: 'mock-403' }), { error: 'PermissionDeniedError', name: 'Error', status: 403, body: body(403, 'invalid_request_error') });
 await see('groq: 404', () => chat(once, { model: 'mock-404' }), { error: 'NotFoundError', name: 'Error', status: 404,
 	body: body(404, 'invalid_request_error', 'model_not_found') });
+await see('groq: 409', () => chat(once, { model: 'mock-409' }), { error: 'ConflictError', name: 'Error', status: 409, body: body(409, 'invalid_request_error') });
 await see('groq: 413', () => chat(once, { model: 'mock-413' }), { error: 'APIError', name: 'Error', status: 413, body: body(413, 'invalid_request_error') });
 await see('groq: 422', () => chat(once, { model: 'mock-422' }), { error: 'UnprocessableEntityError', name: 'Error', status: 422, body: body(422, 'invalid_request_error') });
 await see('groq: 429, then an answer to the retry', async () => answer(await chat(groq, { model: 'mock-first-429-retry-after-0' })), { text, finish: 'stop', tokens: 18 });

@@ -30,7 +30,8 @@ seen_all direct podA "$T_RUN/certs/root.crt" "${keys[@]}" -- bedrock genai
 for sdk in bedrock genai; do seen_count "$T_RUN/direct-$sdk"; done
 cat "$T_RUN"/direct-{bedrock,genai} > "$T_RUN/direct.seen"
 arrived > "$T_RUN/arrived.direct"
-is "Bedrock's SDK spoke HTTP/2" "$(mock_requests '(.host | startswith("bedrock")) and .http != "2.0"')" 0
+is "Bedrock's SDK spoke HTTP/2, but where it was told not to" "$(mock_log '[.[] | select(.event == "request" and (.host | startswith("bedrock")) and .http != "2.0") | .model]' | jq -c .)" \
+	'["anthropic.claude-instant-v1"]'
 at_least "and signed its requests" "$(mock_requests '(.credentials.authorization // "") | startswith("AWS4-HMAC-SHA256")')" 40
 
 egret_prepare passed_on/policy.json
@@ -62,13 +63,13 @@ echo "# with TLS opened, and passed on"
 through podFull passed_on/differs.json
 recorded() { [ "$(requests)" -ge "$(cat "$T_RUN"/podFull-{bedrock,genai} | grep -c '^saw')" ]; }
 check "each request is on record" await 10 recorded
-is "Bedrock's as HTTP/2, on both sides" "$(egret_records '.type == "request" and (.server_name | startswith("bedrock"))' |
-	jq -c '[.[] | [.protocol, .upstream_protocol]] | unique')" '[["HTTP/2","HTTP/2"]]'
+is "Bedrock's as HTTP/2 on both sides, and the one as HTTP/1.1" "$(egret_records '.type == "request" and (.server_name | startswith("bedrock"))' |
+	jq -c 'group_by(.protocol) | map([.[0].protocol, length > 40, (map(.upstream_protocol) | unique)])')" '[["HTTP/1.1",false,["HTTP/1.1"]],["HTTP/2",true,["HTTP/2"]]]'
 is "with what an enforced policy would have said" "$(egret_records '.type == "request" and .reason == "no_route" and .shadow and (.status | IN(200, 400))' | jq 'length > 40')" true
 
 echo "# refused"
 mock_forget
-some='/: (converse|a request of 2 MB|by a bearer token|stream|streamed tool use|invoke|invoke, streamed|completion|streams both ways|streaming|count of tokens|embeddings)$'
+some='/: (converse|a request of 2 MB|by a bearer token|over HTTP/1.1|stream|streamed tool use|invoke|invoke, streamed|completion|streams both ways|streaming|count of tokens|embeddings)$'
 # refused NAME REASON GENAI_STATUS VARIABLE=VALUE...
 refused() {
 	local name=$1 reason=$2 status=$3; shift 3
@@ -79,10 +80,10 @@ refused() {
 	is "$name: why is on record, once for each" "$(egret_records '.type == "request"' | jq -c 'group_by(.reason) | map([.[0].reason, length])')" "$reason"
 	is "$name: nothing arrived" "$(mock_requests)" 0
 }
-refused no-route '[["no_route",12]]' '403 PERMISSION_DENIED'
-refused named-by-a-route '[["no_route",4],["unknown_operation",8]]' '403 PERMISSION_DENIED' AWS_REGION=us-east-1
+refused no-route '[["no_route",13]]' '403 PERMISSION_DENIED'
+refused named-by-a-route '[["no_route",4],["unknown_operation",9]]' '403 PERMISSION_DENIED' AWS_REGION=us-east-1
 # By its path, since there is no host that would tell; over plain HTTP/2 by prior knowledge, as AWS's SDK has it.
-refused gateway-address '[["no_placeholder",4],["no_route",8]]' '401 UNAUTHENTICATED' AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://169.254.77.1 GOOGLE_GEMINI_BASE_URL=http://169.254.77.1
+refused gateway-address '[["no_placeholder",4],["no_route",9]]' '401 UNAUTHENTICATED' AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://169.254.77.1 GOOGLE_GEMINI_BASE_URL=http://169.254.77.1
 pod_curl podEnf --http2 -D "$T_RUN/head" -o "$T_RUN/body" -d '{}' https://bedrock-runtime.eu-central-1.amazonaws.com/model/a%2Fb/converse
 has "a path that can't be judged: by the host" "$(tr -d '\r' < "$T_RUN/head")" 'x-amzn-errortype: ValidationException'
 is "and why" "$(jq -r .code "$T_RUN/body")" egret_path_unsafe

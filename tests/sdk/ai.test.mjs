@@ -83,7 +83,7 @@ await see('ai: a connection that ends without an answer', async () => {
 	const { message, ...seen } = await generate(openai.chat('mock-close'), { maxRetries: 0 }).catch(errorSeen);
 	return { ...seen, message: message?.replace(/: .*/, '') }; // the system's wording follows
 }, { error: 'APICallError', name: 'AI_APICallError', message: 'Cannot connect to API' });
-await see('ai: aborted before an answer', () => generate(openai.chat('mock-hang'), { abortSignal: AbortSignal.timeout(300) }),
+await see('ai: aborted before an answer', () => generate(openai.chat('mock-hang'), { abortSignal: AbortSignal.timeout(700) }),
 	{ error: 'DOMException', name: 'TimeoutError', message: 'The operation was aborted due to timeout' });
 await see('ai: embeddings', async () => {
 	const { embeddings, usage } = await embedMany({ model: openai.textEmbeddingModel('text-embedding-3-small'), values: ['one', 'two three'] });

@@ -95,7 +95,7 @@ await see('bedrock: a stream that ends before its end', () => stream({ modelId: 
 await see('bedrock: a stream reset before an answer', () => converse({ modelId: 'mock-reset' }), { error: 'Error', message: 'Stream closed with error code NGHTTP2_INTERNAL_ERROR' });
 await see('bedrock: a connection that ends without an answer', () => converse({ modelId: 'mock-close' }),
 	{ error: 'Error', name: 'TimeoutError', message: 'Unexpected error: http2 request did not get a response' });
-await see('bedrock: aborted before an answer', () => converse({ modelId: 'mock-hang' }, once, { abortSignal: AbortSignal.timeout(300) }),
+await see('bedrock: aborted before an answer', () => converse({ modelId: 'mock-hang' }, once, { abortSignal: AbortSignal.timeout(700) }),
 	{ error: 'Error', name: 'AbortError', message: 'Request aborted' });
 await see('bedrock: left inside a stream', () => {
 	const controller = new AbortController();

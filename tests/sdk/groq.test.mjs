@@ -65,11 +65,11 @@ await see('groq: a stream that ends before its end', () => stream({ model: 'mock
 await see('groq: a connection that ends without an answer', () => chat(once, { model: 'mock-close' }),
 	{ error: 'APIConnectionError', name: 'Error', message: 'Connection error.' });
 await see('groq: a slow first byte is waited for', async () => answer(await chat(once, { model: 'mock-slow-first-byte-1000' })), { text, finish: 'stop', tokens: 18 });
-await see('groq: given up by its timeout', () => chat(once, { model: 'mock-hang' }, { timeout: 300 }),
+await see('groq: given up by its timeout', () => chat(once, { model: 'mock-hang' }, { timeout: 700 }),
 	{ error: 'APIConnectionTimeoutError', name: 'Error', message: 'Request timed out.' });
-await see('groq: aborted before an answer', () => chat(once, { model: 'mock-hang' }, { signal: AbortSignal.timeout(300) }),
+await see('groq: aborted before an answer', () => chat(once, { model: 'mock-hang' }, { signal: AbortSignal.timeout(700) }),
 	{ error: 'APIUserAbortError', name: 'Error', message: 'Request was aborted.' });
-await see('groq: aborted inside an answer', () => chat(once, { model: 'mock-hang-body' }, { signal: AbortSignal.timeout(300) }),
+await see('groq: aborted inside an answer', () => chat(once, { model: 'mock-hang-body' }, { signal: AbortSignal.timeout(700) }),
 	{ error: 'DOMException', name: 'AbortError', message: 'This operation was aborted' });
 await see('groq: aborted inside a stream', () => {
 	const controller = new AbortController();

@@ -64,11 +64,11 @@ await see('mistral: a connection that ends without an answer', () => chat({ mode
 	{ error: 'ConnectionError', message: 'Unable to make request: TypeError: fetch failed' });
 await see('mistral: a body cut off', () => chat({ model: 'mock-cut-body' }), { error: 'TypeError', message: 'terminated' });
 await see('mistral: a slow first byte is waited for', async () => answer(await chat({ model: 'mock-slow-first-byte-1000' })), { text, finish: 'stop', tokens: 18 });
-await see('mistral: given up by its timeout', () => chat({ model: 'mock-hang' }, { timeoutMs: 300 }),
+await see('mistral: given up by its timeout', () => chat({ model: 'mock-hang' }, { timeoutMs: 700 }),
 	{ error: 'RequestTimeoutError', message: 'Request timed out: TimeoutError: The operation was aborted due to timeout' });
 await see('mistral: aborted before an answer', () => {
 	const controller = new AbortController();
-	setTimeout(() => controller.abort(), 300);
+	setTimeout(() => controller.abort(), 700);
 	return chat({ model: 'mock-hang' }, { signal: controller.signal });
 }, { error: 'RequestAbortedError', message: 'Request aborted by client: AbortError: This operation was aborted' });
 await see('mistral: aborted inside a stream', () => {

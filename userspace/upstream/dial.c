@@ -9,22 +9,10 @@
 #include <stdlib.h>
 
 #include "base/state.h"
+#include "upstream/dial.h"
 #include "upstream/h2_conn.h"
-#include "upstream/pool.h"
 
-#define JOINED_MAX    256u  /* that wait for one dial; more dial on their own */
-#define ACCIDENTS_MAX 2u    /* dials that were joined and failed; then on its own */
-#define SETTINGS_MS   1000u /* what a provider has to say first is waited for */
-
-enum dial_state {
-	DIAL_JOINED,
-	DIAL_QUEUED, /* for its turn */
-	DIAL_RESOLVE,
-	DIAL_CONNECT,
-	DIAL_HANDSHAKE,
-	DIAL_SETTINGS, /* its own request has the connection; those that joined wait for SETTINGS */
-	DIAL_DONE
-};
+#define ACCIDENTS_MAX 2u /* dials that were joined and failed; then on its own */
 
 static const uint32_t successors[] = {
 	[DIAL_JOINED] = EG_TO(DIAL_QUEUED) | EG_TO(DIAL_RESOLVE) | EG_TO(DIAL_DONE),
@@ -37,33 +25,7 @@ static const uint32_t successors[] = {
 	[DIAL_DONE] = 0,
 };
 
-struct upstream_dial {
-	struct eg_upstream *u;
-	struct eg_upstream_origin *origin; /* a user count is held until it is given on */
-	struct eg_upstream_wait *wait;	   /* NULL: cancelled */
-	enum dial_state state;
-	struct upstream_dial *joined_to; /* DIAL_JOINED: whose connection is waited for */
-	struct eg_list link;		 /* then: in its `joined` */
-	struct eg_list joined;
-	unsigned int joined_count, accidents;
-	struct upstream_turn turn;
-	uint64_t max_idle_ms; /* of a connection that will do as well; 0: none will */
-	bool certificate;     /* it is this that was refused */
-	struct eg_resolve resolve;
-	bool resolving;
-	struct eg_addresses addresses;
-	size_t at; /* next address */
-	struct eg_stream *stream;
-	struct eg_upstream_conn *conn; /* DIAL_SETTINGS: NULL once it is lost */
-	struct eg_timer timer;
-	struct eg_defer step; /* never call back from inside acquire */
-	struct eg_defer bury;
-	uint64_t began_ms, deadline_ms;
-	enum eg_reason reason; /* of the last failure */
-	char text[200];
-};
-
-static void set_state(struct upstream_dial *d, enum dial_state to)
+void dial_set_state(struct upstream_dial *d, enum dial_state to)
 {
 	eg_state_check("dial", successors, d->state, to);
 	d->state = to;
@@ -74,26 +36,11 @@ static void bury(struct eg_defer *defer)
 	free(eg_container_of(defer, struct upstream_dial, bury));
 }
 
-static void part(struct upstream_dial *d)
-{
-	eg_list_remove(&d->link);
-	if (d->joined_to)
-		d->joined_to->joined_count--;
-	d->joined_to = NULL;
-}
-
-static void join(struct upstream_dial *d, struct upstream_dial *to)
-{
-	d->joined_to = to;
-	to->joined_count++;
-	eg_list_append(&to->joined, &d->link);
-}
-
 /* Lets go of everything but the memory, which goes at the end of the tick. */
-static void end(struct upstream_dial *d)
+void dial_end(struct upstream_dial *d)
 {
-	set_state(d, DIAL_DONE);
-	part(d);
+	dial_set_state(d, DIAL_DONE);
+	dial_part(d);
 	if (d->origin && d->origin->dial == d)
 		d->origin->dial = NULL;
 	eg_timer_cancel(d->u->o.loop, &d->timer);
@@ -117,84 +64,6 @@ static void end(struct upstream_dial *d)
 	eg_loop_defer(d->u->o.loop, &d->bury);
 }
 
-static void start(struct upstream_dial *d);
-
-static void take_joined(struct upstream_dial *d, struct eg_list *out)
-{
-	eg_list_init(out);
-	while (!eg_list_empty(&d->joined)) {
-		struct upstream_dial *j =
-			eg_container_of(d->joined.next, struct upstream_dial, link);
-
-		part(j);
-		eg_list_append(out, &j->link);
-	}
-}
-
-/* Would another dial end otherwise? Not where the name, the policy or the certificate is wrong. */
-static bool for_all(const struct upstream_dial *d, enum eg_reason reason)
-{
-	if (eg_loop_now_ms(d->u->o.loop) >= d->deadline_ms)
-		return false; /* out of its own time, which says nothing about theirs */
-	return reason == EG_REASON_UPSTREAM_DNS || reason == EG_REASON_FORBIDDEN_DESTINATION ||
-	       d->certificate;
-}
-
-/*
- * This dial has failed: what of those that joined it? They get the same answer if it would be the
- * same, else one accident would be a hundred: the first of them dials, the others join that one,
- * and after a second accident each goes its own way.
- */
-static void fail(struct upstream_dial *d, enum eg_reason reason, const char *text)
-{
-	struct eg_upstream_wait *w = d->wait;
-	struct eg_list joined;
-	char kept[sizeof(d->text)];
-	bool all = for_all(d, reason);
-
-	snprintf(kept, sizeof(kept), "%s", text);
-	take_joined(d, &joined);
-	end(d);
-	if (w)
-		w->done(w, NULL, reason, kept);
-	while (!eg_list_empty(&joined)) {
-		struct upstream_dial *j = eg_container_of(joined.next, struct upstream_dial, link);
-
-		part(j);
-		if (!all) {
-			j->accidents++;
-			start(j);
-			continue;
-		}
-		w = j->wait;
-		end(j);
-		w->done(w, NULL, reason, kept);
-	}
-}
-
-/* The connection is there: one for all that there is room for, or, over HTTP/1.1, for one. */
-static void serve_joined(struct eg_upstream *u, struct eg_upstream_origin *g,
-			 struct eg_list *joined)
-{
-	uint64_t now = eg_loop_now_ms(u->o.loop);
-
-	while (!eg_list_empty(joined)) {
-		struct upstream_dial *j = eg_container_of(joined->next, struct upstream_dial, link);
-		struct eg_upstream_conn *c = upstream_take_shared(u, g, UINT64_MAX);
-		struct eg_upstream_wait *w = j->wait;
-
-		part(j);
-		if (!c) {
-			start(j);
-			continue;
-		}
-		c->reused = false;
-		c->connect_ms = (uint32_t)(now - j->began_ms);
-		end(j);
-		w->done(w, c, EG_REASON_OK, "");
-	}
-}
-
 static bool may_be_http2(const struct eg_upstream_origin *g)
 {
 	return !g->http1_until_ms && (g->tls ? g->http2 : g->prior_knowledge);
@@ -207,7 +76,7 @@ static struct eg_upstream_conn *make_connection(struct upstream_dial *d)
 
 	if (!c)
 		return NULL;
-	d->origin->users++; /* the connection's; ours goes with end() */
+	d->origin->users++; /* the connection's; ours goes with dial_end() */
 	d->stream = NULL;
 	d->origin->speaks_http1 = !http2;
 	if (http2 && upstream_conn_share(c)) {
@@ -217,60 +86,8 @@ static struct eg_upstream_conn *make_connection(struct upstream_dial *d)
 	return c;
 }
 
-/* It is over: its own request has `c`, if it still waits, and those that joined what room there is.
- */
-static void finish(struct upstream_dial *d, struct eg_upstream_conn *c)
-{
-	struct eg_upstream_origin *g = d->origin;
-	struct eg_upstream_wait *w = d->wait;
-	struct eg_upstream *u = d->u;
-	struct eg_list joined;
-
-	take_joined(d, &joined);
-	g->users++; /* those that joined may need it after its connection went */
-	end(d);
-	if (!eg_list_empty(&g->shared))
-		upstream_tell_waiting(u, g);
-	if (w)
-		w->done(w, c, EG_REASON_OK, "");
-	serve_joined(u, g, &joined);
-	upstream_origin_release(u, g);
-}
-
-/* SETTINGS have come, or the time for them is over; or the connection is lost, which is an accident
- * like any other. */
-static void settle(struct upstream_dial *d)
-{
-	struct eg_list *it;
-
-	if (!d->conn)
-		eg_list_for_each (it, &d->joined)
-			eg_container_of(it, struct upstream_dial, link)->accidents++;
-	finish(d, NULL);
-}
-
-void upstream_dial_settled(struct eg_upstream_conn *c)
-{
-	if (c->dial)
-		eg_loop_defer(c->owner->o.loop, &c->dial->step);
-}
-
-void upstream_dial_lost(struct eg_upstream_conn *c)
-{
-	struct upstream_dial *d = c->dial;
-
-	c->dial = NULL;
-	if (!d)
-		return;
-	d->conn = NULL;
-	if (eg_list_empty(&d->joined))
-		end(d);
-	else
-		eg_loop_defer(d->u->o.loop, &d->step);
-}
-
 /* The timer was armed before, so that re-arming needs no memory. */
-static void limit(struct upstream_dial *d, size_t shares)
+void dial_limit(struct upstream_dial *d, size_t shares)
 {
 	uint64_t now = eg_loop_now_ms(d->u->o.loop);
 	uint64_t left = d->deadline_ms > now ? d->deadline_ms - now : 0;
@@ -279,30 +96,13 @@ static void limit(struct upstream_dial *d, size_t shares)
 		eg_warn("a dial to %s has no time limit: out of memory", d->origin->host);
 }
 
-/* A hundred requests at once may be ninety more than are allowed: until the provider has said how
- * many, one goes, and the others wait for its word. */
-static void await_settings(struct upstream_dial *d, struct eg_upstream_conn *c)
-{
-	struct eg_upstream_wait *w = d->wait;
-
-	set_state(d, DIAL_SETTINGS);
-	d->conn = c;
-	c->dial = d;
-	d->wait = NULL;
-	w->dial = NULL;
-	d->deadline_ms = eg_loop_now_ms(d->u->o.loop) + SETTINGS_MS;
-	limit(d, 1);
-	upstream_turn_end(&d->origin->turns, &d->turn);
-	w->done(w, c, EG_REASON_OK, "");
-}
-
 static void succeed(struct upstream_dial *d)
 {
 	struct eg_upstream_conn *c = make_connection(d);
 	struct eg_upstream *u = d->u;
 
 	if (!c) {
-		fail(d, EG_REASON_INTERNAL, "out of memory");
+		dial_fail(d, EG_REASON_INTERNAL, "out of memory");
 		return;
 	}
 	c->connect_ms = (uint32_t)(eg_loop_now_ms(u->o.loop) - d->began_ms);
@@ -312,9 +112,9 @@ static void succeed(struct upstream_dial *d)
 	if (c->h2)
 		upstream_lease(c);
 	if (c->h2 && h2_conn_untold(c->h2))
-		await_settings(d, c);
+		dial_await_settings(d, c);
 	else
-		finish(d, c);
+		dial_finish(d, c);
 }
 
 static void next_address(struct upstream_dial *d);
@@ -324,12 +124,12 @@ static void on_connected(struct upstream_dial *d)
 	struct upstream_tls *tls = d->origin->tls;
 
 	if (d->state == DIAL_CONNECT && tls) {
-		set_state(d, DIAL_HANDSHAKE);
-		limit(d, 1);
+		dial_set_state(d, DIAL_HANDSHAKE);
+		dial_limit(d, 1);
 		if (may_be_http2(d->origin))
 			eg_stream_offer_http2(d->stream);
 		if (eg_stream_tls_connect(d->stream, tls->client, d->origin->host, d->origin->port))
-			fail(d, EG_REASON_UPSTREAM_TLS, "TLS could not be begun");
+			dial_fail(d, EG_REASON_UPSTREAM_TLS, "TLS could not be begun");
 		return;
 	}
 	succeed(d);
@@ -344,7 +144,7 @@ static void on_failed(struct upstream_dial *d)
 	snprintf(d->text, sizeof(d->text), "%s", f->text[0] ? f->text : "the connection failed");
 	d->certificate = handshake && f->certificate;
 	if (d->certificate) {
-		fail(d, d->reason, d->text);
+		dial_fail(d, d->reason, d->text);
 		return;
 	}
 	eg_stream_destroy(d->stream);
@@ -390,15 +190,15 @@ static void next_address(struct upstream_dial *d)
 			to.port = d->origin->fixed.port;
 		d->stream = eg_stream_connect(d->u->o.loop, &to, &handler, d);
 		if (d->stream) {
-			set_state(d, DIAL_CONNECT);
-			limit(d, d->addresses.count - d->at + 1);
+			dial_set_state(d, DIAL_CONNECT);
+			dial_limit(d, d->addresses.count - d->at + 1);
 			return;
 		}
 		d->reason = EG_REASON_UPSTREAM_CONNECT;
 		snprintf(d->text, sizeof(d->text), "%s: %s", eg_address_text(&to.address, address),
 			 strerror(errno));
 	}
-	fail(d, d->reason, d->text);
+	dial_fail(d, d->reason, d->text);
 }
 
 /* Told of a connection while it waited for its turn. */
@@ -409,7 +209,7 @@ static void take_pooled(struct upstream_dial *d)
 
 	if (!c)
 		return; /* it is gone already; the turn will come */
-	end(d);
+	dial_end(d);
 	w->done(w, c, EG_REASON_OK, "");
 }
 
@@ -454,7 +254,7 @@ static void take_step(struct eg_defer *defer)
 	else if (d->state == DIAL_QUEUED)
 		take_pooled(d);
 	else if (d->state == DIAL_SETTINGS)
-		settle(d);
+		dial_settle(d);
 }
 
 static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, const char *why)
@@ -486,7 +286,7 @@ static void on_timeout(struct eg_timer *t)
 	}
 	/* What the provider sent may lie in the socket: its time was this worker's. */
 	if (eg_loop_lateness(d->u->o.loop)->overloaded) {
-		fail(d, EG_REASON_OVERLOADED, "timed out, and this worker is late");
+		dial_fail(d, EG_REASON_OVERLOADED, "timed out, and this worker is late");
 		return;
 	}
 	if (d->state == DIAL_CONNECT && d->at < d->addresses.count) {
@@ -498,14 +298,14 @@ static void on_timeout(struct eg_timer *t)
 		return;
 	}
 	if (d->state == DIAL_QUEUED) {
-		fail(d, reason, "timed out while others were connecting");
+		dial_fail(d, reason, "timed out while others were connecting");
 		return;
 	}
 	if (d->state == DIAL_RESOLVE)
 		reason = EG_REASON_UPSTREAM_DNS;
 	else if (d->state == DIAL_HANDSHAKE)
 		reason = EG_REASON_UPSTREAM_TLS;
-	fail(d, reason, "timed out");
+	dial_fail(d, reason, "timed out");
 }
 
 static void find_addresses(struct upstream_dial *d)
@@ -529,32 +329,23 @@ static void find_addresses(struct upstream_dial *d)
 	eg_loop_defer(d->u->o.loop, &d->step);
 }
 
-/* Is the connection that is being dialled given away already? */
-static bool is_full(const struct upstream_dial *to)
-{
-	uint32_t limit = stream_limit_get(&to->u->stream_limits, to->origin->hash);
-
-	if (limit == STREAM_LIMIT_UNKNOWN)
-		return to->joined_count >= JOINED_MAX;
-	return to->joined_count + 1 >= EG_MIN(limit, (uint32_t)H2_STREAMS_MAX);
-}
-
 /* What ALPN gave last is the best guess: one connection may do for all. */
-static void start(struct upstream_dial *d)
+void dial_start(struct upstream_dial *d)
 {
 	struct upstream_dial *to = d->origin->dial;
 	bool may = may_be_http2(d->origin);
 
-	if (may && !d->origin->speaks_http1 && to && !is_full(to) && d->accidents < ACCIDENTS_MAX) {
-		join(d, to);
+	if (may && !d->origin->speaks_http1 && to && !dial_is_full(to) &&
+	    d->accidents < ACCIDENTS_MAX) {
+		dial_join(d, to);
 		return;
 	}
 	if (!d->turn.running && !upstream_turn_take(&d->origin->turns, &d->turn)) {
-		set_state(d, DIAL_QUEUED);
+		dial_set_state(d, DIAL_QUEUED);
 		return;
 	}
-	set_state(d, DIAL_RESOLVE);
-	if (may && (!to || is_full(to)))
+	dial_set_state(d, DIAL_RESOLVE);
+	if (may && (!to || dial_is_full(to)))
 		d->origin->dial = d; /* who comes now may join this one */
 	find_addresses(d);
 }
@@ -563,8 +354,8 @@ static void on_turn(struct upstream_turn *t)
 {
 	struct upstream_dial *d = eg_container_of(t, struct upstream_dial, turn);
 
-	set_state(d, DIAL_JOINED);
-	start(d);
+	dial_set_state(d, DIAL_JOINED);
+	dial_start(d);
 	if (d->joined_to) /* meanwhile one connection may do for all */
 		upstream_turn_end(&d->origin->turns, t);
 }
@@ -597,37 +388,25 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	eg_list_init(&d->link);
 	eg_list_init(&d->joined);
 	eg_list_init(&d->turn.link);
-	start(d);
+	dial_start(d);
 	return 0;
-}
-
-/* Whoever joined it goes on with what has been reached; the timer is armed, so no memory is needed.
- */
-static void hand_on(struct upstream_dial *d)
-{
-	struct upstream_dial *j = eg_container_of(d->joined.next, struct upstream_dial, link);
-	struct eg_upstream_wait *w = j->wait;
-
-	part(j);
-	d->began_ms = j->began_ms;
-	d->deadline_ms = j->deadline_ms;
-	j->wait = NULL;
-	end(j);
-	d->wait = w;
-	w->dial = d;
-	limit(d, d->state == DIAL_CONNECT ? d->addresses.count - d->at + 1 : 1);
 }
 
 void eg_upstream_cancel(struct eg_upstream_wait *w)
 {
-	struct upstream_dial *d = w->dial;
+	struct upstream_dial *d = w->dial, *to;
 
 	if (!d)
 		return;
+	to = d->joined_to;
 	d->wait = NULL;
 	w->dial = NULL;
-	if (!eg_list_empty(&d->joined))
-		hand_on(d);
-	else
-		end(d);
+	if (!eg_list_empty(&d->joined)) {
+		dial_hand_on(d);
+		return;
+	}
+	dial_end(d);
+	/* Lost, and nobody waits for it any more. */
+	if (to && to->state == DIAL_SETTINGS && !to->conn && eg_list_empty(&to->joined))
+		dial_end(to);
 }

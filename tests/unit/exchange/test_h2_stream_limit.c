@@ -303,6 +303,27 @@ static void test_lost_before_settings(void **state)
 	assert_true(b.s[0].end);
 }
 
+/* The same, and then all that waited are given up: nothing of it is left that would outlive the
+ * pool. */
+static void test_lost_and_given_up(void **state)
+{
+	(void)state;
+	ask(0, 5);
+	for (int i = 0; i < PLANE_TURNS && !sum('d'); i++) {
+		take();
+		plane_turn(&b.p);
+	}
+	take();
+	eg_call_end(&b.a[0].call.base);
+	eg_upstream_close_idle(b.p.upstream);
+	for (int i = 1; i < 5; i++)
+		eg_upstream_cancel(&b.a[i].wait);
+	for (size_t i = 0; i < UPSTREAM_BUCKETS; i++)
+		assert_true(eg_list_empty(&b.p.upstream->buckets[i]));
+	turns(3);
+	assert_int_equal(sum('d'), 1);
+}
+
 /* Nobody waits: it may go, with the whole pool. */
 static void test_closed_before_settings(void **state)
 {
@@ -368,7 +389,8 @@ int main(void)
 		TEST(test_waits_for_settings),	 TEST(test_is_remembered),
 		TEST(test_free_streams),	 TEST(test_no_settings),
 		TEST(test_lost_before_settings), TEST(test_closed_before_settings),
-		TEST(test_refused_over_limit),	 cmocka_unit_test(test_memory),
+		TEST(test_lost_and_given_up),	 TEST(test_refused_over_limit),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

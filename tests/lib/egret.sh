@@ -97,6 +97,11 @@ ctl() { node "$EGRETCTL" "$@" --run-dir "$E_DIR/run"; }
 # What is in force, counted; egret_newer N: is it something after N (for await).
 egret_generation() { ctl status --json | jq .policy.generation; }
 egret_newer() { [ "$(egret_generation)" -gt "$1" ]; }
+# egret_settled: whatever was changed on disk is in force, and no reload of it is still to come.
+egret_settled() {
+	local seen
+	while seen=$(egret_generation); sleep 1; [ "$(egret_generation)" != "$seen" ]; do :; done
+}
 # Before egret_up: providers get a minute to be connected to, where that is not what is looked at.
 egret_patient() {
 	local file

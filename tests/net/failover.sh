@@ -90,9 +90,11 @@ pod_register "$E_DIR/pods" podOne single '{"again":"yes"}'
 check "pods changed, and the key is as it was" await 20 egret_newer "$BEFORE"
 ask podA api.mistral.ai
 is "the key whose quota is spent is not used again" "$STATUS $(mock_requests '.host == "api.mistral.ai"')" "200 1"
+egret_settled
 BEFORE=$(egret_generation)
 world_key mistral api.mistral.ai > /dev/null
 check "the file has another key" await 20 egret_newer "$BEFORE"
+egret_settled
 ask podA api.mistral.ai
 is "with which the provider is asked at once" "$STATUS $(mock_requests '.host == "api.mistral.ai"')" "200 2"
 

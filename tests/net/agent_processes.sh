@@ -99,6 +99,19 @@ warned "without redirect_peer, mark mode: said at the start" "$no_peer"
 is "it serves all the same" "$(ask podA)" 200
 doctor_says "without redirect_peer, mark mode: doctor warns" redirect_peer warning "$no_peer"
 egret_down
+# CMD without the kernel's own BTF; what it mounts elsewhere is everybody's as ever.
+no_btf="no BTF of the kernel (CONFIG_DEBUG_INFO_BTF), or kernel lockdown: a pod with raw sockets can have its checksum written over an IPv6 destination, past every program"
+# shellcheck disable=SC2016 # the inner shell's
+printf '#!/bin/sh\nexec unshare -m --propagation unchanged sh -c %s "$@"\n' \
+	"'mount --make-private /sys && mount -t tmpfs none /sys/kernel/btf && exec \"\$0\" \"\$@\"'" > "$T_RUN/without-btf"
+printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$T_RUN/without-btf" "$REAL" > "$T_RUN/egretd-old"
+chmod +x "$T_RUN/without-btf" "$T_RUN/egretd-old"
+EGRETD=$T_RUN/egretd-old; egret_up; EGRETD=$REAL
+warned "without the kernel's BTF: said at the start" "$no_btf"
+is "it serves all the same" "$(ask podA)" 200
+has "without the kernel's BTF: doctor warns" "$(node "$T_RUN/without-btf" "$EGRETCTL" doctor --json --run-dir "$E_DIR/run" |
+	jq -r '.checks[] | select(.check == "skb_layout") | "\(.result) \(.text)"')" "warning $no_btf"
+egret_down
 : > "$E_DIR/access.jsonl"
 
 # --- it runs

@@ -14,9 +14,10 @@
 
 #include "datapath/internal.h"
 
-#define FUNC_RINGBUF_OUTPUT 130 /* linux/bpf.h enum bpf_func_id */
-#define FUNC_REDIRECT_PEER  155
-#define FUNC_LOOP	    181
+#define FUNC_PROBE_READ_KERNEL 113 /* linux/bpf.h enum bpf_func_id */
+#define FUNC_RINGBUF_OUTPUT    130
+#define FUNC_REDIRECT_PEER     155
+#define FUNC_LOOP	       181
 
 static const char read_only[] =
 	"the bpffs where the pins go is mounted read-only, and nothing can be pinned: mount it "
@@ -72,6 +73,11 @@ static const struct {
 		{"tcx",
 		 "no TCX (Linux 6.6): clsact filters are used, which anybody can delete with "
 		 "their qdisc or overtake; they are checked every second and put back first"},
+	[EG_FEATURE_SKB_LAYOUT] =
+		{"skb_layout",
+		 "no BTF of the kernel (CONFIG_DEBUG_INFO_BTF), or kernel lockdown: a pod with raw "
+		 "sockets can have its checksum written over an IPv6 destination, past every "
+		 "program"},
 	[EG_FEATURE_CGROUP2] =
 		{"cgroup2", "this process is in no cgroup v2 of its own: guard_host: deny is not "
 			    "possible"},
@@ -200,6 +206,14 @@ static int probe_btf(void)
 	return closed(fd < 0 ? -errno : fd);
 }
 
+static int probe_skb_layout(void)
+{
+	struct eg_skb_layout layout;
+	int r = eg_skb_layout_find(&layout);
+
+	return r ? r : probe_helper(FUNC_PROBE_READ_KERNEL);
+}
+
 static int probe_cgroup(void)
 {
 	uint64_t id;
@@ -238,6 +252,8 @@ static int probe(enum eg_feature_id id, const char *pin_dir)
 		return probe_helper(FUNC_LOOP);
 	case EG_FEATURE_TCX:
 		return probe_tcx();
+	case EG_FEATURE_SKB_LAYOUT:
+		return probe_skb_layout();
 	case EG_FEATURE_CGROUP2:
 		return probe_cgroup();
 	case EG_FEATURE_COUNT:
@@ -263,6 +279,7 @@ static bool is_required(enum eg_feature_id id, bool netns)
 		return netns;
 	case EG_FEATURE_BPF_LOOP:
 	case EG_FEATURE_TCX:
+	case EG_FEATURE_SKB_LAYOUT:
 	case EG_FEATURE_CGROUP2:
 	case EG_FEATURE_COUNT:
 		break;
@@ -281,6 +298,7 @@ static bool needs_bpf(enum eg_feature_id id)
 	case EG_FEATURE_REDIRECT_PEER:
 	case EG_FEATURE_BPF_LOOP:
 	case EG_FEATURE_TCX:
+	case EG_FEATURE_SKB_LAYOUT:
 		return true;
 	case EG_FEATURE_BPFFS:
 	case EG_FEATURE_CAP_BPF:

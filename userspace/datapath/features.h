@@ -21,6 +21,7 @@ enum eg_feature_id {
 	EG_FEATURE_REDIRECT_PEER, /* netns mode, 5.10 */
 	EG_FEATURE_BPF_LOOP,	  /* names in the kernel, 5.17 */
 	EG_FEATURE_TCX,		  /* 6.6; else clsact */
+	EG_FEATURE_SKB_LAYOUT,	  /* where checksums are to be written (bpf/lib/offload.h) */
 	EG_FEATURE_CGROUP2,	  /* guard_host: deny */
 	EG_FEATURE_COUNT,
 };

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # A process that gets less CPU than it wants, as a container with a CPU limit does: a cgroup of its own, version 1 or 2. Needs topology.sh.
 # cpu_limit_require: whether this machine's cgroups can do it; else the test says so and ends.
-# cpu_limit PID PERCENT: of one CPU, a tenth of it each 50 ms at 10.   cpu_limit_end: no limit from now on.
+# cpu_limit PID PERCENT: of one CPU, from 1 (the kernel gives no less than 1 ms of each 100); again for another share.   cpu_limit_end: no limit from now on.
 CPU_CGROUP=
 
 cpu_limit_require() {
@@ -11,16 +11,16 @@ cpu_limit_require() {
 	skip_all "there is no cgroup with a CPU limit: neither /sys/fs/cgroup/cpu (version 1) nor cpu in /sys/fs/cgroup/cgroup.subtree_control"
 }
 cpu_limit() {
-	local quota=$(($2 * 500))
+	local quota=$(($2 * 1000))
 	if [ -e /sys/fs/cgroup/cpu/cpu.cfs_quota_us ]; then
 		CPU_CGROUP=/sys/fs/cgroup/cpu/$T
-		mkdir "$CPU_CGROUP"
-		echo 50000 > "$CPU_CGROUP/cpu.cfs_period_us"
+		mkdir -p "$CPU_CGROUP"
+		echo 100000 > "$CPU_CGROUP/cpu.cfs_period_us"
 		echo "$quota" > "$CPU_CGROUP/cpu.cfs_quota_us"
 	else
 		CPU_CGROUP=/sys/fs/cgroup/$T
-		mkdir "$CPU_CGROUP"
-		echo "$quota 50000" > "$CPU_CGROUP/cpu.max"
+		mkdir -p "$CPU_CGROUP"
+		echo "$quota 100000" > "$CPU_CGROUP/cpu.max"
 	fi
 	echo "$1" > "$CPU_CGROUP/cgroup.procs"
 }

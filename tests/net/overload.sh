@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A worker that can't keep up: the flood of one pod is refused with 503 and Retry-After, another pod's single requests are served, and it ends by
-# itself. However fast the machine is, the gateway here gets a tenth of a CPU, as by a container's CPU limit.
+# itself. However fast the machine is, the gateway here gets a small share of a CPU, as by a container's CPU limit.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./agent_lib.sh
@@ -21,9 +21,13 @@ load 1 "$CONNECTIONS" --until "$T_RUN/enough" > "$T_RUN/flood.json" &
 FLOOD=$!
 connected() { [ "$(metric 'egret_client_connections{gateway="egret"}')" -ge "$CONNECTIONS" ]; }
 check "the flood stands" await 60 connected
-cpu_limit "$GATEWAY" "${PERCENT:-5}"
 some_shed() { [ "$(shed)" -gt 0 ]; }
-check "the flood is shed" await 60 some_shed
+# How little is too little depends on how fast this build is beside a client that has the rest of the machine.
+for percent in ${PERCENT:-2 1}; do
+	cpu_limit "$GATEWAY" "$percent"
+	await 20 some_shed && break
+done
+check "the flood is shed" some_shed
 late() { [ "$(metric 'egret_loop_late_milliseconds{gateway="egret",worker="0"}')" -gt 250 ]; }
 check "the worker says how late it is" await 60 late
 SERVED=0 ANSWERED=0 TRIES=3

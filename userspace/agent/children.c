@@ -61,21 +61,23 @@ static void schedule(struct eg_child *c)
 		eg_supervisor_fail(c->supervisor, "out of memory");
 }
 
-/* Its clients have a reset each; there is no record of theirs, so the number is said here. */
+/* Its clients have a reset each; there is no record of theirs, so the numbers are said here. What
+ * lay unread in a socket nobody has counted as a request: the connection stands for it. */
 static void count_lost(struct eg_child *c)
 {
 	struct eg_supervisor *s = c->supervisor;
-	uint64_t n = eg_flight_requests(c->flight);
+	uint64_t requests = eg_flight_requests(c->flight);
+	uint64_t connections = eg_flight_connections(c->flight);
 
 	eg_flight_close(c->flight);
 	c->flight = NULL;
-	if (!n)
-		return;
-	s->requests_lost += n;
-	eg_error(
-		"%llu requests were in flight on that gateway: their clients got a reset, and they "
-		"are not in the access log (egret_requests_lost_total)",
-		(unsigned long long)n);
+	s->requests_lost += requests;
+	s->connections_lost += connections;
+	if (requests || connections)
+		eg_error("%llu requests were in flight on that gateway, and %llu connections of "
+			 "pods were open: their clients got a reset, and such requests are not in "
+			 "the access log (egret_requests_lost_total, egret_connections_lost_total)",
+			 (unsigned long long)requests, (unsigned long long)connections);
 }
 
 static void lost(struct eg_child *c)

@@ -51,15 +51,27 @@ void eg_flight_close(struct eg_flight *f)
 		(void)munmap(f, sizeof(*f));
 }
 
+static uint64_t credible(const atomic_int_fast64_t *place)
+{
+	int64_t n = atomic_load_explicit(place, memory_order_relaxed);
+
+	return n > 0 && n <= WORKER_LIMIT ? (uint64_t)n : 0;
+}
+
 uint64_t eg_flight_requests(const struct eg_flight *f)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; f && i < EG_MAX_WORKERS; i++) {
-		int64_t n = atomic_load_explicit(&f->worker[i].requests, memory_order_relaxed);
+	for (size_t i = 0; f && i < EG_MAX_WORKERS; i++)
+		sum += credible(&f->worker[i].requests);
+	return sum;
+}
 
-		if (n > 0 && n <= WORKER_LIMIT)
-			sum += (uint64_t)n;
-	}
+uint64_t eg_flight_connections(const struct eg_flight *f)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; f && i < EG_MAX_WORKERS; i++)
+		sum += credible(&f->worker[i].connections);
 	return sum;
 }

@@ -146,6 +146,8 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 		give_up("out of memory");
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_REQUESTS_ACTIVE,
 			    &g->flight->worker[index].requests);
+	eg_telemetry_mirror(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS,
+			    &g->flight->worker[index].connections);
 	o.telemetry = w->telemetry;
 	limit_descriptors(&o.limits, g->config.worker_count);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));

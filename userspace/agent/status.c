@@ -108,6 +108,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 		.gateway_restarts = s->gateways[0].restarts + s->gateways[1].restarts,
 		.gateway_renewals = s->renewals,
 		.requests_lost = s->requests_lost,
+		.connections_lost = s->connections_lost,
 		.gateway_hangs = s->gateways[0].hangs + s->gateways[1].hangs,
 		.signer_restarts = s->signer.restarts,
 		.signer_hangs = s->signer.hangs,
@@ -239,7 +240,8 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		"\"mode\":\"%s\",\"fail\":\"%s\",\"adopted\":%s,\"workers\":%zu,"
 		"\"supervisor\":{\"pid\":%d},\"spawner\":{\"pid\":%d,\"hung\":%s},"
 		"\"gateway\":{\"pid\":%d,\"restarts\":%llu,\"hangs\":%llu,\"requests_lost\":%llu,"
-		"\"renewals\":%llu,\"renewal\":\"%s\",\"former_pid\":%d,\"renewal_error\":",
+		"\"connections_lost\":%llu,\"renewals\":%llu,\"renewal\":\"%s\",\"former_pid\":%d,"
+		"\"renewal_error\":",
 		s->charge == EG_CHARGE_GIVING ? s->handover.give.pid : 0,
 		s->handover.take.happened ? "true" : "false", s->handover.take.pid,
 		s->handover.take.former >= 0 ? "true" : "false",
@@ -249,8 +251,9 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 		eg_datapath_adopted(s->datapath) ? "true" : "false", s->listener_count, getpid(),
 		s->spawner.pid, s->spawner_hung ? "true" : "false", s->gateway->pid,
 		(unsigned long long)stats.gateway_restarts, (unsigned long long)stats.gateway_hangs,
-		(unsigned long long)s->requests_lost, (unsigned long long)s->renewals,
-		renewals[s->renewal], s->former ? s->former->pid : 0);
+		(unsigned long long)s->requests_lost, (unsigned long long)s->connections_lost,
+		(unsigned long long)s->renewals, renewals[s->renewal],
+		s->former ? s->former->pid : 0);
 	if (!r)
 		r = eg_json_quote(out, eg_str_from(s->renewal_error), EG_WIRE_TEXT);
 	if (!r)

@@ -104,6 +104,7 @@ struct eg_supervisor {
 	uint64_t renewals;		  /* that succeeded */
 	char renewal_error[EG_WIRE_TEXT]; /* of the last one; "": it succeeded, or goes on */
 	uint64_t requests_lost;		  /* that were in flight on gateways when they died */
+	uint64_t connections_lost;	  /* of pods, that were open on them */
 	bool signer_answers;		  /* this incarnation has answered a ping */
 	bool signer_answered;		  /* one has; before that we are not ready */
 	uint64_t signer_lost_ms;	  /* since when none answers; 0: one does */

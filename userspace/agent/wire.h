@@ -119,6 +119,7 @@ struct eg_wire_stats {
 	uint64_t gateway_restarts, gateway_hangs, signer_restarts, signer_hangs;
 	uint64_t gateway_renewals; /* replaced while they were well; nothing failed */
 	uint64_t requests_lost;	   /* in flight on gateways that died */
+	uint64_t connections_lost; /* of pods, open on gateways that died */
 	uint64_t spawner_hung;	   /* 1: it does not answer */
 	uint64_t pods, pods_governed, pods_held, pods_refused;
 	uint64_t credentials_missing, ca_files_missing;

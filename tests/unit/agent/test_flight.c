@@ -29,10 +29,12 @@ static void test_outlives_the_process(void **state)
 			_exit(1);
 		atomic_store(&theirs->worker[0].requests, 3);
 		atomic_store(&theirs->worker[EG_MAX_WORKERS - 1].requests, 4);
+		atomic_store(&theirs->worker[1].connections, 64);
 		(void)raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(eg_flight_requests(ours), 7);
+	assert_int_equal(eg_flight_connections(ours), 64);
 	close(memory);
 	eg_flight_close(ours);
 	assert_int_equal(eg_flight_requests(NULL), 0);
@@ -48,7 +50,9 @@ static void test_nonsense_counts_as_none(void **state)
 	atomic_store(&f->worker[0].requests, INT64_MAX);
 	atomic_store(&f->worker[1].requests, -5);
 	atomic_store(&f->worker[2].requests, 2);
+	atomic_store(&f->worker[1].connections, -1);
 	assert_int_equal(eg_flight_requests(f), 2);
+	assert_int_equal(eg_flight_connections(f), 0);
 	close(memory);
 	eg_flight_close(f);
 	(void)state;

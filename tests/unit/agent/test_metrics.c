@@ -16,6 +16,7 @@ static void test_text(void **state)
 		.policy_generation = 7,
 		.gateway_restarts = 2,
 		.requests_lost = 20,
+		.connections_lost = 21,
 		.signer_hangs = 3,
 		.spawner_hung = 1,
 		.policy_loaded_ms = 1500,
@@ -34,6 +35,7 @@ static void test_text(void **state)
 	text = eg_buf_data(&b);
 	assert_non_null(strstr(text, "egret_gateway_restarts_total 2\n"));
 	assert_non_null(strstr(text, "egret_requests_lost_total 20\n"));
+	assert_non_null(strstr(text, "egret_connections_lost_total 21\n"));
 	assert_non_null(strstr(text, "egret_signer_hangs_total 3\n"));
 	assert_non_null(strstr(text, "egret_spawner_hung 1\n"));
 	assert_non_null(strstr(text, "{hook=\"egress\",reason=\"redirect\"} 5\n"));

@@ -11,8 +11,8 @@
 
 #define EG_HELLO_BYTES	    2048 /* power of two; a hello with a post-quantum share has about 1800 */
 #define EG_HELLO_MASK	    (EG_HELLO_BYTES - 1)
-#define EG_HELLO_EXTENSIONS 48
-#define EG_HELLO_LEAST	    44 /* headers, version, random, session id length */
+#define EG_HELLO_LEAST	    44	/* headers, version, random, session id length */
+#define EG_HELLO_EXTENSIONS 512 /* more than EG_HELLO_BYTES hold, four bytes each */
 
 /* In map memory: the loop's state is where the verifier does not track it (see dns.h). */
 struct eg_hello {
@@ -75,6 +75,24 @@ static __always_inline int hello_name(struct eg_hello *h, __u32 at, __u32 size)
 	return eg_names_match(&h->names);
 }
 
+/* Past one extension; returns 1 at server_name, or with h->end 0 where there is none. See dns.h. */
+__noinline int eg_hello_extension(struct eg_hello *h)
+{
+	__u32 at;
+
+	if (!h)
+		return 1;
+	at = h->at;
+	if (at + 4 > h->length || at + 4 > h->end) {
+		h->end = 0;
+		return 1;
+	}
+	if (hello_word(h, at) == 0)
+		return 1;
+	h->at = at + 4 + hello_word(h, at + 2);
+	return 0;
+}
+
 /* The number of the watched name, 0 for none or if it can't be read. */
 __noinline int eg_hello_read(struct eg_hello *h)
 {
@@ -95,19 +113,13 @@ __noinline int eg_hello_read(struct eg_hello *h)
 		return 0;
 	h->end = at + 2 + hello_word(h, at);
 	h->at = at + 2;
-	for (i = 0; i < EG_HELLO_EXTENSIONS; i++) {
-		at = h->at;
-		if (at + 4 > h->length || at + 4 > h->end)
-			return 0;
-		if (hello_word(h, at) ==
-		    0) { /* server_name: list length, type, name length, name */
-			if (at + 9 > h->length || hello_byte(h, at + 6) != 0)
-				return 0;
-			return hello_name(h, at + 9, hello_word(h, at + 7));
-		}
-		h->at = at + 4 + hello_word(h, at + 2);
-	}
-	return 0;
+	for (i = 0; i < EG_HELLO_EXTENSIONS; i++)
+		if (eg_hello_extension(h))
+			break;
+	at = h->at; /* list length, type, name length, name */
+	if (!h->end || at + 9 > h->length || hello_byte(h, at + 6) != 0)
+		return 0;
+	return hello_name(h, at + 9, hello_word(h, at + 7));
 }
 
 #endif

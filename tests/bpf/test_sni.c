@@ -23,9 +23,9 @@ static void set16(struct hello *h, uint32_t at, uint32_t v)
 	h->bytes[at + 1] = (uint8_t)v;
 }
 
-/* A ClientHello; `before` bytes of another extension come first; no name: no server_name. */
-static void hello(struct hello *h, const char *server, uint32_t session, uint32_t ciphers,
-		  uint32_t before)
+/* A ClientHello; `empty` extensions and one of `before` bytes come before server_name, if any. */
+static void hello_behind(struct hello *h, const char *server, uint32_t session, uint32_t ciphers,
+			 uint32_t empty, uint32_t before)
 {
 	uint32_t record, body, extensions;
 
@@ -48,6 +48,10 @@ static void hello(struct hello *h, const char *server, uint32_t session, uint32_
 	put(h, 0, 1);
 	extensions = h->length;
 	put(h, 0, 2);
+	for (uint32_t i = 0; i < empty; i++) {
+		put(h, 1000 + i, 2);
+		put(h, 0, 2);
+	}
 	if (before) {
 		put(h, 51, 2);
 		put(h, before, 2);
@@ -70,6 +74,12 @@ static void hello(struct hello *h, const char *server, uint32_t session, uint32_
 	set16(h, extensions, h->length - extensions - 2);
 	set16(h, body, h->length - body - 2);
 	set16(h, record, h->length - record - 2);
+}
+
+static void hello(struct hello *h, const char *server, uint32_t session, uint32_t ciphers,
+		  uint32_t before)
+{
+	hello_behind(h, server, session, ciphers, 0, before);
 }
 
 static void watch(void)
@@ -139,6 +149,13 @@ static void test_shapes(void)
 	hello(&h, "api.openai.com", 32, 60, 1300);
 	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
 	      "a large hello");
+	/* as many extensions before the name as there is place for */
+	for (n = 40; n <= 480; n += 8) {
+		watch();
+		hello_behind(&h, "api.openai.com", 0, 1, n, 0);
+		check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",
+		      "%u extensions before the name", n);
+	}
 	watch();
 	hello(&h, "api.openai.com", 0, 1, 0);
 	check(send_bytes(POD, POD4, ELSEWHERE4, h.bytes, h.length) == RESET, "sni",

@@ -243,6 +243,7 @@ static void begin(struct eg_exchange *x, int target)
 	x->fresh = false;
 	x->refusals = x->over_limits = 0;
 	x->noted = false;
+	x->fail_text[0] = '\0'; /* of the target before */
 	x->trailer_count = 0;
 	x->upstream_status = 0;
 	x->sse = x->json = false;

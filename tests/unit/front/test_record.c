@@ -3,7 +3,7 @@
  * One request, and every field that its access record and its metrics have of it: each from where
  * it ought to come, none from its neighbour. No two values are alike.
  */
-#include "pod.h"
+#include "targets.h"
 
 #include "telemetry/telemetry.h"
 
@@ -200,12 +200,31 @@ static void test_labels(void **state)
 	(void)state;
 }
 
+/* What the first target's failure was is not why the second one's answer was refused. */
+static void test_detail_is_of_the_last_attempt(void **state)
+{
+	struct world *w = begin(THREE TARGETS(""));
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, NULL);
+	hang_up(w, 0, true);
+	called(w, 1, BODY,
+	       "HTTP/1.1 401 Oops\r\nContent-Length: 21\r\n\r\n{\"error\":{\"a\":\"401\"}}");
+	inbox_await(&w->plane, &w->pod.in, "egret_upstream_auth");
+	assert_int_equal(plane_record_count(&w->plane), 1);
+	expect(&w->plane, "\"reason\":\"upstream_auth\",\"attempts\":[");
+	expect(&w->plane, "\"reason\":\"upstream_reset\"");
+	finish(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_model_of_path),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_detail_is_of_the_last_attempt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

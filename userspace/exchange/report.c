@@ -108,6 +108,19 @@ static void judge_evidence(struct eg_record *r, const struct eg_exchange *x, str
 	say_violation(x, said);
 }
 
+/*
+ * Why, for the record. Under a policy that only watches it is what would have been, however what
+ * was passed on ended; but what Egret refused all the same was refused for that.
+ */
+static enum eg_reason why(const struct eg_exchange *x)
+{
+	bool passed_on = x->reason == EG_REASON_OK || x->reason == EG_REASON_CLIENT_CLOSED ||
+			 x->upstream_status;
+
+	return x->shadow && passed_on && x->shadow_reason != EG_REASON_OK ? x->shadow_reason
+									  : x->reason;
+}
+
 void exchange_record(struct eg_exchange *x)
 {
 	struct eg_telemetry *t = x->engine->telemetry;
@@ -143,7 +156,7 @@ void exchange_record(struct eg_exchange *x)
 	r.model_label = model_label(x, r.model);
 	r.status = x->status;
 	r.shadow = x->shadow;
-	r.reason = x->shadow && x->reason == EG_REASON_OK ? x->shadow_reason : x->reason;
+	r.reason = why(x);
 	r.detail = x->detail;
 	if (!r.detail && x->fail_text[0] && x->reason != EG_REASON_OK)
 		r.detail = x->fail_text;

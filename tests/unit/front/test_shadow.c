@@ -95,6 +95,41 @@ static void test_passed_on(void **state)
 	(void)state;
 }
 
+/* What would have been stands on record however it ended: a client that leaves, a provider that
+ * breaks off. */
+static void test_ended_badly(void **state)
+{
+	static const char half[] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+	static const struct {
+		bool answered, client;
+		const char *status;
+	} cases[] = {{false, true, "\"status\":499"},
+		     {true, true, "\"status\":200"},
+		     {true, false, "\"status\":200"}};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct world *w = begin_plain(shadow);
+
+		pod_send(&w->pod, HEAD("GET /v1/nothing", NAME));
+		called(w, 1, "\r\n\r\n", cases[i].answered ? half : NULL);
+		if (cases[i].answered)
+			inbox_await(&w->plane, &w->pod.in, "half");
+		if (cases[i].client) {
+			close_reset(w->pod.in.fd);
+			w->pod.in.fd = dup(0);
+		} else {
+			hang_up(w, 1, false);
+		}
+		plane_turns(&w->plane, 5);
+		assert_int_equal(plane_record_count(&w->plane), 1);
+		assert_true(plane_recorded(&w->plane, "\"reason\":\"unknown_operation\""));
+		assert_true(plane_recorded(&w->plane, "\"shadow\":true"));
+		assert_true(plane_recorded(&w->plane, cases[i].status));
+		finish(w);
+	}
+	(void)state;
+}
+
 /* Under a policy that enforces: names that are none of its business. */
 static void test_unjudged_names(void **state)
 {
@@ -464,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
 		cmocka_unit_test(test_released),	  cmocka_unit_test(test_released_gateway),
 		cmocka_unit_test(test_released_in_vain),  cmocka_unit_test(test_released_front),
+		cmocka_unit_test(test_ended_badly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,8 @@ restarts() {
 	restart "generic, then native" 1 --xdp veth-podA=native
 	restart "native once more" 1 --xdp veth-podA=native
 	restart "native, then auto" 0 --xdp veth-podA=auto
+	has "that it is off there is said, and why" "$(log)" "XDP on link veth-podA: auto was asked for, and it is a virtual link (veth): off"
+	is "once" "$(log | grep -c 'XDP on link veth-podA')" 1
 	is "nothing of XDP is pinned at the link" "$(pins)" "classify_xdp guard_xdp "
 	restart "auto, then generic" 2 --xdp veth-podA=generic
 	restart "generic, then off" 0 --xdp veth-podA=off

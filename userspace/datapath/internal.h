@@ -83,9 +83,9 @@ struct eg_link {
 	uint32_t attached; /* bit per enum eg_program_id: attached by this process */
 	enum eg_xdp_mode xdp;
 	bool xdp_uplink;
-	bool xdp_refused;      /* EG_XDP_AUTO found that it takes no native program */
-	bool bare;	       /* a program of ours can't be attached, which was said */
-	bool overtaken;	       /* another's program was put before ours once */
+	bool xdp_refused; /* EG_XDP_AUTO found that it is virtual, or takes no native program */
+	bool bare;	  /* a program of ours can't be attached, which was said */
+	bool overtaken;	  /* another's program was put before ours once */
 	char overtaken_by[32]; /* its name, of the last time */
 	char name[16];
 };

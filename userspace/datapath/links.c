@@ -122,9 +122,17 @@ static void assign_roles(struct eg_datapath *d, struct eg_link *l, const struct 
 	for (size_t i = 0; i < d->o.xdp_count; i++) {
 		const struct eg_xdp_link *x = &d->xdp[i];
 
-		if (strcmp(x->name, n->name) || x->mode == EG_XDP_OFF || l->xdp_refused ||
-		    (x->mode == EG_XDP_AUTO && !is_physical(n)))
+		if (strcmp(x->name, n->name) || x->mode == EG_XDP_OFF || l->xdp_refused)
 			continue;
+		if (x->mode == EG_XDP_AUTO && !is_physical(n)) {
+			l->xdp_refused = true;
+			eg_datapath_notice(
+				d,
+				"XDP on link %s: auto was asked for, and it is a virtual "
+				"link (%s): off; native or generic must be asked for by name",
+				n->name, n->kind[0] ? n->kind : "loopback");
+			continue;
+		}
 		l->roles |= EG_ROLE_XDP;
 		l->xdp = x->mode;
 		l->xdp_uplink = x->uplink;

@@ -2,13 +2,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "telemetry/telemetry_private.h"
 
-#define LINES_MAX   (256u * 1024u)
-#define LINES_WRITE (64u * 1024u)
+#define LINES_MAX (256u * 1024u)
 
 struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
 {
@@ -29,6 +27,7 @@ struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
 	if (log_fd >= 0 && !fstat(log_fd, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
 		int flags = fcntl(log_fd, F_GETFL);
 
+		t->log_pipe = S_ISFIFO(st.st_mode);
 		if (flags >= 0)
 			(void)fcntl(log_fd, F_SETFL, flags | O_NONBLOCK);
 	}
@@ -47,30 +46,27 @@ void eg_telemetry_destroy(struct eg_telemetry *t)
 
 void eg_telemetry_flush(struct eg_telemetry *t)
 {
-	while (t->lines.length) {
-		ssize_t n = write(t->log_fd, eg_buf_data(&t->lines), t->lines.length);
+	int r;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN && !t->log_failed) {
-			t->log_failed = true; /* said once; a disk may be full for hours */
-			eg_error("the access log can't be written: %s; records are lost until it "
-				 "can",
-				 strerror(errno));
-		}
-		if (n > 0)
-			t->log_failed = false;
-		if (n <= 0)
-			break; /* they wait in the buffer; past its cap they are counted as lost */
-		eg_buf_consume(&t->lines, (size_t)n);
+	if (!t->lines.length && !t->log_behind)
+		return;
+	r = eg_lines_write(t->log_fd, t->log_pipe, &t->lines);
+	t->log_behind = r <= 0;
+	if (r < 0 && r != -EAGAIN && !t->log_failed) {
+		t->log_failed = true; /* said once; a disk may be full for hours */
+		eg_error("the access log can't be written: %s; records are lost until it can",
+			 strerror(-r));
 	}
+	if (r > 0)
+		t->log_failed = false;
+	/* The rest waits in the buffer; past its cap records are counted as lost. */
 }
 
 static void write_line(struct eg_telemetry *t, const struct eg_record *r, bool connection)
 {
 	if (t->log_fd < 0)
 		return;
-	if (t->lines.length >= LINES_WRITE)
+	if (t->lines.length >= EG_LINES_WRITE)
 		eg_telemetry_flush(t);
 	if (eg_record_write(&t->lines, t->gateway, r, connection))
 		eg_series_add(&t->records_lost, 1);

@@ -10,7 +10,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -415,91 +414,6 @@ static void stalled_reader_is_not_waited_for(void **state)
 	close(fds[1]);
 }
 
-static int lost(struct eg_telemetry *t)
-{
-	static const char name[] = "egret_access_records_lost_total{";
-	struct eg_buf out;
-	char *at;
-	int n;
-
-	eg_buf_init(&out, 1 << 20);
-	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
-	assert_int_equal(eg_buf_append(&out, "", 1), 0);
-	at = strstr(eg_buf_data(&out), name);
-	assert_non_null(at);
-	n = atoi(strchr(at, '}') + 1);
-	eg_buf_fini(&out);
-	return n;
-}
-
-/* Each line is one JSON value; how many there are. */
-static int whole_lines(char *text)
-{
-	int lines = 0;
-
-	for (char *end; (end = strchr(text, '\n')); text = end + 1, lines++) {
-		json_t *line;
-
-		*end = '\0';
-		line = json_loads(text, 0, NULL);
-		if (!line)
-			fail_msg("line %d is torn: %s", lines, text);
-		json_decref(line);
-	}
-	assert_string_equal(text, "");
-	return lines;
-}
-
-/* Two workers, one log, a reader that takes a little at a time: no line of one stands inside
- * another's. */
-static void share(int log, int reader, size_t step)
-{
-	struct eg_telemetry *worker[] = {eg_telemetry_create("one", log),
-					 eg_telemetry_create("two", log)};
-	struct eg_record r = sample();
-	struct eg_buf read_all;
-	char chunk[4096];
-	ssize_t n;
-
-	eg_buf_init(&read_all, 1 << 24);
-	for (int i = 0; i < 600; i++) {
-		/* Batches of several lines, as a turn of a loop has them. */
-		for (int k = 0; k < 7; k++)
-			eg_telemetry_record(worker[i % 2], &r);
-		eg_telemetry_flush(worker[i % 2]);
-		n = read(reader, chunk, step);
-		if (n > 0)
-			assert_int_equal(eg_buf_append(&read_all, chunk, (size_t)n), 0);
-	}
-	for (int i = 0; i < 4000; i++) {
-		eg_telemetry_flush(worker[i % 2]);
-		while ((n = read(reader, chunk, sizeof(chunk))) > 0)
-			assert_int_equal(eg_buf_append(&read_all, chunk, (size_t)n), 0);
-	}
-	assert_int_equal(eg_buf_append(&read_all, "", 1), 0);
-	assert_int_equal(whole_lines(eg_buf_data(&read_all)) + lost(worker[0]) + lost(worker[1]),
-			 600 * 7);
-	eg_buf_fini(&read_all);
-	eg_telemetry_destroy(worker[0]);
-	eg_telemetry_destroy(worker[1]);
-	close(log);
-	close(reader);
-}
-
-static void lines_of_two_workers_stay_whole(void **state)
-{
-	int fds[2], small = 1;
-
-	(void)state;
-	for (size_t step = 1500; step <= 3500; step += 500) {
-		assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-		share(fds[1], fds[0], step);
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-		(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
-		share(fds[1], fds[0], step);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,7 +427,6 @@ int main(void)
 		cmocka_unit_test(metrics_sum_over_slots),
 		cmocka_unit_test(series_are_bounded),
 		cmocka_unit_test(stalled_reader_is_not_waited_for),
-		cmocka_unit_test(lines_of_two_workers_stay_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

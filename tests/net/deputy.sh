@@ -129,7 +129,8 @@ is "nothing of it reached a provider" "$(mock_requests)" 0
 
 echo "# the honest way, afterwards"
 dns_clear
-served() { [ "$(ask gpt-4o)" = 200 ]; }
+sleep 6 # what was poisoned has a TTL of 5 s, and each worker looked it up at a time of its own
+served() { for _ in 1 2 3 4; do [ "$(ask gpt-4o)" = 200 ] || return 1; done; }
 await 20 served
 is "with honest DNS it is served again" "$(ask gpt-4o)" 200
 is "with the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"

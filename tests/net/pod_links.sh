@@ -84,4 +84,36 @@ at_least "which is counted" "$(spoofed)" 1
 sleep 11 # they are read once more
 is "it is said once" "$(log | grep -c "pod shop/podB has 11 addresses")" 1
 is "and that not all links are governed" "$(log | grep -c "pod shop/podB has 5 links; only 4 are governed")" 1
+
+echo "# a pod that gives itself another's address"
+egret_down # which of several has been there first is known while one runs
+for i in 1 2 3 4 5 6 7 8 9; do ip -n "$T-podB" address del "$T_POD_NET4.21$i/24" dev eth0; done
+VICTIM=$(pod_ip podA) VICTIM6=$(pod_ip6 podA) AT=(--resolve "api.openai.com:443:198.51.100.10,[2001:db8:100::10]" --max-time 4)
+# stolen FILE: podA's requests in both families, then podB's from podA's addresses.
+stolen() { echo "$(ask podA -4 "${AT[@]}") $(ask podA -6 "${AT[@]}") $(ask podB "${AT[@]}" --interface "$VICTIM") $(ask podB "${AT[@]}" --interface "$VICTIM6")"; }
+thief() { ip -n "$T-podB" address "$1" "$VICTIM/32" dev eth0; ip -n "$T-podB" address "$1" "$VICTIM6/128" dev eth0 nodad; }
+for victims in "[\"$VICTIM\", \"$VICTIM6\"]" null; do
+	by_netns podA "$victims"; by_netns podB null
+	egret_up --workers 1
+	check "ips of the victim's file: $victims: its addresses are known" await 10 eval '[[ " $(addresses podA) " = *" $VICTIM "* ]]'
+	thief add
+	sleep 11 # they are read once more
+	hasnt "the thief does not have the address" " $(addresses podB) " " $VICTIM "
+	hasnt "nor the IPv6 one" " $(addresses podB) " " $VICTIM6 "
+	before=$(spoofed)
+	is "the victim is served, the thief is not by these addresses" "$(stolen)" "200 200 000 000"
+	at_least "which is counted" "$(spoofed)" $((before + 2))
+	is "it is said, once" "$(log | grep -c "pod shop/podB has 2 addresses that are another pod's")" 1
+	thief del
+	ip -n "$T-podA" address del "$VICTIM/24" dev eth0 # it moves, as it may
+	if [ "$victims" = null ]; then
+		ip -n "$T-podB" address add "$VICTIM/24" dev eth0
+		has_it() { [[ " $(addresses podB) " = *" $VICTIM "* ]]; }
+		check "an address that its pod gave up is another's then" await 25 has_it
+		ip -n "$T-podB" address del "$VICTIM/24" dev eth0
+	fi
+	ip -n "$T-podA" address add "$VICTIM/24" dev eth0
+	ip -n "$T-podA" route replace default via "$T_POD_NET4.1"
+	egret_down
+done
 checks_done

@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 
+#define FOUND_MAX 64 /* addresses of one link that are looked at */
+
 static const char *copy(struct eg_arena *a, const char *s)
 {
 	return s ? eg_arena_dup(a, eg_str_from(s)) : NULL;
@@ -114,26 +116,97 @@ void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 	}
 }
 
+static bool has_address(const struct eg_address *addresses, size_t count,
+			const struct eg_address *a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!memcmp(&addresses[i], a, sizeof(*a)))
+			return true;
+	return false;
+}
+
+/* The sentence about a refused file begins with its name. */
+static bool is_refused(const struct eg_pod_list *list, const char *file)
+{
+	size_t n = strlen(file);
+
+	for (size_t i = 0; i < list->error_count; i++)
+		if (strstr(list->errors[i].text, file) &&
+		    strstr(list->errors[i].text, file)[n] == ':')
+			return true;
+	return false;
+}
+
+/* Whether the pod is still there: by its file, or by a file that is refused now. */
+static bool is_listed(const struct eg_pod_list *list, const struct eg_table_pod *former)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (!strcmp(list->pods[i].identity.uid, former->pod.identity.uid))
+			return true;
+	return is_refused(list, former->file);
+}
+
+/*
+ * Whether an address that was found on a pod's link is another pod's: by that pod's file, or
+ * because that pod had it first. Whoever may add addresses in its own namespace would else be
+ * believed to be the other, and get its answers.
+ */
+static bool is_anothers(const struct eg_table *t, const struct eg_pod_list *list,
+			const struct eg_table *former, const char *uid, const struct eg_address *a)
+{
+	const struct eg_table_pod *before = pod_of(former, uid);
+
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->pods[i].identity.uid, uid) != 0 &&
+		    has_address(list->pods[i].addresses, list->pods[i].address_count, a))
+			return true;
+	for (size_t i = 0; i < t->count; i++)
+		if (has_address(t->pods[i].pod.address, t->pods[i].pod.address_count, a))
+			return true;
+	if (before && has_address(before->pod.address, before->pod.address_count, a))
+		return false;
+	for (size_t i = 0; former && i < former->count; i++)
+		if (strcmp(former->pods[i].pod.identity.uid, uid) != 0 &&
+		    has_address(former->pods[i].pod.address, former->pods[i].pod.address_count,
+				a) &&
+		    is_listed(list, &former->pods[i]))
+			return true;
+	return false;
+}
+
 /* Those of all links: on each the pod may send from any of them. */
-static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p,
-			   const struct eg_table *former)
+static void find_addresses(const struct eg_table *t, struct eg_datapath *d, struct eg_table_pod *p,
+			   const struct eg_pod_list *list, const struct eg_table *former)
 {
 	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
+	struct eg_address found[FOUND_MAX];
 	size_t count = p->pod.address_count;
 
 	if (count) /* its file has them */
 		return;
 	for (size_t i = 0; i < p->link_count; i++) {
 		struct eg_error e = {""};
-		size_t more = 0, at = EG_MIN(count, (size_t)EG_POD_ADDRESSES);
+		size_t more = 0;
 
-		if (eg_datapath_pod_addresses(d, p->ifindex[i], p->pod.address + at,
-					      EG_POD_ADDRESSES - at, &more, &e))
+		if (eg_datapath_pod_addresses(d, p->ifindex[i], found, FOUND_MAX, &more, &e))
 			eg_warn("pod %s/%s: its file has no ips, and they can't be found: %s",
 				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
-		count += more;
+		for (size_t k = 0; k < more; k++) {
+			if (k < FOUND_MAX &&
+			    is_anothers(t, list, former, p->pod.identity.uid, &found[k])) {
+				p->anothers++;
+				continue;
+			}
+			if (k < FOUND_MAX && count < EG_POD_ADDRESSES)
+				p->pod.address[count] = found[k];
+			count++;
+		}
 	}
 	/* They are read every 10 s; it is said once. */
+	if (p->anothers && (!before || before->anothers != p->anothers))
+		eg_warn("pod %s/%s has %zu addresses that are another pod's; what it sends to "
+			"governed destinations from them is dropped",
+			p->pod.identity.namespace_name, p->pod.identity.name, p->anothers);
 	if (count > EG_POD_ADDRESSES && (!before || before->pod.address_count < EG_POD_ADDRESSES))
 		eg_warn("pod %s/%s has %zu addresses; what it sends to governed destinations from "
 			"others than the first %d is dropped",
@@ -143,7 +216,7 @@ static void find_addresses(struct eg_datapath *d, struct eg_table_pod *p,
 }
 
 static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_pod_entry *entry,
-		     const struct eg_table *former)
+		     const struct eg_pod_list *list, const struct eg_table *former)
 {
 	struct eg_table_pod *p = &t->pods[t->count];
 	int r = copy_identity(&t->arena, &entry->identity, &p->pod.identity);
@@ -159,21 +232,9 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
 	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
 	find_links(d, p, former);
-	find_addresses(d, p, former);
+	find_addresses(t, d, p, list, former);
 	t->count++;
 	return 0;
-}
-
-/* The sentence about a refused file begins with its name. */
-static bool is_refused(const struct eg_pod_list *list, const char *file)
-{
-	size_t n = strlen(file);
-
-	for (size_t i = 0; i < list->error_count; i++)
-		if (strstr(list->errors[i].text, file) &&
-		    strstr(list->errors[i].text, file)[n] == ':')
-			return true;
-	return false;
 }
 
 static bool share_address(const struct eg_bundle_pod *a, const struct eg_bundle_pod *b)
@@ -215,7 +276,7 @@ static int keep_former(struct eg_table *t, struct eg_datapath *d, const struct e
 		if (!is_refused(list, old->file) || superseded(t, old))
 			continue;
 		memcpy(entry.addresses, old->pod.address, sizeof(entry.addresses));
-		r = add_entry(t, d, &entry, former);
+		r = add_entry(t, d, &entry, list, former);
 		if (r)
 			return r;
 	}
@@ -238,7 +299,7 @@ struct eg_table *eg_table_create(struct eg_datapath *d, const struct eg_pod_list
 	if (!t->pods)
 		r = -ENOMEM;
 	for (size_t i = 0; !r && i < list->count; i++)
-		r = add_entry(t, d, &list->pods[i], former);
+		r = add_entry(t, d, &list->pods[i], list, former);
 	if (!r)
 		r = keep_former(t, d, list, former);
 	if (r) {
@@ -278,7 +339,7 @@ static bool same_identity(const struct eg_identity *a, const struct eg_identity 
 static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)
 {
 	return a->pod.pod_id == b->pod.pod_id && a->link_count == b->link_count &&
-	       a->links_found == b->links_found && same_place(a, b) &&
+	       a->links_found == b->links_found && a->anothers == b->anothers && same_place(a, b) &&
 	       a->pod.address_count == b->pod.address_count &&
 	       !memcmp(a->ifindex, b->ifindex, a->link_count * sizeof(a->ifindex[0])) &&
 	       !memcmp(a->pod.address, b->pod.address,

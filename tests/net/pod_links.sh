@@ -64,7 +64,7 @@ ip -n "$T_NODE" link del veth-net1
 check "its addresses go with it" await 10 has_addresses podA 2
 is "the first link is served" "$(ask podA -4) $(ask podA -6)" "200 200"
 second_link
-check "it is back" await 10 has_addresses podA 4
+check "it is back" await 25 has_addresses podA 4
 is "all are served" "$(each)" "200 200 200 200"
 
 echo "# more addresses than are believed, more links than are looked after"
@@ -89,7 +89,7 @@ echo "# a pod that gives itself another's address"
 egret_down # which of several has been there first is known while one runs
 for i in 1 2 3 4 5 6 7 8 9; do ip -n "$T-podB" address del "$T_POD_NET4.21$i/24" dev eth0; done
 VICTIM=$(pod_ip podA) VICTIM6=$(pod_ip6 podA) AT=(--resolve "api.openai.com:443:198.51.100.10,[2001:db8:100::10]" --max-time 4)
-# stolen FILE: podA's requests in both families, then podB's from podA's addresses.
+# stolen: podA's requests in both families, then podB's from podA's addresses.
 stolen() { echo "$(ask podA -4 "${AT[@]}") $(ask podA -6 "${AT[@]}") $(ask podB "${AT[@]}" --interface "$VICTIM") $(ask podB "${AT[@]}" --interface "$VICTIM6")"; }
 thief() { ip -n "$T-podB" address "$1" "$VICTIM/32" dev eth0; ip -n "$T-podB" address "$1" "$VICTIM6/128" dev eth0 nodad; }
 for victims in "[\"$VICTIM\", \"$VICTIM6\"]" null; do
@@ -103,7 +103,7 @@ for victims in "[\"$VICTIM\", \"$VICTIM6\"]" null; do
 	before=$(spoofed)
 	is "the victim is served, the thief is not by these addresses" "$(stolen)" "200 200 000 000"
 	at_least "which is counted" "$(spoofed)" $((before + 2))
-	is "it is said, once" "$(log | grep -c "pod shop/podB has 2 addresses that are another pod's")" 1
+	is "it is said, once" "$(log | grep -c "pod shop/podB has 2 addresses that are another's")" 1
 	thief del
 	ip -n "$T-podA" address del "$VICTIM/24" dev eth0 # it moves, as it may
 	if [ "$victims" = null ]; then
@@ -116,4 +116,16 @@ for victims in "[\"$VICTIM\", \"$VICTIM6\"]" null; do
 	ip -n "$T-podA" route replace default via "$T_POD_NET4.1"
 	egret_down
 done
+
+echo "# a pod that gives itself an address of the internet: another's answer that names it is learned all the same"
+ELSEWHERE=203.0.113.91 ELSEWHERE6=2001:db8:113::91 # a host's that no policy names
+ip -n "$T-podB" address add $ELSEWHERE/32 dev eth0
+ip -n "$T-podB" address add $ELSEWHERE6/128 dev eth0 nodad
+egret_up --workers 1
+dns_set api.openai.com "{\"a\":[\"$ELSEWHERE\"],\"aaaa\":[\"$ELSEWHERE6\"],\"ttl\":1}"
+is "podA is captured on the way there" "$(ask podA -4 --max-time 5) $(ask podA -6 --max-time 5)" "200 200"
+is "by what its answers taught" "$(egret_last .destination)" "[$ELSEWHERE6]:443"
+hasnt "it is not podB's" " $(addresses podB) " " $ELSEWHERE "
+hasnt "nor the IPv6 one" " $(addresses podB) " " $ELSEWHERE6 "
+is "podB is served by its own" "$(ask podB -4 "${AT[@]}" --interface "$(pod_ip podB)")" 200
 checks_done

@@ -174,6 +174,15 @@ static bool is_anothers(const struct eg_table *t, const struct eg_pod_list *list
 	return false;
 }
 
+/*
+ * Whether an address that was found may be a pod's of this node. What is a pod's is taught to no
+ * pod as a provider's: one that gives itself such an address would open a way past Egret for all.
+ */
+static bool is_possible(struct eg_datapath *d, const struct eg_address *a)
+{
+	return !eg_address_never_pod(a) && !eg_datapath_is_outside(d, a);
+}
+
 /* Those of all links: on each the pod may send from any of them. */
 static void find_addresses(const struct eg_table *t, struct eg_datapath *d, struct eg_table_pod *p,
 			   const struct eg_pod_list *list, const struct eg_table *former)
@@ -193,7 +202,8 @@ static void find_addresses(const struct eg_table *t, struct eg_datapath *d, stru
 				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
 		for (size_t k = 0; k < more; k++) {
 			if (k < FOUND_MAX &&
-			    is_anothers(t, list, former, p->pod.identity.uid, &found[k])) {
+			    (!is_possible(d, &found[k]) ||
+			     is_anothers(t, list, former, p->pod.identity.uid, &found[k]))) {
 				p->anothers++;
 				continue;
 			}
@@ -204,7 +214,7 @@ static void find_addresses(const struct eg_table *t, struct eg_datapath *d, stru
 	}
 	/* They are read every 10 s; it is said once. */
 	if (p->anothers && (!before || before->anothers != p->anothers))
-		eg_warn("pod %s/%s has %zu addresses that are another pod's; what it sends to "
+		eg_warn("pod %s/%s has %zu addresses that are another's; what it sends to "
 			"governed destinations from them is dropped",
 			p->pod.identity.namespace_name, p->pod.identity.name, p->anothers);
 	if (count > EG_POD_ADDRESSES && (!before || before->pod.address_count < EG_POD_ADDRESSES))

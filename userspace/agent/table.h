@@ -22,7 +22,7 @@ struct eg_table_pod {
 	uint32_t ifindex[EG_TABLE_LINKS];
 	size_t link_count;  /* 0: its link is not there yet */
 	size_t links_found; /* more than EG_TABLE_LINKS: the rest is not governed */
-	size_t anothers;    /* addresses on its links that are another pod's, and not believed */
+	size_t anothers;    /* addresses on its links that are another's, and not believed */
 };
 
 struct eg_table {

@@ -254,6 +254,9 @@ struct eg_datapath_uplink {
 };
 /* The uplinks as the kernel has them now, each name once, at most `room`. Returns how many. */
 size_t eg_datapath_uplinks(struct eg_datapath *d, struct eg_datapath_uplink *out, size_t room);
+/* Whether the node reaches the address by a router behind an uplink: then it is no pod's of here.
+ */
+bool eg_datapath_is_outside(struct eg_datapath *d, const struct eg_address *a);
 
 /* Readable (epoll, level) when eg_datapath_events() has something to do. */
 int eg_datapath_fd(const struct eg_datapath *d);

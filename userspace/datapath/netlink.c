@@ -295,6 +295,37 @@ static int route(struct nl_sock *s, const struct eg_netlink_route *r, uint16_t t
 	return talk(s, m, &a);
 }
 
+static int one_way(struct answer *a, const struct nlmsghdr *h)
+{
+	struct nlattr *tb[RTA_MAX + 1];
+	struct eg_netlink_way *out = a->context;
+
+	if (h->nlmsg_type != RTM_NEWROUTE)
+		return 0;
+	if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(struct rtmsg), tb, RTA_MAX, NULL) <
+	    0)
+		return -EPROTO;
+	if (tb[RTA_OIF] && nla_len(tb[RTA_OIF]) >= 4)
+		out->ifindex = nla_get_u32(tb[RTA_OIF]);
+	out->router = tb[RTA_GATEWAY] || tb[RTA_VIA];
+	return 0;
+}
+
+int eg_netlink_way_to(struct nl_sock *s, int family, const void *address,
+		      struct eg_netlink_way *out)
+{
+	int bytes = family == AF_INET ? 4 : 16;
+	struct rtmsg head = {.rtm_family = (unsigned char)family,
+			     .rtm_dst_len = (unsigned char)(bytes * 8)};
+	struct answer a = {.each = one_way, .context = out};
+	CLEANUP_MESSAGE struct nl_msg *m = message(RTM_GETROUTE, 0, &head, sizeof(head));
+
+	*out = (struct eg_netlink_way){0};
+	if (!m || nla_put(m, RTA_DST, bytes, address))
+		return -ENOMEM;
+	return talk(s, m, &a);
+}
+
 int eg_netlink_set_default(struct nl_sock *s, const struct eg_netlink_route *r)
 {
 	return route(s, r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);

@@ -49,6 +49,14 @@ int eg_netlink_link_by_name(struct nl_sock *s, const char *name,
 int eg_netlink_link_by_index(struct nl_sock *s, uint32_t ifindex,
 			     struct eg_netlink_link *out) EG_MUST;
 
+/* Where the kernel would send a packet to the address. -ENETUNREACH and the like: nowhere. */
+struct eg_netlink_way {
+	uint32_t ifindex;
+	bool router; /* not on that link itself */
+};
+int eg_netlink_way_to(struct nl_sock *s, int family, const void *address,
+		      struct eg_netlink_way *out) EG_MUST;
+
 struct eg_netlink_route {
 	int family;
 	uint8_t type; /* RTN_UNICAST, RTN_LOCAL */

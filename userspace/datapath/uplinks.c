@@ -41,6 +41,20 @@ size_t eg_datapath_uplinks(struct eg_datapath *d, struct eg_datapath_uplink *out
 	return n;
 }
 
+bool eg_datapath_is_outside(struct eg_datapath *d, const struct eg_address *a)
+{
+	int family = eg_address_is4(a) ? AF_INET : AF_INET6;
+	const void *bytes = family == AF_INET ? &a->word_be[3] : a->word_be;
+	struct eg_netlink_way way;
+
+	if (eg_netlink_way_to(d->netlink, family, bytes, &way) || !way.router)
+		return false;
+	for (size_t i = 0; i < d->o.uplink_count; i++)
+		if (by_own_name(d->uplinks[i]) == way.ifindex)
+			return true;
+	return false;
+}
+
 void eg_uplinks_say_missing(struct eg_datapath *d)
 {
 	for (size_t i = 0; i < d->o.uplink_count; i++)

@@ -97,7 +97,9 @@ void h1_push(struct eg_defer *d)
 	struct h1_server *s = eg_container_of(d, struct h1_server, push);
 
 	if (s->receive != H1_RECEIVE_CLOSED) {
-		(void)h1_write_pieces(s, NULL, 0);
+		/* All that waited went into the stream's queue: no event says so any more. */
+		if (h1_write_pieces(s, NULL, 0) && s->exchange && s->answer == H1_ANSWER_BODY)
+			eg_exchange_resume(s->exchange);
 		if (s->receive != H1_RECEIVE_CLOSED) {
 			h1_advance(s);
 			return;

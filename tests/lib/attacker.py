@@ -359,6 +359,27 @@ def no_reading(sni, model):
         say(error=outcome(e))
 
 
+def pausing(sni, model, size):
+    """Asks for SIZE bytes, reads nothing for two seconds, then all that comes until ten seconds bring nothing."""
+    got = 0
+    try:
+        plain = dial(sni)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s = context().wrap_socket(plain, server_hostname=sni)
+        s.settimeout(10)
+        s.sendall(request_bytes(sni, body=json.dumps({"model": model, "messages": []}).encode(),
+                                extra=("Authorization: Bearer placeholder",)))
+        time.sleep(2)
+        while got < int(size):
+            piece = s.recv(65536)
+            if not piece:
+                break
+            got += len(piece)
+        say(bytes=got)
+    except OSError as e:
+        say(error=outcome(e), bytes=got)
+
+
 def long_header(sni, size):
     """A request head of SIZE bytes."""
     try:
@@ -378,7 +399,7 @@ def long_header(sni, size):
 
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in (
-    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading,
+    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading, pausing,
     long_header)}
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

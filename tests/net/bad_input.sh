@@ -68,6 +68,7 @@ check "a client that doesn't read 64 MiB makes the gateway hold little ($grown M
 is "and others are served" "$(served podB)" 200
 wait $reader
 has "(it had asked)" "$(cat "$T_RUN/no-reading")" '"done": true'
+at_least "one that pauses and reads on gets the rest" "$(of "$(attack podA pausing api.openai.com mock-big-body-16 16777216)" .bytes)" 16777216
 spawn half pod podA /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" half-open 198.51.100.10 5000 20
 await 90 grep -q '"open"' "$T_RUN/half.log"
 is "5,000 connections that say nothing" "$(head -n 1 "$T_RUN/half.log" | jq .open)" 5000

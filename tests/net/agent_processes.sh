@@ -50,8 +50,6 @@ CA_DIR=/tmp/egproc-none refused "no CA" "egretctl ca create" start_by_hand
 mkdir "$T_RUN/ca-bad" && cp "$E_DIR/ca/intermediate.crt" "$T_RUN/ca-bad/" && echo "no key" > "$T_RUN/ca-bad/intermediate.key"
 CA_DIR=$T_RUN/ca-bad refused "a CA that can't be used" "the CA in $T_RUN/ca-bad can't be used: intermediate key: expected PEM" start_by_hand
 ROOTS=/tmp/egproc-none refused "no roots for providers" "--upstream-ca" start_by_hand
-echo "no certificate" > "$T_RUN/no-roots.crt"
-ROOTS=$T_RUN/no-roots.crt refused "roots that are none" "name the roots with --upstream-ca" start_by_hand
 refused "no such option" "'--frobnicate' is not an option" node "$EGRETD" --frobnicate
 refused "no resolver" "--resolver is missing" node "$EGRETD" --uplink eth0
 refused "a metrics page for everybody" "a loopback address" node "$EGRETD" --resolver 203.0.113.53 --uplink eth0 --metrics 0.0.0.0:9909

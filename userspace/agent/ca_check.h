@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/secret.h"
 
-#define EG_ROOTS_BYTES	 ((size_t)8 << 20) /* of --upstream-ca at most */
 #define EG_CA_FILE_BYTES ((size_t)256 << 10)
 
 /* One of a CA's files, "intermediate.key", into locked memory; *out is the caller's. 0, or -errno

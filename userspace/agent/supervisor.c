@@ -14,11 +14,9 @@
 #include "agent/channel.h"
 #include "agent/privileges.h"
 #include "agent/supervisor_impl.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "datapath/features.h"
 #include "datapath/read.h"
-#include "net/tls.h"
 
 #define STOP_GRACE_MS 2000u /* after the drain's own time */
 
@@ -296,33 +294,6 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
-/* The first certificate is looked at, so that what is no bundle ends the start and not gateway
- * after gateway; the rest is the gateway's to read. */
-static int check_roots(const char *path, struct eg_error *e)
-{
-	static const char end[] = "-----END CERTIFICATE-----";
-	EG_CLEANUP_FREE char *pem = NULL;
-	struct eg_trust *trust = NULL;
-	struct eg_error why = {""};
-	const char *found = NULL;
-	size_t n = 0;
-	int r = eg_file_read(AT_FDCWD, path, EG_ROOTS_BYTES, &pem, &n, &why);
-
-	if (!r) {
-		found = memmem(pem, n, end, sizeof(end) - 1);
-		if (found)
-			n = (size_t)(found - pem) + sizeof(end) - 1;
-		trust = eg_trust_create((struct eg_str){pem, n}, &why);
-		r = trust ? 0 : -EINVAL;
-		eg_trust_unref(trust);
-	}
-	return r ? eg_error_set(e, r,
-				"%s: %s; providers' certificates can't be verified: install "
-				"ca-certificates, or name the roots with --upstream-ca",
-				path, why.text)
-		 : 0;
-}
-
 /* What can't be helped later is said now, before anything is attached. */
 static int check_files(const struct eg_options *o, struct eg_error *e)
 {
@@ -338,8 +309,11 @@ static int check_files(const struct eg_options *o, struct eg_error *e)
 				"--names HOST,...`, or name its directory with --ca-dir",
 				path, strerror(errno), o->ca_dir);
 	}
-	if (check_roots(o->upstream_ca, e))
-		return -EINVAL;
+	if (access(o->upstream_ca, R_OK) < 0)
+		return eg_error_set(e, -errno,
+				    "%s: %s; providers' certificates can't be verified: install "
+				    "ca-certificates, or name the roots with --upstream-ca",
+				    o->upstream_ca, strerror(errno));
 	return eg_ca_check(o->ca_dir, e);
 }
 

@@ -926,6 +926,55 @@ static void test_client_that_never_reads(void **state)
 	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_slow\""));
 }
 
+static size_t paused(struct world *w, size_t bytes, bool first)
+{
+	static char block[65536];
+	char head[80];
+	size_t sent = 0;
+
+	pod_send(&w->pod, ASK);
+	if (first)
+		accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	inbox_forget(&w->up);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", bytes);
+	answer(w, head);
+	for (int i = 0; i < PLANE_TURNS && w->pod.in.n < bytes; i++) {
+		size_t next = EG_MIN(sizeof(block), bytes - sent);
+		ssize_t n = send(w->up.fd, block, next, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		plane_turns(&w->plane, 1);
+		if (i > 20)
+			inbox_poll(&w->pod.in);
+	}
+	return w->pod.in.n;
+}
+
+/* It reads nothing, then all: whatever was under way where it paused, the rest comes. */
+static void test_client_that_pauses(void **state)
+{
+	enum { BYTES = 400000 };
+	struct world *w = *state;
+	bool first = true;
+
+	for (int room = 4096; room <= 65536; room *= 2) {
+		size_t n;
+
+		if (!first)
+			pod_open(&w->pod, &w->plane, "api.openai.com");
+		assert_int_equal(setsockopt(eg_stream_fd(w->pod.stream), SOL_SOCKET, SO_SNDBUF,
+					    &room, sizeof(room)),
+				 0);
+		n = paused(w, BYTES, first);
+		if (n < BYTES)
+			fail_msg("room for %d: %zu of %d bytes came", room, n, BYTES);
+		first = false;
+		pod_close(&w->pod);
+	}
+	pod_open(&w->pod, &w->plane, "api.openai.com");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -970,6 +1019,7 @@ int main(void)
 		cmocka_unit_test(test_head_timeout),
 		T(test_body_timeout),
 		T(test_client_that_never_reads),
+		T(test_client_that_pauses),
 		cmocka_unit_test(test_idle_timeout),
 	};
 

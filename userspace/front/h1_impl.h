@@ -35,6 +35,9 @@ size_t h1_in_use(const struct h1_server *s);
 void h1_charge(struct h1_server *s);
 /* Writes what waits and these pieces; what the socket does not take waits. False: it is full. */
 bool h1_write_pieces(struct h1_server *s, const struct iovec *pieces, int count);
+/* Writes what waits. When the stream has all of it, and no event of it would say so any more, the
+ * answer goes on. */
+void h1_write_waiting(struct h1_server *s);
 /* Of the end of a tick: what a head left waiting for its body; or the news that it is over. */
 void h1_push(struct eg_defer *d);
 /* Ends our direction; what still comes is dropped. */

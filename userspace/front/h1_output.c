@@ -92,14 +92,18 @@ bool h1_write_pieces(struct h1_server *s, const struct iovec *pieces, int count)
 	return !s->out.length;
 }
 
+void h1_write_waiting(struct h1_server *s)
+{
+	if (h1_write_pieces(s, NULL, 0) && s->exchange && s->answer == H1_ANSWER_BODY)
+		eg_exchange_resume(s->exchange);
+}
+
 void h1_push(struct eg_defer *d)
 {
 	struct h1_server *s = eg_container_of(d, struct h1_server, push);
 
 	if (s->receive != H1_RECEIVE_CLOSED) {
-		/* All that waited went into the stream's queue: no event says so any more. */
-		if (h1_write_pieces(s, NULL, 0) && s->exchange && s->answer == H1_ANSWER_BODY)
-			eg_exchange_resume(s->exchange);
+		h1_write_waiting(s);
 		if (s->receive != H1_RECEIVE_CLOSED) {
 			h1_advance(s);
 			return;

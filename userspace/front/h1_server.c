@@ -315,9 +315,8 @@ static void on_event(struct eg_stream *stream, unsigned int events, void *ctx)
 		h1_over(s, true, EG_REASON_CLIENT_CLOSED);
 		return;
 	}
-	if ((events & EG_STREAM_WRITE) && h1_write_pieces(s, NULL, 0) && s->exchange &&
-	    s->answer == H1_ANSWER_BODY)
-		eg_exchange_resume(s->exchange);
+	if (events & EG_STREAM_WRITE)
+		h1_write_waiting(s);
 	if (s->receive != H1_RECEIVE_CLOSED && (events & EG_STREAM_READ))
 		read_some(s);
 	else

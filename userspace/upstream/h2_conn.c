@@ -359,12 +359,16 @@ void h2_conn_settle(struct eg_h2_conn *h)
 	upstream_dial_settled(h->conn);
 }
 
+uint32_t h2_conn_stream_limit(const struct eg_h2_conn *h)
+{
+	return nghttp2_session_get_remote_settings(h->session,
+						   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
 /* What was said on this connection, else what the origin said last. */
 static uint32_t allowed_streams(const struct eg_h2_conn *h)
 {
-	uint32_t n = h->settled ? nghttp2_session_get_remote_settings(
-					  h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-				: EG_MAX(remembered(h), 1u);
+	uint32_t n = h->settled ? h2_conn_stream_limit(h) : EG_MAX(remembered(h), 1u);
 
 	return EG_MIN(n, (uint32_t)H2_STREAMS_MAX);
 }

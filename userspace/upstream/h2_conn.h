@@ -80,6 +80,8 @@ nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h) EG_MUST;
 void h2_session_end_run(struct eg_h2_conn *h);
 /* Gives `out`, then the pieces, to the stream, and keeps what it does not take. False: failed. */
 bool h2_conn_write(struct eg_h2_conn *h, struct iovec *v, int count) EG_MUST;
+/* As its SETTINGS have it now. */
+uint32_t h2_conn_stream_limit(const struct eg_h2_conn *h);
 /* SETTINGS came, or come no more. */
 void h2_conn_settle(struct eg_h2_conn *h);
 /* Nothing new is begun on it. */

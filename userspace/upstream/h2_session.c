@@ -147,16 +147,11 @@ static bool flooded(struct eg_h2_conn *h)
 	return ++h->control > H2_CONTROL_MAX;
 }
 
-static uint32_t stream_limit(const struct eg_h2_conn *h)
-{
-	return nghttp2_session_get_remote_settings(h->session,
-						   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-}
-
 /* What it allows now is the best guess for the origin's next connection, too. */
 static void take_settings(struct eg_h2_conn *h)
 {
-	stream_limit_set(&h->conn->owner->stream_limits, h->conn->origin->hash, stream_limit(h));
+	stream_limit_set(&h->conn->owner->stream_limits, h->conn->origin->hash,
+			 h2_conn_stream_limit(h));
 	h2_conn_settle(h);
 	upstream_tell_waiting(h->conn->owner, h->conn->origin);
 }
@@ -256,7 +251,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	if (!c->base.first_byte_seen && code == NGHTTP2_REFUSED_STREAM) {
 		upstream_count(h->conn->owner, EG_COUNT_UPSTREAM_STREAMS_REFUSED);
-		c->base.over_limit = c->open > stream_limit(h);
+		c->base.over_limit = c->open > h2_conn_stream_limit(h);
 		h2_call_failed(c, EG_CALL_LOSS_UNPROCESSED, EG_REASON_UPSTREAM_RESET,
 			       "the provider refused the stream");
 	} else if (!c->base.first_byte_seen && code == NGHTTP2_HTTP_1_1_REQUIRED) {

@@ -148,14 +148,13 @@ static bool is_listed(const struct eg_pod_list *list, const struct eg_table_pod 
 
 /*
  * Whether an address that was found on a pod's link is another pod's: by that pod's file, or
- * because that pod had it first. Whoever may add addresses in its own namespace would else be
- * believed to be the other, and get its answers.
+ * because that pod had it first (`before`: this pod in `former`, or NULL). Whoever may add
+ * addresses in its own namespace would else be believed to be the other, and get its answers.
  */
 static bool is_anothers(const struct eg_table *t, const struct eg_pod_list *list,
-			const struct eg_table *former, const char *uid, const struct eg_address *a)
+			const struct eg_table *former, const char *uid,
+			const struct eg_table_pod *before, const struct eg_address *a)
 {
-	const struct eg_table_pod *before = pod_of(former, uid);
-
 	for (size_t i = 0; i < list->count; i++)
 		if (strcmp(list->pods[i].identity.uid, uid) != 0 &&
 		    has_address(list->pods[i].addresses, list->pods[i].address_count, a))
@@ -201,9 +200,9 @@ static void find_addresses(const struct eg_table *t, struct eg_datapath *d, stru
 			eg_warn("pod %s/%s: its file has no ips, and they can't be found: %s",
 				p->pod.identity.namespace_name, p->pod.identity.name, e.text);
 		for (size_t k = 0; k < more; k++) {
-			if (k < FOUND_MAX &&
-			    (!is_possible(d, &found[k]) ||
-			     is_anothers(t, list, former, p->pod.identity.uid, &found[k]))) {
+			if (k < FOUND_MAX && (!is_possible(d, &found[k]) ||
+					      is_anothers(t, list, former, p->pod.identity.uid,
+							  before, &found[k]))) {
 				p->anothers++;
 				continue;
 			}
@@ -250,9 +249,8 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 static bool share_address(const struct eg_bundle_pod *a, const struct eg_bundle_pod *b)
 {
 	for (uint32_t i = 0; i < a->address_count; i++)
-		for (uint32_t k = 0; k < b->address_count; k++)
-			if (!memcmp(&a->address[i], &b->address[k], sizeof(a->address[i])))
-				return true;
+		if (has_address(b->address, b->address_count, &a->address[i]))
+			return true;
 	return false;
 }
 

@@ -436,6 +436,22 @@ PLANE char *plane_records(struct plane *p)
 	return out;
 }
 
+/* The reasons of all records so far, one after the other. */
+PLANE void plane_reasons(struct plane *p, char *out, size_t size)
+{
+	char *all = plane_records(p);
+	const char *at = all;
+	size_t n = 0;
+
+	while ((at = strstr(at, "\"reason\":\""))) {
+		const char *end = strchr(at + 10, '"');
+
+		n += (size_t)snprintf(out + n, size - n, "%.*s ", (int)(end - at - 10), at + 10);
+		at = end;
+	}
+	free(all);
+}
+
 PLANE int plane_record_count(struct plane *p)
 {
 	char *all = plane_records(p);

@@ -162,6 +162,15 @@ static void take(void)
 	}
 }
 
+/* Until `n` have a connection, whose provider has said nothing yet. */
+static void await_given(int n)
+{
+	for (int i = 0; i < PLANE_TURNS && sum('d') < n; i++) {
+		take();
+		plane_turn(&b.p);
+	}
+}
+
 static void turns(int n)
 {
 	while (n--) {
@@ -239,10 +248,7 @@ static void test_is_remembered(void **state)
 	plane_turns(&b.p, 5);
 	ask(1, 28);
 	assert_int_equal(dials(), 3); /* at once, not one after the other */
-	for (int i = 0; i < PLANE_TURNS && sum('d') < 28; i++) {
-		take(); /* which has said nothing yet */
-		plane_turn(&b.p);
-	}
+	await_given(28);
 	assert_int_equal(sum('d'), 28);
 	take();
 	assert_int_equal(b.conns, 1 + 3);
@@ -269,10 +275,7 @@ static void test_no_settings(void **state)
 {
 	(void)state;
 	ask(0, 5);
-	for (int i = 0; i < PLANE_TURNS && sum('d') < 5; i++) {
-		take();
-		plane_turn(&b.p);
-	}
+	await_given(5);
 	assert_int_equal(sum('d'), 5);
 	assert_int_equal(b.conns, 1);
 	serve(5);
@@ -283,10 +286,7 @@ static void test_lost_before_settings(void **state)
 {
 	(void)state;
 	ask(0, 5);
-	for (int i = 0; i < PLANE_TURNS && !sum('d'); i++) {
-		take();
-		plane_turn(&b.p);
-	}
+	await_given(1);
 	take();
 	assert_int_equal(b.conns, 1);
 	/* Its owner gives up; the connection is kept, and closed by the pool. */
@@ -309,10 +309,7 @@ static void test_lost_and_given_up(void **state)
 {
 	(void)state;
 	ask(0, 5);
-	for (int i = 0; i < PLANE_TURNS && !sum('d'); i++) {
-		take();
-		plane_turn(&b.p);
-	}
+	await_given(1);
 	take();
 	eg_call_end(&b.a[0].call.base);
 	eg_upstream_close_idle(b.p.upstream);
@@ -329,10 +326,7 @@ static void test_closed_before_settings(void **state)
 {
 	(void)state;
 	ask(0, 1);
-	for (int i = 0; i < PLANE_TURNS && !sum('d'); i++) {
-		take();
-		plane_turn(&b.p);
-	}
+	await_given(1);
 	eg_call_end(&b.a[0].call.base);
 }
 

@@ -211,22 +211,6 @@ static void note_pod(struct told *t, const struct inbox *in)
 	free(text);
 }
 
-static void note_reasons(struct told *t, struct plane *p)
-{
-	char *all = plane_records(p);
-	const char *at = all;
-	size_t n = 0;
-
-	while ((at = strstr(at, "\"reason\":\""))) {
-		const char *end = strchr(at + 10, '"');
-
-		n += (size_t)snprintf(t->reasons + n, sizeof(t->reasons) - n, "%.*s ",
-				      (int)(end - at - 10), at + 10);
-		at = end;
-	}
-	free(all);
-}
-
 static struct told *run(const struct exchange *x, size_t request_cut, size_t answer_cut)
 {
 	struct told *t = calloc(1, sizeof(*t));
@@ -265,7 +249,7 @@ static struct told *run(const struct exchange *x, size_t request_cut, size_t ans
 	if (!x->torn)
 		note_pod(t, &pod->in);
 	pod_close(pod);
-	note_reasons(t, p);
+	plane_reasons(p, t->reasons, sizeof(t->reasons));
 	plane_down(p);
 	free(pod);
 	free(p);

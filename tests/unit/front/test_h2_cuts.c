@@ -226,22 +226,6 @@ static void mask(char *text, const char *before, char until)
 			*text = '*';
 }
 
-static void note_reasons(struct told *t, struct plane *p)
-{
-	char *all = plane_records(p);
-	const char *at = all;
-	size_t n = 0;
-
-	while ((at = strstr(at, "\"reason\":\""))) {
-		const char *end = strchr(at + 10, '"');
-
-		n += (size_t)snprintf(t->reasons + n, sizeof(t->reasons) - n, "%.*s ",
-				      (int)(end - at - 10), at + 10);
-		at = end;
-	}
-	free(all);
-}
-
 static void send_cut(struct plane *p, int fd, const struct wire *s, size_t cut)
 {
 	for (size_t at = 0, step; at < s->n; at += step) {
@@ -288,7 +272,7 @@ static struct told *run(const struct script *s, const struct wire *w, size_t cut
 	for (int i = 0; i < STREAMS; i++)
 		mask(t->stream[i].data, "\"request_id\":\"", '"');
 	pod2_close(pod);
-	note_reasons(t, p);
+	plane_reasons(p, t->reasons, sizeof(t->reasons));
 	plane_down(p);
 	free(pod);
 	free(p);

@@ -121,20 +121,21 @@ ask podA api.mistral.ai gpt-4o true
 is "an error as the stream's first event: the next target answers" "$STATUS $CODE $(mock_last .host)" "200 0 api.groq.com"
 hasnt "and the pod sees nothing of it" "$BODY" '"error"'
 is "the record has both attempts" "$(egret_last '[.attempts[].reason] | join(" ")')" "upstream_error ok"
-for mode in error-mid-stream clean-cut-stream; do
+fresh
+mock_mode api.mistral.ai error-mid-stream 1
+ask podA api.mistral.ai gpt-4o true
+is "the provider's own error inside a stream, and its end, come as they are" "$CODE $(grep -c '"error"' <<<"$BODY")" "0 1"
+is "it is no success in the record" "$(egret_last .reason)" upstream_error
+is "the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
+for mode in clean-cut-stream cut-stream; do
 	fresh
 	mock_mode api.mistral.ai $mode 1
 	ask podA api.mistral.ai gpt-4o true
 	isnt "$mode: no clean end" "$CODE" 0
 	has "$mode: it says so in the dialect" "$BODY" '"error"'
-	isnt "$mode: it is no success in the record" "$(egret_last .reason)" ok
+	is "$mode: it is no success in the record" "$(egret_last .reason)" upstream_reset
 	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
 done
-fresh
-mock_mode api.mistral.ai cut-stream 1
-ask podA api.mistral.ai gpt-4o true
-isnt "a cut stream does not end cleanly" "$CODE" 0
-has "and says so in the dialect" "$BODY" '"error"'
 
 echo "# regions"
 fresh

@@ -38,7 +38,7 @@ is "denied before 3 MB are read: the answer arrives" "$(curl2 --data-binary @"$T
 is "HEAD" "$(curl2 -I https://api.openai.com/v1/nothing)" "403 2"
 
 echo "# after the first byte: no clean end"
-for mode in error-mid-stream clean-cut-stream cut-stream; do
+for mode in clean-cut-stream cut-stream; do
 	mock_clear; sleep 2.2 # past a cooldown
 	mock_mode api.openai.com $mode 1
 	curl2 -d "${CHAT/\{/\{\"stream\":true,}" https://api.openai.com/v1/chat/completions >/dev/null; CODE=$?
@@ -46,6 +46,10 @@ for mode in error-mid-stream clean-cut-stream cut-stream; do
 	has "$mode: after the dialect's error event" "$(cat "$T_RUN/body")" '"error"'
 	isnt "$mode: it is no success in the record" "$(egret_last .reason)" ok
 done
+mock_clear; sleep 2.2
+mock_mode api.openai.com error-mid-stream 1
+curl2 -d "${CHAT/\{/\{\"stream\":true,}" https://api.openai.com/v1/chat/completions >/dev/null; CODE=$?
+is "the provider's own error inside a stream ends as it ended there" "$CODE $(grep -c '"error"' "$T_RUN/body") $(egret_last .reason)" "0 1 upstream_error"
 mock_clear; sleep 2.2
 
 echo "# Node.js, many streams on one connection"

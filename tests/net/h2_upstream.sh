@@ -96,7 +96,7 @@ ask api.mistral.ai true
 is "an error as a stream's first event: the next target answers" "$STATUS $CODE $(mock_last .host)" "200 0 api.groq.com"
 
 echo "# after the first byte: no failover, no clean end"
-for mode in h2-rst-body cut-stream error-mid-stream; do
+for mode in h2-rst-body cut-stream; do
 	fresh
 	mock_mode api.mistral.ai $mode 1
 	ask api.mistral.ai "$([ $mode = h2-rst-body ] && echo false || echo true)"
@@ -104,6 +104,10 @@ for mode in h2-rst-body cut-stream error-mid-stream; do
 	is "$mode: the second target was not asked" "$(mock_requests '.host == "api.groq.com"')" 0
 	isnt "$mode: it is no success in the record" "$(egret_last .reason)" ok
 done
+fresh
+mock_mode api.mistral.ai error-mid-stream 1
+ask api.mistral.ai true
+is "the provider's own error inside a stream ends as it ended there" "$CODE $(mock_requests '.host == "api.groq.com"') $(egret_last .reason)" "0 0 upstream_error"
 
 echo "# what the provider did nothing with is asked again at once, also where replay is never"
 for mode in h2-refused h2-goaway h2-http1; do

@@ -158,7 +158,7 @@ void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 	eg_buf_init(&event, 8192);
 	/* Inside an event there is nothing to be said that a client would read as an error. */
 	if (x->sse && x->answer_coding == EG_CODING_IDENTITY && between_events(x) &&
-	    !x->error_told && !x->out.length_known && !x->pass_on &&
+	    !x->out.length_known && !x->pass_on &&
 	    !eg_dialect_error_event(&event, x->dialect, reason, eg_str_from(x->id)) &&
 	    event.length) {
 		x->bytes_out += event.length;
@@ -386,10 +386,42 @@ static enum eg_reason judge_end(const struct eg_exchange *x, bool saw_end, bool 
 							   : EG_REASON_UPSTREAM_RESET;
 }
 
+static void give_rest(struct eg_exchange *x)
+{
+	struct eg_buf rest = x->unsure; /* no more comes: it was not the credential */
+
+	eg_buf_init(&x->unsure, 0);
+	if (rest.length)
+		give_bytes(x, eg_buf_str(&rest));
+	eg_buf_fini(&rest);
+	if (!exchange_over(x))
+		give_end(x);
+}
+
+/* The answer came to an end that is no success: on record, and whether the provider rests. */
+static void note_failed_end(struct eg_exchange *x, enum eg_reason reason, bool saw_error)
+{
+	enum eg_response_class class = EG_RESPONSE_FAILOVER;
+
+	if (saw_error)
+		(void)eg_usage_watch_progress(x->watch, &class);
+	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA)
+		eg_cooldown_set(x->engine, x->snapshot, x->provider, EG_RESPONSE_FAILOVER, 0);
+	x->reason = reason;
+	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
+		 reason == EG_REASON_UPSTREAM_ERROR ? "an error event inside the stream"
+		 : ended_in_block(x) ? "the answer ended inside a block of its encoding"
+				     : "the stream ended without its end mark");
+}
+
+/*
+ * What the provider itself told as an error and then ended in order goes out as it came, end
+ * included: the SDKs raise at the event, and a reset may come before they have read that. What was
+ * cut has no such event, and no such end.
+ */
 void exchange_finish_pass(struct eg_exchange *x)
 {
 	bool saw_end = false, saw_error = false;
-	enum eg_response_class class = EG_RESPONSE_FAILOVER;
 	enum eg_reason reason;
 
 	exchange_read_answer_end(x);
@@ -398,28 +430,12 @@ void exchange_finish_pass(struct eg_exchange *x)
 	reason = x->provider ? judge_end(x, saw_end, saw_error) : EG_REASON_OK;
 	if (x->provider && x->upstream_status < 400)
 		exchange_attempt_note(x, reason, x->upstream_status);
-	if (reason == EG_REASON_OK) {
-		if (x->unsure.length) { /* no more comes: it was not the credential */
-			struct eg_buf rest = x->unsure;
-
-			eg_buf_init(&x->unsure, 0);
-			give_bytes(x, eg_buf_str(&rest));
-			eg_buf_fini(&rest);
-		}
-		if (!exchange_over(x))
-			give_end(x);
-		return;
-	}
-	if (saw_error)
-		(void)eg_usage_watch_progress(x->watch, &class);
-	if (class == EG_RESPONSE_FAILOVER || class == EG_RESPONSE_QUOTA)
-		eg_cooldown_set(x->engine, x->snapshot, x->provider, EG_RESPONSE_FAILOVER, 0);
-	x->error_told = saw_error;
-	snprintf(x->fail_text, sizeof(x->fail_text), "%s",
-		 saw_error	     ? "an error event inside the stream"
-		 : ended_in_block(x) ? "the answer ended inside a block of its encoding"
-				     : "the stream ended without its end mark");
-	exchange_cut_answer(x, reason);
+	if (reason != EG_REASON_OK)
+		note_failed_end(x, reason, saw_error);
+	if (reason == EG_REASON_OK || reason == EG_REASON_UPSTREAM_ERROR)
+		give_rest(x);
+	else
+		exchange_cut_answer(x, reason);
 }
 
 void exchange_on_end(void *ctx)

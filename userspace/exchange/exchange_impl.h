@@ -163,7 +163,6 @@ struct eg_exchange {
 	struct eg_buf key_begun; /* likewise its end, if the credential may begin there */
 	bool coded_quote;	 /* what was decoded quotes the credential */
 	const char *unread;	 /* why a coded answer was not read to its end; NULL: it was */
-	bool error_told;	 /* the provider's own error event went to the client */
 	struct eg_str region_evidence; /* of the answer's head; .p NULL: none */
 	struct eg_usage_watch *watch;
 	struct eg_usage usage;

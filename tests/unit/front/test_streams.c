@@ -84,6 +84,16 @@ static void assert_cut(struct world *w, const char *reason)
 	assert_int_equal(plane_record_count(&w->plane), 1);
 }
 
+/* The provider's own error, and its own end: as it came, and no success on record. */
+static void assert_told(struct world *w)
+{
+	inbox_await(&w->plane, &w->pod.in, "\r\n" LAST);
+	plane_turns(&w->plane, 10);
+	assert_false(w->pod.in.reset);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_error\""));
+	assert_int_equal(plane_record_count(&w->plane), 1);
+}
+
 /* What comes before anything is said, and then fails: the pod sees the second target only. */
 static void test_first_event_table(void **state)
 {
@@ -179,7 +189,7 @@ static void test_error_inside(void **state)
 	event(w, 0, OVERLOAD);
 	plane_send(&w->plane, w->up[0].fd, LAST);
 	inbox_await(&w->plane, &w->pod.in, OVERLOAD);
-	assert_cut(w, "\"reason\":\"upstream_error\"");
+	assert_told(w);
 	/* One error event, the provider's. */
 	assert_ptr_equal(strstr(w->pod.in.text, "\"error\""),
 			 strstr(w->pod.in.text, "\"error\":{\"message\":\"Overloaded"));
@@ -303,7 +313,7 @@ static void test_first_event_that_is_not_the_providers_fault(void **state)
 	stream(w, 0, INVALID);
 	plane_send(&w->plane, w->up[0].fd, LAST);
 	inbox_await(&w->plane, &w->pod.in, INVALID);
-	assert_cut(w, "\"reason\":\"upstream_error\"");
+	assert_told(w);
 	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
 	finish(w);
 	w = ask(three);
@@ -316,7 +326,7 @@ static void test_first_event_that_is_not_the_providers_fault(void **state)
 	(void)state;
 }
 
-/* All targets fail alike: the last one's words go to the pod, and a reset. */
+/* All targets fail alike: the last one's words go to the pod. */
 static void test_all_say_error_first(void **state)
 {
 	struct world *w = ask(three);
@@ -326,7 +336,7 @@ static void test_all_say_error_first(void **state)
 		plane_send(&w->plane, w->up[i].fd, LAST);
 	}
 	inbox_await(&w->plane, &w->pod.in, OVERLOAD);
-	assert_cut(w, "\"reason\":\"upstream_error\"");
+	assert_told(w);
 	finish(w);
 	(void)state;
 }
@@ -338,7 +348,7 @@ static void test_never_replayed(void **state)
 	stream(w, 0, OVERLOAD);
 	plane_send(&w->plane, w->up[0].fd, LAST);
 	inbox_await(&w->plane, &w->pod.in, OVERLOAD);
-	assert_cut(w, "\"reason\":\"upstream_error\"");
+	assert_told(w);
 	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
 	finish(w);
 	(void)state;
@@ -528,6 +538,7 @@ static void test_region_evidence_of_another(void **state)
 static void constructed(const char *vendor, const char *failure, json_t *recorded)
 {
 	bool anthropic = !strcmp(vendor, "anthropic"), first = !strcmp(failure, "error-first");
+	bool told = !strcmp(failure, "error-midstream");
 	const char *host = anthropic ? "api.anthropic.com" : "api.openai.com";
 	const char *body =
 		json_string_value(json_object_get(json_object_get(recorded, "response"), "body"));
@@ -549,6 +560,9 @@ static void constructed(const char *vendor, const char *failure, json_t *recorde
 		called(w, 1, "\"messages\":[]}", OK(2, "{}"));
 		inbox_await(&w->plane, &w->pod.in, "{}");
 		assert_true(plane_recorded(&w->plane, "\"provider\":\"p1\""));
+	} else if (told) {
+		assert_told(w);
+		assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
 	} else {
 		inbox_await_end(&w->plane, &w->pod.in);
 		if (!w->pod.in.reset || inbox_has(&w->pod.in, "\r\n" LAST))

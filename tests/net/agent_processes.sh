@@ -13,8 +13,8 @@ refused() { # TEXT SENTENCE CMD...: fails, and says the sentence
 }
 start_by_hand() { # [CMD...]: egretd with the options of this test, in the foreground, under CMD
 	node timeout 20 "$@" "$EGRETD" --policy-dir "$E_DIR/policy" --pods-dir "$E_DIR/pods" --credentials-dir "$T_RUN/credentials" \
-		--ca-dir "${CA_DIR:-$E_DIR/ca}" --uplink eth0 --resolver 203.0.113.53 --run-dir "$E_DIR/run" --metrics none \
-		--upstream-ca "${ROOTS:-$T_RUN/certs/root.crt}" --pin-dir "${PIN:-$E_PIN}" --agent-namespace "$T-agent" \
+		--ca-dir "${CA_DIR:-$E_DIR/ca}" --uplink eth0 --resolver 203.0.113.53 --run-dir "${RUN:-$E_DIR/run}" --metrics none \
+		--upstream-ca "${ROOTS:-$T_RUN/certs/root.crt}" --pin-dir "${PIN:-$E_PIN}" --agent-namespace "${NAMESPACE:-$T-agent}" \
 		--handover-socket none
 }
 PIN=/tmp/egproc-none/pins refused "no bpffs" "mount -t bpf bpf /sys/fs/bpf" start_by_hand
@@ -50,6 +50,14 @@ CA_DIR=/tmp/egproc-none refused "no CA" "egretctl ca create" start_by_hand
 mkdir "$T_RUN/ca-bad" && cp "$E_DIR/ca/intermediate.crt" "$T_RUN/ca-bad/" && echo "no key" > "$T_RUN/ca-bad/intermediate.key"
 CA_DIR=$T_RUN/ca-bad refused "a CA that can't be used" "the CA in $T_RUN/ca-bad can't be used: intermediate key: expected PEM" start_by_hand
 ROOTS=/tmp/egproc-none refused "no roots for providers" "--upstream-ca" start_by_hand
+echo "no certificate" > "$T_RUN/roots-bad"
+ROOTS=$T_RUN/roots-bad refused "roots that are none" "$T_RUN/roots-bad: trust roots: no certificate; expected a PEM bundle" start_by_hand
+before=$(pod podA sh -c 'ip rule; ip -6 rule; ip route show table all; sysctl -n net.ipv4.conf.all.rp_filter net.ipv4.icmp_echo_ignore_all')
+NAMESPACE=$T-podA refused "a pod's namespace for the agent's" "/run/netns/$T-podA is another's network namespace (it has the link eth0)" start_by_hand
+refused "nor is it uninstalled" "/run/netns/$T-podA is another's network namespace (it has the link eth0)" \
+	node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-podA" --run-dir "$E_DIR/run"
+check "it is there" test -e "/run/netns/$T-podA"
+is "and as it was" "$(pod podA sh -c 'ip rule; ip -6 rule; ip route show table all; sysctl -n net.ipv4.conf.all.rp_filter net.ipv4.icmp_echo_ignore_all')" "$before"
 refused "no such option" "'--frobnicate' is not an option" node "$EGRETD" --frobnicate
 refused "no resolver" "--resolver is missing" node "$EGRETD" --uplink eth0
 refused "a metrics page for everybody" "a loopback address" node "$EGRETD" --resolver 203.0.113.53 --uplink eth0 --metrics 0.0.0.0:9909
@@ -288,6 +296,15 @@ has "doctor names the heartbeat" "$(ctl doctor)" "no agent feeds it"
 egret_up
 is "a second start adopts" "$(ctl status --json | jq .adopted)" true
 is "and serves" "$(ask podA)" 200
+
+# --- a second installation on the node, by mistake; in netns mode it finds egret0 taken
+RUN=$E_DIR/run-second PIN=$E_PIN-second NAMESPACE=$T-second refused "a second one that names other places" "there is a link named egret0 that does not lead to /run/netns/$T-second" start_by_hand
+node "$EGRETD" --uninstall --pin-dir "$E_PIN-second" --agent-namespace "$T-second" --run-dir "$E_DIR/run-second"
+RUN=$E_DIR/run-second PIN=$E_PIN-second NAMESPACE=$T-second start_by_hand sh -c 'exec "$0" "$@" --mode mark' > "$T_RUN/second.log" 2>&1 & SECOND=$!
+check "the second says that there is a first" await 15 grep -q "uplink eth0: another Egret's guard stands there too" "$T_RUN/second.log"
+wait $SECOND # start_by_hand ends it
+check "the uninstall that it names" node "$EGRETD" --uninstall --pin-dir "$E_PIN-second" --agent-namespace "$T-second" --run-dir "$E_DIR/run-second"
+is "leaves the first as it was" "$(ask podA)" 200
 
 # --- uninstall
 kill -TERM "$E_PID"; t_await_exit "$E_PID" 20

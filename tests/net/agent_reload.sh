@@ -79,6 +79,13 @@ for what in "no policy selects the pod" "nothing governs the name"; do
 	check "governed again" await 10 answers 200
 done
 
+# --- a range that takes the pods' resolver along
+good 1 | jq '.destinations = [{"cidr": "203.0.113.0/24"}]' | in_force
+check "it is said" grep -q "the destination 203.0.113.0/24 holds the resolver 203.0.113.53, so that pods with an enforced policy can ask it no name" "$T_RUN/egretd.log"
+is "and so it is" "$(pod podA timeout 10 getent hosts api.openai.com || echo none)" none
+good 1 | in_force
+check "without it names are found again" await 10 answers 200
+
 # --- the way Kubernetes swaps a ConfigMap: ..data
 mkdir -p "$E_DIR/policy/..one" "$E_DIR/policy/..two"
 good volume-one > "$E_DIR/policy/..one/10-all.json"

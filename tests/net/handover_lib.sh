@@ -14,8 +14,11 @@ next() {
 }
 # next_held [OPTION...]: one whose gateway can't start until `release`, so that it stays in the middle of taking over.
 next_held() {
-	echo "no certificate yet" > "$T_RUN/roots.pem"
+	echo "no certificate any more" > "$T_RUN/roots.bad"
+	release
 	next --upstream-ca "$T_RUN/roots.pem" "$@"
+	# Past the look that refuses the start, and before its gateway is to have them.
+	when "$NEW" "taking over from" "os.rename('$T_RUN/roots.bad', '$T_RUN/roots.pem')"
 	await 20 logged "$NEW" "gateway could not start"
 }
 release() { cp "$T_RUN/certs/root.crt" "$T_RUN/roots.new" && mv "$T_RUN/roots.new" "$T_RUN/roots.pem"; }
@@ -26,22 +29,23 @@ logged() { grep -q "$2" "$T_RUN/$1.log"; }
 times() { grep -c "$2" "$T_RUN/$1.log"; }
 in_charge() { [ "$(ctl status --json 2>/dev/null | jq .supervisor.pid)" = "$1" ]; }
 state() { ctl status --json | jq -r .state; }
-# at LOG TEXT PID SIGNAL: sends it the moment the text is in the log; before all others where it may, so that a busy machine is not late.
+# when LOG TEXT PYTHON: runs it the moment the text is in the log; before all others where it may, so that a busy machine is not late.
 REALTIME=(chrt -f 10)
 "${REALTIME[@]}" true 2>/dev/null || REALTIME=()
-at() { "${REALTIME[@]}" python3 - "$T_RUN/$1.log" "$2" "$3" "$4" <<'EOP'
+when() { "${REALTIME[@]}" python3 - "$T_RUN/$1.log" "$2" "$3" <<'EOP'
 import os, sys, time
-path, text, pid, number = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
+path, text = sys.argv[1], sys.argv[2].encode()
 end = time.monotonic() + 30
 while time.monotonic() < end:
     with open(path, "rb") as f:
         if text in f.read():
-            os.kill(pid, number)
+            exec(sys.argv[3])
             sys.exit(0)
     time.sleep(0.0002)
 sys.exit(1)
 EOP
 }
+at() { when "$1" "$2" "os.kill($3, $4)"; } # LOG TEXT PID SIGNAL
 # Requests over connections that are kept, and over new ones, until load_end; over LANES connections of each at a time.
 load_begin() { # [OPTION...]
 	rm -f "$T_RUN/enough"

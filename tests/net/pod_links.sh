@@ -35,6 +35,7 @@ each() {
 	echo "$(ask podA -4 --max-time 5) $(ask podA -6 --max-time 5) $(ask podA --interface "$SECOND" --max-time 5)" \
 		"$(ask podA --interface "$SECOND6" --max-time 5)"
 }
+logged() { log | grep -qF "$1"; }
 spoofed() { metrics | awk '/^egret_datapath_packets_total/ && /spoofed_source/ {n += $NF} END {print n + 0}'; }
 
 for E_MODE in netns mark; do
@@ -128,4 +129,15 @@ is "by what its answers taught" "$(egret_last .destination)" "[$ELSEWHERE6]:443"
 hasnt "it is not podB's" " $(addresses podB) " " $ELSEWHERE "
 hasnt "nor the IPv6 one" " $(addresses podB) " " $ELSEWHERE6 "
 is "podB is served by its own" "$(ask podB -4 "${AT[@]}" --interface "$(pod_ip podB)")" 200
+
+echo "# one link, which two files name in two ways: the first by name has it"
+jq -n '{namespace: "shop", name: "podZ", uid: "podZ", interface: "veth-podA"}' > "$T_RUN/next.json"
+mv "$T_RUN/next.json" "$E_DIR/pods/shop-podZ.json"
+check "the other is said to have nothing of it" await 10 logged \
+	"shop-podZ.json: the link veth-podA is pod shop/podA's already, by shop-podA.json; nothing of pod shop/podZ is captured on it"
+is "the link's pod is served as itself" "$(ask podA -4 --max-time 5) $(egret_last .pod.name)" "200 podA"
+is "the other has no address by it" "$(addresses podZ)" ""
+rm "$E_DIR/pods/shop-podA.json"
+has_link() { [ "$(addresses podZ | wc -w)" != 0 ]; }
+check "once the first is gone, the other has the link" await 10 has_link
 checks_done

@@ -11,11 +11,10 @@
 
 #include "agent/ca_check.h"
 #include "agent/channel.h"
+#include "agent/start_files.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "net/mint_wire.h"
-
-#define ROOTS_BYTES ((size_t)8 << 20)
 
 static unsigned int mapped_bits(const struct eg_cidr *c)
 {
@@ -171,7 +170,7 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 	if (!r)
 		r = send_pem(s, EG_WIRE_CHAIN, chain, EG_CA_FILE_BYTES, e);
 	if (!r)
-		r = send_pem(s, EG_WIRE_DEFAULT_TRUST, s->o->upstream_ca, ROOTS_BYTES, e);
+		r = send_pem(s, EG_WIRE_DEFAULT_TRUST, s->o->upstream_ca, EG_ROOTS_BYTES, e);
 	if (!r)
 		r = eg_channel_send(s->gateway->control, &start, NULL, 0);
 	if (!r && s->signer.control >= 0)

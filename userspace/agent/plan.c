@@ -87,3 +87,12 @@ int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out)
 	clear_host_bits(&out->address, (unsigned int)bits + 128 - most);
 	return 0;
 }
+
+bool eg_plan_covers(const struct eg_cidr *c, const struct eg_address *a)
+{
+	bool four = eg_address_is4(&c->address);
+	struct eg_address network = *a;
+
+	clear_host_bits(&network, c->prefix_bits + (four ? 96u : 0));
+	return four == eg_address_is4(a) && !memcmp(&network, &c->address, sizeof(network));
+}

@@ -24,5 +24,7 @@ size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 uint8_t eg_plan_flags(const struct eg_policy *p, enum eg_fail_policy otherwise);
 /* "10.0.0.0/8", "fd00::/64", or an address alone. 0 or -EINVAL. Host bits are cleared. */
 int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out) EG_MUST;
+/* An IPv4 address is in no IPv6 range, not even in one that holds its mapped form. */
+bool eg_plan_covers(const struct eg_cidr *c, const struct eg_address *a);
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/plan.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 
@@ -68,6 +69,28 @@ static void reject(struct eg_supervisor *s, struct eg_source *source, const char
 			   : "there is no earlier one, so everything governed is denied");
 }
 
+/* What goes to a governed range and is no TCP is dropped: a resolver there gets no question. */
+static void say_resolvers(const struct eg_supervisor *s, struct eg_policy_set *set)
+{
+	size_t count;
+	const char *const *texts = eg_policy_cidrs(set, &count);
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < s->o->resolver_count; k++) {
+			char text[EG_ADDRESS_TEXT];
+			struct eg_cidr c;
+
+			if (eg_plan_cidr(eg_str_from(texts[i]), false, &c) ||
+			    !eg_plan_covers(&c, &s->o->resolvers[k]))
+				continue;
+			(void)eg_address_format(&s->o->resolvers[k], text);
+			eg_warn("policy: the destination %s holds the resolver %s, so that pods "
+				"with an enforced policy can ask it no name; expected ranges "
+				"without it",
+				texts[i], text);
+		}
+}
+
 static void compile(struct eg_supervisor *s, struct eg_source *source)
 {
 	struct eg_policy_errors errors = {.item = NULL};
@@ -97,6 +120,7 @@ static void compile(struct eg_supervisor *s, struct eg_source *source)
 		s->policy_valid = true;
 		s->last_error[0] = '\0';
 		eg_info("policy %s read from %s", eg_policy_version(set), s->o->policy_dir);
+		say_resolvers(s, set);
 		eg_reload_credentials(s);
 		eg_offer(s);
 	}

@@ -7,12 +7,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/ca_check.h"
 #include "agent/channel.h"
 #include "agent/privileges.h"
+#include "agent/start_files.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "datapath/features.h"
@@ -294,29 +293,6 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
-/* What can't be helped later is said now, before anything is attached. */
-static int check_files(const struct eg_options *o, struct eg_error *e)
-{
-	static const char *const files[] = {"intermediate.crt", "intermediate.key"};
-	char path[4096];
-
-	for (size_t i = 0; i < EG_ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof(path), "%s/%s", o->ca_dir, files[i]);
-		if (access(path, R_OK) < 0)
-			return eg_error_set(
-				e, -errno,
-				"%s: %s; make the CA with `egretctl ca create --dir %s "
-				"--names HOST,...`, or name its directory with --ca-dir",
-				path, strerror(errno), o->ca_dir);
-	}
-	if (access(o->upstream_ca, R_OK) < 0)
-		return eg_error_set(e, -errno,
-				    "%s: %s; providers' certificates can't be verified: install "
-				    "ca-certificates, or name the roots with --upstream-ca",
-				    o->upstream_ca, strerror(errno));
-	return eg_ca_check(o->ca_dir, e);
-}
-
 static int watch_signals(struct eg_supervisor *s, struct eg_error *e)
 {
 	sigset_t mask;
@@ -342,7 +318,7 @@ static int watch_signals(struct eg_supervisor *s, struct eg_error *e)
 static int open_privileged(struct eg_supervisor *s, struct eg_error *e)
 {
 	static const cap_value_t keeps[] = {CAP_BPF, CAP_NET_ADMIN};
-	int r = check_files(s->o, e);
+	int r = eg_start_files_check(s->o, e);
 
 	if (!r && check_features(s->o))
 		r = eg_error_set(e, -EOPNOTSUPP, "this node can't run Egret as it is; see above");

@@ -50,13 +50,40 @@ static const struct eg_table_pod *pod_of(const struct eg_table *t, const char *u
 	return NULL;
 }
 
-static void find_links(struct eg_datapath *d, struct eg_table_pod *p, const struct eg_table *former)
+/* Two files may name one link in two ways; of them the first by name has it. */
+static void leave_taken(const struct eg_table *t, struct eg_table_pod *p,
+			const struct eg_table_pod *before)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->link_count; i++) {
+		const struct eg_table_pod *other = eg_table_by_link(t, p->ifindex[i]);
+		char name[IF_NAMESIZE] = "?";
+
+		if (!other) {
+			p->ifindex[kept++] = p->ifindex[i];
+			continue;
+		}
+		(void)if_indextoname(p->ifindex[i], name);
+		if (!p->taken++ && !(before && before->taken))
+			eg_warn("%s: the link %s is pod %s/%s's already, by %s; nothing of pod "
+				"%s/%s "
+				"is captured on it",
+				p->file, name, other->pod.identity.namespace_name,
+				other->pod.identity.name, other->file,
+				p->pod.identity.namespace_name, p->pod.identity.name);
+	}
+	p->link_count = kept;
+}
+
+static void find_links(const struct eg_table *t, struct eg_datapath *d, struct eg_table_pod *p,
+		       const struct eg_table *former)
 {
 	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
 	struct eg_error e = {""};
 	size_t count = 0;
 
-	p->link_count = p->links_found = 0;
+	p->link_count = p->links_found = p->taken = 0;
 	if (p->interface) {
 		p->ifindex[0] = if_nametoindex(p->interface);
 		p->link_count = p->ifindex[0] ? 1 : 0;
@@ -70,6 +97,7 @@ static void find_links(struct eg_datapath *d, struct eg_table_pod *p, const stru
 		p->links_found = count;
 		p->link_count = EG_MIN(count, (size_t)EG_TABLE_LINKS);
 	}
+	leave_taken(t, p, before);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -104,7 +132,7 @@ void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 		struct eg_error e = {""};
 		size_t count;
 
-		if (p->link_count || was_linkless(former, p))
+		if (p->link_count || p->taken || was_linkless(former, p))
 			continue;
 		if (p->interface)
 			eg_error_set(&e, -ENODEV, "there is no link %s", p->interface);
@@ -240,7 +268,7 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 	p->pod.pod_id = number(d, former, p->pod.identity.uid);
 	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
 	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
-	find_links(d, p, former);
+	find_links(t, d, p, former);
 	find_addresses(t, d, p, list, former);
 	t->count++;
 	return 0;

@@ -22,6 +22,7 @@ struct eg_table_pod {
 	uint32_t ifindex[EG_TABLE_LINKS];
 	size_t link_count;  /* 0: its link is not there yet */
 	size_t links_found; /* more than EG_TABLE_LINKS: the rest is not governed */
+	size_t taken;	    /* of its links that an earlier file's pod has */
 	size_t anothers;    /* addresses on its links that are another's, and not believed */
 };
 

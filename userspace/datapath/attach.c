@@ -57,6 +57,11 @@ struct tcx_query {
 	uint64_t rest[4];
 };
 
+static uint32_t tcx_type(enum eg_program_id id)
+{
+	return eg_program_table[id].kind == EG_KIND_EGRESS ? TCX_EGRESS : TCX_INGRESS;
+}
+
 static uint32_t program_number(int fd)
 {
 	struct bpf_prog_info info = {0};
@@ -73,23 +78,59 @@ static bool is_ours(const struct eg_datapath *d, uint32_t number)
 	return false;
 }
 
-/* The number of another's program that runs before `ours` there; 0: none, or it can't be told. */
-static uint32_t tcx_before(const struct eg_datapath *d, uint32_t ifindex, uint32_t type,
-			   uint32_t ours)
+#define TCX_LOOK 64 /* programs of one hook that are looked at, the first ones */
+
+/* Their numbers in the order in which they run, then 0; none where it can't be told. */
+static void tcx_numbers(uint32_t ifindex, uint32_t type, uint32_t ids[TCX_LOOK + 1])
 {
-	uint32_t ids[64] = {0};
 	struct tcx_query q = {
 		.target_ifindex = ifindex,
 		.attach_type = type,
 		.ids = (uint64_t)(uintptr_t)ids,
-		.count = EG_ARRAY_SIZE(ids),
+		.count = TCX_LOOK,
 	};
 
+	memset(ids, 0, (TCX_LOOK + 1) * sizeof(ids[0]));
 	/* ENOSPC: there are more, and these are the first ones. */
 	if (syscall(__NR_bpf, BPF_PROG_QUERY, &q, sizeof(q)) < 0 && errno != ENOSPC)
-		return 0;
-	for (size_t i = 0; i < EG_ARRAY_SIZE(ids) && ids[i] && ids[i] != ours; i++)
+		ids[0] = 0;
+}
+
+/* The number of another's program that runs before `ours` there; 0: none, or it can't be told. */
+static uint32_t tcx_before(const struct eg_datapath *d, uint32_t ifindex, uint32_t type,
+			   uint32_t ours)
+{
+	uint32_t ids[TCX_LOOK + 1];
+
+	tcx_numbers(ifindex, type, ids);
+	for (size_t i = 0; ids[i] && ids[i] != ours; i++)
 		if (!is_ours(d, ids[i]))
+			return ids[i];
+	return 0;
+}
+
+static bool is_named(uint32_t number, const char *name)
+{
+	EG_CLEANUP_FD int fd = bpf_prog_get_fd_by_id(number);
+	struct bpf_prog_info info = {0};
+	uint32_t n = sizeof(info);
+
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &n) && !strcmp(info.name, name);
+}
+
+uint32_t eg_attach_namesake(const struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex)
+{
+	uint32_t type, at, pinned = 0, ids[TCX_LOOK + 1];
+	char path[300];
+	EG_CLEANUP_FD int fd =
+		bpf_obj_get(eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false));
+
+	if (fd >= 0 && eg_link_info(fd, &type, &at, &pinned))
+		pinned = 0;
+	tcx_numbers(ifindex, tcx_type(id), ids);
+	for (size_t i = 0; ids[i]; i++)
+		if (ids[i] != pinned && !is_ours(d, ids[i]) &&
+		    is_named(ids[i], eg_program_table[id].name))
 			return ids[i];
 	return 0;
 }
@@ -159,11 +200,6 @@ char *eg_pin_path(char *path, size_t n, const char *pin_dir, enum eg_program_id 
 }
 
 /* ---- all kinds ---- */
-
-static uint32_t tcx_type(enum eg_program_id id)
-{
-	return eg_program_table[id].kind == EG_KIND_EGRESS ? TCX_EGRESS : TCX_INGRESS;
-}
 
 static void detach_link(const char *path)
 {

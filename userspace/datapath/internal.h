@@ -183,6 +183,10 @@ void eg_detach(const char *pin_dir, enum eg_program_id program, uint32_t ifindex
  * ours, runs before it. */
 enum eg_hold { EG_HOLD_LOST, EG_HOLD_OVERTAKEN, EG_HOLD_FIRST };
 enum eg_hold eg_attach_holds(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex);
+/* The number of a TCX program there that has our program's name, but is neither ours nor pinned in
+ * our directory: another installation's. 0: none, or it can't be told (without SYS_ADMIN). */
+uint32_t eg_attach_namesake(const struct eg_datapath *d, enum eg_program_id program,
+			    uint32_t ifindex);
 /* Says once for each link and name that a program was put before ours and is not any more. */
 void eg_attach_overtaken(struct eg_datapath *d, enum eg_program_id program, uint32_t ifindex,
 			 const char *by, uint32_t by_program);
@@ -221,11 +225,26 @@ int eg_link_info(int fd, uint32_t *type, uint32_t *ifindex, uint32_t *program_id
 int eg_namespace_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /* Takes away what netns mode made, for another mode; what can't be is a note. */
 void eg_namespace_leave(struct eg_datapath *d);
-int eg_namespace_remove(const char *path, const char *host_link, struct eg_error *error) EG_MUST;
+/* The names of the pair's ends, the node's and the agent's. -EEXIST: what is at `path` is another's
+ * namespace, and stays. */
+struct eg_namespace_pair {
+	const char *host_link, *agent_link;
+};
+int eg_namespace_remove(const char *path, const struct eg_namespace_pair *pair,
+			struct eg_error *error) EG_MUST;
 /* The same for whatever namespace the link of this number leads to, whose mount lies beside `path`.
  * 0 also when there is no such link. */
-int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *host_link,
+int eg_namespace_remove_behind(uint32_t ifindex, const char *path,
+			       const struct eg_namespace_pair *pair,
 			       struct eg_error *error) EG_MUST;
+/*
+ * namespace_whose.c: 0, or -EEXIST with *error when a link is up in it that is neither loopback nor
+ * agent_link: a pod's namespace, say. By a netlink socket inside, or by a descriptor.
+ */
+int eg_namespace_whose(struct nl_sock *inside, const char *path, const char *agent_link,
+		       struct eg_error *error) EG_MUST;
+int eg_namespace_whose_fd(int netns_fd, const char *path, const char *agent_link,
+			  struct eg_error *error) EG_MUST;
 /*
  * home.c: the node's network namespace as the pins of o->pin_dir tell, whose mode was `mode`. *out:
  * a descriptor of it, the caller's; -1: it is this process's own, or nothing tells of another.
@@ -256,6 +275,8 @@ void eg_way_check(struct eg_datapath *d);
 
 /* uplinks.c: a notice for each uplink and XDP link of the options that does not exist. */
 void eg_uplinks_say_missing(struct eg_datapath *d);
+/* A notice for each uplink on which the guard of another installation stands as well. */
+void eg_uplinks_say_namesakes(struct eg_datapath *d);
 
 /* links.c */
 int eg_links_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;

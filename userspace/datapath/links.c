@@ -359,6 +359,7 @@ int eg_datapath_attach(struct eg_datapath *d, struct eg_error *error)
 	int r = reconcile(d, error);
 
 	eg_uplinks_say_missing(d);
+	eg_uplinks_say_namesakes(d);
 	d->attached = true;
 	return r;
 }

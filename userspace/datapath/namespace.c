@@ -221,15 +221,18 @@ static int enter(void *context, struct eg_error *error)
 		{"ipv6/conf/default/router_solicitations", "0", NULL},
 	};
 	struct inside *in = context;
+	int r;
 
 	in->netlink = eg_netlink_open();
 	if (!in->netlink)
 		return eg_error_set(error, -errno,
 				    "cannot open netlink in the agent's namespace: %s",
 				    strerror(errno));
+	r = eg_namespace_whose(in->netlink, in->d->namespace_path, in->d->agent_link, error);
+	if (r)
+		return r;
 	for (size_t i = 0; i < EG_ARRAY_SIZE(sysctl); i++) {
-		int r = write_sysctl(sysctl[i].name, sysctl[i].value);
-
+		r = write_sysctl(sysctl[i].name, sysctl[i].value);
 		if (r && sysctl[i].cost)
 			eg_datapath_note(
 				in->d, "cannot set net/%s to %s in the agent's namespace (%s): %s",
@@ -408,16 +411,17 @@ int eg_namespace_open(struct eg_datapath *d, struct eg_error *error)
 	r = open_namespace(d, error);
 	if (!r)
 		r = eg_namespace_call(d->agent_netns, enter, &in, error);
+	d->agent_netlink = in.netlink;
 	if (r)
 		return r;
-	d->agent_netlink = in.netlink;
 	r = find_pair(d, error);
 	if (!r)
 		r = make_pair(d, error);
 	return r < 0 ? r : eg_attach_netns(d, d->agent_netns, error);
 }
 
-int eg_namespace_remove(const char *path, const char *host_link, struct eg_error *error)
+int eg_namespace_remove(const char *path, const struct eg_namespace_pair *pair,
+			struct eg_error *error)
 {
 	struct nl_sock *s = eg_netlink_open();
 	struct eg_netlink_link l;
@@ -428,14 +432,18 @@ int eg_namespace_remove(const char *path, const char *host_link, struct eg_error
 		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
 	EG_CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0 && is_namespace(fd) && !eg_netlink_link_by_name(s, host_link, &l) &&
+	if (fd >= 0 && is_namespace(fd) && !eg_netlink_link_by_name(s, pair->host_link, &l) &&
 	    !strcmp(l.kind, "veth") && !eg_netlink_nsid(s, fd, &nsid) && nsid >= 0 &&
 	    l.peer_nsid == nsid)
 		r = eg_netlink_delete_link(s, l.ifindex);
 	eg_netlink_close(s);
 	if (r)
-		return eg_error_set(error, r, "cannot remove the link %s: %s", host_link,
+		return eg_error_set(error, r, "cannot remove the link %s: %s", pair->host_link,
 				    strerror(-r));
+	if (fd >= 0 && is_namespace(fd))
+		r = eg_namespace_whose_fd(fd, path, pair->agent_link, error);
+	if (r)
+		return r;
 	if (fd >= 0 && is_namespace(fd) && umount2(path, MNT_DETACH) && errno != EINVAL)
 		return eg_error_set(error, -errno, "cannot unmount %s: %s", path, strerror(errno));
 	if (fd >= 0 && unlink(path) && errno != ENOENT)
@@ -471,8 +479,8 @@ static bool find_mount(struct nl_sock *s, const char *path, int32_t nsid, char *
 	return found;
 }
 
-int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *host_link,
-			       struct eg_error *error)
+int eg_namespace_remove_behind(uint32_t ifindex, const char *path,
+			       const struct eg_namespace_pair *pair, struct eg_error *error)
 {
 	struct nl_sock *s = eg_netlink_open();
 	struct eg_netlink_link l;
@@ -481,12 +489,12 @@ int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *h
 
 	if (!s)
 		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
-	if (ifindex && !eg_netlink_link_by_index(s, ifindex, &l) && !strcmp(l.name, host_link) &&
-	    !strcmp(l.kind, "veth") && l.peer_nsid >= 0) {
+	if (ifindex && !eg_netlink_link_by_index(s, ifindex, &l) &&
+	    !strcmp(l.name, pair->host_link) && !strcmp(l.kind, "veth") && l.peer_nsid >= 0) {
 		if (find_mount(s, path, l.peer_nsid, mount, sizeof(mount)))
-			r = eg_namespace_remove(mount, host_link, error);
+			r = eg_namespace_remove(mount, pair, error);
 		else if ((r = eg_netlink_delete_link(s, ifindex)))
-			eg_error_set(error, r, "cannot remove the link %s: %s", host_link,
+			eg_error_set(error, r, "cannot remove the link %s: %s", pair->host_link,
 				     strerror(-r));
 	}
 	eg_netlink_close(s);
@@ -495,12 +503,13 @@ int eg_namespace_remove_behind(uint32_t ifindex, const char *path, const char *h
 
 void eg_namespace_leave(struct eg_datapath *d)
 {
+	const struct eg_namespace_pair pair = {d->host_link, d->agent_link};
 	struct eg_netlink_link l;
 	struct eg_error error;
 
 	if (!eg_netlink_link_by_name(d->netlink, d->host_link, &l))
 		eg_detach(d->pin_dir, EG_PROGRAM_REPLY_TC, l.ifindex);
-	if (eg_namespace_remove(d->namespace_path, d->host_link, &error))
+	if (eg_namespace_remove(d->namespace_path, &pair, &error))
 		eg_datapath_note(d,
 				 "the agent's namespace of netns mode stays (%s): it does no harm; "
 				 "`umount %s && rm %s` removes it",

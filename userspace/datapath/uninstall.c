@@ -155,16 +155,17 @@ static int remove_all(void *context, struct eg_error *error)
 {
 	const struct uninstall *u = context;
 	const struct eg_datapath_options *o = u->o;
+	const struct eg_namespace_pair pair = {o->host_link, o->agent_link};
 	struct eg_error next;
 	int r, result;
 
 	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
 	 * other. */
 	result = remove_pins(o->pin_dir, error);
-	r = eg_namespace_remove(o->namespace_path, o->host_link, &next);
+	r = eg_namespace_remove(o->namespace_path, &pair, &next);
+	keep_first(&result, error, r, &next);
 	/* That of a start with another --agent-namespace. */
-	if (!r)
-		r = eg_namespace_remove_behind(u->way_in, o->namespace_path, o->host_link, &next);
+	r = eg_namespace_remove_behind(u->way_in, o->namespace_path, &pair, &next);
 	keep_first(&result, error, r, &next);
 	keep_first(&result, error, eg_mark_remove(o, &next), &next);
 	return result;

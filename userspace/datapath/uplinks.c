@@ -74,3 +74,20 @@ void eg_uplinks_say_missing(struct eg_datapath *d)
 				"is attached as soon as it appears",
 				d->xdp[i].name);
 }
+
+void eg_uplinks_say_namesakes(struct eg_datapath *d)
+{
+	for (size_t i = 0; i < d->o.uplink_count; i++) {
+		uint32_t ifindex = by_own_name(d->uplinks[i]);
+		uint32_t other = ifindex ? eg_attach_namesake(d, EG_PROGRAM_GUARD_TC, ifindex) : 0;
+
+		if (other && !named_before(d, i))
+			eg_datapath_notice(
+				d,
+				"uplink %s: another Egret's guard stands there too (`bpftool prog "
+				"show id %u`), not pinned in %s: each drops what the other lets "
+				"by. Remove that one: `egretd --uninstall --pin-dir DIR`, with its "
+				"directory",
+				d->uplinks[i], other, d->pin_dir);
+	}
+}

@@ -117,13 +117,43 @@ static void test_cidr(void **state)
 	}
 }
 
+static void test_covers(void **state)
+{
+	static const struct {
+		const char *range, *address;
+		bool covers;
+	} cases[] = {
+		{"10.0.0.0/8", "10.255.255.255", true},
+		{"10.0.0.0/8", "11.0.0.0", false},
+		{"10.0.0.0/31", "10.0.0.1", true},
+		{"10.0.0.0/31", "10.0.0.2", false},
+		{"10.0.0.1", "10.0.0.1", true},
+		{"0.0.0.0/0", "192.0.2.1", true},
+		{"0.0.0.0/0", "2001:db8::1", false},
+		{"::/0", "2001:db8::1", true},
+		{"::/0", "192.0.2.1", false},
+		{"2001:db8::/33", "2001:db8:7fff::1", true},
+		{"2001:db8::/33", "2001:db8:8000::1", false},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct eg_address a;
+		struct eg_cidr c;
+
+		assert_int_equal(eg_plan_cidr(eg_str_from(cases[i].range), false, &c), 0);
+		assert_int_equal(eg_address_from_text(cases[i].address, &a), 0);
+		if (eg_plan_covers(&c, &a) != cases[i].covers)
+			fail_msg("%s, %s", cases[i].range, cases[i].address);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_enforce),
-		cmocka_unit_test(test_shadow_changes_nothing),
-		cmocka_unit_test(test_flags),
-		cmocka_unit_test(test_cidr),
+		cmocka_unit_test(test_enforce), cmocka_unit_test(test_shadow_changes_nothing),
+		cmocka_unit_test(test_flags),	cmocka_unit_test(test_cidr),
+		cmocka_unit_test(test_covers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,9 +156,10 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct eg_scene *
 
 	if (p->protocol == IPPROTO_TCP) {
 		q = eg_asked(s, p->destination_port_be, 0);
-		if (!q)
+		if (!q || !eg_query_answers(q, p))
 			return;
 		if (p->tcp_flags & EG_TCP_SYN) {
+			q->opened = 0;
 			q->next = p->sequence + 1;
 			q->prefix_bytes = 0;
 			q->prefix = 0;

@@ -115,6 +115,7 @@ static __always_inline void eg_dns_close(const struct eg_dns_stream *st, const s
 	q->next = p->sequence + (st->at - p->payload_offset);
 	q->prefix = (__u16)st->prefix;
 	q->prefix_bytes = (__u8)st->prefix_bytes;
+	q->opened = 0;
 	q->synced = 1;
 }
 

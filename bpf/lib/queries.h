@@ -11,6 +11,10 @@
 #include "lib/classify.h"
 
 #define EG_QUERY_NS 30000000000ull /* resolvers and their clients have given up long before */
+/* Over TCP: how far a segment may lie from what is known of its connection (a resolver has less on
+ * its way), and how much a pod may have sent with its SYN and right behind it. */
+#define EG_QUERY_WINDOW (1u << 20)
+#define EG_QUERY_OPENED (1u << 16)
 
 static __always_inline int is_resolver(const struct eg_config *cfg, const struct eg_address *a)
 {
@@ -33,6 +37,25 @@ static __always_inline void query_key(struct eg_query_key *key, const struct eg_
 
 	key->ifindex = ifindex;
 	key->set = (h * 0x9e3779b1u >> 16) % EG_QUERY_SETS;
+}
+
+/* Sequence numbers wrap. */
+static __always_inline int query_near(__u32 sequence, __u32 next)
+{
+	return sequence - next + EG_QUERY_WINDOW <= 2 * EG_QUERY_WINDOW;
+}
+
+/*
+ * Whether this segment is of the connection on record, by what only its ends know: addresses and
+ * ports alone a neighbour could guess, and teach the pod what it likes.
+ */
+static __always_inline int eg_query_answers(const struct eg_query *q, const struct eg_packet *p)
+{
+	if (!(p->tcp_flags & EG_TCP_ACK))
+		return 0;
+	if (q->opened)
+		return p->acknowledged - q->next <= EG_QUERY_OPENED;
+	return !(p->tcp_flags & EG_TCP_SYN) && query_near(p->sequence, q->next);
 }
 
 /* Where in the set the query is, or where it is to go; -1: nowhere, and it is only looked for.
@@ -90,6 +113,12 @@ __noinline int eg_query_put(struct eg_query *asked, __u32 ifindex, int again)
 			q->more = 0;
 		else if (asked->protocol == IPPROTO_UDP && q->more < 255)
 			q->more++;
+		/* The pod has had what went by unseen. */
+		if (asked->protocol == IPPROTO_TCP && !q->opened &&
+		    !query_near(asked->next, q->next)) {
+			q->next = asked->next;
+			q->synced = 0;
+		}
 		q->asked_ns = asked->asked_ns;
 	} else {
 		*q = *asked;
@@ -124,6 +153,12 @@ static __always_inline void eg_ask(struct __sk_buff *skb, const struct eg_scene 
 	if (p->protocol == IPPROTO_UDP && !loose &&
 	    bpf_skb_load_bytes(skb, p->payload_offset, &asked.id_be, sizeof(asked.id_be)))
 		return;
+	if (p->protocol == IPPROTO_TCP) {
+		asked.opened = is_syn(p);
+		if (!asked.opened && !(p->tcp_flags & EG_TCP_ACK))
+			return;
+		asked.next = asked.opened ? p->sequence + 1 : p->acknowledged;
+	}
 	asked.source = p->source;
 	asked.resolver = p->destination;
 	asked.asked_ns = s->now_ns;

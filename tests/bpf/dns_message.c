@@ -135,6 +135,7 @@ void dns_deliver(const struct message *m, const struct delivery *how)
 			       .dport = 5353,
 			       .protocol = how->tcp ? IPPROTO_TCP : IPPROTO_UDP,
 			       .tcp_flags = ACK | PSH,
+			       .acknowledged = 1,
 			       .fragment = how->fragment,
 			       .payload = payload};
 	enum verdict v;

@@ -56,6 +56,7 @@ static void segment(const struct stream *s, uint32_t from, uint32_t to)
 			  .dport = s->port ? s->port : 5353,
 			  .tcp_flags = ACK,
 			  .sequence = SEQUENCE + 1 + from,
+			  .acknowledged = 1,
 			  .payload = s->bytes + from,
 			  .payload_length = to - from};
 	enum verdict v = run_tc(progs.dns, frame, frame_build(&f, frame), &r);
@@ -71,7 +72,8 @@ static void stream_open(struct stream *s, bool seen)
 			  .sport = 53,
 			  .dport = 5353,
 			  .tcp_flags = SYN | ACK,
-			  .sequence = SEQUENCE};
+			  .sequence = SEQUENCE,
+			  .acknowledged = 1};
 
 	dns_watch();
 	s->length = 0;
@@ -260,6 +262,7 @@ static void first_fragment(const struct stream *s, uint32_t from, uint32_t to)
 			  .dport = 5353,
 			  .tcp_flags = ACK,
 			  .sequence = SEQUENCE + 1 + from,
+			  .acknowledged = 1,
 			  .fragment = 1,
 			  .payload = s->bytes + from,
 			  .payload_length = to - from};
@@ -327,7 +330,8 @@ static void test_stream_parts_of_resolvers(void)
 			  .sport = 53,
 			  .dport = 5353,
 			  .tcp_flags = SYN | ACK,
-			  .sequence = SEQUENCE};
+			  .sequence = SEQUENCE,
+			  .acknowledged = 1};
 	struct frame syn = {
 		.source = POD4, .destination = "10.96.0.11", .sport = 5353, .dport = 53};
 	struct eg_address second = address_of("10.96.0.11");
@@ -368,7 +372,8 @@ static void test_stream_parts_of_two(void)
 				       .sport = 53,
 				       .dport = port,
 				       .tcp_flags = SYN | ACK,
-				       .sequence = SEQUENCE};
+				       .sequence = SEQUENCE,
+				       .acknowledged = 1};
 
 		stream_open(&s, true);
 		run_frame(progs.egress, POD, &syn);
@@ -439,7 +444,8 @@ static void test_stream_order(void)
 				  .destination = RESOLVER4,
 				  .sport = 5353,
 				  .dport = 53,
-				  .tcp_flags = ACK});
+				  .tcp_flags = ACK,
+				  .acknowledged = SEQUENCE + 3});
 	segment(&s, 2, s.length);
 	check(taught(1), "dns stream", "an ACK of the pod between");
 	check(queries_kept() == 1, "dns stream", "one record");
@@ -459,6 +465,78 @@ static void test_stream_order(void)
 	map_clear("resolvers");
 	segment(&s, 0, s.length);
 	check(!taught(1), "dns stream", "no resolver of ours");
+}
+
+/* An answer for the watched name with the address 192.0.2.LAST, as a segment of these numbers. */
+static void forged(uint32_t last, uint8_t flags, uint32_t sequence, uint32_t acknowledged)
+{
+	static struct stream s;
+	struct frame f = {.source = RESOLVER4,
+			  .destination = POD4,
+			  .sport = 53,
+			  .dport = 5353,
+			  .tcp_flags = flags,
+			  .sequence = sequence,
+			  .acknowledged = acknowledged};
+
+	s.length = 0;
+	stream_answer(&s, last);
+	if (!(flags & SYN)) {
+		f.payload = s.bytes;
+		f.payload_length = s.length;
+	}
+	check(run_frame(progs.dns, POD, &f) == NEXT, "dns forged", "a segment must pass");
+}
+
+/* The pod acknowledges `next`. */
+static void pod_ack(uint32_t next)
+{
+	run_frame(progs.egress, POD,
+		  &(struct frame){.source = POD4,
+				  .destination = RESOLVER4,
+				  .sport = 5353,
+				  .dport = 53,
+				  .tcp_flags = ACK,
+				  .acknowledged = next});
+}
+
+/* A neighbour may guess the port of a connection; what only the two ends know it can't. */
+static void test_forged(void)
+{
+	static const uint32_t away[] = {1u << 21, 1u << 31, 0u - (1u << 21)};
+	static struct stream s;
+	uint32_t i;
+
+	for (i = 0; i < sizeof(away) / sizeof(away[0]); i++) {
+		/* Until the resolver's SYN came: it and what follows acknowledge the pod's. */
+		stream_open(&s, false);
+		forged(1, ACK, SEQUENCE + 1, 1 + away[i]);
+		forged(1, SYN | ACK, SEQUENCE, 1 + away[i]);
+		forged(1, ACK, SEQUENCE + 1, 1 + away[i]);
+		check(!taught(1), "dns forged", "acknowledges %x past the pod's SYN", away[i]);
+		forged(1, ACK, SEQUENCE + 1, 1);
+		check(taught(1), "dns forged", "acknowledges the pod's SYN");
+		/* Afterwards: near what is known. */
+		stream_open(&s, true);
+		forged(2, ACK, SEQUENCE + 1 + away[i], 1);
+		forged(2, SYN | ACK, SEQUENCE + away[i], 1);
+		forged(2, ACK, SEQUENCE + 1 + away[i], 1);
+		check(!taught(2), "dns forged", "%x away from what is known", away[i]);
+		stream_answer(&s, 3);
+		segment(&s, 0, s.length);
+		check(taught(3), "dns forged", "the resolver's own is read all the same");
+		/* Of a connection from before Egret: near what the pod acknowledges. */
+		dns_watch();
+		pod_ack(SEQUENCE + 1);
+		forged(4, ACK, SEQUENCE + 1 + away[i], 1);
+		check(!taught(4), "dns forged", "%x away from what the pod has", away[i]);
+		forged(5, ACK, SEQUENCE + 1, 1);
+		check(taught(5), "dns forged", "where the pod is");
+		/* Much went by unseen, and the pod says so. */
+		pod_ack(SEQUENCE + 1 + away[i]);
+		forged(6, ACK, SEQUENCE + 1 + away[i], 1);
+		check(taught(6), "dns forged", "where the pod is by now");
+	}
 }
 
 /* What follows the datagram in its frame is not of it. */
@@ -490,6 +568,7 @@ static void test_padding(void)
 	f.protocol = IPPROTO_TCP;
 	f.tcp_flags = ACK;
 	f.sequence = SEQUENCE + 1;
+	f.acknowledged = 1;
 	f.payload = s.bytes;
 	f.payload_length = s.length + 6;
 	f.total_length = (int)(20 + 20 + s.length);
@@ -512,5 +591,6 @@ void test_dns_stream(void)
 	test_stream_parts_unseen();
 	test_stream_parts_of_resolvers();
 	test_stream_order();
+	test_forged();
 	test_padding();
 }

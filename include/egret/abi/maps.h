@@ -179,13 +179,16 @@ struct eg_query {
 	__be16 id_be; /* of the DNS message; 0 over TCP, where a connection is one entry. With port
 			 0 UDP whose messages could not be told: whatever its resolver answers */
 	/* TCP only: where in what the resolver sends the next message begins. */
-	__u32 next;	   /* sequence number of the first byte not seen yet, behind the message */
+	__u32 next;	   /* sequence number of the first byte not seen yet, behind the message;
+			      until `synced` where it may be; while `opened` what the resolver is to
+			      acknowledge */
 	__u16 prefix;	   /* of the two bytes of length before it, those that were seen */
 	__u8 prefix_bytes; /* how many: 0..2 */
 	__u8 synced;	   /* the three fields before are valid */
 	__u8 protocol;
-	__u8 more; /* UDP only: how often it was asked again; so many answers more are believed */
-	__u8 pad[2];
+	__u8 more;   /* UDP only: how often it was asked again; so many answers more are believed */
+	__u8 opened; /* TCP only: the pod's SYN is on record, and nothing that answers it */
+	__u8 pad;
 };
 
 struct eg_queries {

@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define GENERATIONS 8 /* of a volume that are swapped while they are read; then it is an error */
+
 static const char *kind_of(mode_t mode)
 {
 	switch (mode & S_IFMT) {
@@ -112,6 +114,7 @@ struct reading {
 	struct eg_arena *arena;
 	struct eg_dir_file *files;
 	size_t count, bytes;
+	bool vanished; /* a file, between the listing and its turn */
 	struct eg_error *error;
 };
 
@@ -122,8 +125,10 @@ static int read_one(struct reading *r, const char *name)
 	size_t n = 0;
 	int code = eg_file_read(r->dir, name, r->limits->file_bytes, &bytes, &n, r->error);
 
-	if (code == -ENOENT)
-		return 0; /* removed since the directory was listed */
+	if (code == -ENOENT) { /* removed since the directory was listed */
+		r->vanished = true;
+		return 0;
+	}
 	if (code)
 		return code;
 	r->bytes += n;
@@ -155,27 +160,61 @@ static int read_all(struct reading *r, struct dirent **names, size_t count)
 	return code;
 }
 
+static int read_listed(struct reading *r)
+{
+	struct dirent **names = NULL;
+	int n = scandirat(r->dir, ".", &names, is_json, by_name), code;
+
+	if (n < 0)
+		return eg_error_set(r->error, -errno, "%s", strerror(errno));
+	code = read_all(r, names, (size_t)n);
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return code;
+}
+
+static bool is_current(int top, int data)
+{
+	struct stat now, then;
+
+	return !fstatat(top, "..data", &now, 0) && !fstat(data, &then) &&
+	       now.st_dev == then.st_dev && now.st_ino == then.st_ino;
+}
+
+/* 1: what was read of a volume may be a part of a generation, which is removed file by file when
+ * the next one has taken its place. */
+static int read_once(int top, struct reading *r)
+{
+	EG_CLEANUP_FD int data = openat(top, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int code;
+
+	r->dir = data >= 0 ? data : top;
+	code = read_listed(r);
+	if (data >= 0 && (r->vanished || !is_current(top, data)))
+		return 1;
+	return code;
+}
+
 int eg_dir_read(const char *dir, const struct eg_dir_limits *limits, struct eg_arena *a,
 		struct eg_dir_file **files, size_t *count, struct eg_error *e)
 {
 	EG_CLEANUP_FD int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	EG_CLEANUP_FD int data = -1;
-	struct reading r = {.limits = limits, .arena = a, .error = e};
-	struct dirent **names = NULL;
-	int n, code;
+	struct reading r;
+	int code = 1;
 
 	if (top < 0)
 		return eg_error_set(e, -errno, "%s: %s", dir, strerror(errno));
-	/* One generation: the symlink may be swapped while we read. */
-	data = openat(top, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r.dir = data >= 0 ? data : top;
-	n = scandirat(r.dir, ".", &names, is_json, by_name);
-	if (n < 0)
-		return eg_error_set(e, -errno, "%s: %s", dir, strerror(errno));
-	code = read_all(&r, names, (size_t)n);
-	for (int i = 0; i < n; i++)
-		free(names[i]);
-	free(names);
+	for (int i = 0; i < GENERATIONS && code > 0; i++) {
+		r = (struct reading){.limits = limits, .arena = a, .error = e};
+		code = read_once(top, &r);
+	}
+	if (code > 0)
+		return eg_error_set(
+			e, -EAGAIN,
+			"%s: ..data was swapped or emptied each of the %d times that it "
+			"was read; expected it to stay for a moment",
+			dir, GENERATIONS);
 	if (code)
 		return eg_error_prefix(e, code, "%s", dir);
 	*files = r.files;

@@ -25,10 +25,11 @@ struct eg_dir_limits {
 };
 
 /*
- * Every *.json of the directory that does not begin with a dot, in order of name; of one generation
- * where the directory is a Kubernetes volume (read through ..data, opened once). No such file is
- * not an error; one that can't be read is, with the directory and its name. The outputs are only
- * written on success; the arena is the caller's in both cases.
+ * Every *.json of the directory that does not begin with a dot, in order of name; of one
+ * generation, and all of it, where the directory is a Kubernetes volume (read through ..data, and
+ * again when it was swapped meanwhile; -EAGAIN when that does not end). No such file is not an
+ * error; one that can't be read is, with the directory and its name. The outputs are only written
+ * on success; the arena is the caller's in both cases.
  */
 int eg_dir_read(const char *dir, const struct eg_dir_limits *limits, struct eg_arena *a,
 		struct eg_dir_file **files, size_t *count, struct eg_error *e) EG_MUST;

@@ -2,11 +2,14 @@
 /* The operator's directories: read whole, in one generation, and watched. */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -87,6 +90,90 @@ static void test_volume(void **state)
 	assert_true(eg_source_equal(&one, &one));
 	eg_source_fini(&one);
 	eg_source_fini(&two);
+}
+
+#define PARTS 40
+
+/* As the kubelet does it: the next generation, the swap, and then the former one goes, file by
+ * file. */
+static void write_generation(unsigned int n)
+{
+	char name[64], text[32];
+
+	snprintf(name, sizeof(name), "..%u", n);
+	assert_int_equal(mkdir(in(name), 0755), 0);
+	snprintf(text, sizeof(text), "%u", n);
+	for (int i = 0; i < PARTS; i++) {
+		snprintf(name, sizeof(name), "..%u/%02d.json", n, i);
+		put(name, text);
+	}
+	snprintf(name, sizeof(name), "..%u", n);
+	assert_int_equal(symlink(name, in("..data_tmp")), 0);
+	assert_int_equal(rename(in("..data_tmp"), in("..data")), 0);
+}
+
+static void remove_generation(unsigned int n)
+{
+	char name[64];
+
+	for (int i = 0; i < PARTS; i++) {
+		snprintf(name, sizeof(name), "..%u/%02d.json", n, i);
+		assert_int_equal(unlink(in(name)), 0);
+	}
+	snprintf(name, sizeof(name), "..%u", n);
+	assert_int_equal(rmdir(in(name)), 0);
+}
+
+/* Swaps until it is killed. */
+static pid_t swap_for_ever(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (unsigned int n = 1; !pid; n++) {
+		write_generation(n + 1);
+		remove_generation(n);
+	}
+	return pid;
+}
+
+static bool of_one_generation(const struct eg_source *s)
+{
+	for (size_t i = 1; i < s->count; i++)
+		if (!eg_str_eq(s->files[i].text, s->files[0].text))
+			return false;
+	return s->count == PARTS;
+}
+
+/* Never a part of a generation, which would be a policy that nobody wrote. */
+static void test_volume_that_is_swapped(void **state)
+{
+	int status, whole = 0;
+	pid_t pid;
+
+	write_generation(1);
+	pid = swap_for_ever();
+	for (int i = 0; i < 3000; i++) {
+		struct eg_error e = {""};
+		struct eg_source s;
+		int r = eg_source_read(dir, &s, &e);
+
+		if (r == -EAGAIN) /* no generation stayed long enough: said, and nothing is taken */
+			continue;
+		if (r)
+			fail_msg("read %d: %s", i, e.text);
+		if (!of_one_generation(&s))
+			fail_msg("read %d: %zu files of %d, or of two generations", i, s.count,
+				 PARTS);
+		eg_source_fini(&s);
+		whole++;
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(whole > 0);
+	assert_true(WIFSIGNALED(status)); /* and it has swapped to the end */
 }
 
 static void test_trouble_is_named(void **state)
@@ -216,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_reads_json_in_order),
 		TEST(test_volume),
+		TEST(test_volume_that_is_swapped),
 		TEST(test_trouble_is_named),
 		TEST(test_never_leaves_the_directory),
 		TEST(test_marks),

@@ -168,9 +168,12 @@ pod_register "$E_DIR/pods" podB elsewhere '{}'
 rm "$E_DIR/pods/shop-podB.json"
 await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\") | .state == \"ungoverned\"'"
 is "moved to where no policy is: untouched" "$(ask podB)" 401
+echo '{' > "$E_DIR/pods/not-elsewhere-podB.json" # refused; its name ends as that one's
+await 10 sh -c "[ \$('$EGRETCTL' status --json --run-dir '$E_DIR/run' | jq .pods.refused) = 1 ]"
 rm "$E_DIR/pods/elsewhere-podB.json"
 await 10 sh -c "! '$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podB\")'"
 is "its file removed: stopped by the guard again" "$(ask podB --max-time 3)" 000
+rm "$E_DIR/pods/not-elsewhere-podB.json"
 pod_add podC
 pod_register "$E_DIR/pods" podC shop '{}'
 await 10 sh -c "'$EGRETCTL' pods --json --run-dir '$E_DIR/run' | jq -e '.pods[] | select(.name == \"podC\") | .links | length == 1'"

@@ -159,8 +159,7 @@ static bool is_refused(const struct eg_pod_list *list, const char *file)
 	size_t n = strlen(file);
 
 	for (size_t i = 0; i < list->error_count; i++)
-		if (strstr(list->errors[i].text, file) &&
-		    strstr(list->errors[i].text, file)[n] == ':')
+		if (!strncmp(list->errors[i].text, file, n) && list->errors[i].text[n] == ':')
 			return true;
 	return false;
 }

@@ -63,7 +63,7 @@ const ANY = ['', 'a', 'UPPER CASE', 'a b', '..', '.', '/a', 'a/../b', '-a', 'a-'
 	x(254), x(256), x(257), x(512), x(513), x(1025), 'é'.repeat(130), 'EU', 'default'];
 const HOSTS = ['api.openai.com', 'API.openai.com', 'vllm', '*.com', '*.example.org', '*.*.org', 'a.*.org', '*a.example.org', 'a..b', '.a.b', 'a.b.', 'a-.b', '-a.b', '_a.b_', '10.0.0.1',
 	'a.1', 'a.0x7f', 'a.0x', 'a.0xg', 'a.b1', '1.a', 'https://a.b', 'a.b:443', 'a.b/c', `${x(63)}.b`, `${x(64)}.b`, `${(x(63) + '.').repeat(3)}${x(61)}`, `${(x(63) + '.').repeat(3)}${x(62)}`,
-	`*.${(x(63) + '.').repeat(3)}${x(61)}`, 'a.b\n'];
+	`*.${(x(63) + '.').repeat(3)}${x(61)}`, 'a.b\n', `${'a.'.repeat(30)}b`, `*.${'a.'.repeat(14)}b`, `*.${'a.'.repeat(15)}b`];
 const ENDPOINTS = [...HOSTS.map(h => `https://${h}`), ...HOSTS.map(h => `http://${h}/v1`), 'ftp://a.b', 'HTTPS://a.b', 'https:///v1', 'https://', 'https://a.b:0', 'https://a.b:1',
 	'https://a.b:65535', 'https://a.b:65536', 'https://a.b:', 'https://a.b:x', 'https://a.b:00443/', 'https://a.b/', 'https://a.b//v1', 'https://a.b/.', 'https://a.b/../v1', 'https://a.b/a.b/c~_-',
 	'https://a.b/v1/', 'https://a.b/a%2fb', 'https://a.b/v1?k=1', 'https://a.b/v1#f', 'https://u@a.b', 'https://[::1]/v1', 'https://10.0.0.1', 'http://10.0.0.1', 'http://010.0.0.1',

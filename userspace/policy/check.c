@@ -384,10 +384,26 @@ bool source_host(const struct place *at, const char *text, bool wildcard)
 	return true;
 }
 
+static size_t count_dots(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '.';
+	return n;
+}
+
 bool source_pattern(const struct place *at, const char *text)
 {
 	if (!source_host(at, text, true))
 		return false;
+	if (!strncmp(text, "*.", 2) && count_dots(text) > EG_POLICY_SUFFIX_LABELS) {
+		source_error(at,
+			     "\"%.80s\" has more labels than the kernel compares; expected at most "
+			     "%u after \"*.\"",
+			     text, EG_POLICY_SUFFIX_LABELS);
+		return false;
+	}
 	/* No certificate is minted for one label, and what it means depends on a search list. */
 	if (!strchr(text, '.'))
 		source_error(at, "\"%.80s\" has one label; expected the full name that pods call",

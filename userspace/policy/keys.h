@@ -50,9 +50,12 @@ extern const struct eg_key_object eg_key_top, eg_key_provider, eg_key_credential
 #define EG_POLICY_MAX_ROUTES	20000u /* of the whole set */
 #define EG_POLICY_MAX_PROVIDERS 4096u
 #define EG_POLICY_MAX_NAMES	4096u /* different hosts; what the kernel's map holds */
-#define EG_POLICY_MAX_CIDRS	4096u
-#define EG_POLICY_MAX_RULES	1000000u /* hosts x models x operations of all routes */
-#define EG_POLICY_MAX_GLOBS	1024u /* tried one after the other: same text before a wildcard */
-#define EG_POLICY_MAX_ERRORS	200u  /* reported; the rest is counted */
+#define EG_POLICY_SUFFIX_LABELS                                           \
+	15u /* after "*."; what the kernel hashes (egret/abi/name_hash.h) \
+	     */
+#define EG_POLICY_MAX_CIDRS  4096u
+#define EG_POLICY_MAX_RULES  1000000u /* hosts x models x operations of all routes */
+#define EG_POLICY_MAX_GLOBS  1024u    /* tried one after the other: same text before a wildcard */
+#define EG_POLICY_MAX_ERRORS 200u     /* reported; the rest is counted */
 
 #endif

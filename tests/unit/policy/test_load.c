@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "egret/abi/name_hash.h"
 #include "fixture.h"
 #include "policy/keys.h"
 
@@ -308,6 +309,11 @@ static const struct bad bads[] = {
 	 2, 0},
 	{MATCH("\"hosts\":[\"vllm\"]"), "$.policies[0].routes[0].match.hosts[0]", "has one label",
 	 2, 0},
+	{MATCH("\"hosts\":[\"*.a.b.c.d.e.f.g.h.i.j.k.l.m.n.example.com\"]"),
+	 "$.policies[0].routes[0].match.hosts[0]", "expected at most 15 after \"*.\"", 2, 0},
+	{"{\"version\":\"egret/v1\",\"destinations\":[{\"cidr\":\"203.0.113.0/24\",\"hosts\":["
+	 "\"*.a.b.c.d.e.f.g.h.i.j.k.l.m.n.example.com\"]}]}",
+	 "$.destinations[0].hosts[0]", "expected at most 15 after \"*.\"", 1, 0},
 	{MATCH("\"hosts\":[\"*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
 	 "whole top-level domain", 2, 0},
 	{MATCH("\"hosts\":[\"a.*.com\"]"), "$.policies[0].routes[0].match.hosts[0]",
@@ -895,6 +901,37 @@ static void examples_are_valid(void **state)
 	}
 }
 
+/* What is no error here the kernel has to take: else a set that was checked is refused in force. */
+static void suffixes_as_the_kernel_has_them(void **state)
+{
+	char host[64] = "*.example.com", text[1024];
+	int taken = 0;
+
+	for (size_t labels = 2; labels < 20; labels++) {
+		struct eg_policy_errors e;
+		struct eg_policy_set *s = NULL;
+		struct eg_policy_file file = {.name = EG_STR("a.json")};
+		uint8_t suffix;
+		__u64 hash;
+		int r;
+
+		snprintf(text, sizeof(text),
+			 "{" BASE
+			 ",\"destinations\":[{\"cidr\":\"203.0.113.0/24\",\"hosts\":[\"%s\"]}]}",
+			 host);
+		file.text = eg_str_from(text);
+		r = eg_policy_load(&file, 1, &s, &e);
+		assert_int_equal(!r, !eg_name_hash(host, 3, &hash, &suffix));
+		taken += !r;
+		if (s)
+			eg_policy_set_unref(s);
+		eg_policy_errors_fini(&e);
+		memmove(host + 4, host + 2, strlen(host + 2) + 1);
+		memcpy(host + 2, "a.", 2);
+	}
+	assert_int_equal(taken, EG_POLICY_SUFFIX_LABELS - 1);
+}
+
 static void names_and_cidrs(void **state)
 {
 	struct eg_policy_set *s = must_load(
@@ -943,6 +980,7 @@ int main(void)
 		cmocka_unit_test(warnings),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(examples_are_valid),
+		cmocka_unit_test(suffixes_as_the_kernel_has_them),
 		cmocka_unit_test(names_and_cidrs),
 	};
 

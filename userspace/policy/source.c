@@ -64,15 +64,27 @@ static bool key_is(struct eg_str t, size_t i, size_t end, const char *key)
 	return same;
 }
 
-/* Offset of the child of the value at i, or of its key; SIZE_MAX when there is none. Of equal keys
- * the last, as jansson keeps it. */
-static size_t find_child(struct eg_str t, size_t i, const struct place *child, bool want_key)
+/*
+ * Offset of the child of the value at i, or of its key; SIZE_MAX when there is none. Of equal keys
+ * the last, as jansson keeps it. `last`: where an earlier search at this depth ended, and then this
+ * one; errors come in order, and a file may have hundreds.
+ */
+static size_t find_child(struct eg_str t, size_t i, const struct place *child, bool want_key,
+			 struct found *last)
 {
-	size_t n = 0, found = SIZE_MAX;
+	size_t n = 0, found = SIZE_MAX, parent = i, began;
+	bool same = last->document == child->document && last->parent == parent;
 
 	if (i >= t.n || t.p[i] != (child->key ? '{' : '['))
 		return SIZE_MAX;
-	for (i = skip_space(t, i + 1); i < t.n && t.p[i] != '}' && t.p[i] != ']'; n++) {
+	if (child->key && !want_key && same && last->key && !strcmp(last->key, child->key))
+		return last->at;
+	i = skip_space(t, i + 1);
+	if (!child->key && same && !last->key && last->index <= child->index) {
+		n = last->index;
+		i = last->at;
+	}
+	for (began = i; i < t.n && t.p[i] != '}' && t.p[i] != ']'; n++) {
 		size_t start = i;
 		bool match = !child->key && n == child->index;
 
@@ -91,31 +103,51 @@ static size_t find_child(struct eg_str t, size_t i, const struct place *child, b
 		if (i < t.n && t.p[i] == ',')
 			i = skip_space(t, i + 1);
 	}
+	child->l->searched += i - began;
+	if (found != SIZE_MAX && !want_key)
+		*last = (struct found){child->document, parent, child->key, child->index, found};
 	return found;
 }
 
-static size_t find_place(const struct place *at, bool want_key)
+/* *depth: of `at`, below the root. */
+static size_t find_place(const struct place *at, bool want_key, size_t *depth)
 {
 	struct eg_str t = at->document->text;
+	struct found none = {NULL};
 	size_t up;
 
+	*depth = 0;
 	if (!at->up)
 		return skip_space(t, 0);
-	up = find_place(at->up, false);
-	return up == SIZE_MAX ? up : find_child(t, up, at, want_key);
+	up = find_place(at->up, false, depth);
+	++*depth;
+	return up == SIZE_MAX ? up
+			      : find_child(t, up, at, want_key,
+					   *depth < PLACE_DEPTHS ? &at->l->found[*depth] : &none);
 }
 
-static void line_and_column(struct eg_str t, size_t offset, int *line, int *column)
+static void line_and_column(struct loading *l, const struct document *d, size_t offset, int *line,
+			    int *column)
 {
+	struct eg_str t = d->text;
+	size_t i = 0;
+
 	*line = 1;
 	*column = 1;
-	for (size_t i = 0; i < offset && i < t.n; i++) {
+	if (l->lined.document == d && l->lined.at <= offset) {
+		i = l->lined.at;
+		*line = l->lined.line;
+		*column = l->lined.column;
+	}
+	l->searched += offset - i;
+	for (; i < offset && i < t.n; i++) {
 		++*column;
 		if (t.p[i] == '\n') {
 			++*line;
 			*column = 1;
 		}
 	}
+	l->lined = (struct lined){d, i, *line, *column};
 }
 
 static int render_key(struct eg_buf *out, const char *key)
@@ -187,6 +219,9 @@ static void redact(struct eg_policy_error *e)
 
 #define AT_VALUE (SIZE_MAX - 1)
 #define AT_KEY	 (SIZE_MAX - 2)
+/* Bytes of all searches for places. Whoever loads has other duties (a heartbeat), and a path says
+ * the place as well: from there on errors have no line. */
+#define SEARCH_MAX ((size_t)64 << 20)
 
 /* `offset`: in the document, or AT_VALUE or AT_KEY, to be looked for. */
 static void report(const struct place *at, bool warning, size_t offset, const char *format,
@@ -195,6 +230,7 @@ static void report(const struct place *at, bool warning, size_t offset, const ch
 		   va_list ap)
 {
 	struct eg_policy_error *e = new_report(at->l, warning);
+	size_t depth;
 
 	if (!e)
 		return;
@@ -203,9 +239,10 @@ static void report(const struct place *at, bool warning, size_t offset, const ch
 	vsnprintf(e->text, sizeof(e->text), format, ap);
 	redact(e);
 	if (offset == AT_VALUE || offset == AT_KEY)
-		offset = find_place(at, offset == AT_KEY);
+		offset = at->l->searched > SEARCH_MAX ? SIZE_MAX
+						      : find_place(at, offset == AT_KEY, &depth);
 	if (offset != SIZE_MAX)
-		line_and_column(at->document->text, offset, &e->line, &e->column);
+		line_and_column(at->l, at->document, offset, &e->line, &e->column);
 }
 
 void source_error(const struct place *at, const char *format, ...)
@@ -341,19 +378,19 @@ int source_open(struct loading *l, const struct eg_policy_file *files, size_t co
 bool eg_policy_locate(const struct eg_policy_file *files, size_t count, const char *map,
 		      const char *name, const char *key, struct eg_policy_error *out)
 {
-	struct loading l = {0};
-
 	for (size_t i = 0; i < count; i++) {
+		struct loading l = {0}; /* what it remembers is of this document */
 		struct document d = {.name = files[i].name, .text = files[i].text};
 		struct place root = {.l = &l, .document = &d}, map_at = place_key(&root, map);
 		struct place name_at = place_key(&map_at, name), at = place_key(&name_at, key);
-		size_t offset = find_place(&at, false);
+		size_t depth, offset;
 
+		offset = find_place(&at, false, &depth);
 		if (offset == SIZE_MAX)
 			continue;
 		eg_str_copy(out->file, sizeof(out->file), d.name);
 		render_path(&at, out->path, sizeof(out->path));
-		line_and_column(d.text, offset, &out->line, &out->column);
+		line_and_column(&l, &d, offset, &out->line, &out->column);
 		return true;
 	}
 	return false;

@@ -18,6 +18,22 @@ struct document {
 	json_t *root; /* NULL when it could not be parsed */
 };
 
+/* Where the last search for a child ended; document NULL: there was none. */
+struct found {
+	const struct document *document;
+	size_t parent;	 /* offset of the object or array */
+	const char *key; /* NULL: an element */
+	size_t index, at;
+};
+#define PLACE_DEPTHS 8 /* deeper ones are searched for anew each time */
+
+/* A place whose line and column were counted last. */
+struct lined {
+	const struct document *document;
+	size_t at;
+	int line, column;
+};
+
 struct loading {
 	struct eg_policy_set *set;
 	struct eg_policy_errors *errors;
@@ -25,6 +41,9 @@ struct loading {
 	size_t document_count;
 	size_t errors_seen; /* errors without warnings, also those past the limit */
 	size_t reports_left_out;
+	struct found found[PLACE_DEPTHS]; /* by depth */
+	struct lined lined;
+	size_t searched; /* bytes that the searches for places went over */
 	bool out_of_memory;
 };
 

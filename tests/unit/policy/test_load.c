@@ -429,6 +429,49 @@ static void every_mistake_is_named(void **state)
 	}
 }
 
+/* Eight MiB with more errors than are kept: each has its line, or finding them would take long. */
+static void places_of_many_errors(void **state)
+{
+	struct eg_policy_errors e;
+	struct eg_policy_set *s;
+	struct eg_buf text;
+	size_t without = 0;
+
+	eg_buf_init(&text, EG_POLICY_MAX_FILE_BYTES);
+	assert_int_equal(eg_buf_printf(&text, "{\"version\":\"egret/v1\",\"policies\":["), 0);
+	for (int i = 0; i < 19000; i++)
+		assert_int_equal(eg_buf_printf(&text,
+					       "%s\n{\"name\":\"p%d\",\"pods\":{},\"routes\":[],"
+					       "\"otherwise\":\"%0*d\"}",
+					       i ? "," : "", i, 360, 0),
+				 0);
+	assert_int_equal(eg_buf_append_str(&text, EG_STR("]}")), 0);
+	assert_int_equal(load_text(eg_buf_str(&text).p, &s, &e), -EINVAL);
+	assert_int_equal(e.count, EG_POLICY_MAX_ERRORS);
+	for (size_t i = 0; i < e.count; i++)
+		assert_int_equal(e.item[i].line, i + 2);
+	eg_policy_errors_fini(&e);
+	/* Members of one large object have to be looked for in all of it: the first have a line. */
+	eg_buf_fini(&text);
+	eg_buf_init(&text, EG_POLICY_MAX_FILE_BYTES);
+	assert_int_equal(eg_buf_printf(&text, "{\"version\":\"egret/v1\",\"providers\":{"), 0);
+	for (int i = 0; i < 4000; i++)
+		assert_int_equal(eg_buf_printf(&text,
+					       "%s\n\"p%d\":{" OPENAI ",\"region\":\"%0*d\"}",
+					       i ? "," : "", i, 1900, 0),
+				 0);
+	assert_int_equal(eg_buf_append_str(&text, EG_STR("}}")), 0);
+	assert_int_equal(load_text(eg_buf_str(&text).p, &s, &e), -EINVAL);
+	assert_int_equal(e.count, EG_POLICY_MAX_ERRORS);
+	for (size_t i = 0; i < e.count; i++) {
+		assert_non_null(strstr(e.item[i].path, "$.providers.p"));
+		without += !e.item[i].line;
+	}
+	assert_in_range(without, 150, EG_POLICY_MAX_ERRORS - 5);
+	eg_policy_errors_fini(&e);
+	eg_buf_fini(&text);
+}
+
 static int load_two(const char *a, const char *b, struct eg_policy_set **s,
 		    struct eg_policy_errors *e)
 {
@@ -980,6 +1023,7 @@ int main(void)
 		cmocka_unit_test(warnings),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(examples_are_valid),
+		cmocka_unit_test(places_of_many_errors),
 		cmocka_unit_test(suffixes_as_the_kernel_has_them),
 		cmocka_unit_test(names_and_cidrs),
 	};

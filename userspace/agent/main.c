@@ -6,6 +6,7 @@
 #include "agent/options.h"
 #include "agent/spawner.h"
 #include "agent/supervisor.h"
+#include "base/standard.h"
 
 int main(int argc, char **argv)
 {
@@ -13,6 +14,7 @@ int main(int argc, char **argv)
 	struct eg_error e = {""};
 	int code;
 
+	eg_standard_complete();
 	if (argc > 1 && !strcmp(argv[1], "role:spawner"))
 		return eg_spawner_main(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "role:signer"))
@@ -25,6 +27,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	eg_log_init("supervisor", o.log_level);
+	eg_log_unblock();
 	if (o.help)
 		code = fputs(eg_options_usage(), stdout) < 0;
 	else if (o.version)

@@ -14,6 +14,7 @@
 #include "agent/start_files.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
+#include "base/standard.h"
 #include "datapath/features.h"
 #include "datapath/read.h"
 
@@ -63,8 +64,8 @@ void eg_supervisor_fail(struct eg_supervisor *s, const char *why)
 }
 
 /*
- * Opens what --access-log names: *fd is it, or -1 when there is none. Non-blocking: a pipe that
- * nobody reads must not stop the supervisor.
+ * Opens what --access-log names: *fd is it, or -1 when there is none. Non-blocking: a pipe or a
+ * terminal that nobody reads must not stop the supervisor, nor a worker.
  */
 static int open_access_log(const struct eg_options *o, int *fd, struct eg_error *e)
 {
@@ -73,10 +74,13 @@ static int open_access_log(const struct eg_options *o, int *fd, struct eg_error 
 	*fd = -1;
 	if (!path)
 		return 0;
-	if (!strcmp(path, "-"))
-		*fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	else
+	if (!strcmp(path, "-")) {
+		*fd = eg_standard_unblocked(STDOUT_FILENO);
+		if (*fd < 0)
+			*fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	} else {
 		*fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+	}
 	if (*fd < 0 && errno == ENXIO)
 		return eg_error_set(e, -ENXIO, "--access-log %s is a pipe that nobody reads", path);
 	return *fd < 0 ? eg_error_set(e, -errno, "--access-log %s: %s", path, strerror(errno)) : 0;

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/redact.h"
+#include "base/standard.h"
 
 #define MESSAGE_MAX    2048u
 #define LINE_MAX_BYTES (MESSAGE_MAX * 6 + 256)
+#define ROOM_MS	       20
 
 static const char *log_role = "egret";
 static enum eg_log_level log_lowest = EG_LOG_INFO;
@@ -166,13 +171,103 @@ int eg_text_printable(struct eg_buf *out, struct eg_str s)
 	return r || i == from ? r : eg_buf_append(out, p + from, i - from);
 }
 
-void eg_log(enum eg_log_level level, const char *format, ...)
+/* ---- where it goes ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	bool stalled; /* the last entry found no room */
+	bool torn;    /* half of an entry is out */
+	unsigned long lost;
+} out = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void eg_log_unblock(void)
+{
+	EG_CLEANUP_FD int fd = eg_standard_unblocked(STDERR_FILENO);
+
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO);
+}
+
+/* Room within a moment: a reader may be slower than a burst. One that stalls is not waited for. */
+static bool has_room(void)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	out.stalled = poll(&p, 1, out.stalled ? 0 : ROOM_MS) == 0;
+	return !out.stalled;
+}
+
+/* False: not all of it, or nothing, went out. */
+static bool put(const char *bytes, size_t n)
+{
+	ssize_t written = -1;
+
+	if (!has_room())
+		return false;
+	do {
+		written = send(STDERR_FILENO, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (written < 0 && errno == ENOTSOCK)
+			written = write(STDERR_FILENO, bytes, n);
+	} while (written < 0 && errno == EINTR);
+	out.torn |= written > 0 && (size_t)written < n;
+	return written >= 0 && (size_t)written == n;
+}
+
+static int render(struct eg_buf *line, enum eg_log_level level, const char *message)
 {
 	static const char *const names[] = {"debug", "info", "warn", "error"};
-	char message[MESSAGE_MAX], when[40];
-	struct eg_buf line;
+	char when[40];
 	struct timespec ts;
 	struct tm tm;
+	int r;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+	r = eg_buf_printf(
+		line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"role\":\"%s\",\"message\":", when,
+		ts.tv_nsec / 1000000, names[level], log_role);
+	if (!r)
+		r = eg_json_quote(line, eg_str_from(message), MESSAGE_MAX);
+	return r ? r : eg_buf_append(line, "}\n", 2);
+}
+
+/* What is missing before this entry; false: it could not be said yet. */
+static bool say_lost(void)
+{
+	char text[120];
+	struct eg_buf line;
+	bool said;
+
+	if (out.torn && !put("\n", 1))
+		return false;
+	out.torn = false;
+	if (!out.lost)
+		return true;
+	snprintf(text, sizeof(text),
+		 "%lu entries of this log are lost: they could not be written (does its reader "
+		 "stall?)",
+		 out.lost);
+	eg_buf_init(&line, LINE_MAX_BYTES);
+	said = !render(&line, EG_LOG_WARN, text) && put(eg_buf_data(&line), line.length);
+	eg_buf_fini(&line);
+	if (said)
+		out.lost = 0;
+	return said;
+}
+
+static void write_entry(const struct eg_buf *line)
+{
+	pthread_mutex_lock(&out.lock);
+	if (!say_lost() || !put(eg_buf_data(line), line->length))
+		out.lost++;
+	pthread_mutex_unlock(&out.lock);
+}
+
+void eg_log(enum eg_log_level level, const char *format, ...)
+{
+	char message[MESSAGE_MAX];
+	struct eg_buf line;
 	int saved = errno, n;
 	va_list ap;
 
@@ -184,19 +279,9 @@ void eg_log(enum eg_log_level level, const char *format, ...)
 	if (n < 0)
 		return;
 	eg_redact_text(message, false);
-	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
 	eg_buf_init(&line, LINE_MAX_BYTES);
-	if (!eg_buf_printf(&line,
-			   "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"role\":\"%s\",\"message\":",
-			   when, ts.tv_nsec / 1000000, names[level], log_role) &&
-	    !eg_json_quote(&line, eg_str_from(message), MESSAGE_MAX) &&
-	    !eg_buf_append(&line, "}\n", 2)) {
-		ssize_t ignored = write(STDERR_FILENO, eg_buf_data(&line), line.length);
-
-		(void)ignored;
-	}
+	if (!render(&line, level, message))
+		write_entry(&line);
 	eg_buf_fini(&line);
 	errno = saved;
 }

@@ -2,7 +2,8 @@
 /*
  * The log of the program itself, for an operator: one JSON line an entry on stderr (the access log
  * is telemetry's). Strings from outside are capped and byte-escaped by eg_log itself; never pass a
- * secret, a prompt, or a header value. Thread-safe: one write(2) an entry.
+ * secret, a prompt, or a header value. Thread-safe: one write(2) an entry. A reader that stalls is
+ * not waited for: entries are lost then, and the next one that is written says how many.
  */
 #ifndef EGRET_BASE_LOG_H
 #define EGRET_BASE_LOG_H
@@ -14,6 +15,9 @@ enum eg_log_level { EG_LOG_DEBUG, EG_LOG_INFO, EG_LOG_WARN, EG_LOG_ERROR };
 /* Role shown in each entry ("supervisor", "gateway"); lowest level shown. Call once, before
  * threads. */
 void eg_log_init(const char *role, enum eg_log_level lowest);
+/* At the start, where files can be opened: no write to stderr waits, if it is a pipe or a terminal.
+ * It may be called before eg_log_init(), and holds for what inherits this stderr as well. */
+void eg_log_unblock(void);
 /* One sentence. Written as {"time":...,"level":...,"role":...,"message":...}. Keeps errno. */
 void eg_log(enum eg_log_level level, const char *format, ...) EG_PRINTF(2, 3);
 #define eg_debug(...) eg_log(EG_LOG_DEBUG, __VA_ARGS__)

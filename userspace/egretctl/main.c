@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/standard.h"
+
 /* A command whose file is not part of this build is not listed and not known. */
 #pragma weak eg_cmd_ca
 #pragma weak eg_cmd_status
@@ -133,6 +135,7 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 
+	eg_standard_complete();
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		help(stdout);
 		return printed(EG_EXIT_OK);

@@ -232,13 +232,114 @@ static void unmarked(void **state)
 	(void)state;
 }
 
+/* A pipe that is full, as stderr; what else is open on it blocks. */
+static void fill(int fds[2], int *keep)
+{
+	char page[4096];
+
+	*keep = dup(STDERR_FILENO);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	fflush(stderr);
+	dup2(fds[1], STDERR_FILENO);
+	memset(page, 'x', sizeof(page));
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
+	while (write(fds[1], page, sizeof(page)) > 0)
+		;
+	fcntl(fds[1], F_SETFL, 0);
+}
+
+static size_t drain(int fd)
+{
+	char page[4096];
+	size_t n = 0;
+	ssize_t got;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while ((got = read(fd, page, sizeof(page))) > 0)
+		n += (size_t)got;
+	return n;
+}
+
+/* Whoever reads the log may stop: nobody waits for it, and what is missing is said afterwards. */
+static void stalled_reader(void **state)
+{
+	static char text[20000];
+	int fds[2], keep;
+	uint64_t began;
+	ssize_t n;
+
+	(void)state;
+	eg_log_init("gateway", EG_LOG_INFO);
+	fill(fds, &keep);
+	eg_log_unblock();
+	alarm(10); /* it would be waited for without end */
+	began = eg_now_ms();
+	for (int i = 0; i < 100; i++)
+		eg_log(EG_LOG_WARN, "nobody reads %d", i);
+	alarm(0);
+	assert_true(eg_now_ms() - began < 2000);
+	assert_int_equal(drain(fds[0]), 65536);
+	eg_log(EG_LOG_WARN, "somebody reads");
+	eg_log(EG_LOG_WARN, "on");
+	n = read(fds[0], text, sizeof(text) - 1);
+	dup2(keep, STDERR_FILENO);
+	close(keep);
+	close(fds[0]);
+	close(fds[1]);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "100 entries of this log are lost"));
+	assert_non_null(strstr(text, "somebody reads"));
+	assert_non_null(strstr(text, "\"on\""));
+	assert_null(strstr(text, "nobody reads"));
+}
+
+/* Half of an entry is out: the next one begins a line of its own. */
+static void torn_entry(void **state)
+{
+	static char text[70000], message[2001];
+	int fds[2], keep;
+	char *line, *save = NULL;
+	ssize_t n;
+
+	(void)state;
+	eg_log_init("gateway", EG_LOG_INFO);
+	fill(fds, &keep);
+	eg_log_unblock();
+	assert_int_equal(read(fds[0], text, 4096), 4096); /* room for one page */
+	memset(message, 1, sizeof(message) - 1);	  /* six bytes each: more than a page */
+	alarm(10);
+	eg_log(EG_LOG_WARN, "%s", message);
+	alarm(0);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	while ((n = read(fds[0], text, 4096)) == 4096 && text[0] == 'x')
+		;
+	eg_log(EG_LOG_WARN, "whole");
+	n = n > 0 ? n : 0;
+	n += EG_MAX(read(fds[0], text + n, sizeof(text) - 1 - (size_t)n), 0);
+	dup2(keep, STDERR_FILENO);
+	close(keep);
+	close(fds[0]);
+	close(fds[1]);
+	text[n] = '\0';
+	line = strtok_r(text, "\n", &save); /* the half, if the kernel took one */
+	assert_non_null(line);
+	for (line = strtok_r(NULL, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		json_t *j = json_loads(line, 0, NULL);
+
+		assert_non_null(j);
+		json_decref(j);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_line),  cmocka_unit_test(no_keys),
-		cmocka_unit_test(levels),    cmocka_unit_test(long_messages_are_cut),
-		cmocka_unit_test(quoting),   cmocka_unit_test(quoting_by_words),
-		cmocka_unit_test(printable), cmocka_unit_test(unmarked),
+		cmocka_unit_test(one_line),	  cmocka_unit_test(no_keys),
+		cmocka_unit_test(levels),	  cmocka_unit_test(long_messages_are_cut),
+		cmocka_unit_test(quoting),	  cmocka_unit_test(quoting_by_words),
+		cmocka_unit_test(printable),	  cmocka_unit_test(unmarked),
+		cmocka_unit_test(stalled_reader), cmocka_unit_test(torn_entry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,10 +189,12 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 		eg_offer(s);
 		break;
 	case EG_WIRE_ACK:
+		eg_heartbeat_compiled(c);
 		eg_offer_acknowledged(s, m->number);
 		break;
 	case EG_WIRE_NACK:
 		m->u.text[EG_WIRE_TEXT - 1] = '\0';
+		eg_heartbeat_compiled(c);
 		eg_offer_refused(s, m->number, m->u.text);
 		break;
 	case EG_WIRE_PONG:

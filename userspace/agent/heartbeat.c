@@ -59,6 +59,19 @@ static bool starved(struct eg_child *c, uint64_t now)
 	return true;
 }
 
+/*
+ * The thread that answers compiles what it is given, which of thousands of policies takes its time;
+ * its workers go on meanwhile. A ping from before that may be behind it; an older one is not.
+ */
+static bool compiles(const struct eg_child *c, uint64_t now)
+{
+	const struct eg_supervisor *s = c->supervisor;
+
+	return c == s->gateway && s->offered.number &&
+	       c->beat.asked_ms + EG_TICK_MS >= s->offered.offered_ms &&
+	       now - s->offered.offered_ms < EG_COMPILE_MS;
+}
+
 /* ---- the gateway ---- */
 
 void eg_heartbeat_pong(struct eg_child *c, uint32_t serial)
@@ -69,6 +82,12 @@ void eg_heartbeat_pong(struct eg_child *c, uint32_t serial)
 		eg_datapath_heartbeat(s->datapath);
 	if (c == s->gateway && s->serving && s->signer_answers && !*s->signer_unfit)
 		eg_handover_ready(s);
+}
+
+void eg_heartbeat_compiled(struct eg_child *c)
+{
+	if (c->beat.asked_ms)
+		c->beat.asked_ms = eg_now_ms();
 }
 
 void eg_heartbeat_lost(struct eg_child *c)
@@ -100,7 +119,8 @@ static void ask_gateway(struct eg_child *c, uint64_t now, bool late)
 		b->asked_ms = now;
 		b->waited_ns = eg_cpu_waited_ns(c->pid);
 		(void)eg_child_send(c, &m, NULL, 0);
-	} else if (unanswered(b, now, EG_HANG_MS) && !late && !starved(c, now)) {
+	} else if (unanswered(b, now, EG_HANG_MS) && !late && !compiles(c, now) &&
+		   !starved(c, now)) {
 		c->hangs++;
 		eg_child_kill(c, "it does not answer");
 	}
@@ -257,7 +277,7 @@ static void tick(struct eg_timer *t)
 	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, tick);
 	uint64_t now = eg_now_ms();
 	bool late = s->ticked_ms && now - s->ticked_ms > 2 * EG_TICK_MS;
-	const struct eg_beat *b;
+	const struct eg_child *serving;
 	bool serves, replaced;
 
 	s->ticked_ms = now;
@@ -269,8 +289,9 @@ static void tick(struct eg_timer *t)
 		ask_spawner(s, now, late);
 	}
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
-	b = &eg_gateway_serving(s)->beat;
-	serves = s->serving && (b->starved || !unanswered(b, now, EG_HANG_MS));
+	serving = eg_gateway_serving(s);
+	serves = s->serving && (serving->beat.starved || compiles(serving, now) ||
+				!unanswered(&serving->beat, now, EG_HANG_MS));
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
 	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
 		eg_datapath_heartbeat(s->datapath);

@@ -86,6 +86,7 @@ void eg_offer(struct eg_supervisor *s)
 		return;
 	s->dirty = false;
 	s->offered = (struct eg_generation){.number = ++s->generation,
+					    .offered_ms = eg_now_ms(),
 					    .loaded = eg_loaded_ref(s->loaded),
 					    .policies = s->loaded->set,
 					    .table = eg_table_ref(s->table),
@@ -181,16 +182,22 @@ static size_t all_cidrs(struct eg_supervisor *s, struct eg_policy_set *set, stru
 
 static int number_all(struct eg_supervisor *s, struct eg_generation *g)
 {
+	uint32_t of_kind[EG_PLAN_KINDS] = {0};
 	size_t policies, names;
 	const struct eg_watched_name *watched = eg_watched_names(g->policies, &names);
+	const struct eg_policy *p = eg_policies(g->policies, &policies);
 
-	eg_policies(g->policies, &policies);
 	g->policy_ids = calloc(policies + 1, sizeof(*g->policy_ids));
 	g->name_ids = calloc(names + 1, sizeof(*g->name_ids));
 	if (!g->policy_ids || !g->name_ids)
 		return -ENOMEM;
-	for (size_t i = 0; i < policies; i++)
-		g->policy_ids[i] = eg_datapath_new_policy_id(s->datapath);
+	for (size_t i = 0; i < policies; i++) {
+		uint32_t *id = &of_kind[eg_plan_kind(&p[i])];
+
+		if (!*id)
+			*id = eg_datapath_new_policy_id(s->datapath);
+		g->policy_ids[i] = *id;
+	}
 	for (size_t i = 0; i < names; i++) {
 		g->name_ids[i] = eg_datapath_name_id(s->datapath, watched[i].text);
 		if (!g->name_ids[i])
@@ -204,19 +211,26 @@ static int set_policy(struct eg_supervisor *s, struct eg_generation *g, struct e
 	size_t policies, names, rules = 0;
 	const struct eg_policy *p = eg_policies(g->policies, &policies);
 	struct eg_datapath_policy plan = {.generation = g->number};
-	struct eg_verdict_rule *verdicts = calloc(policies * EG_PLAN_RULES + 1, sizeof(*verdicts));
+	struct eg_verdict_rule verdicts[EG_PLAN_KINDS * EG_PLAN_RULES];
+	bool planned[EG_PLAN_KINDS] = {false};
 	struct eg_cidr *cidrs = NULL;
 	int r = number_all(s, g);
 
 	eg_watched_names(g->policies, &names);
 	plan.cidr_count = all_cidrs(s, g->policies, &cidrs);
-	if (r || !verdicts || !cidrs) {
+	if (r || !cidrs) {
 		r = eg_error_set(e, r ? r : -ENOMEM, "%s",
 				 r == -EINVAL ? "a watched name is not a DNS name"
 					      : "out of memory");
 	} else {
-		for (size_t i = 0; i < policies; i++)
-			rules += eg_plan_verdicts(&p[i], g->policy_ids[i], verdicts + rules);
+		for (size_t i = 0; i < policies; i++) {
+			bool *done = &planned[eg_plan_kind(&p[i])];
+
+			if (!*done)
+				rules +=
+					eg_plan_verdicts(&p[i], g->policy_ids[i], verdicts + rules);
+			*done = true;
+		}
 		plan.names = g->name_ids;
 		plan.name_count = names;
 		plan.cidrs = cidrs;
@@ -224,7 +238,6 @@ static int set_policy(struct eg_supervisor *s, struct eg_generation *g, struct e
 		plan.verdict_count = rules;
 		r = eg_datapath_set_policy(s->datapath, &plan, e);
 	}
-	free(verdicts);
 	free(cidrs);
 	return r;
 }

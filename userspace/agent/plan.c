@@ -3,10 +3,15 @@
 
 #include <netinet/in.h>
 
+unsigned int eg_plan_kind(const struct eg_policy *p)
+{
+	return p->mode == EG_MODE_ENFORCE ? 0 : 1;
+}
+
 size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 			struct eg_verdict_rule out[EG_PLAN_RULES])
 {
-	bool enforce = p->mode == EG_MODE_ENFORCE;
+	bool enforce = eg_plan_kind(p) == 0;
 	const struct {
 		uint8_t protocol;
 		uint16_t port;

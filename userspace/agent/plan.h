@@ -10,8 +10,12 @@
 #include "datapath/datapath.h"
 #include "policy/policy.h"
 
-#define EG_PLAN_RULES 5 /* of one policy */
+#define EG_PLAN_RULES 5 /* of one kind */
+#define EG_PLAN_KINDS 2
 
+/* Policies of one kind have the same verdicts, and so one number in the kernel: a set of thousands
+ * takes no more room there than one of two. Below EG_PLAN_KINDS. */
+unsigned int eg_plan_kind(const struct eg_policy *p);
 /*
  * The verdicts of one policy towards everything that is governed: TCP 80 and 443 go to the agent,
  * in shadow mode too (it splices and reports). Under enforcement QUIC, other TCP ports and other

@@ -18,6 +18,7 @@
 
 #define EG_TICK_MS	 250u	/* between heartbeats */
 #define EG_HANG_MS	 1000u	/* a ping unanswered for so long: gateway or signer is replaced */
+#define EG_COMPILE_MS	 5000u	/* the same, while it may be compiling a policy that it was given */
 #define EG_REPLACE_MS	 2000u	/* so long the kernel is told "alive" while the gateway is */
 #define EG_SPAWNER_MS	 10000u /* so long the spawner may take over what it is asked for */
 #define EG_DOWN_GRACE_MS 10000u /* open connections live so long without a heartbeat */
@@ -70,7 +71,8 @@ struct eg_loaded {
 
 /* What one generation consists of, held from offer to the next one applied. */
 struct eg_generation {
-	uint32_t number; /* 0: none */
+	uint32_t number;     /* 0: none */
+	uint64_t offered_ms; /* when the gateway was given it */
 	struct eg_loaded *loaded;
 	struct eg_policy_set *policies; /* of loaded; borrowed */
 	struct eg_table *table;
@@ -211,6 +213,8 @@ void eg_signer_names(struct eg_supervisor *s);
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
 void eg_heartbeat_pong(struct eg_child *gateway, uint32_t serial);
+/* It has an answer to what it was offered: a ping that waited behind it has waited from now on. */
+void eg_heartbeat_compiled(struct eg_child *gateway);
 /* The first question to an incarnation, behind all that it is configured with. */
 void eg_heartbeat_ask_signer(struct eg_supervisor *s);
 void eg_heartbeat_signer_pong(struct eg_supervisor *s, const struct eg_mint_control_reply *reply);

@@ -166,7 +166,8 @@ void eg_datapath_stop(struct eg_datapath *d);
 uint32_t eg_datapath_name_id(struct eg_datapath *d, const char *text);
 /* A number no pod has had while the pins live. */
 uint32_t eg_datapath_new_pod_id(struct eg_datapath *d);
-/* Likewise for policies. Use a new one for each policy of each generation: see set_policy. */
+/* Likewise for policies. Use a new one in each generation, for all that have the same verdicts: see
+ * set_policy. */
 uint32_t eg_datapath_new_policy_id(struct eg_datapath *d);
 
 struct eg_cidr {

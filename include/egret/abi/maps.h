@@ -49,7 +49,7 @@ enum eg_pod_flags {
 
 struct eg_pod {
 	__u32 pod_id;	 /* number of the pod in the agent's table; 0: none */
-	__u32 policy_id; /* number of the policy that selects it; 0: none */
+	__u32 policy_id; /* number of its policy's verdicts, which policies share; 0: none */
 	__u8 state;	 /* enum eg_pod_state */
 	__u8 flags;	 /* enum eg_pod_flags */
 	__u8 address_count;

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Policy sets as large as docs/policy.md allows: taken at a start and again at each reload, with no request lost to the time that takes.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./agent_lib.sh
+agent_prepare eglarge
+
+# set_of COUNT MARK: that many policies, of which one is podA's; MARK makes it another text.
+set_of() {
+	python3 - "$1" "$2" "$T_RUN/next" <<-'EOP'
+	import json, os, sys
+	count, mark, to = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+	def policy(name, namespace, host):
+	    return {"name": name, "pods": {"namespaces": [namespace]}, "routes": [
+	        {"name": "chat", "match": {"hosts": [host], "models": ["gpt-4o*", "mock-*"]}, "targets": [{"provider": "openai"}]}]}
+	all = [policy("shop-" + mark, "shop", "api.openai.com")]
+	all += [policy("p%d" % i, "ns%d" % i, "h%d.example.com" % (i % 4000)) for i in range(count - 1)]
+	all[-1]["mode"] = "shadow"
+	os.makedirs(to, exist_ok=True)
+	half = count // 2
+	for name, part in (("10-all.json", all[:half]), ("20-more.json", all[half:])):
+	    whole = {"version": "egret/v1", "policies": part}
+	    if name.startswith("10"):
+	        whole["providers"] = {"openai": {"kind": "openai", "endpoint": "https://api.openai.com/v1", "credential": "openai"}}
+	        whole["credentials"] = {"openai": {"type": "bearer", "file": "openai/key"}}
+	    with open(os.path.join(to, name), "w") as f:
+	        json.dump(whole, f)
+	EOP
+}
+# As a volume is swapped: both files at once.
+place() {
+	mv "$T_RUN/next" "$E_DIR/policy/..$1"
+	ln -s "..$1" "$E_DIR/policy/..data_tmp"
+	mv -T "$E_DIR/policy/..data_tmp" "$E_DIR/policy/..data"
+}
+decides() { ask podA > /dev/null && [ "$(jq -rs 'last | .policy' "$E_DIR/access.jsonl")" = "$1" ]; }
+loaded() { [ "$(grep -c 'read from' "$T_RUN/egretd.log")" -gt "$1" ]; }
+
+rm "$E_DIR"/policy/*.json
+set_of 20000 one
+check "egretctl check finds 20,000 policies valid" "$EGRETCTL" check "$T_RUN/next"
+place one
+egret_up
+is "egretd takes them" "$(ask podA) $(egret_last .policy)" "200 shop-one"
+is "with as few verdicts in the kernel as one of each kind has" "$(bpftool -j map dump pinned "$E_PIN/verdicts" | jq length)" 10
+for n in two three; do
+	set_of 20000 $n
+	place $n
+	check "as many others: $n" await 30 decides "shop-$n"
+	is "they are in force, and nothing was refused" "$(metric egret_policy_valid) $(metric egret_policy_rejected_total)" "1 0"
+	is "the kernel has one set's verdicts" "$(bpftool -j map dump pinned "$E_PIN/verdicts" | jq length)" 10
+done
+
+# A gateway that compiles for long (here it gets no CPU while it does) is not one that hangs.
+GATEWAY=$(pid_of gateway) BEFORE=$(grep -c 'read from' "$T_RUN/egretd.log")
+set_of 20000 four
+place four
+until loaded "$BEFORE"; do :; done
+kill -STOP "$GATEWAY"
+sleep 2.5
+kill -CONT "$GATEWAY"
+check "a gateway that takes its time for a set gets it" await 30 decides shop-four
+is "and is not taken for one that hangs" "$(pid_of gateway) $(metric egret_gateway_hangs_total)" "$GATEWAY 0"
+# One that hangs already is, whatever it is offered meanwhile.
+kill -STOP "$GATEWAY"
+sleep 0.6
+set_of 20000 five
+place five
+check "one that hung before it was offered anything is replaced" await 5 gone "$GATEWAY"
+check "and its successor takes that" await 30 decides shop-five
+hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
+checks_done

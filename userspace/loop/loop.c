@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #define BATCH	  128
-#define WAITED_MS 2u /* less may be the clock's step */
+#define TURN_MS	  100u /* of handling events: what is left of the batch is the next turn's */
+#define LOOK_EACH 16   /* events between two looks at the clock */
+#define WAITED_MS 2u   /* less may be the clock's step */
 
 struct eg_loop {
 	int epoll_fd;
@@ -337,31 +339,56 @@ static int wait_ms(const struct eg_loop *l, int timeout_ms)
 	return timeout_ms;
 }
 
-int eg_loop_turn(struct eg_loop *l, int timeout_ms)
+/* Waits for events, if none are left of the last turn. */
+static int fetch(struct eg_loop *l, int timeout_ms)
 {
-	uint64_t began_ms = l->now_ms;
+	uint64_t began_ms;
 	int n;
 
-	run_deferred(l); /* queued outside a turn */
-	l->now_ms = eg_now_ms();
-	note_work(l, began_ms);
+	if (l->batch_at < l->batch_n)
+		return 0;
 	timeout_ms = wait_ms(l, timeout_ms);
 	began_ms = l->now_ms;
 	n = epoll_wait(l->epoll_fd, l->batch, BATCH, timeout_ms);
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->now_ms = eg_now_ms();
+	l->batch_at = 0;
 	l->batch_n = EG_MAX(n, 0);
 	note_wait(l, began_ms, l->timers ? l->heap[0]->due_ms : UINT64_MAX);
 	probe(l);
-	for (l->batch_at = 0; l->batch_at < l->batch_n;) {
+	return 0;
+}
+
+/* What is left when the time is over is the next turn's: epoll would tell of those that were
+ * handled, and are ready again, before it. */
+static void handle(struct eg_loop *l)
+{
+	while (l->batch_at < l->batch_n) {
 		struct epoll_event *e = &l->batch[l->batch_at++];
 		struct eg_watch *w = e->data.ptr;
+		/* It may be of the last turn. */
+		uint32_t events = w ? e->events & (w->events | EPOLLERR | EPOLLHUP) : 0;
 
-		if (w)
-			w->ready(w, e->events);
+		if (events)
+			w->ready(w, events);
+		if (l->batch_at % LOOK_EACH == 0 && eg_now_ms() - l->now_ms >= TURN_MS)
+			break;
 	}
-	l->batch_n = l->batch_at = 0;
+}
+
+int eg_loop_turn(struct eg_loop *l, int timeout_ms)
+{
+	uint64_t began_ms = l->now_ms;
+	int r;
+
+	run_deferred(l); /* queued outside a turn */
+	l->now_ms = eg_now_ms();
+	note_work(l, began_ms);
+	r = fetch(l, timeout_ms);
+	if (r)
+		return r;
+	handle(l);
 	fire_timers(l);
 	run_soon(l);
 	run_deferred(l);

@@ -385,6 +385,37 @@ static void waking(void **state)
 	turn(0);
 }
 
+static void take_time(struct pair *p)
+{
+	(void)p;
+	usleep(20000);
+}
+
+/* Handlers that take their time don't make one turn of all that is ready: whoever watches the loop
+ * sees it turn, and what was left is not forgotten. */
+static void a_turn_ends(void **state)
+{
+	static struct pair p[48];
+	unsigned int called = 0;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(p); i++) {
+		open_pair(&p[i], EPOLLIN);
+		p[i].also = take_time;
+		assert_int_equal(write(p[i].other, "x", 1), 1);
+	}
+	turn(0);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(p); i++)
+		called += p[i].calls;
+	assert_in_range(called, 1, EG_ARRAY_SIZE(p) - 1);
+	for (int i = 0; i < 10; i++)
+		turn(0);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(p); i++) {
+		assert_true(p[i].calls > 0);
+		close_pair(&p[i]);
+	}
+	(void)state;
+}
+
 static void no_descriptors_left(void **state)
 {
 	struct rlimit old, none;
@@ -422,6 +453,7 @@ int main(void)
 		cmocka_unit_test(timer_cancels_a_due_one),
 		cmocka_unit_test(deferred),
 		cmocka_unit_test(waking),
+		cmocka_unit_test(a_turn_ends),
 		cmocka_unit_test(no_descriptors_left),
 	};
 

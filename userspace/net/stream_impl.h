@@ -17,6 +17,12 @@
 #define STREAM_IN_CAP	(96u * 1024)
 #define STREAM_READ_MIN 4096u
 #define STREAM_READ_MAX (64u * 1024)
+/* Of records that may hold a byte each: so many are read in a turn of the loop. */
+#define STREAM_TURN_RECORDS 1024u
+/* Messages of TLS itself after the handshake (tickets, KeyUpdate), which hold nothing: in a second.
+ */
+#define STREAM_MESSAGES	   64u
+#define STREAM_MESSAGES_MS 1000u
 
 struct eg_stream {
 	struct eg_loop *loop;
@@ -32,6 +38,10 @@ struct eg_stream {
 	size_t shown;	   /* bytes of `in` that peek() has shown: not news */
 
 	SSL *ssl;		   /* NULL: plain */
+	uint64_t turn_ms;	   /* of the records: */
+	unsigned int turn_records; /* read in that turn */
+	uint64_t messages_ms;	   /* since when there were so many: */
+	unsigned int messages;
 	struct tls_origin *origin; /* client side: whose session this is; owned */
 
 	enum eg_stream_stage stage;
@@ -50,7 +60,8 @@ struct eg_stream {
 	bool reported;	/* the end was returned by read(): no more READ */
 	bool told;	/* a failure without interest was announced */
 	bool truncated; /* TLS ended without close_notify */
-	bool unread;	/* TLS: OpenSSL holds plaintext that the last read had no room for */
+	bool unread;  /* TLS: OpenSSL holds plaintext that the last read had no room for, or time */
+	bool starved; /* TLS: what OpenSSL asked for last is not here yet */
 	bool want_read, want_write;
 	bool muted;	 /* bytes came that nobody wants: epoll is told to be quiet */
 	bool owes_write; /* write or flush said AGAIN: WRITE follows, wanted or not */

@@ -34,6 +34,7 @@ static int bio_read(BIO *b, char *to, int n)
 	if (!s->in.length) {
 		enum eg_io r = stream_fill(s);
 
+		s->starved = r == EG_IO_AGAIN;
 		if (r == EG_IO_AGAIN)
 			BIO_set_retry_read(b);
 		if (r != EG_IO_DONE)
@@ -242,9 +243,38 @@ static enum eg_io read_end(struct eg_stream *s, int r)
 	return s->plain_end = EG_IO_FAIL;
 }
 
+/* Is there time for another record in this turn? */
+static bool has_time(struct eg_stream *s)
+{
+	uint64_t now = eg_loop_now_ms(s->loop);
+
+	if (s->turn_ms != now) {
+		s->turn_ms = now;
+		s->turn_records = 0;
+	}
+	return s->turn_records++ < STREAM_TURN_RECORDS;
+}
+
+/* OpenSSL took in a message of its own, and nothing for us: new keys cost it much and a peer that
+ * has made its records beforehand nothing, and it would go on as long as they come. */
+static enum eg_io took_message(struct eg_stream *s)
+{
+	uint64_t now = eg_loop_now_ms(s->loop);
+
+	if (now - s->messages_ms >= STREAM_MESSAGES_MS) {
+		s->messages_ms = now;
+		s->messages = 0;
+	}
+	if (++s->messages <= STREAM_MESSAGES)
+		return EG_IO_AGAIN;
+	stream_fail(s, 0, "the peer sends one TLS message after the other, and no data");
+	return s->plain_end = EG_IO_FAIL;
+}
+
 enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want)
 {
 	enum eg_io end = s->plain_end;
+	bool late = false;
 	size_t got = 0;
 
 	while (end == EG_IO_AGAIN && got < want) {
@@ -257,18 +287,23 @@ enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want
 		    !SSL_pending(s->ssl))
 			break;
 		p = eg_buf_reserve(into, EG_MIN(want - got, (size_t)STREAM_RECORD), &room);
-		if (!p)
+		late = p && !has_time(s);
+		if (!p || late)
 			break;
 		forget_errors();
+		s->starved = false;
 		r = SSL_read_ex(s->ssl, p, EG_MIN(room, want - got), &n);
 		if (r != 1) {
 			end = read_end(s, r);
-			break;
+			if (end != EG_IO_AGAIN || s->starved)
+				break;
+			end = took_message(s);
+			continue;
 		}
 		eg_buf_commit(into, n);
 		got += n;
 	}
-	s->unread = SSL_pending(s->ssl) > 0;
+	s->unread = late || SSL_pending(s->ssl) > 0;
 	stream_send_later(s); /* an answer to KeyUpdate, an alert */
 	return got ? EG_IO_DONE : end;
 }
@@ -359,13 +394,17 @@ bool stream_tls_quiet(struct eg_stream *s)
 	char byte;
 
 	s->drained = false;
-	forget_errors();
-	if (SSL_peek_ex(s->ssl, &byte, 1, &n) == 1) {
-		s->unread = true;
-		return false;
-	}
-	if (read_end(s, 0) != EG_IO_AGAIN)
-		return false;
+	do {
+		forget_errors();
+		s->starved = false;
+		if (SSL_peek_ex(s->ssl, &byte, 1, &n) == 1) {
+			s->unread = true;
+			return false;
+		}
+		if (read_end(s, 0) != EG_IO_AGAIN ||
+		    (!s->starved && took_message(s) != EG_IO_AGAIN))
+			return false;
+	} while (!s->starved);
 	stream_send_later(s);
 	return !s->in.length && s->raw_end == EG_IO_AGAIN && !stream_tls_left(s);
 }

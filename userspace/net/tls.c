@@ -67,6 +67,8 @@ int tls_ctx_setup(SSL_CTX *ctx, struct eg_error *e)
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 					 SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* A read ends behind each message that is none of ours, so that they can be counted. */
+	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
 	return 0;
 }
 

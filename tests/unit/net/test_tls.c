@@ -543,6 +543,105 @@ static bool other_connect(struct other *o, struct tls_pair *t, const char *sni)
 	return reused;
 }
 
+/* A client of TLS 1.3 after its handshake; what it sends is the test's to decide. */
+static SSL *other_open(struct other *o, struct tls_pair *t, struct eg_leaf *leaf)
+{
+	SSL *ssl = SSL_new(o->ctx);
+	int r = -1;
+
+	pair_open(&t->p);
+	side_watch(&t->p.a, t->p.loop, t->p.fd[0]);
+	assert_int_equal(fcntl(t->p.fd[1], F_SETFL, O_NONBLOCK), 0);
+	SSL_set_fd(ssl, t->p.fd[1]);
+	assert_int_equal(eg_stream_tls_accept(t->p.a.stream, t->server, leaf, "api.example"), 0);
+	for (int i = 0; i < 2000 && (r != 1 || !t->p.a.events); i++) {
+		ERR_clear_error();
+		r = SSL_connect(ssl);
+		assert_int_equal(eg_loop_turn(t->p.loop, 1), 0);
+	}
+	assert_int_equal(r, 1);
+	t->p.a.events = 0;
+	eg_stream_want(t->p.a.stream, true, false);
+	return ssl;
+}
+
+/* New keys without end: each costs the server some work, and none of it is a byte that was read. */
+static void messages_without_data(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	struct tls_pair t;
+	struct other o;
+
+	tls_make(&t);
+	other_make(&o, TLS1_3_VERSION);
+	for (int n = 32; n <= 1032; n += 1000) {
+		SSL *ssl = other_open(&o, &t, leaf);
+		enum eg_io r = EG_IO_AGAIN;
+		struct eg_buf got;
+
+		for (int i = 0; i < n; i++) {
+			assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+			assert_int_equal(SSL_do_handshake(ssl), 1);
+		}
+		assert_int_equal(SSL_write(ssl, "x", 1), 1);
+		eg_buf_init(&got, 100);
+		for (int i = 0; i < 2000 && r == EG_IO_AGAIN; i++) {
+			assert_int_equal(eg_loop_turn(t.p.loop, 1), 0);
+			if (t.p.a.events & EG_STREAM_READ)
+				r = eg_stream_read(t.p.a.stream, &got, 100);
+		}
+		assert_int_equal(r, n == 32 ? EG_IO_DONE : EG_IO_FAIL);
+		assert_int_equal(got.length, n == 32);
+		if (r == EG_IO_FAIL)
+			assert_non_null(strstr(eg_stream_failure(t.p.a.stream)->text,
+					       "one TLS message after the other"));
+		eg_buf_fini(&got);
+		SSL_free(ssl);
+		pair_close(&t.p);
+	}
+	other_free(&o);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+	(void)state;
+}
+
+/* A byte a record: many turns of the loop are made of what a large read would take in one. */
+static void a_byte_in_each_record(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	size_t total = 5000, most = 0;
+	struct tls_pair t;
+	struct eg_buf got;
+	struct other o;
+	SSL *ssl;
+
+	tls_make(&t);
+	other_make(&o, TLS1_3_VERSION);
+	ssl = other_open(&o, &t, leaf);
+	for (size_t i = 0; i < total; i++)
+		assert_int_equal(SSL_write(ssl, "x", 1), 1);
+	eg_buf_init(&got, 16384);
+	for (int i = 0; i < 5000 && got.length < total; i++) {
+		size_t before = got.length;
+
+		t.p.a.events = 0;
+		assert_int_equal(eg_loop_turn(t.p.loop, 1), 0);
+		while (t.p.a.events & EG_STREAM_READ &&
+		       eg_stream_read(t.p.a.stream, &got, 16384 - got.length) == EG_IO_DONE)
+			;
+		most = EG_MAX(most, got.length - before);
+	}
+	assert_int_equal(got.length, total);
+	assert_in_range(most, 1, 1024);
+	eg_buf_fini(&got);
+	SSL_free(ssl);
+	pair_close(&t.p);
+	other_free(&o);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+	(void)state;
+}
+
 static void resumption(int version)
 {
 	unsigned char key[80];
@@ -873,6 +972,8 @@ int main(void)
 		cmocka_unit_test(cut_without_close_notify),
 		cmocka_unit_test(reset_under_tls_is_no_truncation),
 		cmocka_unit_test(garbage_instead_of_tls),
+		cmocka_unit_test(messages_without_data),
+		cmocka_unit_test(a_byte_in_each_record),
 		cmocka_unit_test(resumption_tls12),
 		cmocka_unit_test(resumption_tls13),
 		cmocka_unit_test(a_ticket_of_another_worker_opens),

@@ -17,16 +17,27 @@ static size_t pending(const struct relay_way *w)
 	return w->buf.length + w->in_pipe;
 }
 
+static bool has_room(const struct relay_way *w)
+{
+	return !w->eof && !w->full && pending(w) < PIPE_BYTES;
+}
+
 static void make_pipe(struct relay *r, struct relay_way *w)
 {
 	if (w->pipe[0] >= 0 || w->no_pipe || w->bytes < SPLICE_FROM || w->buf.length)
 		return;
-	if ((r->owner->may_have && !r->owner->may_have(r->ctx, 2)) ||
-	    pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK)) {
+	/* A user who has a thousand gets small ones (pipe(7), pipe-user-pages-soft). */
+	if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK)) {
 		w->pipe[0] = w->pipe[1] = -1;
-		w->no_pipe = true; /* out of descriptors: copying works too */
-		return;
+		w->no_pipe = true;
+	} else if (fcntl(w->pipe[0], F_GETPIPE_SZ) < (int)PIPE_BYTES ||
+		   (r->owner->may_have && !r->owner->may_have(r->ctx, 2))) {
+		eg_fd_close(&w->pipe[0]);
+		eg_fd_close(&w->pipe[1]);
+		w->no_pipe = true;
 	}
+	if (w->no_pipe) /* copying works too */
+		return;
 	eg_buf_release(&w->buf);
 }
 
@@ -45,7 +56,7 @@ static ssize_t fill(struct relay *r, int i)
 	struct relay_way *w = &r->way[i];
 	ssize_t n;
 
-	if (w->eof || pending(w) >= PIPE_BYTES)
+	if (!has_room(w))
 		return 0;
 	make_pipe(r, w);
 	if (w->pipe[0] >= 0) {
@@ -53,6 +64,9 @@ static ssize_t fill(struct relay *r, int i)
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 		if (n > 0)
 			w->in_pipe += (size_t)n;
+		/* It holds so many pieces, however small: nobody says whether it is full, or
+		 * nothing came. */
+		w->full = n < 0 && errno == EAGAIN && w->in_pipe;
 	} else {
 		size_t room;
 		char *p = eg_buf_reserve(&w->buf, COPY_BYTES, &room);
@@ -63,11 +77,12 @@ static ssize_t fill(struct relay *r, int i)
 		if (n > 0)
 			eg_buf_commit(&w->buf, (size_t)n);
 	}
-	if (n > 0)
+	if (n > 0) {
 		w->bytes += (uint64_t)n;
-	else if (n == 0)
+	} else if (n == 0) {
 		w->eof = true;
-	else if (errno != EAGAIN && errno != EINTR)
+		r->activity_ms = eg_loop_now_ms(r->loop);
+	} else if (errno != EAGAIN && errno != EINTR)
 		return -1;
 	return n > 0 ? n : 0;
 }
@@ -85,8 +100,10 @@ static ssize_t drain(struct relay *r, int i)
 	} else if (w->in_pipe) {
 		n = splice(w->pipe[0], NULL, to, NULL, w->in_pipe,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-		if (n > 0)
+		if (n > 0) {
 			w->in_pipe -= (size_t)n;
+			w->full = false;
+		}
 	} else if (w->eof && !w->shut) {
 		w->shut = true;
 		end_in_order(to);
@@ -110,6 +127,8 @@ static bool move(struct relay *r, int i)
 		if (out < 0)
 			return false;
 		moved += (size_t)out;
+		if (in || out)
+			r->activity_ms = eg_loop_now_ms(r->loop);
 	} while ((in || out) && moved < TURN_BYTES);
 	if (r->way[i].eof && !pending(&r->way[i]))
 		(void)drain(r, i);
@@ -139,15 +158,15 @@ static bool interest(struct relay *r)
 		const struct relay_way *out = &r->way[i], *in = &r->way[1 - i];
 		uint32_t events = 0;
 
-		if (done_with(r, i)) {
-			eg_watch_remove(r->loop, &r->watch[i]);
-			continue;
-		}
-		if (!out->eof && pending(out) < PIPE_BYTES)
+		if (has_room(out))
 			events |= EPOLLIN;
 		if (pending(in))
 			events |= EPOLLOUT;
-		if (eg_watch_set(r->loop, &r->watch[i], events))
+		/* No mask silences one that hung up: left alone until it is wanted again. */
+		if (done_with(r, i) || (r->hung_up[i] && !events))
+			eg_watch_remove(r->loop, &r->watch[i]);
+		else if (r->watch[i].fd < 0 ? eg_watch_add(r->loop, &r->watch[i], r->fd[i], events)
+					    : eg_watch_set(r->loop, &r->watch[i], events))
 			return false;
 	}
 	return true;
@@ -155,7 +174,7 @@ static bool interest(struct relay *r)
 
 static void turn(struct relay *r, int i, bool hung_up)
 {
-	r->activity_ms = eg_loop_now_ms(r->loop);
+	r->hung_up[i] |= hung_up;
 	if (!move(r, 0) || !move(r, 1) || !interest(r))
 		end(r, true);
 	else if (r->way[0].shut && r->way[1].shut)

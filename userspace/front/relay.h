@@ -18,6 +18,7 @@ struct relay_way {
 	int pipe[2];	   /* -1 until it pays */
 	size_t in_pipe;
 	bool eof, shut, no_pipe;
+	bool full;	/* the pipe takes no more, or did not when nothing was there */
 	uint64_t bytes; /* received */
 };
 
@@ -34,6 +35,7 @@ struct relay {
 	struct eg_watch watch[2];
 	struct relay_way way[2]; /* from fd[i] to the other */
 	struct eg_timer timer;
+	bool hung_up[2]; /* both its directions are over */
 	uint64_t activity_ms;
 	bool ended;
 	const struct relay_owner *owner;

@@ -2,6 +2,8 @@
 /* Pass-through: bytes, ends and resets, in both directions. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "front/relay.h"
 #include "plane.h"
@@ -275,6 +277,77 @@ static void test_back_pressure(void **state)
 	(void)state;
 }
 
+/* What a pipe holds is pieces, however small, and of a user with many of them it has few pages: one
+ * that is full is not tried again before its reader took something. */
+static void test_full_pipe(void **state)
+{
+	struct world *w = begin("");
+	static char block[65536];
+	size_t sent = 0, stalls = 0;
+	ssize_t n;
+
+	while (w->relay.way[0].pipe[0] < 0) {
+		n = send(w->pod.fd, block, 30000, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+		plane_turns(&w->plane, 1);
+		inbox_poll(&w->site);
+	}
+	assert_true(fcntl(w->relay.way[0].pipe[1], F_SETPIPE_SZ, 4096) >= 0);
+	while (stalls < 100) {
+		n = send(w->pod.fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+		stalls = n > 0 ? 0 : stalls + 1;
+		plane_turns(&w->plane, 1);
+	}
+	assert_true(w->relay.way[0].in_pipe < 65536);
+	assert_false(w->relay.watch[0].events & EPOLLIN);
+	inbox_await_bytes(&w->plane, &w->site, sent);
+	plane_turns(&w->plane, 3);
+	assert_true(w->relay.watch[0].events & EPOLLIN);
+	finish(w);
+	(void)state;
+}
+
+/* Both ends have come from the pod's side, as far as it goes, and the site does not read: its
+ * descriptor hangs up for good, and the loop is not kept busy with that, nor is it taken for life.
+ */
+static void test_site_that_does_not_read(void **state)
+{
+	struct world *w = begin("");
+	static char block[65536];
+	size_t sent = 0, stalls = 0;
+	uint64_t active;
+	ssize_t n;
+
+	shutdown(w->site.fd, SHUT_WR);
+	inbox_await_end(&w->plane, &w->pod);
+	while (stalls < 100) {
+		/* Little at a time: what is left of the window takes the end, too. */
+		n = w->relay.watch[0].events & EPOLLIN
+			    ? send(w->pod.fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT)
+			    : -1;
+		sent += n > 0 ? (size_t)n : 0;
+		stalls = n > 0 ? 0 : stalls + 1;
+		plane_turns(&w->plane, 1);
+	}
+	shutdown(w->pod.fd, SHUT_WR);
+	plane_turns(&w->plane, 3);
+	assert_false(w->over);
+	assert_true(w->relay.watch[0].fd < 0);
+	active = w->relay.activity_ms;
+	usleep(20000);
+	plane_turns(&w->plane, 3);
+	assert_int_equal(w->relay.activity_ms, active);
+	inbox_await_bytes(&w->plane, &w->site, sent);
+	inbox_await_end(&w->plane, &w->site);
+	assert_false(w->site.reset);
+	assert_int_equal(w->site.n, sent);
+	assert_true(w->over);
+	assert_false(w->failed);
+	finish(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +359,8 @@ int main(void)
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_no_leave_for_a_pipe),
+		cmocka_unit_test(test_full_pipe),
+		cmocka_unit_test(test_site_that_does_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

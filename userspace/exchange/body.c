@@ -7,7 +7,8 @@
 
 #include "exchange/exchange_impl.h"
 
-#define PREALLOCATE (64u * 1024u)
+#define PREALLOCATE  (64u * 1024u)
+#define READ_AT_ONCE (16u * 1024u) /* bodies up to this wait for no turn */
 
 /* ---- what a provider gets ---- */
 
@@ -97,6 +98,9 @@ void exchange_body_sent(void *ctx, size_t n)
 
 void exchange_body_free(struct eg_exchange *x)
 {
+	exchange_turn_leave(x);
+	eg_body_end(x->reading);
+	x->reading = NULL;
 	exchange_decode_free(x);
 	eg_buf_fini(&x->held);
 	(void)eg_account_hold(x->engine, x->peer->account, &x->charged, 0);
@@ -153,17 +157,6 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 	exchange_attempt_first(x);
 }
 
-static int read_body(struct eg_exchange *x, struct eg_error *e)
-{
-	struct eg_str body = exchange_body_said(x);
-
-	if (x->form)
-		return eg_form_end(x->form, body, &x->body, e);
-	if (x->operation->form_body)
-		return eg_form_read(&x->arena, x->operation, x->content_type, body, &x->body, e);
-	return eg_body_read(&x->arena, x->operation, body, &x->body, e);
-}
-
 /* What an enforced policy refuses now; one that only watches goes on, with the first such on
  * record.
  */
@@ -197,14 +190,11 @@ static enum eg_reason check_size(struct eg_exchange *x, uint64_t n)
 	return unless_watching(x, EG_REASON_BODY_TOO_LARGE, NULL);
 }
 
-/* All is here: what does it say, and what does policy say to that? */
-static void read_held(struct eg_exchange *x)
+/* What does policy say to a body that was read, or could not be: for `reason`, or for r and e. */
+static void judge_held(struct eg_exchange *x, enum eg_reason reason, const char *detail, int r,
+		       const struct eg_error *e)
 {
-	struct eg_error e = {""};
-	const char *detail = NULL;
-	enum eg_reason reason = exchange_decode_end(x, &detail);
 	bool unread = reason != EG_REASON_OK;
-	int r = unread ? 0 : read_body(x, &e);
 
 	if (r)
 		reason = r == -ENOMEM ? EG_REASON_OVERLOADED : EG_REASON_BAD_BODY;
@@ -220,13 +210,66 @@ static void read_held(struct eg_exchange *x)
 		x->shadow_reason = reason;
 		reason = EG_REASON_OK;
 	}
-	if (r && e.text[0])
-		detail = eg_arena_dup(&x->arena, eg_str_from(e.text));
+	if (r && e->text[0])
+		detail = eg_arena_dup(&x->arena, eg_str_from(e->text));
 	x->plain_out = !x->pass_on && exchange_coded_ambiguous(x);
 	if (reason != EG_REASON_OK)
 		exchange_deny(x, reason, detail, false);
 	else
 		exchange_attempt_first(x);
+}
+
+static void read_form(struct eg_exchange *x)
+{
+	struct eg_str body = exchange_body_said(x);
+	struct eg_error e = {""};
+	int r = x->form ? eg_form_end(x->form, body, &x->body, &e)
+			: eg_form_read(&x->arena, x->operation, x->content_type, body, &x->body,
+				       &e);
+
+	judge_held(x, EG_REASON_OK, NULL, r, &e);
+}
+
+bool exchange_read_some(struct eg_exchange *x, size_t *budget)
+{
+	struct eg_error e = {""};
+	int r = eg_body_go_on(x->reading, budget, &x->body, &e);
+
+	if (r == -EAGAIN)
+		return true;
+	eg_body_end(x->reading);
+	x->reading = NULL;
+	judge_held(x, EG_REASON_OK, NULL, r, &e);
+	return false;
+}
+
+/* All is here, and decoded: what does it say? */
+static void read_held(struct eg_exchange *x)
+{
+	const char *detail = NULL;
+	enum eg_reason reason = exchange_decode_end(x, &detail);
+	struct eg_error e = {""};
+	struct eg_str body;
+	int r;
+
+	if (reason != EG_REASON_OK) {
+		judge_held(x, reason, detail, 0, &e);
+		return;
+	}
+	if (x->operation->form_body) {
+		read_form(x);
+		return;
+	}
+	body = exchange_body_said(x);
+	if (body.n > READ_AT_ONCE)
+		x->reading = eg_body_begin(&x->arena, x->operation, body);
+	if (x->reading) {
+		exchange_turn(x);
+		return;
+	}
+	r = body.n > READ_AT_ONCE ? -ENOMEM
+				  : eg_body_read(&x->arena, x->operation, body, &x->body, &e);
+	judge_held(x, EG_REASON_OK, NULL, r, &e);
 }
 
 static void begin_holding(struct eg_exchange *x)
@@ -386,7 +429,7 @@ static bool hold_data(struct eg_exchange *x, struct eg_str data)
 	}
 	r = append(x, data);
 	if (r == EG_REASON_OK && x->coding != EG_CODING_IDENTITY) {
-		exchange_decode(x);
+		exchange_turn(x);
 		/* A shadow policy gave it up: all of it is in the window. */
 		return !x->streaming || exchange_over(x) || stream_data(x, EG_STR(""));
 	}
@@ -426,7 +469,7 @@ void eg_exchange_data_end(struct eg_exchange *x)
 		return;
 	if (x->request == REQUEST_HOLD) {
 		exchange_set_request(x, REQUEST_COMPLETE);
-		if (!exchange_decoding(x))
+		if (!x->turn_waits)
 			read_held(x);
 	} else if (x->request == REQUEST_STREAM) {
 		exchange_set_request(x, REQUEST_COMPLETE);

@@ -2,16 +2,11 @@
 /*
  * A held body in a content coding, decoded as it comes, so that what is too large is seen at the
  * limit, whatever the ratio. What comes out is charged like what is held; the codec's memory is
- * given back when the body has ended.
- *
- * A hundred kilobytes may say 32 MiB, which is a third of a second of work: it is done in pieces,
- * and those who wait for theirs take turns, so that nobody else on the worker waits for long.
+ * given back when the body has ended. It is done in turns (turns.c).
  */
 #include "exchange/exchange_impl.h"
 
-#define TURN_BYTES  (1u << 20)	 /* read and written, of all bodies of the worker in one turn */
-#define SLICE_BYTES (256u << 10) /* likewise, of one body before the next has its turn */
-#define INPUT_STEP  HOLD_STEP
+#define INPUT_STEP HOLD_STEP
 
 static enum eg_reason charge(struct eg_exchange *x, size_t plain_bytes)
 {
@@ -77,8 +72,24 @@ static bool behind(const struct eg_exchange *x)
 	return x->decode_room || x->decoded < x->held.length;
 }
 
+/*
+ * In the last n coded bytes that were decoded, and what is before them. In pieces, since the search
+ * can be made as slow as decoding by who chose the bytes and the boundary.
+ */
+static void look_for_boundary(struct eg_exchange *x, size_t n)
+{
+	struct eg_str boundary = x->form ? eg_form_boundary(x->form) : (struct eg_str){NULL, 0};
+	size_t from = x->decoded - n;
+
+	if (!boundary.n || x->boundary_in_coded)
+		return;
+	from -= EG_MIN(from, boundary.n - 1);
+	x->boundary_in_coded = memmem(eg_buf_data(&x->held) + from, x->decoded - from, boundary.p,
+				      boundary.n) != NULL;
+}
+
 /* One call of the codec: of *budget goes what it read and wrote. */
-static enum eg_reason decode_some(struct eg_exchange *x, size_t *budget, const char **detail)
+static enum eg_reason run_codec(struct eg_exchange *x, size_t *budget, const char **detail)
 {
 	bool full = x->plain.length == x->plain.cap;
 	struct eg_str held = eg_buf_str(&x->held);
@@ -98,6 +109,7 @@ static enum eg_reason decode_some(struct eg_exchange *x, size_t *budget, const c
 	if (n)
 		eg_buf_commit(&x->plain, n);
 	x->decoded += given - in.n;
+	look_for_boundary(x, given - in.n);
 	x->decode_room = state == EG_DECODE_ROOM;
 	*budget -= EG_MIN(*budget, given - in.n + n + 1);
 	return state == EG_DECODE_FAIL ? refuse(x, detail) : charge(x, x->plain.length);
@@ -109,93 +121,19 @@ static enum eg_reason decode(struct eg_exchange *x, size_t *budget, const char *
 	enum eg_reason r = begin(x);
 
 	while (r == EG_REASON_OK && behind(x) && *budget)
-		r = decode_some(x, budget, detail);
+		r = run_codec(x, budget, detail);
 	return r;
 }
 
-/* ---- turns ---- */
-
-static void wait_for_turn(struct eg_exchange *x)
+bool exchange_decode_some(struct eg_exchange *x, size_t *budget)
 {
-	struct eg_decode_queue *q = &x->engine->decoding;
-
-	x->decode_next = NULL;
-	x->decode_waits = true;
-	*(q->last ? &q->last->decode_next : &q->first) = x;
-	q->last = x;
-	eg_loop_soon(x->engine->loop, &q->soon);
-}
-
-static void leave_queue(struct eg_exchange *x)
-{
-	struct eg_decode_queue *q = &x->engine->decoding;
-	struct eg_exchange **at = &q->first, *before = NULL;
-
-	if (!x->decode_waits)
-		return;
-	for (; *at != x; at = &(*at)->decode_next)
-		before = *at;
-	*at = x->decode_next;
-	if (q->last == x)
-		q->last = before;
-	x->decode_waits = false;
-}
-
-/* May end the exchange. Returns what is left of `budget`. */
-static size_t step(struct eg_exchange *x, size_t budget)
-{
-	size_t slice = EG_MIN(budget, (size_t)SLICE_BYTES), left = slice;
 	const char *detail = NULL;
-	enum eg_reason r = decode(x, &left, &detail);
+	enum eg_reason r = decode(x, budget, &detail);
 
 	if (r == EG_REASON_OK && behind(x))
-		wait_for_turn(x);
-	else
-		exchange_decoded(x, r, detail);
-	return budget - (slice - left);
-}
-
-static void take_turns(struct eg_defer *d)
-{
-	struct eg_decode_queue *q = eg_container_of(d, struct eg_decode_queue, soon);
-	size_t budget = TURN_BYTES;
-
-	while (q->first && budget) {
-		struct eg_exchange *x = q->first;
-
-		leave_queue(x);
-		budget = step(x, budget);
-	}
-	if (q->first)
-		eg_loop_soon(q->loop, d);
-}
-
-void eg_decode_queue_init(struct eg_decode_queue *q, struct eg_loop *loop)
-{
-	*q = (struct eg_decode_queue){.loop = loop, .soon.run = take_turns};
-}
-
-void exchange_decode(struct eg_exchange *x)
-{
-	struct eg_decode_queue *q = &x->engine->decoding;
-	uint64_t now = eg_loop_now_ms(q->loop);
-
-	if (x->decode_waits)
-		return;
-	if (q->turn_ms != now) {
-		q->turn_ms = now;
-		q->turn_left = TURN_BYTES;
-	}
-	/* Most bodies are small, and done here. */
-	if (q->first || !q->turn_left)
-		wait_for_turn(x);
-	else
-		q->turn_left = step(x, q->turn_left);
-}
-
-bool exchange_decoding(const struct eg_exchange *x)
-{
-	return x->decode_waits;
+		return true;
+	exchange_decoded(x, r, detail);
+	return false;
 }
 
 void exchange_decode_refuse(struct eg_exchange *x, enum eg_reason reason, const char *detail)
@@ -265,8 +203,8 @@ bool exchange_coded_ambiguous(const struct eg_exchange *x)
 
 	if (x->coding == EG_CODING_IDENTITY)
 		return false;
-	if (boundary.p)
-		return memmem(held.p, held.n, boundary.p, boundary.n) != NULL;
+	if (boundary.p) /* without memory for the form it was not looked for */
+		return x->boundary_in_coded || !x->form;
 	if (eg_str_starts(held, EG_STR("\xef\xbb\xbf"))) /* some readers skip it */
 		return true;
 	if (wide_json(held))
@@ -280,7 +218,7 @@ bool exchange_coded_ambiguous(const struct eg_exchange *x)
 
 void exchange_decode_free(struct eg_exchange *x)
 {
-	leave_queue(x);
+	exchange_turn_leave(x);
 	x->decoded = 0;
 	x->decode_room = false;
 	eg_decoder_destroy(x->decoder);

@@ -26,7 +26,7 @@ int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return -errno;
 	*e = (struct eg_engine){.loop = loop, .upstream = upstream, .telemetry = telemetry};
-	eg_decode_queue_init(&e->decoding, loop);
+	eg_turns_init(&e->turns, loop);
 	e->limits = *limits;
 	e->cooldowns = cooldowns;
 	e->budgets = budgets;

@@ -25,15 +25,15 @@ struct eg_account {
 	struct eg_pod_budget *budget; /* of the pod, over all workers */
 };
 
-/* Bodies that are being decoded, a piece a turn of the loop each (coded_body.c). */
-struct eg_decode_queue {
+/* Bodies that are being decoded or read, a piece a turn of the loop each (turns.c). */
+struct eg_turns {
 	struct eg_loop *loop;
 	struct eg_exchange *first, *last;
 	struct eg_defer soon;
 	uint64_t turn_ms; /* the turn that turn_left is of */
 	size_t turn_left; /* bytes, of what is done at once as a body comes */
 };
-void eg_decode_queue_init(struct eg_decode_queue *q, struct eg_loop *loop);
+void eg_turns_init(struct eg_turns *t, struct eg_loop *loop);
 
 #define EG_ACCOUNT_BUCKETS 256u
 
@@ -61,7 +61,7 @@ struct eg_engine {
 	struct eg_shed shed;
 	uint64_t violation_said_ms; /* when a region violation was last logged */
 	uint64_t quote_said_ms;	    /* and an answer that quotes the credential */
-	struct eg_decode_queue decoding;
+	struct eg_turns turns;
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
 	uint64_t id_high, id_low;  /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */

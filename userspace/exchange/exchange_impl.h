@@ -2,11 +2,12 @@
 /*
  * Inside the room: the exchange and who does what. exchange.c: life, states, what the front calls;
  * intake.c: the head's checks and the decision; body.c: what is held or streamed of the request;
- * coded_body.c: what a compressed one says; coded_answer.c: likewise of an answer;
- * attempt.c: targets and failover; upstream_head.c: the head a provider gets; answer.c: what the
- * client gets; grpc_denial.c: a refusal of gRPC; trailers.c: what follows an answer's body;
- * quote.c: of that, what quotes the credential; preamble.c: streams that have not said anything
- * yet; report.c: the record; shed.c: whose requests are refused when the loop is late.
+ * coded_body.c: what a compressed one says; turns.c: whose body is decoded or read now;
+ * coded_answer.c: likewise of an answer; attempt.c: targets and failover; upstream_head.c: the head
+ * a provider gets; answer.c: what the client gets; grpc_denial.c: a refusal of gRPC; trailers.c:
+ * what follows an answer's body; quote.c: of that, what quotes the credential; preamble.c: streams
+ * that have not said anything yet; report.c: the record; shed.c: whose requests are refused when
+ * the loop is late.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -101,11 +102,13 @@ struct eg_exchange {
 	enum eg_reason coded_reason;
 	const char *coded_detail;
 	bool plain_out; /* it goes out instead, since `held` could be read in two ways */
-	struct eg_decoder *decoder; /* from `held` to `plain`; NULL: not begun, or done */
-	size_t decoded;		    /* of `held` */
-	bool decode_room;	    /* more comes out of that */
-	bool decode_waits;	    /* for its turn, in the engine's queue */
-	struct eg_exchange *decode_next;
+	struct eg_decoder *decoder;	 /* from `held` to `plain`; NULL: not begun, or done */
+	size_t decoded;			 /* of `held` */
+	bool decode_room;		 /* more comes out of that */
+	bool boundary_in_coded;		 /* the form's boundary occurs in `held` as it came */
+	struct eg_body_reading *reading; /* all is here, and being read; NULL: not yet, or done */
+	bool turn_waits;		 /* for its turn, in the engine's queue */
+	struct eg_exchange *turn_next;
 	size_t decoder_bytes, plain_charged;
 	enum eg_reason decoder_refused; /* what the budgets said to it */
 	bool decide_again;		/* with the body */
@@ -228,11 +231,18 @@ bool exchange_body_coded(const struct eg_exchange *x);
 /* Could a target get the whole body (again)? */
 bool exchange_body_replayable(const struct eg_exchange *x);
 
+/* Reads on in a body that is all here. True: there is more of it. May end the exchange. */
+bool exchange_read_some(struct eg_exchange *x, size_t *budget) EG_MUST;
+
+/* turns.c: decodes, or reads, now if there is not much to do, else when it is its turn. May end the
+ * exchange. */
+void exchange_turn(struct eg_exchange *x);
+void exchange_turn_leave(struct eg_exchange *x);
+
 /* coded_body.c: a held body in a content coding. */
-/* What was appended to `held`, to `plain`: now, or when it is its turn; exchange_decoded() then. */
-void exchange_decode(struct eg_exchange *x);
-/* Does something of it wait for its turn? */
-bool exchange_decoding(const struct eg_exchange *x);
+/* What was appended to `held`, to `plain`: some of it, at most *budget, from which that is taken.
+ * True: there is more. Else exchange_decoded() was called. */
+bool exchange_decode_some(struct eg_exchange *x, size_t *budget) EG_MUST;
 /* body.c: all that is here is decoded, or `r` says why it is refused. */
 void exchange_decoded(struct eg_exchange *x, enum eg_reason r, const char *detail);
 /* It can't be read: nothing of it is held any more, and what still comes is dropped. */

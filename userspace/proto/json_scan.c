@@ -26,7 +26,7 @@ struct frame {
 	uint32_t keys; /* of k.count when the object began */
 };
 
-struct scan {
+struct eg_json_reading {
 	const unsigned char *start, *p, *end;
 	struct eg_error *error;
 	struct eg_json_keys keys;
@@ -37,12 +37,14 @@ struct scan {
 	bool key_escaped;
 	const unsigned char *value;
 	enum eg_json_type type;
+	bool began; /* its first value was */
+	bool told;  /* the member was emitted, and nothing behind it is read yet */
 	int (*member)(void *ctx, const struct eg_json_member *m);
 	void *ctx;
 };
 
-static __attribute__((noinline, cold)) int bad(const struct scan *s, const unsigned char *at,
-					       const char *what)
+static __attribute__((noinline, cold)) int bad(const struct eg_json_reading *s,
+					       const unsigned char *at, const char *what)
 {
 	if (at >= s->end)
 		return eg_error_set(s->error, -EINVAL, "JSON ends at byte %zu: %s",
@@ -52,7 +54,7 @@ static __attribute__((noinline, cold)) int bad(const struct scan *s, const unsig
 
 /* ---- tokens ---- */
 
-static inline void skip_space(struct scan *s)
+static inline void skip_space(struct eg_json_reading *s)
 {
 	const unsigned char *p = s->p;
 
@@ -140,7 +142,7 @@ static const bool short_escape[256] = {
 	['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
 };
 
-static inline int escape(struct scan *s)
+static inline int escape(struct eg_json_reading *s)
 {
 	size_t n;
 
@@ -157,7 +159,7 @@ static inline int escape(struct scan *s)
 }
 
 /* At the opening quote. *escaped is set when there is a backslash in it. */
-static inline int string(struct scan *s, bool *escaped)
+static inline int string(struct eg_json_reading *s, bool *escaped)
 {
 	s->p++;
 	for (;;) {
@@ -182,12 +184,12 @@ static inline int string(struct scan *s, bool *escaped)
 	}
 }
 
-static inline bool digit(const struct scan *s)
+static inline bool digit(const struct eg_json_reading *s)
 {
 	return s->p < s->end && *s->p >= '0' && *s->p <= '9';
 }
 
-static inline int digits(struct scan *s)
+static inline int digits(struct eg_json_reading *s)
 {
 	if (!digit(s))
 		return bad(s, s->p, "expected a digit");
@@ -205,7 +207,7 @@ static inline int digits(struct scan *s)
 }
 
 /* RFC 8259 section 6. */
-static int number(struct scan *s)
+static int number(struct eg_json_reading *s)
 {
 	if (*s->p == '-')
 		s->p++;
@@ -230,7 +232,7 @@ static int number(struct scan *s)
 	return 0;
 }
 
-static int literal(struct scan *s, const char *word, size_t n)
+static int literal(struct eg_json_reading *s, const char *word, size_t n)
 {
 	if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
 		return bad(s, s->p, "expected a value");
@@ -241,7 +243,7 @@ static int literal(struct scan *s, const char *word, size_t n)
 /* ---- structure ---- */
 
 /* Enters the key into its object; the unescaped form of an escaped one is made for that. */
-static int remember(struct scan *s, struct eg_str key, bool escaped)
+static int remember(struct eg_json_reading *s, struct eg_str key, bool escaped)
 {
 	EG_CLEANUP_FREE char *copy = NULL;
 	const unsigned char *at = (const unsigned char *)key.p;
@@ -263,7 +265,7 @@ static int remember(struct scan *s, struct eg_str key, bool escaped)
 }
 
 /* A key, the colon, and the space after it. */
-static inline int member_key(struct scan *s)
+static inline int member_key(struct eg_json_reading *s)
 {
 	const unsigned char *from = s->p + 1;
 	bool escaped = false;
@@ -293,7 +295,7 @@ static inline int member_key(struct scan *s)
 }
 
 /* Opens a container and goes to its first value; *closed when there is none. */
-static inline int open_container(struct scan *s, bool *closed)
+static inline int open_container(struct eg_json_reading *s, bool *closed)
 {
 	bool object = *s->p == '{';
 
@@ -312,7 +314,7 @@ static inline int open_container(struct scan *s, bool *closed)
 }
 
 /* A scalar, whole, or the beginning of a container. *done when the value has ended. */
-static inline int value(struct scan *s, bool *done)
+static inline int value(struct eg_json_reading *s, bool *done)
 {
 	enum eg_json_type type;
 	bool escaped, top = s->depth == 1;
@@ -359,7 +361,7 @@ static inline int value(struct scan *s, bool *done)
 }
 
 /* A member of the top-level object has ended. */
-static int emit(struct scan *s)
+static int emit(struct eg_json_reading *s)
 {
 	EG_CLEANUP_FREE char *copy = NULL;
 	struct eg_json_member m = {
@@ -379,12 +381,13 @@ static int emit(struct scan *s)
 }
 
 /* After a value: closes what ends here, and goes to the next value. Depth 0: all has ended. */
-static inline int after_value(struct scan *s)
+static inline int after_value(struct eg_json_reading *s)
 {
 	while (s->depth) {
 		const struct frame *f = &s->frames[s->depth - 1];
-		int r = s->depth == 1 && s->member ? emit(s) : 0;
+		int r = s->depth == 1 && s->member && !s->told ? emit(s) : 0;
 
+		s->told = r == -EAGAIN;
 		if (r)
 			return r;
 		skip_space(s);
@@ -407,11 +410,9 @@ static inline int after_value(struct scan *s)
 	return 0;
 }
 
-static int run(struct scan *s)
+static int check_beginning(struct eg_json_reading *s)
 {
 	size_t n = (size_t)(s->end - s->start);
-	bool done;
-	int r;
 
 	if (n > UINT32_MAX)
 		return bad(s, s->p, "longer than 4 GiB");
@@ -420,11 +421,23 @@ static int run(struct scan *s)
 	skip_space(s);
 	if (s->p == s->end || (*s->p != '{' && (s->member || *s->p != '[')))
 		return bad(s, s->p, "expected an object");
-	do {
+	return 0;
+}
+
+static int read_on(struct eg_json_reading *s, size_t budget)
+{
+	const unsigned char *from = s->p;
+	bool done;
+	int r = s->told ? after_value(s) : s->began ? 0 : check_beginning(s);
+
+	while (!r && (s->depth || !s->began)) {
+		if ((size_t)(s->p - from) >= budget)
+			return -EAGAIN;
+		s->began = true;
 		r = value(s, &done);
 		if (!r && done)
 			r = after_value(s);
-	} while (!r && s->depth);
+	}
 	if (r)
 		return r;
 	skip_space(s);
@@ -432,25 +445,32 @@ static int run(struct scan *s)
 }
 
 /* Without `member`: any object or array, and nothing is handed out. */
-static int scan_text(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
+static void begin(struct eg_json_reading *s, struct eg_str text,
+		  int (*member)(void *ctx, const struct eg_json_member *m), void *ctx,
+		  struct eg_error *e)
+{
+	/* Field by field: the arrays in it are large, and are written before they are read. */
+	s->start = s->p = (const unsigned char *)text.p;
+	s->end = text.n ? s->start + text.n : s->start;
+	s->error = e;
+	s->depth = 0;
+	s->key = (struct eg_str){NULL, 0};
+	s->key_escaped = s->began = s->told = false;
+	s->value = NULL;
+	s->type = EG_JSON_NULL;
+	s->member = member;
+	s->ctx = ctx;
+	eg_json_keys_init(&s->keys);
+}
+
+static int read_text(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
 		     void *ctx, struct eg_error *e)
 {
-	struct scan s;
+	struct eg_json_reading s;
 	int r;
 
-	/* Field by field: the arrays in it are large, and are written before they are read. */
-	s.start = s.p = (const unsigned char *)text.p;
-	s.end = text.n ? s.start + text.n : s.start;
-	s.error = e;
-	s.depth = 0;
-	s.key = (struct eg_str){NULL, 0};
-	s.key_escaped = false;
-	s.value = NULL;
-	s.type = EG_JSON_NULL;
-	s.member = member;
-	s.ctx = ctx;
-	eg_json_keys_init(&s.keys);
-	r = run(&s);
+	begin(&s, text, member, ctx, e);
+	r = read_on(&s, SIZE_MAX);
 	eg_json_keys_fini(&s.keys);
 	return r;
 }
@@ -458,10 +478,38 @@ static int scan_text(struct eg_str text, int (*member)(void *ctx, const struct e
 int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
 		    void *ctx, struct eg_error *e)
 {
-	return scan_text(text, member, ctx, e);
+	return read_text(text, member, ctx, e);
 }
 
 int eg_json_check(struct eg_str text, struct eg_error *e)
 {
-	return scan_text(text, NULL, NULL, e);
+	return read_text(text, NULL, NULL, e);
+}
+
+struct eg_json_reading *eg_json_begin(struct eg_str text,
+				      int (*member)(void *ctx, const struct eg_json_member *m),
+				      void *ctx, struct eg_error *e)
+{
+	struct eg_json_reading *s = malloc(sizeof(*s));
+
+	if (s)
+		begin(s, text, member, ctx, e);
+	return s;
+}
+
+int eg_json_go_on(struct eg_json_reading *s, size_t *budget)
+{
+	const unsigned char *from = s->p;
+	int r = read_on(s, *budget);
+
+	*budget -= EG_MIN(*budget, (size_t)(s->p - from));
+	return r;
+}
+
+void eg_json_end(struct eg_json_reading *s)
+{
+	if (!s)
+		return;
+	eg_json_keys_fini(&s->keys);
+	free(s);
 }

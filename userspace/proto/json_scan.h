@@ -31,6 +31,9 @@ struct eg_json_member {
 	enum eg_json_type type;
 };
 
+/* A text that is read a piece at a time; see below. */
+struct eg_json_reading;
+
 /*
  * Validates the whole text, which must be one object, and calls `member` for each member of the
  * top-level object in order, as it goes: what it saw counts only when 0 comes back. A non-zero
@@ -39,6 +42,21 @@ struct eg_json_member {
  */
 int eg_json_members(struct eg_str text, int (*member)(void *ctx, const struct eg_json_member *m),
 		    void *ctx, struct eg_error *e) EG_MUST;
+/*
+ * The same a piece at a time, so that nobody waits while a large text is read, whatever is in it:
+ * some 4 KiB to be given back by eg_json_end(), at any time; NULL: out of memory. The text stays
+ * where it is.
+ */
+struct eg_json_reading *eg_json_begin(struct eg_str text,
+				      int (*member)(void *ctx, const struct eg_json_member *m),
+				      void *ctx, struct eg_error *e) EG_MUST;
+/*
+ * Reads on: at most *budget bytes, from which what was read is taken, and one token more. As
+ * eg_json_members(), or -EAGAIN: there is more of it. A `member` that returns that is not told of
+ * the next one before it is called again.
+ */
+int eg_json_go_on(struct eg_json_reading *s, size_t *budget) EG_MUST;
+void eg_json_end(struct eg_json_reading *s);
 /* Validates likewise a text that is one object or one array; hands nothing out. */
 int eg_json_check(struct eg_str text, struct eg_error *e) EG_MUST;
 

@@ -2,6 +2,8 @@
 /* What a request body says that policy needs. References to state: state.c. */
 #include "provider/vendor.h"
 
+#include <stdlib.h>
+
 #include "proto/json_scan.h"
 #include "proto/json_text.h"
 
@@ -9,15 +11,26 @@
  * before it knows which route it is for. */
 #define MODEL_WITHIN_BYTES (1u << 20)
 
-struct reader {
+/* Of "stream_options", which says a word or two. */
+#define OPTIONS_MAX (4u << 10)
+
+struct eg_body_reading {
 	struct eg_arena *arena;
 	const struct eg_operation *op;
 	const char *begin;
-	struct eg_body_facts *out;
-	struct eg_error *error;
+	struct eg_body_facts out;
+	struct eg_error *error;	      /* where it is said */
+	struct eg_error kept;	      /* until the end, where it is read in pieces */
+	struct eg_json_reading *json; /* then */
+	size_t at_once;		      /* likewise: what of a member is looked through as it comes */
+	bool walking;		      /* through the member that was read last */
+	struct eg_state_walk walk;
+	struct eg_str tools; /* what of that is to be looked through for models; .n 0: nothing */
+	size_t tools_depth;
 };
 
-static int read_string(struct reader *r, const struct eg_json_member *m, struct eg_str *out)
+static int read_string(struct eg_body_reading *r, const struct eg_json_member *m,
+		       struct eg_str *out)
 {
 	*out = eg_json_string(r->arena, m->raw);
 	return out->p ? 0 : -ENOMEM;
@@ -26,8 +39,10 @@ static int read_string(struct reader *r, const struct eg_json_member *m, struct 
 static int include_usage(struct eg_str raw, bool *out)
 {
 	static const char *const path[] = {"include_usage"};
-	struct eg_str v = eg_json_get(raw, path, 1);
+	struct eg_str v = {NULL, 0};
 
+	if (raw.n <= OPTIONS_MAX)
+		v = eg_json_get(raw, path, 1);
 	*out = v.p && eg_str_eq(v, EG_STR("true"));
 	return 0;
 }
@@ -36,7 +51,7 @@ static int include_usage(struct eg_str raw, bool *out)
  * Many readers of JSON mind no case (Go's encoding/json, .NET's web defaults) and take the last of
  * `model` and `Model`: to them the request names another model than the one that was decided on.
  */
-static int misspelt(struct reader *r, const char *name)
+static int misspelt(struct eg_body_reading *r, const char *name)
 {
 	return eg_error_set(r->error, -EINVAL,
 			    "\"%s\" is written in another case, which two readers may take "
@@ -56,53 +71,80 @@ static bool is_model(struct eg_str token)
 	return n > 0 && eg_str_ieq((struct eg_str){text, (size_t)n}, EG_STR("model"));
 }
 
+/* A string of an array of tools: with a colon after it, two levels down, it is a member of a tool.
+ * True: its value is a model's name. */
+static bool tool_member_names_model(struct eg_body_reading *r)
+{
+	struct eg_str token = {r->tools.p, eg_json_token_length(r->tools)}, rest = r->tools;
+
+	rest = (struct eg_str){rest.p + token.n, rest.n - token.n};
+	r->tools = rest;
+	rest = eg_json_skip_space(rest);
+	if (r->tools_depth != 2 || !rest.n || rest.p[0] != ':' || !is_model(token))
+		return false;
+	rest = eg_json_skip_space((struct eg_str){rest.p + 1, rest.n - 1});
+	return !eg_str_starts(rest, EG_STR("null"));
+}
+
 /*
  * Does a tool ask a model of its own: Anthropic's advisor, OpenAI's image generation? One pass over
- * the array: a string with a colon after it, two levels down, is a member of a tool.
+ * the array. 0, or -EAGAIN: there is more of it.
  */
-static bool tool_names_model(struct eg_str tools)
+static int look_through_tools(struct eg_body_reading *r, size_t *budget)
 {
-	size_t depth = 0;
+	size_t from = r->tools.n;
 
-	for (size_t i = 0; i < tools.n; i++) {
-		struct eg_str rest = {tools.p + i, tools.n - i}, token;
+	while (r->tools.n && !r->out.tool_models && from - r->tools.n < *budget) {
+		char c = r->tools.p[0];
 
-		if (tools.p[i] == '{' || tools.p[i] == '[')
-			depth++;
-		else if (tools.p[i] == '}' || tools.p[i] == ']')
-			depth--;
-		if (tools.p[i] != '"')
+		if (c == '"') {
+			r->out.tool_models = tool_member_names_model(r);
 			continue;
-		token = (struct eg_str){rest.p, eg_json_token_length(rest)};
-		i += token.n - 1;
-		rest = eg_json_skip_space((struct eg_str){rest.p + token.n, rest.n - token.n});
-		if (depth != 2 || !rest.n || rest.p[0] != ':' || !is_model(token))
-			continue;
-		rest = eg_json_skip_space((struct eg_str){rest.p + 1, rest.n - 1});
-		if (!eg_str_starts(rest, EG_STR("null")))
-			return true;
+		}
+		if (c == '{' || c == '[')
+			r->tools_depth++;
+		else if (c == '}' || c == ']')
+			r->tools_depth--;
+		r->tools = (struct eg_str){r->tools.p + 1, r->tools.n - 1};
 	}
-	return false;
+	*budget -= EG_MIN(*budget, from - r->tools.n);
+	return r->tools.n && !r->out.tool_models ? -EAGAIN : 0;
 }
 
 /* Who else may answer: OpenRouter reads "models" and "provider" in both dialects; "fallbacks" is
  * Anthropic's (type BetaFallbacksParam of its SDK 1.12.0), and OpenRouter's too. */
-static void read_choices(struct eg_body_facts *out, const struct eg_json_member *m)
+static void read_choices(struct eg_body_reading *r, const struct eg_json_member *m)
 {
+	struct eg_body_facts *out = &r->out;
+
 	if (m->type == EG_JSON_NULL)
 		return;
 	out->other_models |=
 		eg_str_ieq(m->key, EG_STR("models")) || eg_str_ieq(m->key, EG_STR("fallbacks"));
 	out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
 	if (m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("tools")))
-		out->tool_models |= tool_names_model(m->raw);
+		r->tools = m->raw;
 }
 
-static int member(void *ctx, const struct eg_json_member *m)
+/* 0, or -EAGAIN or -ENOMEM. */
+static int look_through(struct eg_body_reading *r, size_t *budget)
 {
-	struct reader *r = ctx;
-	struct eg_body_facts *out = r->out;
+	int code = look_through_tools(r, budget);
 
+	if (!code && r->walking)
+		code = eg_state_go_on(&r->walk, budget);
+	if (!code)
+		r->walking = false;
+	return code;
+}
+
+static int read_member(struct eg_body_reading *r, const struct eg_json_member *m)
+{
+	struct eg_body_facts *out = &r->out;
+
+	r->walking = false;
+	r->tools = (struct eg_str){NULL, 0};
+	r->tools_depth = 0;
 	if (r->op->model_in_body && eg_str_eq(m->key, EG_STR("model"))) {
 		if (m->raw.p - r->begin >= MODEL_WITHIN_BYTES)
 			return eg_error_set(r->error, -EINVAL,
@@ -118,30 +160,97 @@ static int member(void *ctx, const struct eg_json_member *m)
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
 	if (eg_str_eq(m->key, EG_STR("stream_options")))
 		return include_usage(m->raw, &out->include_usage);
-	read_choices(out, m);
+	read_choices(r, m);
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_eq(m->key, EG_STR("inference_geo"))) {
 		out->has_inference_geo = m->type != EG_JSON_NULL;
 		return m->type == EG_JSON_STRING ? read_string(r, m, &out->inference_geo) : 0;
 	}
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_ieq(m->key, EG_STR("inference_geo")))
 		return misspelt(r, "inference_geo");
-	return r->op->may_hold_state ? eg_state_in_member(r->arena, r->op, m, &out->store_or_state)
-				     : 0;
+	r->walking = r->op->may_hold_state &&
+		     eg_state_begin(&r->walk, r->arena, r->op, m, &out->store_or_state);
+	return 0;
+}
+
+/* All of it, now. */
+static int take_member(void *ctx, const struct eg_json_member *m)
+{
+	size_t all = SIZE_MAX;
+	int code = read_member(ctx, m);
+
+	return code ? code : look_through(ctx, &all);
+}
+
+/* What is large is looked through by who reads on. */
+static int take_or_leave_member(void *ctx, const struct eg_json_member *m)
+{
+	struct eg_body_reading *r = ctx;
+	int code;
+
+	if (m->raw.n <= r->at_once)
+		return take_member(ctx, m);
+	code = read_member(ctx, m);
+	return code ? code : -EAGAIN;
 }
 
 int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str body,
 		 struct eg_body_facts *out, struct eg_error *e)
 {
-	struct eg_body_facts facts = {0};
-	struct reader r = {.arena = a, .op = op, .begin = body.p, .out = &facts, .error = e};
+	struct eg_body_reading r;
+	int code = 0;
+
+	memset(&r.out, 0, sizeof(r.out));
+	r.arena = a;
+	r.op = op;
+	r.begin = body.p;
+	r.error = e;
+	if (op->json_body)
+		code = eg_json_members(body, take_member, &r, e);
+	if (!code)
+		*out = r.out;
+	return code;
+}
+
+struct eg_body_reading *eg_body_begin(struct eg_arena *a, const struct eg_operation *op,
+				      struct eg_str body)
+{
+	struct eg_body_reading *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->arena = a;
+	r->op = op;
+	r->begin = body.p;
+	r->error = &r->kept;
+	if (!op->json_body)
+		return r;
+	r->json = eg_json_begin(body, take_or_leave_member, r, &r->kept);
+	if (r->json)
+		return r;
+	free(r);
+	return NULL;
+}
+
+int eg_body_go_on(struct eg_body_reading *r, size_t *budget, struct eg_body_facts *out,
+		  struct eg_error *e)
+{
 	int code;
 
-	if (!op->json_body) {
-		*out = facts;
-		return 0;
-	}
-	code = eg_json_members(body, member, &r, e);
+	r->at_once = *budget;
+	do {
+		code = look_through(r, budget);
+		if (!code && r->json)
+			code = eg_json_go_on(r->json, budget);
+	} while (code == -EAGAIN && *budget);
 	if (!code)
-		*out = facts;
-	return code;
+		*out = r->out;
+	return code == -EINVAL ? eg_error_set(e, code, "%s", r->kept.text) : code;
+}
+
+void eg_body_end(struct eg_body_reading *r)
+{
+	if (!r)
+		return;
+	eg_json_end(r->json);
+	free(r);
 }

@@ -9,6 +9,8 @@
 #include "proto/utf8.h"
 
 #define MODEL_BYTES_MAX 1024 /* policy knows no name that is longer */
+/* Of a field that is JSON: it is read at once, and its worst bytes are slow. */
+#define JSON_FIELD_MAX (1u << 20)
 
 struct reader {
 	struct eg_arena *arena;
@@ -113,6 +115,8 @@ static int is_json(struct reader *r, const struct eg_part *part, struct eg_str *
 	if (!text.n || (text.p[0] != '{' && text.p[0] != '[') ||
 	    eg_str_eq(part->name, EG_STR("prompt")))
 		return 0;
+	if (text.n > JSON_FIELD_MAX)
+		return bad(r, part, "a field of more than 1 MiB that is, or begins as, JSON");
 	code = eg_json_check(text, NULL);
 	if (code == -EINVAL)
 		return bad(r, part, "a field begins as JSON does and is not, or has a key twice");
@@ -186,6 +190,11 @@ void eg_form_feed(struct eg_form *f, struct eg_str body)
 	f->fed = body.n;
 	if (!f->code)
 		f->code = eg_multipart_feed(&f->parts, more, &f->error);
+}
+
+struct eg_str eg_form_boundary(const struct eg_form *f)
+{
+	return f->facts.form_boundary;
 }
 
 int eg_form_end(struct eg_form *f, struct eg_str body, struct eg_body_facts *out,

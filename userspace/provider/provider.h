@@ -129,6 +129,19 @@ struct eg_body_facts {
 int eg_body_read(struct eg_arena *a, const struct eg_operation *op, struct eg_str body,
 		 struct eg_body_facts *out, struct eg_error *e) EG_MUST;
 /*
+ * The same in pieces: a large body whose every byte is dear must not hold up who waits for the loop
+ * meanwhile. The body stays where it is. Given back by eg_body_end(), at any time; NULL: out of
+ * memory.
+ */
+struct eg_body_reading;
+struct eg_body_reading *eg_body_begin(struct eg_arena *a, const struct eg_operation *op,
+				      struct eg_str body) EG_MUST;
+/* Reads on: at most *budget bytes, from which what was read is taken (most are read twice), and a
+ * token more. As eg_body_read(), or -EAGAIN: there is more. */
+int eg_body_go_on(struct eg_body_reading *r, size_t *budget, struct eg_body_facts *out,
+		  struct eg_error *e) EG_MUST;
+void eg_body_end(struct eg_body_reading *r);
+/*
  * The same of a form, for an operation with form_body. The model may stand anywhere; its value's
  * bytes are the name itself, without quotes. What is a file (a part named file, image or mask that
  * has a filename) is not read. Returns as above; out->form_boundary is borrowed from content_type.
@@ -144,6 +157,8 @@ struct eg_form;
 struct eg_form *eg_form_create(struct eg_arena *a, const struct eg_operation *op,
 			       struct eg_str content_type) EG_MUST;
 void eg_form_feed(struct eg_form *f, struct eg_str body);
+/* That Content-Type names; .n 0: none. */
+struct eg_str eg_form_boundary(const struct eg_form *f);
 int eg_form_end(struct eg_form *f, struct eg_str body, struct eg_body_facts *out,
 		struct eg_error *e) EG_MUST;
 /* Can this name stand in the place of the form's model, without the form being read otherwise? */

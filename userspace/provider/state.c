@@ -6,14 +6,6 @@
  */
 #include "provider/vendor.h"
 
-#define DEPTH_MAX 136 /* above the JSON reader's own limit */
-
-struct walk {
-	struct eg_arena *arena;
-	const struct eg_operation *op;
-	bool *found;
-};
-
 static bool is_responses(const struct eg_operation *op)
 {
 	return op->id == EG_OP_RESPONSES || op->id == EG_OP_RESPONSES_COMPACT ||
@@ -77,7 +69,7 @@ static bool is_nothing(struct eg_str value)
 }
 
 /* A string token without its quotes, unescaped. 0 or -ENOMEM. */
-static int unescape(struct walk *w, struct eg_str token, struct eg_str *out)
+static int unescape(struct eg_state_walk *w, struct eg_str token, struct eg_str *out)
 {
 	*out = (struct eg_str){token.p + 1, token.n - 2};
 	if (!memchr(token.p, '\\', token.n))
@@ -94,7 +86,7 @@ static struct eg_str after_space(struct eg_str s, size_t i)
 }
 
 /* The string token at the beginning of `value`, .n 0 when it is something else. */
-static int string_at(struct walk *w, struct eg_str value, struct eg_str *out)
+static int string_at(struct eg_state_walk *w, struct eg_str value, struct eg_str *out)
 {
 	*out = (struct eg_str){"", 0};
 	if (!value.n || value.p[0] != '"')
@@ -110,7 +102,8 @@ static bool is_reference_type(struct eg_str value)
 
 /* One member found anywhere in the body; `value` begins with its value and goes on after it.
  * `of_sound`: it is a member of what holds_sound(). */
-static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, bool of_sound)
+static int judge_member(struct eg_state_walk *w, struct eg_str key, struct eg_str value,
+			bool of_sound)
 {
 	struct eg_str text;
 	int r;
@@ -125,45 +118,55 @@ static int judge_member(struct walk *w, struct eg_str key, struct eg_str value, 
 	return r;
 }
 
-/*
- * Looks through the value of the member `name` for references to state, in one pass whatever is
- * nested in what. 0 or -ENOMEM. A string is a key when a colon follows.
- */
-static int find_state(struct walk *w, struct eg_str name, struct eg_str s)
+/* The token at w->i, and what follows from it. 0 or -ENOMEM. A string is a key when a colon
+ * follows. */
+static int take_string(struct eg_state_walk *w)
 {
-	bool anthropic = w->op->dialect == EG_DIALECT_ANTHROPIC;
-	bool sound[DEPTH_MAX] = {holds_sound(name)};
-	size_t depth = 0; /* sound[depth]: is what opens next, or was opened last, one? */
+	struct eg_str s = w->text, after, key;
+	struct eg_str token = {s.p + w->i,
+			       eg_json_token_length((struct eg_str){s.p + w->i, s.n - w->i})};
+	int r;
 
-	for (size_t i = 0; i < s.n && !*w->found;) {
-		struct eg_str token, key, after;
-		char c = s.p[i];
+	w->i += token.n;
+	after = after_space(s, w->i);
+	if (!after.n || after.p[0] != ':')
+		return 0;
+	after = after_space(after, 1);
+	w->i = (size_t)(after.p - s.p);
+	r = unescape(w, token, &key);
+	if (!r)
+		r = judge_member(w, key, after, w->depth && w->sound[w->depth - 1]);
+	if (r)
+		return r;
+	w->sound[w->depth] = holds_sound(key);
+	if (is_opaque(key, w->op->dialect == EG_DIALECT_ANTHROPIC))
+		w->i += eg_json_value_length(after);
+	return 0;
+}
+
+/* Looks through the text for references to state, in one pass whatever is nested in what. 0,
+ * -EAGAIN or -ENOMEM. */
+static int find_state(struct eg_state_walk *w, size_t budget)
+{
+	size_t from = w->i;
+
+	while (w->i < w->text.n && !*w->found) {
+		char c = w->text.p[w->i];
 		int r;
 
-		if (c != '"') {
-			if ((c == '{' || c == '[') && depth + 1 < DEPTH_MAX)
-				sound[++depth] = false;
-			else if ((c == '}' || c == ']') && depth)
-				depth--;
-			i++;
+		if (w->i - from >= budget)
+			return -EAGAIN;
+		if (c == '"') {
+			r = take_string(w);
+			if (r)
+				return r;
 			continue;
 		}
-		token = (struct eg_str){s.p + i,
-					eg_json_token_length((struct eg_str){s.p + i, s.n - i})};
-		i += token.n;
-		after = after_space(s, i);
-		if (!after.n || after.p[0] != ':')
-			continue;
-		after = after_space(after, 1);
-		i = (size_t)(after.p - s.p);
-		r = unescape(w, token, &key);
-		if (!r)
-			r = judge_member(w, key, after, depth && sound[depth - 1]);
-		if (r)
-			return r;
-		sound[depth] = holds_sound(key);
-		if (is_opaque(key, anthropic))
-			i += eg_json_value_length(after);
+		if ((c == '{' || c == '[') && w->depth + 1 < EG_STATE_DEPTH)
+			w->sound[++w->depth] = false;
+		else if ((c == '}' || c == ']') && w->depth)
+			w->depth--;
+		w->i++;
 	}
 	return 0;
 }
@@ -209,15 +212,7 @@ static const struct item_type {
 	{"program_output", {"result"}},
 };
 
-#define ITEM_MEMBERS 16 /* no item of the table has more */
-struct item {
-	bool id, typed;
-	struct eg_str type;
-	struct eg_str said[ITEM_MEMBERS]; /* names of members that hold something */
-	size_t said_count;
-};
-
-static bool item_says(const struct item *it, const char *name)
+static bool item_says(const struct eg_state_item *it, const char *name)
 {
 	for (size_t i = 0; name && i < it->said_count; i++)
 		if (eg_str_eq(it->said[i], eg_str_from(name)))
@@ -225,7 +220,7 @@ static bool item_says(const struct item *it, const char *name)
 	return false;
 }
 
-static bool item_is_reference(const struct item *it)
+static bool item_is_reference(const struct eg_state_item *it)
 {
 	/* Without a type a message is meant, which has a role; a type of null is that of a
 	 * reference only. */
@@ -256,7 +251,8 @@ static bool may_be_empty(struct eg_str key)
 	       eg_str_eq(key, EG_STR("output"));
 }
 
-static int item_member(struct walk *w, struct item *it, struct eg_str key, struct eg_str value)
+static int item_member(struct eg_state_walk *w, struct eg_state_item *it, struct eg_str key,
+		       struct eg_str value)
 {
 	bool null = eg_str_starts(value, EG_STR("null"));
 
@@ -266,48 +262,72 @@ static int item_member(struct walk *w, struct item *it, struct eg_str key, struc
 		it->typed = true;
 		return string_at(w, value, &it->type);
 	}
-	if (!null && (!is_empty(value) || may_be_empty(key)) && it->said_count < ITEM_MEMBERS)
+	if (!null && (!is_empty(value) || may_be_empty(key)) &&
+	    it->said_count < EG_STATE_ITEM_MEMBERS)
 		it->said[it->said_count++] = key;
 	return 0;
 }
 
-/* One element of `input`, an object: its own members, nothing below. */
-static int read_item(struct walk *w, struct eg_str object)
+/* What stands behind a value of a list or an object: the next one, or its end. */
+static struct eg_str after_value(struct eg_str s, size_t n)
 {
-	struct item it = {0};
-
-	for (struct eg_str s = after_space(object, 1); s.n && s.p[0] == '"';) {
-		struct eg_str token = {s.p, eg_json_token_length(s)}, key;
-		int r = unescape(w, token, &key);
-
-		s = after_space(s, token.n);
-		s = after_space(s, s.n ? 1 : 0); /* the colon */
-		if (!r)
-			r = item_member(w, &it, key, s);
-		if (r)
-			return r;
-		s = after_space(s, eg_json_value_length(s));
-		if (s.n && s.p[0] == ',')
-			s = after_space(s, 1);
-	}
-	if (item_is_reference(&it))
-		*w->found = true;
-	return 0;
+	s = after_space(s, n);
+	return s.n && s.p[0] == ',' ? after_space(s, 1) : s;
 }
 
-static int read_items(struct walk *w, struct eg_str array)
+/* One member of the item at hand, an object: nothing below it is looked at; or its end. */
+static int read_in_item(struct eg_state_walk *w)
 {
-	for (struct eg_str s = after_space(array, 1); s.n && s.p[0] != ']' && !*w->found;) {
-		struct eg_str value = {s.p, eg_json_value_length(s)};
-		int r = value.n && value.p[0] == '{' ? read_item(w, value) : 0;
+	struct eg_str s = w->rest, token, key;
+	int r;
 
-		if (r)
-			return r;
-		s = after_space(s, value.n);
-		if (s.n && s.p[0] == ',')
-			s = after_space(s, 1);
+	if (s.p[0] != '"') {
+		if (item_is_reference(&w->item))
+			*w->found = true;
+		w->in_item = false;
+		w->rest = after_value(s, 1);
+		return 0;
 	}
-	return 0;
+	token = (struct eg_str){s.p, eg_json_token_length(s)};
+	r = unescape(w, token, &key);
+	s = after_space(s, token.n);
+	s = after_space(s, s.n ? 1 : 0); /* the colon */
+	if (!r)
+		r = item_member(w, &w->item, key, s);
+	w->rest = after_value(s, eg_json_value_length(s));
+	return r;
+}
+
+/* One element of `input`, or what it begins with. */
+static void read_element(struct eg_state_walk *w)
+{
+	struct eg_str s = w->rest;
+
+	if (s.p[0] == ']') {
+		w->rest.n = 0;
+	} else if (s.p[0] == '{') {
+		w->in_item = true;
+		memset(&w->item, 0, sizeof(w->item));
+		w->rest = after_space(s, 1);
+	} else {
+		w->rest = after_value(s, eg_json_value_length(s));
+	}
+}
+
+static int read_items(struct eg_state_walk *w, size_t budget)
+{
+	size_t from = w->rest.n;
+	int r = 0;
+
+	while (w->rest.n && !*w->found && !r) {
+		if (from - w->rest.n >= budget)
+			return -EAGAIN;
+		if (w->in_item)
+			r = read_in_item(w);
+		else
+			read_element(w);
+	}
+	return r;
 }
 
 /* ---- members of the body itself ---- */
@@ -325,21 +345,47 @@ static bool top_level_state(const struct eg_operation *op, const struct eg_json_
 		eg_str_ieq(m->key, EG_STR("prompt")));
 }
 
-int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
-		       const struct eg_json_member *m, bool *found)
+static void begin_walk(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
+		       struct eg_str name, struct eg_str text, bool *found)
 {
-	struct walk w = {.arena = a, .op = op, .found = found};
-	int r;
+	/* Field by field: the arrays in it are written before they are read. */
+	w->arena = a;
+	w->op = op;
+	w->found = found;
+	w->text = text;
+	w->i = w->depth = 0;
+	w->sound[0] = holds_sound(name);
+	w->items = w->in_item = false;
+	w->rest = (struct eg_str){NULL, 0};
+}
 
+bool eg_state_begin(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
+		    const struct eg_json_member *m, bool *found)
+{
 	if (top_level_state(op, m))
 		*found = true;
 	if (*found || (m->type != EG_JSON_ARRAY && m->type != EG_JSON_OBJECT) ||
 	    eg_str_eq(m->key, EG_STR("metadata")))
-		return 0;
-	r = find_state(&w, m->key, m->raw);
-	if (!r && is_responses(op) && m->type == EG_JSON_ARRAY &&
-	    eg_str_ieq(m->key, EG_STR("input")))
-		r = read_items(&w, m->raw);
+		return false;
+	begin_walk(w, a, op, m->key, m->raw, found);
+	w->items =
+		is_responses(op) && m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("input"));
+	if (w->items)
+		w->rest = after_space(m->raw, 1);
+	return true;
+}
+
+int eg_state_go_on(struct eg_state_walk *w, size_t *budget)
+{
+	size_t from = w->i;
+	int r = find_state(w, *budget);
+
+	*budget -= EG_MIN(*budget, w->i - from);
+	if (r || !w->items)
+		return r;
+	from = w->rest.n;
+	r = read_items(w, *budget);
+	*budget -= EG_MIN(*budget, from - w->rest.n);
 	return r;
 }
 
@@ -369,8 +415,8 @@ static bool next_name(struct eg_str *rest, char out[32], struct eg_str *name)
 int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
 		      struct eg_str value, bool json, bool *found)
 {
-	struct walk w = {.arena = a, .op = op, .found = found};
 	struct eg_str rest = field, name, last = {0};
+	struct eg_state_walk w;
 	bool sound = false;
 	char text[32];
 
@@ -384,5 +430,8 @@ int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct 
 		sound = holds_sound(name);
 		last = name;
 	}
-	return json && !*found ? find_state(&w, last, value) : 0;
+	if (!json || *found)
+		return 0;
+	begin_walk(&w, a, op, last, value, found);
+	return find_state(&w, SIZE_MAX);
 }

@@ -91,12 +91,44 @@ enum eg_operation_id {
 };
 _Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
 
-/* ---- state.c: sets *found when a member of the body's top level, or anything in it, refers to
- * what the provider keeps. 0 or -ENOMEM. ---- */
-int eg_state_in_member(struct eg_arena *a, const struct eg_operation *op,
-		       const struct eg_json_member *m, bool *found) EG_MUST;
-/* Likewise by the name of a form's field, nested as SDKs write it, and its value; `json`: that is
- * one object or array which eg_json_check() took. */
+/* ---- state.c ---- */
+
+#define EG_STATE_DEPTH	      136 /* above the JSON reader's own limit */
+#define EG_STATE_ITEM_MEMBERS 16  /* no item of the Responses API has more that say something */
+
+/* An item of the Responses API, as far as it was read. */
+struct eg_state_item {
+	bool id, typed;
+	struct eg_str type;
+	struct eg_str said[EG_STATE_ITEM_MEMBERS]; /* names of members that hold something */
+	size_t said_count;
+};
+
+/* A look through one member of a body for what the provider keeps; a piece at a time. */
+struct eg_state_walk {
+	struct eg_arena *arena;
+	const struct eg_operation *op;
+	bool *found;
+	struct eg_str text; /* the member's value */
+	size_t i, depth;
+	bool sound[EG_STATE_DEPTH]; /* [depth]: is what opens next, or was opened last, one? */
+	bool items; /* the text is a list of items, which are looked at after that */
+	bool in_item;
+	struct eg_str rest; /* of the list, or of the item at hand */
+	struct eg_state_item item;
+};
+
+/*
+ * Sets *found when a member of the body's top level, or anything in it, refers to what the provider
+ * keeps. True: its value is to be looked through for that, by eg_state_go_on().
+ */
+bool eg_state_begin(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
+		    const struct eg_json_member *m, bool *found);
+/* At most *budget bytes, from which what was read is taken, and one token more. 0: all was looked
+ * at; -EAGAIN: there is more; -ENOMEM. */
+int eg_state_go_on(struct eg_state_walk *w, size_t *budget) EG_MUST;
+/* Likewise, at once, by the name of a form's field, nested as SDKs write it, and its value;
+ * `json`: that is one object or array which eg_json_check() took. 0 or -ENOMEM. */
 int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
 		      struct eg_str value, bool json, bool *found) EG_MUST;
 

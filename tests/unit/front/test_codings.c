@@ -328,11 +328,11 @@ static void test_end_while_waiting(void **state)
 		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
 		plane_turns(&w->plane, 4);
 		assert_true(w->plane.engine.held_bytes > 0);
-		assert_non_null(w->plane.engine.decoding.first);
+		assert_non_null(w->plane.engine.turns.first);
 		assert_int_equal(shutdown(w->pod.in.fd, SHUT_RDWR), 0);
 		plane_turns(&w->plane, 4);
 		assert_int_equal(w->plane.engine.held_bytes, 0);
-		assert_null(w->plane.engine.decoding.first);
+		assert_null(w->plane.engine.turns.first);
 		assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
 		finish(w);
 

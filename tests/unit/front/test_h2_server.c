@@ -838,7 +838,7 @@ static void test_coded_turns(void **state)
 	r[0] = ask_coded(w, &c);
 	r[1] = ask_coded(w, &cut);
 	r[2] = ask_coded(w, &c);
-	assert_non_null(w->plane.engine.decoding.first);
+	assert_non_null(w->plane.engine.turns.first);
 	assert_int_equal(nghttp2_submit_rst_stream(w->pod.client, 0, r[0]->id, NGHTTP2_CANCEL), 0);
 	up = upstream(w, NULL);
 	for (int i = 0; i < PLANE_TURNS && !inbox_has(up, "\r\n\r\n"); i++) {
@@ -852,17 +852,17 @@ static void test_coded_turns(void **state)
 	assert_non_null(strstr(r[1]->head, "x-egret-reason: bad_body\n"));
 	assert_int_equal(r[2]->status, 200);
 	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
-	assert_null(w->plane.engine.decoding.first);
+	assert_null(w->plane.engine.turns.first);
 	for (int i = 0; i < 2; i++)
 		r[i] = ask_coded(w, &c);
-	assert_non_null(w->plane.engine.decoding.first);
+	assert_non_null(w->plane.engine.turns.first);
 	assert_true(w->plane.engine.held_bytes > 0);
 	assert_int_equal(shutdown(w->pod.in.fd, SHUT_RDWR), 0);
 	for (int i = 0; i < PLANE_TURNS && !w->pod.over; i++)
 		plane_turn(&w->plane);
 	assert_true(w->pod.over);
 	plane_turns(&w->plane, 3);
-	assert_null(w->plane.engine.decoding.first);
+	assert_null(w->plane.engine.turns.first);
 	assert_int_equal(w->plane.engine.held_bytes, 0);
 	free(large);
 	free(c.p);

@@ -27,6 +27,35 @@ static int count(void *ctx, const struct eg_json_member *m)
 
 static struct eg_error error;
 
+/* However small the pieces are, it is read as at once. */
+static void assert_in_pieces(struct eg_str text, int r, const struct seen *s)
+{
+	struct seen other = {.stop_at = s->stop_at, .stop_with = s->stop_with};
+	struct eg_error e = {""};
+	int code = -EAGAIN;
+
+	for (size_t piece = 1; piece < 16; piece += 7) {
+		struct eg_json_reading *reading;
+
+		memset(&other, 0, offsetof(struct seen, stop_at));
+		e.text[0] = '\0';
+		reading = eg_json_begin(text, note, &other, &e);
+		assert_non_null(reading);
+		for (size_t i = 0; i <= text.n + 1; i++) {
+			size_t budget = piece;
+
+			code = eg_json_go_on(reading, &budget);
+			if (code != -EAGAIN)
+				break;
+			assert_int_equal(budget, 0);
+		}
+		eg_json_end(reading);
+		assert_int_equal(code, r);
+		assert_string_equal(e.text, error.text);
+		assert_string_equal(other.text, s->text);
+	}
+}
+
 static int scan(struct eg_str text, struct seen *s)
 {
 	struct eg_str copy = exact_copy(text);
@@ -35,8 +64,37 @@ static int scan(struct eg_str text, struct seen *s)
 	memset(s, 0, offsetof(struct seen, stop_at));
 	error.text[0] = '\0';
 	r = eg_json_members(copy, note, s, &error);
+	assert_in_pieces(copy, r, s);
 	exact_free(copy);
 	return r;
+}
+
+static int note_and_wait(void *ctx, const struct eg_json_member *m)
+{
+	int r = note(ctx, m);
+
+	return r ? r : -EAGAIN;
+}
+
+/* Between two members it waits for whoever wants to look at one. */
+static void callback_pauses(void **state)
+{
+	static const struct eg_str text = EG_STR("{\"a\":1,\"b\":{\"c\":[]} , \"d\":\"x\"}");
+	static const char *const seen[] = {"a=3:1|", "a=3:1|b=6:{\"c\":[]}|",
+					   "a=3:1|b=6:{\"c\":[]}|d=4:\"x\"|"};
+	struct seen s = {.stop_at = 0};
+	struct eg_json_reading *reading = eg_json_begin(text, note_and_wait, &s, NULL);
+	size_t budget = SIZE_MAX;
+
+	assert_non_null(reading);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(seen); i++) {
+		assert_int_equal(eg_json_go_on(reading, &budget), -EAGAIN);
+		assert_string_equal(s.text, seen[i]);
+	}
+	assert_int_equal(eg_json_go_on(reading, &budget), 0);
+	assert_int_equal(s.members, 3);
+	eg_json_end(reading);
+	(void)state;
 }
 
 static void members_in_order(void **state)
@@ -516,6 +574,7 @@ int main(void)
 		cmocka_unit_test(members_in_order),
 		cmocka_unit_test(keys_are_unescaped),
 		cmocka_unit_test(callback_stops),
+		cmocka_unit_test(callback_pauses),
 		cmocka_unit_test(structure_errors),
 		cmocka_unit_test(scalar_errors),
 		cmocka_unit_test(string_errors),

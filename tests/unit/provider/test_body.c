@@ -22,12 +22,63 @@ static const struct eg_operation *find(const char *path)
 #define RESPONSES "/v1/responses"
 #define MESSAGES  "/v1/messages"
 
+static void assert_same_str(struct eg_str a, struct eg_str b)
+{
+	assert_int_equal(a.p != NULL, b.p != NULL);
+	assert_true(eg_str_eq(a, b));
+}
+
+static void assert_same_facts(const struct eg_body_facts *a, const struct eg_body_facts *b)
+{
+	assert_same_str(a->model, b->model);
+	assert_ptr_equal(a->model_raw.p, b->model_raw.p);
+	assert_same_str(a->inference_geo, b->inference_geo);
+	assert_int_equal(a->model_not_string, b->model_not_string);
+	assert_int_equal(a->stream, b->stream);
+	assert_int_equal(a->include_usage, b->include_usage);
+	assert_int_equal(a->store_or_state, b->store_or_state);
+	assert_int_equal(a->other_models, b->other_models);
+	assert_int_equal(a->other_providers, b->other_providers);
+	assert_int_equal(a->tool_models, b->tool_models);
+	assert_int_equal(a->has_inference_geo, b->has_inference_geo);
+}
+
+/* However small the pieces are, a body says what it says at once. */
+static void assert_in_pieces(const struct eg_operation *op, struct eg_str body, int r,
+			     const struct eg_body_facts *f, const struct eg_error *e)
+{
+	for (size_t piece = 1; piece < 4000; piece = piece * 11 + 3) {
+		struct eg_error other_e = {0};
+		struct eg_body_facts other;
+		struct eg_body_reading *reading;
+		struct eg_arena a;
+		int code = -EAGAIN;
+
+		eg_arena_init(&a, 0);
+		reading = eg_body_begin(&a, op, body);
+		assert_non_null(reading);
+		for (size_t i = 0; i <= 3 * body.n + 3 && code == -EAGAIN; i++) {
+			size_t budget = piece;
+
+			code = eg_body_go_on(reading, &budget, &other, &other_e);
+		}
+		eg_body_end(reading);
+		assert_int_equal(code, r);
+		assert_string_equal(other_e.text, e->text);
+		if (!r)
+			assert_same_facts(&other, f);
+		eg_arena_fini(&a);
+	}
+}
+
 static int read_body(struct eg_arena *a, const char *path, const char *body,
 		     struct eg_body_facts *f)
 {
 	struct eg_error e = {0};
+	int r = eg_body_read(a, find(path), eg_str_from(body), f, &e);
 
-	return eg_body_read(a, find(path), eg_str_from(body), f, &e);
+	assert_in_pieces(find(path), eg_str_from(body), r, f, &e);
+	return r;
 }
 
 static void facts(void **state)

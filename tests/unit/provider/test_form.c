@@ -213,6 +213,37 @@ static void refused(void **state)
 	(void)state;
 }
 
+/* JSON in a field is read at once, so there is a limit to it; there is none to a prompt. */
+static void large_json_field(void **state)
+{
+	static const char *const heads[] = {NAMED("name=\"images\"", "", "["),
+					    NAMED("name=\"prompt\"", "", "[")};
+	size_t n = (1u << 20) + 1000;
+	char *body = malloc(n + 1000);
+
+	assert_non_null(body);
+	for (size_t i = 0; i < 2; i++)
+		for (size_t json = 1u << 20; json <= (1u << 20) + 1; json++) {
+			struct eg_body_facts f;
+			struct eg_error e = {""};
+			struct eg_arena a;
+			size_t head = strlen(heads[i]) - 2; /* without its line end */
+			int r;
+
+			eg_arena_init(&a, 0);
+			memcpy(body, heads[i], head);
+			memset(body + head, ' ', json - 2);
+			strcpy(body + head + json - 2, "]\r\n" END);
+			r = eg_form_read(&a, find(TRANSCRIPTIONS), EG_STR(TYPE), eg_str_from(body),
+					 &f, &e);
+			assert_int_equal(r, i == 0 && json > 1u << 20 ? -EINVAL : 0);
+			assert_int_equal(r != 0, strstr(e.text, "more than 1 MiB") != NULL);
+			eg_arena_fini(&a);
+		}
+	free(body);
+	(void)state;
+}
+
 static void bad_types(void **state)
 {
 	struct eg_body_facts f;
@@ -282,9 +313,13 @@ static void another_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(facts),      cmocka_unit_test(references),
-		cmocka_unit_test(refused),    cmocka_unit_test(bad_types),
-		cmocka_unit_test(long_model), cmocka_unit_test(another_name),
+		cmocka_unit_test(facts),
+		cmocka_unit_test(references),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(bad_types),
+		cmocka_unit_test(large_json_field),
+		cmocka_unit_test(long_model),
+		cmocka_unit_test(another_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Large bodies whose every byte is dear to read: they are read in pieces, and others have their
+ * turn between. */
+#include <poll.h>
+
+#include "targets.h"
+
+#define CHAT_HEAD \
+	"POST /v1/chat/completions HTTP/1.1\r\n" HEADERS JSON "Content-Length: %zu\r\n\r\n"
+
+static const char policy[] = THREE TARGETS("");
+
+/* Objects of more keys than are compared one by one, up to the limit of a body: heap. */
+static struct eg_str dear_body(size_t n, const char *end)
+{
+	static const char begin_with[] = "{\"model\":\"gpt-4o\",\"messages\":[{}";
+	static const char one[] =
+		",{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,"
+		"\"i\":1,\"j\":1,\"k\":1,\"l\":1,\"m\":1,\"n\":1,\"o\":1,\"p\":1,"
+		"\"q\":1,\"r\":1,\"s\":1,\"t\":1}";
+	size_t at = strlen(begin_with);
+	char *p = malloc(n);
+
+	assert_non_null(p);
+	memcpy(p, begin_with, at);
+	for (; at + strlen(one) + strlen(end) <= n; at += strlen(one))
+		memcpy(p + at, one, strlen(one));
+	memcpy(p + at, end, strlen(end));
+	return (struct eg_str){p, at + strlen(end)};
+}
+
+/* All but the last byte, which is still to come. */
+static void post_nearly(struct world *w, struct eg_str body)
+{
+	char head[512];
+
+	snprintf(head, sizeof(head), CHAT_HEAD, body.n);
+	pod_send(&w->pod, head);
+	plane_send_n(&w->plane, w->pod.in.fd, body.p, body.n - 1);
+	for (int i = 0; i < PLANE_TURNS && w->plane.engine.held_bytes < body.n - 1; i++)
+		plane_turn(&w->plane);
+	plane_turns(&w->plane, 50);
+}
+
+static void last_byte(struct world *w, struct eg_str body)
+{
+	plane_send_n(&w->plane, w->pod.in.fd, body.p + body.n - 1, 1);
+}
+
+/* How many turns the loop made until provider 0 was called. */
+static size_t turns_until_called(struct world *w)
+{
+	struct pollfd called_now = {.fd = w->plane.provider[0], .events = POLLIN};
+	size_t turns = 0;
+
+	for (; poll(&called_now, 1, 0) == 0; turns++) {
+		assert_true(turns < 10000);
+		plane_turns(&w->plane, 1);
+	}
+	return turns;
+}
+
+/* Each byte is read twice (as JSON, and for what refers to state), a MiB of both in a turn. */
+static void test_in_pieces(void **state)
+{
+	struct eg_str body = dear_body((size_t)8 << 20, "]}");
+	struct world *w = begin(policy);
+
+	post_nearly(w, body);
+	last_byte(w, body);
+	assert_in_range(turns_until_called(w), 10, 1000);
+	called(w, 0, "\"t\":1}]}", OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	free((char *)(uintptr_t)body.p);
+	(void)state;
+}
+
+/* The pod leaves meanwhile. */
+static void test_left_while_waiting(void **state)
+{
+	struct eg_str body = dear_body((size_t)8 << 20, "]}");
+	struct world *w = begin(policy);
+
+	post_nearly(w, body);
+	last_byte(w, body);
+	plane_turns(&w->plane, 3);
+	assert_true(w->plane.engine.held_bytes > 0);
+	assert_non_null(w->plane.engine.turns.first);
+	assert_int_equal(shutdown(w->pod.in.fd, SHUT_RDWR), 0);
+	plane_turns(&w->plane, 4);
+	assert_int_equal(w->plane.engine.held_bytes, 0);
+	assert_null(w->plane.engine.turns.first);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+	finish(w);
+	free((char *)(uintptr_t)body.p);
+	(void)state;
+}
+
+/* What stands at the end counts: a key that comes twice, and a file, which no route allows. */
+static void test_what_is_at_the_end(void **state)
+{
+	static const struct {
+		const char *end, *reason;
+	} ends[] = {
+		{",{\"a\":1,\"a\":2}]}", "x-egret-reason: bad_body\r\n"},
+		{",{\"file_id\":\"file-1\"}]}", "x-egret-reason: stateful_denied\r\n"},
+		{"],\"model\":\"gpt-4o\"}", "x-egret-reason: bad_body\r\n"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ends); i++) {
+		struct eg_str body = dear_body((size_t)2 << 20, ends[i].end);
+		struct world *w = begin(policy);
+
+		post_nearly(w, body);
+		last_byte(w, body);
+		inbox_await(&w->plane, &w->pod.in, ends[i].reason);
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		finish(w);
+		free((char *)(uintptr_t)body.p);
+	}
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_in_pieces),
+		cmocka_unit_test(test_left_while_waiting),
+		cmocka_unit_test(test_what_is_at_the_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -8,6 +8,7 @@
 #include "exchange/exchange_impl.h"
 
 #define PREALLOCATE  (64u * 1024u)
+#define TOGETHER     4096u	   /* pieces of a streamed body below this go on together */
 #define READ_AT_ONCE (16u * 1024u) /* bodies up to this wait for no turn */
 
 /* ---- what a provider gets ---- */
@@ -373,6 +374,24 @@ void exchange_body_begin(struct eg_exchange *x)
 
 /* ---- what the front brings ---- */
 
+void exchange_body_go_on(struct eg_defer *d)
+{
+	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, go_on);
+
+	if (!exchange_over(x))
+		eg_call_body_ready(&x->call.base);
+}
+
+/* Of many small chunks or frames there is one record of TLS at the end of the tick, and not one of
+ * each: they may be a byte. */
+static void send_on(struct eg_exchange *x, size_t n)
+{
+	if (n < TOGETHER && x->held.length < 4 * TOGETHER)
+		eg_loop_defer(x->engine->loop, &x->go_on);
+	else
+		eg_call_body_ready(&x->call.base);
+}
+
 static bool stream_data(struct eg_exchange *x, struct eg_str data)
 {
 	enum eg_reason r = append(x, data);
@@ -385,7 +404,7 @@ static bool stream_data(struct eg_exchange *x, struct eg_str data)
 		eg_exchange_refuse(x, r, NULL, true);
 		return false;
 	}
-	eg_call_body_ready(&x->call.base);
+	send_on(x, data.n);
 	if (exchange_over(x))
 		return true;
 	x->paused_client = x->held.length >= STREAM_WINDOW;

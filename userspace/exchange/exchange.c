@@ -94,6 +94,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	x->reused = peer->reused;
 	x->bury.run = bury;
 	x->unpause.run = unpause;
+	x->go_on.run = exchange_body_go_on;
 	x->reason = x->shadow_reason = EG_REASON_OK;
 	x->began_ms = eg_loop_now_ms(e->loop);
 	x->wall_ms = eg_wall_ms();

@@ -112,6 +112,7 @@ struct eg_exchange {
 	size_t decoder_bytes, plain_charged;
 	enum eg_reason decoder_refused; /* what the budgets said to it */
 	bool decide_again;		/* with the body */
+	struct eg_defer go_on;		/* what came of a streamed body in small pieces goes on */
 	bool paused_client;
 	uint64_t bytes_in;
 	size_t sent;		 /* of the held body, in this attempt */
@@ -219,6 +220,7 @@ enum eg_reason exchange_shed(struct eg_exchange *x, const char **detail);
 
 /* body.c */
 void exchange_body_begin(struct eg_exchange *x);
+void exchange_body_go_on(struct eg_defer *d);
 void exchange_body_free(struct eg_exchange *x);
 extern const struct eg_call_ops exchange_call_ops;
 int exchange_body_pieces(void *ctx, struct iovec *v, bool *last);

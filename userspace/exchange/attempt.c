@@ -210,6 +210,7 @@ static void connect_target(struct eg_exchange *x)
 	}
 	describe_origin(x, &spec);
 	x->wait.done = on_wait_done;
+	x->wait.of = x->peer->account;
 	conn = eg_upstream_acquire(x->engine->upstream, &spec, x->fresh ? 0 : max_idle,
 				   t ? t->connect_ms : NO_ROUTE_CONNECT_MS, &x->wait);
 	if (conn)

@@ -215,7 +215,7 @@ static void take_pooled(struct upstream_dial *d)
 
 static struct upstream_dial *of_turn(struct eg_list *link)
 {
-	return eg_container_of(eg_container_of(link, struct upstream_turn, link),
+	return eg_container_of(eg_container_of(link, struct upstream_turn, fair.link),
 			       struct upstream_dial, turn);
 }
 
@@ -373,6 +373,7 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	d->state = DIAL_JOINED;
 	d->max_idle_ms = max_idle_ms;
 	d->turn.go = on_turn;
+	d->turn.fair.of = w->of;
 	d->began_ms = eg_loop_now_ms(u->o.loop);
 	d->deadline_ms = d->began_ms + connect_ms;
 	d->reason = EG_REASON_UPSTREAM_CONNECT;
@@ -387,7 +388,7 @@ int upstream_dial(struct eg_upstream *u, struct eg_upstream_origin *origin, uint
 	w->dial = d;
 	eg_list_init(&d->link);
 	eg_list_init(&d->joined);
-	eg_list_init(&d->turn.link);
+	eg_list_init(&d->turn.fair.link);
 	dial_start(d);
 	return 0;
 }

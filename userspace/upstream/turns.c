@@ -7,7 +7,7 @@ static void leave(struct upstream_turns *all, struct upstream_turn *t)
 {
 	if (!t->waiting && !t->running)
 		return;
-	eg_list_remove(&t->link);
+	eg_list_remove(&t->fair.link);
 	all->running_count -= t->running;
 	t->waiting = t->running = false;
 }
@@ -17,15 +17,16 @@ static void run(struct upstream_turns *all, struct upstream_turn *t)
 	leave(all, t);
 	t->running = true;
 	all->running_count++;
-	eg_list_append(&all->running, &t->link);
+	eg_list_append(&all->running, &t->fair.link);
 }
 
 static void next(struct upstream_turns *all)
 {
 	while (all->running_count < UPSTREAM_TURNS && !eg_list_empty(&all->waiting)) {
 		struct upstream_turn *t =
-			eg_container_of(all->waiting.next, struct upstream_turn, link);
+			eg_container_of(all->waiting.next, struct upstream_turn, fair.link);
 
+		all->round = t->fair.round;
 		run(all, t);
 		t->go(t);
 	}
@@ -41,7 +42,7 @@ static void again(struct eg_timer *timer)
 	if (eg_timer_set(all->loop, timer, UPSTREAM_TURNS_MS))
 		eg_warn("those that wait for their turn to dial wait for another's end");
 	while (!eg_list_empty(&all->running))
-		leave(all, eg_container_of(all->running.next, struct upstream_turn, link));
+		leave(all, eg_container_of(all->running.next, struct upstream_turn, fair.link));
 	next(all);
 }
 
@@ -49,6 +50,7 @@ void upstream_turns_init(struct upstream_turns *all, struct eg_loop *loop)
 {
 	all->loop = loop;
 	all->running_count = 0;
+	all->round = 0;
 	eg_list_init(&all->waiting);
 	eg_list_init(&all->running);
 	eg_timer_init(&all->timer, again);
@@ -68,7 +70,7 @@ bool upstream_turn_take(struct upstream_turns *all, struct upstream_turn *t)
 		return true;
 	}
 	t->waiting = true;
-	eg_list_append(&all->waiting, &t->link);
+	eg_fair_add(&all->waiting, all->round, &t->fair);
 	return false;
 }
 

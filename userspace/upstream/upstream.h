@@ -72,6 +72,8 @@ struct eg_upstream_wait {
 	 * FORBIDDEN_DESTINATION, INTERNAL) and a short text without secrets, borrowed. */
 	void (*done)(struct eg_upstream_wait *w, struct eg_upstream_conn *conn,
 		     enum eg_reason reason, const char *text);
+	/* For whom: those that wait for their turn to dial take turns by that. Only compared. */
+	const void *of;
 	void *dial; /* internal; NULL when not waiting */
 };
 

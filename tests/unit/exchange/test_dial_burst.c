@@ -203,11 +203,26 @@ static void test_refused(void **state)
 	}
 }
 
+/* One pod's hundred do not make another's one wait for all of them. */
+static void test_pods_take_turns(void **state)
+{
+	static const char many, one;
+
+	(void)state;
+	for (int i = 0; i < ALL; i++) {
+		b.w[i].wait.of = i < ALL - 1 ? &many : &one;
+		ask(i, 50000, 10000);
+	}
+	await_told(ALL);
+	assert_in_range(b.w[ALL - 1].order, 0, 3 * UPSTREAM_TURNS);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_bounded_and_in_order),
+		T(test_pods_take_turns),
 		T(test_idle_before_the_turn),
 		T(test_cancel),
 		T(test_slow_ones),

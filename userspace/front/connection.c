@@ -7,12 +7,17 @@
 #include "base/state.h"
 
 #define HTTP_PORT 80
+#define WAITING_BYTES                                                               \
+	8192u /* of who waits for its handshake: the connection and its ClientHello \
+	       */
 
 static const uint32_t successors[] = {
-	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_HANDSHAKE) |
-			    EG_TO(CONNECTION_PREFACE) | EG_TO(CONNECTION_DIAL) |
-			    EG_TO(CONNECTION_CLOSED),
-	[CONNECTION_MINT] = EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_PEEK] = EG_TO(CONNECTION_MINT) | EG_TO(CONNECTION_TURN) |
+			    EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_PREFACE) |
+			    EG_TO(CONNECTION_DIAL) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_MINT] =
+		EG_TO(CONNECTION_TURN) | EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_CLOSED),
+	[CONNECTION_TURN] = EG_TO(CONNECTION_HANDSHAKE) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_HANDSHAKE] = EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_PREFACE] = EG_TO(CONNECTION_HTTP) | EG_TO(CONNECTION_CLOSED),
 	[CONNECTION_HTTP] = EG_TO(CONNECTION_CLOSED),
@@ -66,6 +71,7 @@ void connection_close(struct connection *c, bool reset, enum eg_reason reason)
 	connection_set_state(c, CONNECTION_CLOSED);
 	eg_timer_cancel(w->loop, &c->timer);
 	eg_mint_cancel(w->mint, &c->mint);
+	eg_list_remove(&c->turn.link);
 	if (c->http)
 		h1_server_fini(c->http, reason);
 	if (c->http2)
@@ -208,11 +214,27 @@ static void begin_plain(struct connection *c)
 
 /* ---- TLS ---- */
 
-static void begin_handshake(struct connection *c)
+void connection_handshake(struct connection *c)
 {
 	connection_set_state(c, CONNECTION_HANDSHAKE);
+	if (c->charged)
+		(void)eg_account_hold(&c->worker->engine, c->peer.account, &c->charged, 0);
 	if (eg_stream_tls_accept(c->stream, c->worker->tls, c->leaf, c->server_name))
 		connection_deny(c, EG_REASON_INTERNAL, "TLS could not be begun");
+}
+
+static void begin_handshake(struct connection *c)
+{
+	enum eg_reason full;
+
+	if (!handshake_waits(c)) {
+		connection_handshake(c);
+		return;
+	}
+	connection_set_state(c, CONNECTION_TURN);
+	full = eg_account_hold(&c->worker->engine, c->peer.account, &c->charged, WAITING_BYTES);
+	if (full != EG_REASON_OK)
+		connection_deny(c, full, NULL);
 }
 
 static void on_minted(struct eg_mint_wait *m, struct eg_leaf *leaf, enum eg_reason reason)
@@ -282,6 +304,7 @@ static void on_event(struct eg_stream *s, unsigned int events, void *ctx)
 			handshake_done(c);
 		break;
 	case CONNECTION_MINT:
+	case CONNECTION_TURN:
 	case CONNECTION_DIAL:
 		/* Nothing is read now; a failure means the pod is gone. */
 		if (events & EG_STREAM_FAILED)
@@ -306,6 +329,11 @@ static void on_timer(struct eg_timer *t)
 	}
 	if (c->state == CONNECTION_PREFACE) {
 		preface_timeout(c);
+		return;
+	}
+	if (c->state == CONNECTION_TURN) {
+		connection_deny(c, EG_REASON_OVERLOADED,
+				"handshakes that came before took too long");
 		return;
 	}
 	if (c->state == CONNECTION_HANDSHAKE)
@@ -382,6 +410,7 @@ void connection_open(struct eg_worker *w, int fd)
 	c->began_ms = eg_loop_now_ms(w->loop);
 	c->bury.run = bury;
 	eg_list_init(&c->mint.link);
+	eg_list_init(&c->turn.link);
 	eg_timer_init(&c->timer, on_timer);
 	eg_list_append(&w->connections, &c->link);
 	w->connection_count++;

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "base/fair.h"
 #include "front/h1_server.h"
 #include "front/h2_server.h"
 #include "front/relay.h"
@@ -20,6 +21,7 @@
 enum connection_state {
 	CONNECTION_PEEK,      /* the first bytes are awaited, or half a ClientHello is there */
 	CONNECTION_MINT,      /* waits for a leaf */
+	CONNECTION_TURN,      /* has one, and waits for its turn */
 	CONNECTION_HANDSHAKE, /* TLS with the pod */
 	CONNECTION_PREFACE,   /* plain: does it begin as HTTP/2 does? */
 	CONNECTION_HTTP,
@@ -41,6 +43,7 @@ struct connection {
 	char *server_name; /* owned; peer.server_name */
 	struct eg_mint_wait mint;
 	struct eg_leaf *leaf;
+	struct eg_fair turn;	    /* of the worker's handshakes, while it waits */
 	struct h1_server *http;	    /* NULL until HTTP/1.1 */
 	struct h2_server *http2;    /* NULL until HTTP/2 */
 	struct relay *relay;	    /* NULL until relayed */
@@ -69,8 +72,14 @@ struct eg_worker {
 	struct eg_timer accept_again; /* out of descriptors */
 	struct eg_list connections;
 	size_t connection_count;
-	int64_t late_ms; /* as it was last told */
-	bool late_said;	 /* that it is overloaded */
+	/* handshakes.c */
+	struct eg_list handshakes; /* struct connection.turn.link: that wait */
+	struct eg_defer handshakes_soon;
+	uint64_t handshakes_at; /* the turn that handshakes_left is of */
+	unsigned int handshakes_left;
+	uint64_t handshake_round; /* of the last that was begun */
+	int64_t late_ms;	  /* as it was last told */
+	bool late_said;		  /* that it is overloaded */
 	bool stopped;
 	struct eg_timer drain_timer;
 	/* written by other threads */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A connection from inside: connection.c (beginning, HTTP, TLS, end), connection_hello.c (what a
- * ClientHello makes of it), connection_relay.c (passed on). */
+ * ClientHello makes of it), connection_relay.c (passed on), handshakes.c (whose TLS begins next).
+ */
 #ifndef EGRET_FRONT_CONNECTION_IMPL_H
 #define EGRET_FRONT_CONNECTION_IMPL_H
 
@@ -19,6 +20,13 @@ void connection_deny(struct connection *c, enum eg_reason reason, const char *de
 enum eg_reason connection_more_descriptors(struct connection *c, size_t n);
 /* TLS with the pod, under a leaf for its server name. */
 void connection_terminate(struct connection *c);
+/* Now: it has its leaf. */
+void connection_handshake(struct connection *c);
+
+/* ---- handshakes.c ---- */
+void handshakes_init(struct eg_worker *w);
+/* False: it may begin now. True: connection_handshake() comes when it is its turn. */
+bool handshake_waits(struct connection *c);
 
 /* ---- connection_hello.c ---- */
 /* There is something to read in state PEEK. */

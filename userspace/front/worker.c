@@ -8,10 +8,9 @@
 
 #include "base/log.h"
 #include "base/secret.h"
-#include "front/connection.h"
+#include "front/connection_impl.h"
 
 #define ACCEPT_TURN	64   /* connections at one event: those that are open have their turn */
-#define ACCEPT_LATE	8    /* the same while the loop is late: a handshake is the dearest event */
 #define ACCEPT_AGAIN_MS 100u /* out of descriptors or memory: the backlog waits */
 #define TICKET_KEY	80u
 
@@ -38,10 +37,8 @@ static void listener_ready(struct eg_watch *watch, uint32_t events)
 {
 	struct eg_worker *w = eg_container_of(watch, struct eg_worker, listener);
 
-	int turn = eg_loop_lateness(w->loop)->overloaded ? ACCEPT_LATE : ACCEPT_TURN;
-
 	(void)events;
-	for (int i = 0; i < turn; i++) {
+	for (int i = 0; i < ACCEPT_TURN; i++) {
 		int fd = accept4(w->listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
@@ -269,6 +266,7 @@ struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_
 	w->listener = (struct eg_watch){.fd = -1, .ready = listener_ready};
 	w->telemetry = o->telemetry;
 	eg_list_init(&w->connections);
+	handshakes_init(w);
 	eg_timer_init(&w->accept_again, listen_again);
 	eg_timer_init(&w->drain_timer, drain_timeout);
 	w->loop = eg_loop_create();

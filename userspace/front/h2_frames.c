@@ -10,7 +10,10 @@
 
 #define CONNECTION_WINDOW (1 << 20)
 #define ANSWER_HEAD_MAX	  (256u * 1024u) /* over the largest that a provider may send */
-#define EARN_DATA	  4u		 /* for each DATA frame the client got: WINDOW_UPDATEs */
+/* Names and values of one block. A byte of HPACK may stand for 4 KiB, and what is behind the limit
+ * of a head is decoded, too, for the sake of the table; but not for ever. */
+#define BLOCK_MAX (16u * H2_HEAD_LIST_MAX)
+#define EARN_DATA 4u /* for each DATA frame the client got: WINDOW_UPDATEs */
 
 static struct h2_stream *find(nghttp2_session *session, int32_t id)
 {
@@ -55,6 +58,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	s->block_of = frame->hd.stream_id;
 	s->block_began_ms = h2_server_now(s);
 	s->trailer_wrong = NULL;
+	s->block_bytes = 0;
 	restart_head(s);
 	h2_server_due(s, s->block_began_ms + s->engine->limits.head_ms);
 	return 0;
@@ -70,6 +74,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 	(void)session;
 	(void)flags;
+	s->block_bytes += name_length + value_length + H2_FIELD_OVERHEAD;
+	if (s->block_bytes > BLOCK_MAX) {
+		h2_server_violation(s, NGHTTP2_ENHANCE_YOUR_CALM,
+				    "HTTP/2: a head, or trailers, of more than 1 MiB");
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
 		h2_head_field(&s->head, n, v);
 	else if (!s->trailer_wrong)

@@ -3,8 +3,7 @@
 
 #include "proto/h1.h"
 
-#define FIELD_OVERHEAD 32u		      /* RFC 9113 section 10.5.1 */
-#define TEXT_MAX       (2 * H2_HEAD_LIST_MAX) /* never reached: the list is smaller */
+#define TEXT_MAX (2 * H2_HEAD_LIST_MAX) /* never reached: the list is smaller */
 
 void h2_head_init(struct h2_head *h)
 {
@@ -239,7 +238,7 @@ void h2_head_field(struct h2_head *h, struct eg_str name, struct eg_str value)
 	bool pseudo = name.n && name.p[0] == ':';
 	const char *wrong;
 
-	h->list_bytes += name.n + value.n + FIELD_OVERHEAD;
+	h->list_bytes += name.n + value.n + H2_FIELD_OVERHEAD;
 	if (h->list_bytes > H2_HEAD_LIST_MAX)
 		fail(h, H2_HEAD_TOO_LARGE, NULL);
 	if (h->verdict != H2_HEAD_OK)
@@ -275,7 +274,7 @@ const char *h2_trailer(struct h2_head *h, struct eg_str name, struct eg_str valu
 	const char *wrong = name.n && name.p[0] == ':' ? "a pseudo-header in trailers" : NULL;
 
 	/* One byte of HPACK may stand for 4 KiB: what is looked at must end somewhere. */
-	h->list_bytes += name.n + value.n + FIELD_OVERHEAD;
+	h->list_bytes += name.n + value.n + H2_FIELD_OVERHEAD;
 	if (h->list_bytes > H2_HEAD_LIST_MAX)
 		return "trailers larger than the limit";
 	if (!wrong)

@@ -12,7 +12,8 @@
 #include "base/buf.h"
 
 /* RFC 9113 section 6.5.2: names, values and 32 a field. */
-#define H2_HEAD_LIST_MAX (64u * 1024u)
+#define H2_HEAD_LIST_MAX  (64u * 1024u)
+#define H2_FIELD_OVERHEAD 32u
 
 enum h2_head_verdict {
 	H2_HEAD_OK,

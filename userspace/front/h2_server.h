@@ -50,6 +50,7 @@ struct h2_server {
 
 	struct h2_head head;	   /* of the block that is being read: blocks don't interleave */
 	int32_t block_of;	   /* its stream; 0: none is */
+	size_t block_bytes;	   /* names and values of it */
 	const char *trailer_wrong; /* of trailers, which are dropped */
 	bool frame_paid;	   /* the DATA frame that is being read was refunded */
 

@@ -139,6 +139,25 @@ static void made_to_reset_by_window(struct pod2 *pod, uint32_t i)
 	raw_frame(pod, NGHTTP2_WINDOW_UPDATE, 0, 2 * i + 1, "\x7f\xff\xff\xff", 4);
 }
 
+/* A field of 4 KiB, and then 16,000 times the byte that stands for it, in each frame. */
+static void hpack_bomb(struct pod2 *pod, uint32_t i)
+{
+	static const char head[] = "\x40\x01"
+				   "a\x7f\xbd\x1d";
+	char block[16000];
+
+	if (i) {
+		memset(block, 0xbe, sizeof(block));
+		raw_frame(pod, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM | NGHTTP2_FLAG_END_HEADERS,
+			  2 * i + 1, block, sizeof(block));
+		return;
+	}
+	memset(block, 'x', sizeof(block));
+	memcpy(block, head, sizeof(head) - 1);
+	raw_frame(pod, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM | NGHTTP2_FLAG_END_HEADERS, 1,
+		  block, sizeof(head) - 1 + 3900);
+}
+
 static void test_floods(void **state)
 {
 	static const struct {
@@ -159,6 +178,7 @@ static void test_floods(void **state)
 		{"rapid reset", rapid_reset, 600},
 		{"malformed requests", made_to_reset, 600},
 		{"windows that overflow", made_to_reset_by_window, 600},
+		{"heads of 64 MiB in 16 KiB", hpack_bomb, 40},
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(floods); i++) {

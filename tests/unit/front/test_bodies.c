@@ -84,6 +84,26 @@ static void test_streamed_chunked(void **state)
 	(void)state;
 }
 
+/* A byte in each chunk: they go on as one, at the end of the turn in which they came. */
+static void test_streamed_small_chunks(void **state)
+{
+	struct world *w = begin();
+	char chunks[6 * 100 + 1];
+
+	for (size_t i = 0; i < 100; i++)
+		memcpy(chunks + 6 * i, "1\r\nx\r\n", 7);
+	pod_send(&w->pod, UPLOAD "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &w->up, "5\r\nfirst");
+	inbox_forget(&w->up);
+	pod_send(&w->pod, chunks);
+	inbox_await(&w->plane, &w->up, "64\r\nxxxxxxxx");
+	pod_send(&w->pod, "0\r\n\r\n");
+	inbox_await(&w->plane, &w->up, "xx\r\n0\r\n\r\n");
+	finish(w);
+	(void)state;
+}
+
 /* What failed after bytes have left is not sent again. */
 static void test_streamed_failure(void **state)
 {
@@ -418,6 +438,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streamed_with_length),
 		cmocka_unit_test(test_streamed_chunked),
+		cmocka_unit_test(test_streamed_small_chunks),
 		cmocka_unit_test(test_streamed_failure),
 		cmocka_unit_test(test_streamed_back_pressure),
 		cmocka_unit_test(test_streamed_client_gone),

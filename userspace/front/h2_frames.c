@@ -113,6 +113,7 @@ static void take_pong(struct h2_server *s, const uint8_t payload[8])
 		if (st->ping && eg_list_empty(&st->todo))
 			eg_list_append(&s->todo, &st->todo);
 	}
+	h2_server_ponged(s);
 	h2_server_wake(s);
 }
 

@@ -10,6 +10,7 @@
 #define QUEUE_MAX	  256u		 /* frames of nghttp2's that wait: nothing is read above */
 #define LINGER_BYTES	  (1024u * 1024u)
 #define LINGER_MS	  2000u
+#define NOTICE_MS	  1000u /* for a client to say that it has read the first GOAWAY */
 #define IDLE_GIVE_BACK_MS 1000u
 #define UNCHARGED	  (32u * 1024u) /* what every connection may have */
 
@@ -87,6 +88,22 @@ void h2_server_end(struct h2_server *s)
 	(void)h2_server_failed(s, nghttp2_submit_goaway(s->session, NGHTTP2_FLAG_NONE, s->goodbye,
 							NGHTTP2_NO_ERROR, NULL, 0));
 	h2_server_wake(s);
+}
+
+void h2_server_end_gently(struct h2_server *s)
+{
+	if (s->state != H2_OPEN || s->notice ||
+	    h2_server_failed(s, nghttp2_submit_shutdown_notice(s->session)))
+		return;
+	s->notice = h2_server_ping(s);
+	s->notice_ms = h2_server_now(s);
+	h2_server_due(s, s->notice_ms + NOTICE_MS);
+}
+
+void h2_server_ponged(struct h2_server *s)
+{
+	if (s->notice && s->pongs >= s->notice)
+		h2_server_end(s);
 }
 
 static void end_idle(struct h2_server *s)
@@ -369,6 +386,12 @@ static void on_timer(struct eg_timer *t)
 		give_back(s);
 	if (s->state < H2_LINGER)
 		expire_streams(s);
+	if (s->notice && s->state == H2_OPEN) {
+		if (h2_server_now(s) - s->notice_ms >= NOTICE_MS)
+			h2_server_end(s);
+		else
+			h2_server_due(s, s->notice_ms + NOTICE_MS);
+	}
 	h2_server_due(s, deadline(s));
 	h2_server_wake(s);
 }

@@ -43,6 +43,7 @@ struct h2_server {
 	enum h2_state state;
 	nghttp2_session *session;
 	struct h2_numbers numbers; /* of the client's streams */
+	uint64_t notice;	   /* the PING behind the first GOAWAY of a gentle end; 0: none */
 	int32_t goodbye;	   /* H2_ENDING: the last stream that GOAWAY calls processed */
 	struct eg_list streams;	   /* struct h2_stream.link */
 	size_t stream_count;
@@ -64,7 +65,7 @@ struct h2_server {
 	struct eg_timer timer;
 	struct eg_defer push;  /* at the end of the tick: work and one write */
 	struct eg_timer later; /* in the next one: others get their turn */
-	uint64_t began_ms, block_began_ms, idle_since_ms, written_ms, read_ms, ended_ms;
+	uint64_t began_ms, block_began_ms, idle_since_ms, written_ms, read_ms, notice_ms, ended_ms;
 	size_t lingered;
 	struct h2_bucket control, resets;
 	uint64_t pings, pongs; /* sent; the last that was answered */
@@ -92,6 +93,12 @@ bool h2_server_failed(struct h2_server *s, int nghttp2_error);
 void h2_server_violation(struct h2_server *s, uint32_t http2_error, const char *detail);
 /* GOAWAY without an error. */
 void h2_server_end(struct h2_server *s);
+/* The same in two steps (RFC 9113 section 6.8): what the client sent before it heard of it is
+ * served.
+ */
+void h2_server_end_gently(struct h2_server *s);
+/* A PING was answered. */
+void h2_server_ponged(struct h2_server *s);
 /* There is something to do or to write. */
 void h2_server_wake(struct h2_server *s);
 /* A time of CLOCK_MONOTONIC that must not be missed; UINT64_MAX: none. */

@@ -151,8 +151,10 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 	set_answer(st, H2_ANSWER_BODY);
 	if (h2_server_failed(s, h2_submit_answer(session(st), st->id, a, st->no_body)))
 		return;
-	if (a->last || s->engine->draining)
+	if (a->last || (s->engine->draining && !s->engine->drains_gently))
 		h2_server_end(s);
+	else if (s->engine->draining)
+		h2_server_end_gently(s);
 	h2_server_wake(s);
 }
 

@@ -582,6 +582,59 @@ static void test_goodbye_is_true(void **state)
 	down(w);
 }
 
+/* Section 6.8: where another process serves on, the end is said in two steps, and a request that
+ * was on its way when the client heard of it is served like any other. */
+static void test_goodbye_in_two_steps(void **state)
+{
+	struct world *w = up();
+	struct inbox provider;
+	const unsigned char *p;
+	char ping[8];
+
+	(void)state;
+	raw_begin(&w->pod);
+	w->plane.engine.draining = w->plane.engine.drains_gently = true;
+	ask(w);
+	provider = asked(w);
+	plane_send(&w->plane, provider.fd, OK(2, "{}"));
+	p = raw_await(&w->pod, NGHTTP2_GOAWAY, 0);
+	assert_int_equal(raw_u32(p), INT32_MAX);
+	assert_int_equal(raw_u32(p + 4), NGHTTP2_NO_ERROR);
+	memcpy(ping, raw_await(&w->pod, NGHTTP2_PING, 0), sizeof(ping));
+	inbox_forget(&provider);
+	inbox_forget(&w->pod.in);
+	ask_on_3(w);
+	inbox_await(&w->plane, &provider, BODY);
+	raw_frame(&w->pod, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, ping, sizeof(ping));
+	p = raw_await(&w->pod, NGHTTP2_GOAWAY, 0);
+	assert_int_equal(raw_u32(p), 3);
+	plane_send(&w->plane, provider.fd, OK(2, "{}"));
+	(void)raw_await(&w->pod, NGHTTP2_DATA, 3);
+	inbox_fini(&provider);
+	down(w);
+}
+
+/* A client that says nothing to that is not waited for. */
+static void test_goodbye_without_an_answer(void **state)
+{
+	struct world *w = up();
+	struct inbox provider;
+
+	(void)state;
+	raw_begin(&w->pod);
+	w->plane.engine.draining = w->plane.engine.drains_gently = true;
+	ask(w);
+	provider = asked(w);
+	plane_send(&w->plane, provider.fd, OK(2, "{}"));
+	(void)raw_await(&w->pod, NGHTTP2_PING, 0);
+	inbox_forget(&w->pod.in);
+	for (int i = 0; i < PLANE_TURNS && !raw_find(&w->pod, NGHTTP2_GOAWAY, 0); i++)
+		plane_turn(&w->plane);
+	assert_int_equal(raw_u32(raw_await(&w->pod, NGHTTP2_GOAWAY, 0)), 1);
+	inbox_fini(&provider);
+	down(w);
+}
+
 /* What comes for it afterwards is read for HPACK's table and counts for the connection's window,
  * and what was in flight is answered: its trailers come from that table. */
 static void test_after_goodbye(void **state)
@@ -650,6 +703,8 @@ int main(void)
 		cmocka_unit_test(test_ping),
 		cmocka_unit_test(test_client_says_goodbye),
 		cmocka_unit_test(test_goodbye_is_true),
+		cmocka_unit_test(test_goodbye_in_two_steps),
+		cmocka_unit_test(test_goodbye_without_an_answer),
 		cmocka_unit_test(test_after_goodbye),
 		cmocka_unit_test(test_goodbye_twice),
 	};

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #define BATCH	  128
-#define TURN_MS	  100u /* of handling events: what is left of the batch is the next turn's */
-#define LOOK_EACH 16   /* events between two looks at the clock */
+#define TURN_MS	  100u /* of handling: what is left is the next turn's */
+#define LOOK_EACH 16   /* events, timers, ... between two looks at the clock */
 #define WAITED_MS 2u   /* less may be the clock's step */
 
 struct eg_loop {
@@ -226,14 +226,24 @@ void eg_timer_cancel(struct eg_loop *l, struct eg_timer *t)
 		sift(l, i, last);
 }
 
+/* Has the turn had its time? Looked at now and then. */
+static bool turn_is_over(const struct eg_loop *l, int done)
+{
+	return done % LOOK_EACH == 0 && eg_now_ms() - l->now_ms >= TURN_MS;
+}
+
 static void fire_timers(struct eg_loop *l)
 {
+	int done = 0;
+
 	l->firing = true;
 	while (l->timers && l->heap[0]->due_ms <= l->now_ms) {
 		struct eg_timer *t = l->heap[0];
 
 		eg_timer_cancel(l, t);
 		t->fire(t);
+		if (turn_is_over(l, ++done))
+			break;
 	}
 	l->firing = false;
 }
@@ -277,7 +287,8 @@ void eg_loop_soon(struct eg_loop *l, struct eg_defer *d)
 /* Only what is queued now: what is queued meanwhile runs in the next turn. */
 static void run_soon(struct eg_loop *l)
 {
-	struct eg_defer *d = l->soon, *next;
+	struct eg_defer *d = l->soon, *next, **tail = l->soon_tail;
+	int done = 0;
 
 	l->soon = NULL;
 	l->soon_tail = &l->soon;
@@ -286,6 +297,13 @@ static void run_soon(struct eg_loop *l)
 		d->next = NULL;
 		d->queued = false;
 		d->run(d);
+		if (next && turn_is_over(l, ++done)) {
+			*tail = l->soon;
+			if (!l->soon)
+				l->soon_tail = tail;
+			l->soon = next;
+			return;
+		}
 	}
 }
 
@@ -372,7 +390,7 @@ static void handle(struct eg_loop *l)
 
 		if (events)
 			w->ready(w, events);
-		if (l->batch_at % LOOK_EACH == 0 && eg_now_ms() - l->now_ms >= TURN_MS)
+		if (turn_is_over(l, l->batch_at))
 			break;
 	}
 }

@@ -416,6 +416,68 @@ static void a_turn_ends(void **state)
 	(void)state;
 }
 
+struct slow {
+	struct eg_timer timer;
+	struct eg_defer soon;
+	unsigned int calls;
+};
+
+static struct slow slow[48];
+
+static unsigned int slow_calls(void)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(slow); i++)
+		n += slow[i].calls;
+	return n;
+}
+
+static void slow_fire(struct eg_timer *t)
+{
+	usleep(20000);
+	eg_container_of(t, struct slow, timer)->calls++;
+}
+
+static void slow_run(struct eg_defer *d)
+{
+	usleep(20000);
+	eg_container_of(d, struct slow, soon)->calls++;
+}
+
+/* Nor do timers that are due, and what was put off. */
+static void a_turn_ends_for_timers(void **state)
+{
+	memset(slow, 0, sizeof(slow));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(slow); i++) {
+		eg_timer_init(&slow[i].timer, slow_fire);
+		assert_int_equal(eg_timer_set(loop, &slow[i].timer, 0), 0);
+	}
+	turn(0);
+	assert_in_range(slow_calls(), 1, EG_ARRAY_SIZE(slow) - 1);
+	for (int i = 0; i < 10; i++)
+		turn(0);
+	assert_int_equal(slow_calls(), EG_ARRAY_SIZE(slow));
+	(void)state;
+}
+
+static void a_turn_ends_for_what_was_put_off(void **state)
+{
+	memset(slow, 0, sizeof(slow));
+	for (size_t i = 0; i < EG_ARRAY_SIZE(slow); i++) {
+		slow[i].soon.run = slow_run;
+		eg_loop_soon(loop, &slow[i].soon);
+	}
+	turn(0);
+	assert_in_range(slow_calls(), 1, EG_ARRAY_SIZE(slow) - 1);
+	eg_loop_soon(loop, &slow[0].soon); /* behind those that are left */
+	for (int i = 0; i < 10; i++)
+		turn(0);
+	assert_int_equal(slow_calls(), EG_ARRAY_SIZE(slow) + 1);
+	assert_int_equal(slow[0].calls, 2);
+	(void)state;
+}
+
 static void no_descriptors_left(void **state)
 {
 	struct rlimit old, none;
@@ -454,6 +516,8 @@ int main(void)
 		cmocka_unit_test(deferred),
 		cmocka_unit_test(waking),
 		cmocka_unit_test(a_turn_ends),
+		cmocka_unit_test(a_turn_ends_for_timers),
+		cmocka_unit_test(a_turn_ends_for_what_was_put_off),
 		cmocka_unit_test(no_descriptors_left),
 	};
 

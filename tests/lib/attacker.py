@@ -512,9 +512,35 @@ def large_bodies(sni, connections, until, size=30000000):
     say(statuses=statuses)
 
 
+def pipelining(sni, connections, until):
+    """Requests that are refused at once, hundreds in a write, on CONNECTIONS connections, until a file is there."""
+    one = request_bytes(sni, method="GET", path="/x")
+    block, sockets, sent, got = one * 400, [], 0, 0
+    for _ in range(int(connections)):
+        s = context().wrap_socket(dial(sni), server_hostname=sni)
+        s.setblocking(False)
+        sockets.append(s)
+    rest = {s: b"" for s in sockets}
+    print(json.dumps({"open": len(sockets)}), flush=True)
+    while not os.path.exists(until):
+        for s in sockets:
+            try:
+                got += len(s.recv(65536))
+            except OSError:
+                pass  # nothing is there, or it was closed
+            try:
+                rest[s] = rest[s] or block
+                n = s.send(rest[s])
+                rest[s] = rest[s][n:]
+                sent += n
+            except OSError:
+                pass
+    say(sent=sent // len(one), bytes=got)
+
+
 COMMANDS = {f.__name__.replace("_", "-"): f for f in (
     tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading, pausing,
-    long_header, hellos, dear_bodies, large_bodies)}
+    long_header, hellos, dear_bodies, large_bodies, pipelining)}
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
     sys.exit("usage: attacker.py COMMAND [ARGUMENT...]; commands: " + ", ".join(sorted(COMMANDS)))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# One pod's flood of handshakes, and of large bodies, while another pod is served: it has its turn, whatever the other one does, by the same gateway.
+# One pod's flood of handshakes, of large bodies, and of requests that cost nothing to send, while another pod is served: it has its turn, whatever the other one does, by the same gateway.
 # How fast all this is depends on the machine: what is counted is how much of the flood is done while a request of the other pod is.
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -48,6 +48,11 @@ attack large large-bodies 4
 for _ in 1 2 3 4; do served "large bodies"; done
 attack_end large
 has "large bodies: some were read, or refused for the pod's budget" "$(cat "$T_RUN/large.log")" "403 model_denied"
+attack pipelining pipelining 200
+sleep 2
+for _ in 1 2 3 4; do served "pipelining"; done
+attack_end pipelining
+at_least "pipelining: there were some" "$(jq -s '.[1].bytes' "$T_RUN/pipelining.log")" 1000
 is "no request of the other pod failed" "$(egret_records '.pod.name == "podB" and .reason != "ok"' | jq length)" 0
 is "by the same gateway, which never hung" "$(pid_of gateway) $(ctl status --json | jq .gateway.hangs)" "$GATEWAY 0"
 checks_done

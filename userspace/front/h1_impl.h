@@ -16,6 +16,13 @@ static inline uint64_t h1_now_ms(const struct h1_server *s)
 	return eg_loop_now_ms(s->engine->loop);
 }
 
+/* Whatever comes is taken now; else only so much is read ahead. */
+static inline bool h1_wants_all(const struct h1_server *s)
+{
+	return (s->receive == H1_RECEIVE_HEAD && !s->next_turn) || s->receive == H1_RECEIVE_BODY ||
+	       s->receive == H1_RECEIVE_DISCARD || s->receive == H1_RECEIVE_LINGER;
+}
+
 /* ---- h1_server.c ---- */
 void h1_set_receive(struct h1_server *s, enum h1_receive to);
 void h1_set_answer(struct h1_server *s, enum h1_answer to);

@@ -34,9 +34,7 @@ void h1_charge(struct h1_server *s)
 
 void h1_interest(struct h1_server *s)
 {
-	bool read = s->receive == H1_RECEIVE_HEAD || s->receive == H1_RECEIVE_BODY ||
-		    s->receive == H1_RECEIVE_DISCARD || s->receive == H1_RECEIVE_LINGER ||
-		    s->in.length < H1_READ_AHEAD;
+	bool read = h1_wants_all(s) || s->in.length < H1_READ_AHEAD;
 
 	if (s->receive == H1_RECEIVE_CLOSED)
 		return;
@@ -240,6 +238,17 @@ void h1_linger(struct h1_server *s)
 		h1_over(s, false, EG_REASON_OK);
 }
 
+/* One request of a connection in a turn of the loop: hundreds are read at once, if they are small,
+ * and what is answered here without asking anybody would go on to the last of them. */
+static void wait_for_turn(struct h1_server *s)
+{
+	if (!s->in.length)
+		return;
+	s->next_turn = true;
+	if (eg_timer_set(s->engine->loop, &s->timer, 0))
+		h1_over(s, true, EG_REASON_OVERLOADED);
+}
+
 bool h1_finish_answer(struct h1_server *s)
 {
 	if (s->out.length)
@@ -254,9 +263,11 @@ bool h1_finish_answer(struct h1_server *s)
 		h1_linger(s);
 	} else if (s->receive == H1_RECEIVE_COMPLETE) {
 		h1_set_receive(s, H1_RECEIVE_HEAD);
+		wait_for_turn(s);
 	} else {
 		s->lingered = 0;
 		h1_set_receive(s, H1_RECEIVE_DISCARD);
+		wait_for_turn(s);
 	}
 	return true;
 }

@@ -124,7 +124,7 @@ static bool take_head(struct h1_server *s)
 	enum eg_reason reason = EG_REASON_BAD_REQUEST;
 	const char *wrong = NULL;
 
-	if (!s->in.length)
+	if (!s->in.length || s->next_turn)
 		return false;
 	if (!s->head_began_ms)
 		s->head_began_ms = h1_now_ms(s);
@@ -289,8 +289,7 @@ static void read_some(struct h1_server *s)
 		size_t before = s->in.length;
 		enum eg_io r;
 
-		if ((s->receive == H1_RECEIVE_HOLD || s->receive == H1_RECEIVE_COMPLETE) &&
-		    before >= H1_READ_AHEAD)
+		if (!h1_wants_all(s) && before >= H1_READ_AHEAD)
 			break;
 		r = eg_stream_read(s->stream, &s->in, READ_BYTES);
 		if (r == EG_IO_AGAIN)

@@ -50,6 +50,7 @@ struct h1_server {
 	bool last_chunk;  /* written, and trailers after it: only the empty line is missing */
 	bool tunnel;	  /* answered with 101: bytes both ways, until either side ends */
 	bool busy, again; /* re-entrancy: advance() is on the stack; it must go round once more */
+	bool next_turn;	  /* the next request is here already, and waits for the loop's next turn */
 	bool begun, over_called, reset_wanted, eof;
 	struct eg_timer timer;
 	struct eg_defer push;

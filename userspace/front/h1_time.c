@@ -71,6 +71,7 @@ void h1_on_timer(struct eg_timer *t)
 {
 	struct h1_server *s = eg_container_of(t, struct h1_server, timer);
 
+	s->next_turn = false;
 	if (s->answer == H1_ANSWER_CUT) {
 		h1_advance(s);
 		return;

@@ -171,6 +171,27 @@ static void test_pipelining(void **state)
 	assert_true(strstr(w->pod.in.text, "{\"n\":1}") < strstr(w->pod.in.text, "{\"n\":2}"));
 }
 
+/* Hundreds of small ones that need nobody else are no work of one turn: others have theirs. */
+static void test_pipelining_takes_turns(void **state)
+{
+#define SMALL "GET /x HTTP/1.1\r\n" HEADERS "\r\n"
+	static const char ten[] = SMALL SMALL SMALL SMALL SMALL SMALL SMALL SMALL SMALL SMALL;
+	struct world *w = *state;
+	size_t most = 0;
+
+	for (int i = 0; i < 10; i++)
+		pod_send(&w->pod, ten);
+	for (int i = 0; i < PLANE_TURNS && plane_record_count(&w->plane) < 100; i++) {
+		size_t before = plane_record_count(&w->plane);
+
+		plane_turns(&w->plane, 1);
+		most = EG_MAX(most, plane_record_count(&w->plane) - before);
+	}
+	assert_int_equal(plane_record_count(&w->plane), 100);
+	assert_in_range(most, 1, 2);
+	inbox_await_bytes(&w->plane, &w->pod.in, 100 * strlen("HTTP/1.1 404 "));
+}
+
 static void test_expect_continue(void **state)
 {
 	struct world *w = *state;
@@ -984,6 +1005,7 @@ int main(void)
 		T(test_byte_at_a_time),
 		T(test_keep_alive_reuses_both_connections),
 		T(test_pipelining),
+		T(test_pipelining_takes_turns),
 		T(test_expect_continue),
 		T(test_expect_continue_denied),
 		T(test_chunked_request),

@@ -13,7 +13,7 @@
 #include "proto/uri.h"
 
 #define BUCKETS	    256u
-#define MAX_ENTRIES 1024u
+#define MAX_ENTRIES 4096u /* as many names as a policy may have, or providers */
 #define TTL_MIN_S   5u
 #define TTL_MAX_S   300u
 #define FAILED_MS   2000u

@@ -234,6 +234,25 @@ static void cancelled_look_up_is_not_called(void **state)
 	assert_int_equal(a.calls, 0);
 }
 
+/* As many as a policy may have: names whose answer is fresh keep no other one out. */
+static void many_names(void **state)
+{
+	struct eg_resolver *r = eg_resolver_create(server.loop, server.text, NULL);
+	struct asked a;
+	char host[32];
+
+	(void)state;
+	server.ttl = 300;
+	for (int i = 0; i < 4096; i++) {
+		snprintf(host, sizeof(host), "n%d.example.org", i);
+		ask(r, host, &a);
+		wait_for(&a);
+		if (!a.ok)
+			fail_msg("%s: %s", host, a.why);
+	}
+	eg_resolver_destroy(r);
+}
+
 static void bad_servers_are_refused(void **state)
 {
 	struct eg_error e;
@@ -252,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure_is_told_and_remembered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(silent_server_times_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cancelled_look_up_is_not_called, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_servers_are_refused, set_up, tear_down),
 	};
 

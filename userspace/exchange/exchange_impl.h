@@ -205,6 +205,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head,
  * sent; and one whose head could not be read. For the form of the answer. */
 enum eg_dialect exchange_spoken(const struct eg_exchange *x);
 enum eg_dialect exchange_spoken_unread(struct eg_str bytes);
+/* The path of a target that was never read, for the record; empty where there is none in it. */
+struct eg_str exchange_path_unread(const struct eg_exchange *x);
 /* The current snapshot, the pod of the socket's address and its policy. */
 enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
 /* Checks the head and asks policy. OK: go on. */

@@ -130,6 +130,13 @@ enum eg_dialect exchange_spoken_unread(struct eg_str bytes)
 	return eg_dialect_from_path(rough_path((struct eg_str){bytes.p + i, bytes.n - i}));
 }
 
+struct eg_str exchange_path_unread(const struct eg_exchange *x)
+{
+	struct eg_str path = rough_path(x->raw_target);
+
+	return eg_str_starts(path, EG_STR("/")) ? path : (struct eg_str){NULL, 0};
+}
+
 /* ---- who ---- */
 
 enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)

@@ -148,7 +148,7 @@ void exchange_record(struct eg_exchange *x)
 		     : x->have_head && !x->minor ? "HTTP/1.0"
 						 : "HTTP/1.1";
 	r.method = x->method;
-	r.path = x->target.path;
+	r.path = x->target.path.n ? x->target.path : exchange_path_unread(x);
 	r.model = asked_model(x);
 	r.user_agent = x->user_agent;
 	r.operation = x->operation ? x->operation->name : NULL;

@@ -155,6 +155,42 @@ static void test_model_of_path(void **state)
 	(void)state;
 }
 
+/* What is refused before its target is read: the path is what an investigation begins with. */
+static void test_path_of_what_is_refused_early(void **state)
+{
+	static const struct {
+		const char *request, *status, *path;
+	} cases[] = {
+		{"GET /v1/../v1/files?key=secret HTTP/1.1\r\n" HEADERS "\r\n", "HTTP/1.1 400 ",
+		 "\"path\":\"/v1/../v1/files\""},
+		{"GET /v1/a%2fb?secret HTTP/1.1\r\n" HEADERS "\r\n", "HTTP/1.1 400 ",
+		 "\"path\":\"/v1/a%2fb\""},
+		{"GET /v1/files?key=secret HTTP/1.1\r\nHost: api.anthropic.com\r\n\r\n",
+		 "HTTP/1.1 421 ", "\"path\":\"/v1/files\""},
+		{"GET https://me:secret@api.openai.com/v1/models?secret HTTP/1.1\r\n" HEADERS
+		 "\r\n",
+		 "HTTP/1.1 400 ", "\"path\":\"/v1/models\""},
+		{"GET me:secret HTTP/1.1\r\n" HEADERS "\r\n", "HTTP/1.1 400 ", NULL},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		struct plane p;
+		struct pod pod;
+
+		plane_up(&p, policy);
+		pod_open(&pod, &p, "api.openai.com");
+		pod_send(&pod, cases[i].request);
+		inbox_await(&p, &pod.in, cases[i].status);
+		plane_turns(&p, 3);
+		assert_int_equal(plane_record_count(&p), 1);
+		expect(&p, cases[i].path ? cases[i].path : "\"reason\":\"bad_request\"");
+		assert_false(plane_recorded(&p, "secret"));
+		pod_close(&pod);
+		plane_down(&p);
+	}
+	(void)state;
+}
+
 #define LABELS                                                                               \
 	"{gateway=\"test\",route=\"chat\",backend=\"p0\",namespace=\"shop\",serviceAccount=" \
 	"\"default\""
@@ -223,6 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_model_of_path),
+		cmocka_unit_test(test_path_of_what_is_refused_early),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_detail_is_of_the_last_attempt),
 	};

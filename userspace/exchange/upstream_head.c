@@ -157,6 +157,17 @@ static int write_upgrade(struct eg_exchange *x, struct eg_buf *out)
 	return r;
 }
 
+/* Where content is what the method is for, that there is none has to be said (RFC 9110
+ * section 8.6). Over HTTP/2 the client said it by a flag; what is passed on over HTTP/1.1 goes as
+ * it was sent. */
+static bool says_nothing(const struct eg_exchange *x)
+{
+	if (!x->provider && !x->peer->http2)
+		return false;
+	return eg_str_eq(x->method, EG_STR("POST")) || eg_str_eq(x->method, EG_STR("PUT")) ||
+	       eg_str_eq(x->method, EG_STR("PATCH"));
+}
+
 static int write_framing(struct eg_exchange *x, struct eg_buf *out)
 {
 	if (exchange_body_chunked(x))
@@ -167,6 +178,8 @@ static int write_framing(struct eg_exchange *x, struct eg_buf *out)
 
 		return write_header(out, EG_STR("content-length"), (struct eg_str){digits, n});
 	}
+	if (says_nothing(x))
+		return write_str(out, "content-length: 0\r\n");
 	return 0;
 }
 

@@ -401,20 +401,10 @@ def long_header(sni, size):
         say(error=outcome(e))
 
 
-def client_hello(sni):
-    """The first bytes of a TLS client that offers no session: the server has all of its work to do."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    try:
-        context().wrap_bio(incoming, outgoing, server_hostname=sni).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return outgoing.read()
-
-
 def hellos(sni, connections, until):
     """Handshakes that cost the client nothing: a ClientHello, the first bytes of the answer, a reset; CONNECTIONS at once, until a
     file is there."""
-    hello, begun, answered, failed = client_hello(sni), 0, 0, 0
+    hello, begun, answered, failed = client_hello(sni)[0], 0, 0, 0
     at = socket.getaddrinfo(sni, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
     poll, sockets = select.epoll(), {}
 

@@ -5,6 +5,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "base/files.h"
+
 #define EVENTS                                                                              \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | \
 	 IN_DELETE_SELF | IN_MOVE_SELF)
@@ -42,7 +44,7 @@ int eg_dir_watch_open(struct eg_dir_watch *w, struct eg_loop *l, uint64_t settle
 	eg_timer_init(&w->settle, settled);
 	w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (w->fd < 0)
-		return eg_error_set(e, -errno, "inotify: %s", strerror(errno));
+		return eg_error_set(e, -errno, "inotify: %s", eg_watch_failure(errno));
 	r = eg_watch_add(l, &w->watch, w->fd, EPOLLIN);
 	if (r) {
 		eg_fd_close(&w->fd);

@@ -221,3 +221,17 @@ int eg_dir_read(const char *dir, const struct eg_dir_limits *limits, struct eg_a
 	*count = r.count;
 	return 0;
 }
+
+const char *eg_watch_failure(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return "there are too many inotify instances; raise the sysctl "
+		       "fs.inotify.max_user_instances, which all processes of root share";
+	case ENOSPC:
+		return "there are too many inotify watches; raise the sysctl "
+		       "fs.inotify.max_user_watches, which all processes of root share";
+	default:
+		return strerror(error);
+	}
+}

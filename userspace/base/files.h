@@ -34,4 +34,8 @@ struct eg_dir_limits {
 int eg_dir_read(const char *dir, const struct eg_dir_limits *limits, struct eg_arena *a,
 		struct eg_dir_file **files, size_t *count, struct eg_error *e) EG_MUST;
 
+/* Why inotify refused: its limits are the user's, and errno's own text speaks of open files and of
+ * the disk. */
+const char *eg_watch_failure(int error);
+
 #endif

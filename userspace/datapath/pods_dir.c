@@ -75,7 +75,7 @@ int eg_pods_dir_open(const char *path, struct eg_pods_dir **out, struct eg_error
 		r = eg_error_set(error, -ENOMEM, "out of memory");
 	else if (d->notify < 0 || watch(d))
 		r = eg_error_set(error, -errno, "cannot watch the pods directory %s: %s", path,
-				 strerror(errno));
+				 eg_watch_failure(errno));
 	if (r) {
 		eg_pods_dir_close(d);
 		return r;

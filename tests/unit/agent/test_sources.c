@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operator's directories: read whole, in one generation, and watched. */
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -297,6 +298,43 @@ static void test_watch(void **state)
 	eg_loop_destroy(l);
 }
 
+/* 0 in a user namespace of the caller's own, and nowhere else. */
+static bool limit_to_none(const char *file)
+{
+	FILE *f;
+	bool done;
+
+	if (unshare(CLONE_NEWUSER))
+		return false;
+	f = fopen(file, "w");
+	done = f && fputs("0", f) >= 0;
+	return f && !fclose(f) && done;
+}
+
+/* A limit of the user's is not said as one of open files. */
+static void test_limits_are_named(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct eg_loop *l = eg_loop_create();
+		struct eg_dir_watch w;
+		struct eg_error e = {""};
+
+		if (!limit_to_none("/proc/sys/user/max_inotify_instances"))
+			_exit(2);
+		if (eg_dir_watch_open(&w, l, 30, count_change, &e) != -EMFILE)
+			_exit(3);
+		_exit(!strstr(e.text, "raise the sysctl fs.inotify.max_user_instances"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WEXITSTATUS(status) == 2)
+		skip(); /* no user namespaces here */
+	assert_int_equal(status, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
@@ -308,6 +346,7 @@ int main(void)
 		TEST(test_never_leaves_the_directory),
 		TEST(test_marks),
 		TEST(test_watch),
+		TEST(test_limits_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

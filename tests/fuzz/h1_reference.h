@@ -119,7 +119,7 @@ static inline int ref_status_line(const char *p, size_t n, unsigned int *status)
 static inline struct reference reference_parse(const char *p, size_t n, const char *method)
 {
 	struct reference r = {.complete = false};
-	size_t at = 0, line = 0, fields = 0, empty = 0;
+	size_t at = 0, line = 0, fields = 0, listed = 0, empty = 0;
 	unsigned int status = 0;
 	int minor = -1, lengths = 0, codings = 0, hosts = 0;
 	bool wrong = false, close = false, keep = false, connect = false, tab;
@@ -199,12 +199,15 @@ static inline struct reference reference_parse(const char *p, size_t n, const ch
 		} else if (ref_is(p + a, name, "connection")) {
 			close |= ref_list_has(p + v, w - v, "close");
 			keep |= ref_list_has(p + v, w - v, "keep-alive");
+			listed++;
+			for (size_t i = v; i < w; i++)
+				listed += p[i] == ',';
 		}
 	}
 	r.complete = true;
 	r.bytes = at;
-	if (wrong || fields > EG_H1_MAX_HEADERS || lengths > 1 || codings > 1 || hosts > 1 ||
-	    (codings && (lengths || minor == 0)))
+	if (wrong || fields > EG_H1_MAX_HEADERS || listed > EG_H1_MAX_LISTED || lengths > 1 ||
+	    codings > 1 || hosts > 1 || (codings && (lengths || minor == 0)))
 		return r;
 	r.keep_alive = !close && (minor == 1 || keep);
 	if (!method) {

@@ -43,6 +43,7 @@ struct parse {
 	bool request;
 	bool has_length, has_coding, has_host, has_upgrade;
 	bool close, keep, upgrade_token; /* of Connection */
+	unsigned int listed;		 /* in all fields of that name */
 	struct eg_str after;		 /* what of a field's line follows its value */
 };
 
@@ -175,15 +176,22 @@ bool eg_h1_list_next(struct eg_str *list, struct eg_str *member)
 	return false;
 }
 
-static void take_connection(struct parse *x, struct eg_str value)
+/* Each of the other fields is looked for among them. */
+static bool take_connection(struct parse *x, struct eg_str value)
 {
 	struct eg_str member;
 
+	x->listed++;
+	for (size_t i = 0; i < value.n; i++)
+		x->listed += value.p[i] == ',';
+	if (x->listed > EG_H1_MAX_LISTED)
+		return fail(x, EG_REASON_HEADER_TOO_LARGE, NULL);
 	while (eg_h1_list_next(&value, &member)) {
 		x->close |= eg_str_ieq(member, EG_STR("close"));
 		x->keep |= eg_str_ieq(member, EG_STR("keep-alive"));
 		x->upgrade_token |= eg_str_ieq(member, EG_STR("upgrade"));
 	}
+	return true;
 }
 
 static void take_expect(struct parse *x, struct eg_str value)
@@ -216,7 +224,7 @@ static bool take_field(struct parse *x, struct eg_str name, struct eg_str value)
 		break;
 	case 10:
 		if (eg_str_ieq(name, EG_STR("connection")))
-			take_connection(x, value);
+			return take_connection(x, value);
 		break;
 	case 14:
 		if (eg_str_ieq(name, EG_STR("content-length")))

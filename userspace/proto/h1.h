@@ -14,6 +14,7 @@
 #include "base/base.h"
 
 #define EG_H1_MAX_HEADERS 128
+#define EG_H1_MAX_LISTED  256u /* names in Connection, empty ones too */
 
 struct eg_header {
 	struct eg_str name;  /* as sent */

@@ -337,6 +337,27 @@ static void many_headers(void **state)
 	assert_int_equal(request(text).reason, EG_REASON_HEADER_TOO_LARGE);
 }
 
+/* Connection lists names that are compared with each field. */
+static void many_names_in_connection(void **state)
+{
+	static const char *const lists[] = {"a,", ","};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(lists); i++)
+		for (unsigned int last = 0; last < 2; last++) {
+			char text[1024] =
+				"GET / HTTP/1.1\r\n" H "Connection: close\r\nConnection: ";
+
+			for (unsigned int n = 2; n < EG_H1_MAX_LISTED + last; n++)
+				strcat(text, lists[i]);
+			strcat(text, "b\r\n\r\n");
+			if (last)
+				assert_int_equal(request(text).reason, EG_REASON_HEADER_TOO_LARGE);
+			else
+				assert_false(good(text)->keep_alive);
+		}
+	(void)state;
+}
+
 static void response_is_read(void **state)
 {
 	struct eg_h1_head *h = good_response(
@@ -479,6 +500,7 @@ int main(void)
 		cmocka_unit_test(malformed_requests),
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(many_headers),
+		cmocka_unit_test(many_names_in_connection),
 		cmocka_unit_test(response_is_read),
 		cmocka_unit_test(response_bodies),
 		cmocka_unit_test(malformed_responses),

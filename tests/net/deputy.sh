@@ -70,6 +70,9 @@ pod_register "$E_DIR/pods" podA shop '{}'
 pod_register "$E_DIR/pods" podT all '{}'
 # The node's own addresses are not named here: the agent must know them.
 E_FORBID=10.96.0.0/12,$T_POD_NET4.0/24,${T_POD_NET6}:/64,192.0.2.128/25,2001:db8:77::/64
+# Nor need they be few: kube-ipvs0 has an address for each service, and they come before those of IPv6.
+ip -n "$T_NODE" link add many type bridge
+for i in $(seq 300); do echo "address add 10.200.$((i / 250)).$((i % 250 + 1))/32 dev many"; done | ip -n "$T_NODE" -batch - || t_die "cannot add addresses"
 egret_up
 
 attack() { # POD COMMAND...

@@ -23,6 +23,7 @@ static const struct {
 	[EG_WIRE_SPAWNED] = {BARE, 0, 0},
 	[EG_WIRE_EXITED] = {BARE, 0, 0},
 	[EG_WIRE_CONFIG] = {PAYLOAD(config), 0, 2},
+	[EG_WIRE_FORBIDDEN] = {BARE, 1, 1},
 	[EG_WIRE_FLIGHT] = {BARE, 1, 1},
 	[EG_WIRE_WORKER] = {BARE, 2, 2},
 	[EG_WIRE_CHAIN] = {BARE, 1, 1},

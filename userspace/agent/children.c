@@ -220,6 +220,7 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 	case EG_WIRE_SPAWNED:
 	case EG_WIRE_EXITED:
 	case EG_WIRE_CONFIG:
+	case EG_WIRE_FORBIDDEN:
 	case EG_WIRE_FLIGHT:
 	case EG_WIRE_WORKER:
 	case EG_WIRE_CHAIN:

@@ -57,7 +57,8 @@ struct eg_gateway {
 	size_t chain_bytes;
 	struct eg_trust *default_trust, *nobody; /* nobody: trusts no provider */
 	struct eg_gateway_worker workers[EG_MAX_WORKERS];
-	struct eg_cidr forbidden[EG_WIRE_CIDRS];
+	struct eg_cidr *forbidden; /* NULL: not said yet */
+	size_t forbidden_count;
 	struct eg_cooldowns cooldowns; /* of all workers */
 	struct eg_budgets budgets;     /* likewise */
 	pthread_mutex_t lock;

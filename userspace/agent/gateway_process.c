@@ -136,7 +136,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 		.gateway6 = g->config.flags & EG_CONFIG_GATEWAY6 ? &g->config.gateway6 : NULL,
 		.hold = g->config.flags & EG_CONFIG_SHARED,
 		.forbidden = g->forbidden,
-		.forbidden_count = g->config.cidr_count,
+		.forbidden_count = g->forbidden_count,
 		.limits = eg_default_limits,
 	};
 
@@ -163,7 +163,8 @@ static void start(struct eg_gateway *g)
 	unsigned char key[80];
 	struct eg_error e = {""};
 
-	if (!g->configured || !g->flight || !g->chain || !g->default_trust || g->names)
+	if (!g->configured || !g->forbidden || !g->flight || !g->chain || !g->default_trust ||
+	    g->names)
 		give_up("START came before all that it needs");
 	if (RAND_bytes(key, sizeof(key)) != 1)
 		give_up("no random numbers");
@@ -262,18 +263,35 @@ static void configure(struct eg_gateway *g, const struct eg_message *m, int fds[
 	g->config = m->u.config;
 	g->config.resolvers[sizeof(g->config.resolvers) - 1] = '\0';
 	g->config.tag[sizeof(g->config.tag) - 1] = '\0';
-	if (!g->config.worker_count || g->config.worker_count > EG_MAX_WORKERS ||
-	    g->config.cidr_count > EG_WIRE_CIDRS)
+	if (!g->config.worker_count || g->config.worker_count > EG_MAX_WORKERS)
 		give_up("the configuration is not one");
 	if (g->config.flags & EG_CONFIG_ACCESS_LOG)
 		g->access_log = eg_fd_take(&fds[next++]);
 	if (g->config.flags & EG_CONFIG_METRICS)
 		g->metrics = eg_fd_take(&fds[next++]);
-	for (uint32_t i = 0; i < g->config.cidr_count; i++)
-		g->forbidden[i] =
-			(struct eg_cidr){.address = g->config.forbidden[i].address,
-					 .prefix_bits = g->config.forbidden[i].prefix_bits};
 	g->configured = true;
+}
+
+static void take_forbidden(struct eg_gateway *g, const struct eg_message *m, int fd)
+{
+	struct eg_wire_cidr c;
+	char *bytes = NULL;
+	size_t n;
+
+	if (g->forbidden || m->value < 0 || m->value > (int64_t)(EG_FORBIDDEN_MAX * sizeof(c)) ||
+	    eg_memory_read(fd, (size_t)m->value, &bytes))
+		give_up("what is never to be dialled did not arrive whole");
+	n = (size_t)m->value / sizeof(c);
+	g->forbidden = calloc(n + 1, sizeof(*g->forbidden));
+	if (!g->forbidden)
+		give_up("out of memory");
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&c, bytes + i * sizeof(c), sizeof(c));
+		g->forbidden[i] = (struct eg_cidr){.address = c.address,
+						   .prefix_bits = (uint8_t)c.prefix_bits};
+	}
+	g->forbidden_count = n;
+	free(bytes);
 }
 
 static void take_pem(struct eg_gateway *g, const struct eg_message *m, int fd)
@@ -326,6 +344,9 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	switch ((enum eg_wire_type)m->type) {
 	case EG_WIRE_CONFIG:
 		configure(g, m, fds);
+		break;
+	case EG_WIRE_FORBIDDEN:
+		take_forbidden(g, m, fds[0]);
 		break;
 	case EG_WIRE_FLIGHT:
 		if (g->flight || eg_flight_map(fds[0], &g->flight))

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a new gateway or signer is given before anything else. */
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,41 +19,27 @@ static unsigned int mapped_bits(const struct eg_cidr *c)
 	return eg_address_is4(&c->address) ? c->prefix_bits + 96u : c->prefix_bits;
 }
 
-static void add_cidr(struct eg_wire_config *to, const struct eg_address *a, unsigned int bits)
-{
-	if (to->cidr_count == EG_WIRE_CIDRS)
-		return;
-	to->forbidden[to->cidr_count++] = (struct eg_wire_cidr){.address = *a, .prefix_bits = bits};
-}
-
 /* What the operator forbids, and the node itself. */
-static void fill_forbidden(struct eg_supervisor *s, struct eg_wire_config *to)
+static int send_forbidden(struct eg_supervisor *s)
 {
-	struct ifaddrs *all = NULL;
+	struct eg_message m = {.type = EG_WIRE_FORBIDDEN};
+	EG_CLEANUP_FREE struct eg_cidr *all = NULL;
+	EG_CLEANUP_FREE struct eg_wire_cidr *wire = NULL;
+	EG_CLEANUP_FD int memory = -1;
+	size_t n = eg_forbidden(s->o, &all);
+	int r;
 
-	for (size_t i = 0; i < s->o->forbid_count; i++)
-		add_cidr(to, &s->o->forbid[i].address, mapped_bits(&s->o->forbid[i]));
-	if (getifaddrs(&all) < 0) {
-		eg_warn("the node's own addresses can't be listed: %s", strerror(errno));
-		return;
+	wire = calloc(n + 1, sizeof(*wire));
+	if (!all || !wire)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		wire[i].address = all[i].address;
+		wire[i].prefix_bits = mapped_bits(&all[i]);
 	}
-	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-		struct eg_address a;
-
-		if (!i->ifa_addr)
-			continue;
-		if (i->ifa_addr->sa_family == AF_INET) {
-			a = eg_address_from4(((const struct sockaddr_in *)(const void *)i->ifa_addr)
-						     ->sin_addr.s_addr);
-			add_cidr(to, &a, 128);
-		} else if (i->ifa_addr->sa_family == AF_INET6) {
-			memcpy(&a,
-			       &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
-			       sizeof(a));
-			add_cidr(to, &a, 128);
-		}
-	}
-	freeifaddrs(all);
+	m.value = (int64_t)(n * sizeof(*wire));
+	r = eg_memory_seal("egret", (struct eg_str){(const char *)wire, n * sizeof(*wire)},
+			   &memory);
+	return r ? r : eg_channel_send(s->gateway->control, &m, &memory, 1);
 }
 
 static int send_config(struct eg_supervisor *s)
@@ -89,7 +73,6 @@ static int send_config(struct eg_supervisor *s)
 		return -EIO;
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(c->tag + 2 * i, 3, "%02x", random[i]);
-	fill_forbidden(s, c);
 	return eg_channel_send(s->gateway->control, &m, fds, count);
 }
 
@@ -155,6 +138,8 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 		ends[i] = -1;
 	ca_path(s, "intermediate.crt", chain, sizeof(chain));
 	r = send_config(s);
+	if (!r)
+		r = send_forbidden(s);
 	if (!r)
 		r = send_flight(s);
 	if (!r)

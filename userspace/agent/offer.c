@@ -18,8 +18,6 @@
 #include "base/log.h"
 #include "datapath/read.h"
 
-#define NODE_ADDRESSES 128
-
 void eg_generation_fini(struct eg_generation *g)
 {
 	eg_loaded_unref(g->loaded);
@@ -117,67 +115,98 @@ void eg_offer_lost(struct eg_supervisor *s)
 
 /* ---- to the kernel ---- */
 
-/* The node's own addresses are never governed by a name or a wider range. */
-static size_t node_addresses(struct eg_cidr *out, size_t room)
+/* One of the node's own addresses. False: it is none of an IP. */
+static bool node_address(const struct ifaddrs *i, struct eg_cidr *out)
+{
+	*out = (struct eg_cidr){.excluded = true};
+	if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
+		const struct sockaddr_in *a = (const void *)i->ifa_addr;
+
+		out->address = eg_address_from4(a->sin_addr.s_addr);
+		out->prefix_bits = 32;
+		return true;
+	}
+	if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *a = (const void *)i->ifa_addr;
+
+		memcpy(&out->address, &a->sin6_addr, sizeof(out->address));
+		out->prefix_bits = 128;
+		return true;
+	}
+	return false;
+}
+
+/* All of them behind the `n` that `list` has room for and holds already: there may be thousands
+ * (kube-ipvs0 has one for each service). The caller frees; NULL: out of memory, and said. */
+static struct eg_cidr *with_node_addresses(struct eg_cidr *list, size_t *n)
 {
 	struct ifaddrs *all = NULL;
-	size_t n = 0;
+	struct eg_cidr *grown;
+	size_t more = 0;
 
 	if (getifaddrs(&all) < 0)
-		return 0;
-	for (struct ifaddrs *i = all; i && n < room; i = i->ifa_next) {
-		struct eg_cidr c = {.excluded = true};
-
-		if (!i->ifa_addr)
-			continue;
-		if (i->ifa_addr->sa_family == AF_INET) {
-			const struct sockaddr_in *a = (const void *)i->ifa_addr;
-
-			c.address = eg_address_from4(a->sin_addr.s_addr);
-			c.prefix_bits = 32;
-		} else if (i->ifa_addr->sa_family == AF_INET6) {
-			const struct sockaddr_in6 *a = (const void *)i->ifa_addr;
-
-			memcpy(&c.address, &a->sin6_addr, sizeof(c.address));
-			c.prefix_bits = 128;
-		} else {
-			continue;
-		}
-		out[n++] = c;
-	}
+		eg_warn("the node's own addresses can't be listed: %s", strerror(errno));
+	for (struct ifaddrs *i = all; i; i = i->ifa_next)
+		more++;
+	grown = reallocarray(list, *n + more + 1, sizeof(*list));
+	for (struct ifaddrs *i = all; grown && i; i = i->ifa_next)
+		*n += *n < EG_FORBIDDEN_MAX && node_address(i, &grown[*n]);
+	if (*n == EG_FORBIDDEN_MAX)
+		eg_warn("the node has too many addresses: of these and what --forbid names only "
+			"the first %u are kept from pods",
+			EG_FORBIDDEN_MAX);
 	freeifaddrs(all);
-	return n;
+	if (!grown)
+		free(list);
+	return grown;
 }
 
 uint64_t eg_node_addresses_hash(void)
 {
-	struct eg_cidr all[NODE_ADDRESSES];
-	size_t n = node_addresses(all, NODE_ADDRESSES);
+	size_t n = 0;
+	EG_CLEANUP_FREE struct eg_cidr *all = with_node_addresses(NULL, &n);
 	uint64_t h = 14695981039346656037u;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; all && i < n; i++)
 		for (size_t k = 0; k < sizeof(all[i].address); k++)
 			h = (h ^ ((const unsigned char *)&all[i].address)[k]) * 1099511628211u;
 	return h;
 }
 
+size_t eg_forbidden(const struct eg_options *o, struct eg_cidr **out)
+{
+	struct eg_cidr *c = calloc(o->forbid_count + 1, sizeof(*c));
+	size_t n = o->forbid_count;
+
+	if (c)
+		memcpy(c, o->forbid, n * sizeof(*c));
+	*out = c ? with_node_addresses(c, &n) : NULL;
+	return *out ? n : 0;
+}
+
+/* What policy governs by address, and what is never governed by a name or a wider range. */
 static size_t all_cidrs(struct eg_supervisor *s, struct eg_policy_set *set, struct eg_cidr **out)
 {
-	size_t governed, n = 0;
+	size_t governed, n, forbidden;
 	const char *const *texts = eg_policy_cidrs(set, &governed);
-	struct eg_cidr *c = calloc(governed + s->o->forbid_count + NODE_ADDRESSES, sizeof(*c));
+	struct eg_cidr *c;
 
-	*out = c;
-	if (!c)
+	n = forbidden = eg_forbidden(s->o, out);
+	if (!*out)
 		return 0;
+	c = reallocarray(*out, forbidden + governed + 1, sizeof(*c));
+	if (!c) {
+		free(*out);
+		*out = NULL;
+		return 0;
+	}
+	*out = c;
 	for (size_t i = 0; i < governed; i++)
 		if (eg_plan_cidr(eg_str_from(texts[i]), false, &c[n++])) {
 			eg_error("policy: destination '%s' is not a range; left out", texts[i]);
 			n--;
 		}
-	for (size_t i = 0; i < s->o->forbid_count; i++)
-		c[n++] = s->o->forbid[i];
-	return n + node_addresses(c + n, NODE_ADDRESSES);
+	return n;
 }
 
 static int number_all(struct eg_supervisor *s, struct eg_generation *g)

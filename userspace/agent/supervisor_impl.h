@@ -257,6 +257,9 @@ void eg_offer_lost(struct eg_supervisor *s);
 void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses *a,
 			uint32_t ifindex);
 void eg_generation_fini(struct eg_generation *g);
+/* What the operator forbids, and the node's own addresses, EG_FORBIDDEN_MAX together; the caller
+ * frees. NULL and 0: out of memory. */
+size_t eg_forbidden(const struct eg_options *o, struct eg_cidr **out);
 /* Changes when the node's own addresses do. */
 uint64_t eg_node_addresses_hash(void);
 /* Pods of the table that no generation governs yet are held. */

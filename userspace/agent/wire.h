@@ -21,7 +21,6 @@
 #define EG_WIRE_TEXT	  400u /* a sentence, NUL-terminated */
 #define EG_WIRE_NAME	  256u /* a DNS name, NUL-terminated */
 #define EG_WIRE_ADDRESSES 16u
-#define EG_WIRE_CIDRS	  128u
 #define EG_WIRE_REASONS	  128u
 #define EG_WIRE_HOOKS	  8u
 #define EG_WIRE_UPLINKS	  16u
@@ -35,6 +34,7 @@ enum eg_wire_type {
 	EG_WIRE_EXITED,	 /* pid; value: wait status */
 	/* supervisor -> gateway */
 	EG_WIRE_CONFIG,	       /* fds as flags say: access log, metrics listener */
+	EG_WIRE_FORBIDDEN,     /* value: bytes; fd: struct eg_wire_cidr, any number */
 	EG_WIRE_FLIGHT,	       /* fd: flight.h */
 	EG_WIRE_WORKER,	       /* number: index; fds: listener, signer */
 	EG_WIRE_CHAIN,	       /* value: bytes; fd: PEM of the intermediate */
@@ -76,6 +76,8 @@ enum eg_config_flags {
 	EG_CONFIG_SHARED = 1 << 4, /* another gateway accepts from the listeners until ACCEPT */
 };
 
+#define EG_FORBIDDEN_MAX 16384u /* ranges and addresses that are never dialled for a pod */
+
 struct eg_wire_cidr {
 	struct eg_address address;
 	uint32_t prefix_bits; /* of the 128-bit form */
@@ -84,12 +86,10 @@ struct eg_wire_cidr {
 struct eg_wire_config {
 	uint32_t flags; /* enum eg_config_flags */
 	uint32_t worker_count;
-	uint32_t cidr_count;
 	uint32_t metrics_port;
 	struct eg_address gateway4, gateway6;
 	char resolvers[256];
 	char tag[40];
-	struct eg_wire_cidr forbidden[EG_WIRE_CIDRS];
 };
 
 struct eg_wire_addresses {

@@ -5,6 +5,7 @@
  * the fail policy by itself. Gateway and signer are replaced when they don't answer. The spawner,
  * which replaces them, can't be: once it is needed and does not do it, egretd ends.
  */
+#include <poll.h>
 #include <stdio.h>
 
 #include "agent/cpu_wait.h"
@@ -263,6 +264,22 @@ static void judge_spawner(struct eg_supervisor *s, uint64_t now)
 
 /* ---- the clock ---- */
 
+void eg_heartbeat_keep(struct eg_supervisor *s)
+{
+	uint64_t now = eg_now_ms();
+	struct pollfd gateway = {.events = 0};
+
+	if (!s->beating || now - s->kept_ms < EG_TICK_MS || now - s->ticked_ms > EG_BUSY_MS)
+		return;
+	if (!s->serving && now - s->lost_ms >= EG_REPLACE_MS)
+		return;
+	gateway.fd = eg_gateway_serving(s)->control; /* none: it is not looked at */
+	if (poll(&gateway, 1, 0) > 0 && gateway.revents & (POLLHUP | POLLERR | POLLNVAL))
+		return;
+	s->kept_ms = now;
+	eg_datapath_heartbeat(s->datapath);
+}
+
 /*
  * New connections are for the fail policy to judge once the end is near; those that are open live
  * on without a heartbeat for EG_DOWN_GRACE_MS (bpf/lib/steer.h).
@@ -291,9 +308,11 @@ static void tick(struct eg_timer *t)
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
 	serving = eg_gateway_serving(s);
 	serves = s->serving && (serving->beat.starved || compiles(serving, now) ||
-				!unanswered(&serving->beat, now, EG_HANG_MS));
+				!unanswered(&serving->beat, now, EG_HANG_MS) ||
+				(late && s->beating)); /* the answer may lie unread */
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
-	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
+	s->beating = (serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN;
+	if (s->beating)
 		eg_datapath_heartbeat(s->datapath);
 	arm(s, t, EG_TICK_MS);
 }

@@ -298,6 +298,7 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};
 
+			eg_heartbeat_keep(s);
 			if (eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
 				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);
 		}
@@ -311,6 +312,7 @@ static void drop_link(struct eg_supervisor *s, uint32_t link)
 	char name[IF_NAMESIZE];
 	struct eg_error e = {""};
 
+	eg_heartbeat_keep(s);
 	if (eg_datapath_remove_pod(s->datapath, link, &e))
 		eg_warn("link %u: %s", link, e.text);
 	if (s->o->link_prefix && if_indextoname(link, name) &&
@@ -341,6 +343,7 @@ void eg_offer_hold_new(struct eg_supervisor *s)
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};
 
+			eg_heartbeat_keep(s);
 			if (!eg_table_by_link(s->applied.table, p->ifindex[k]) &&
 			    eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
 				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);

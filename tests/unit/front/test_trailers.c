@@ -438,7 +438,7 @@ static void test_http10_pod(void **state)
 	plane_send(p, in.fd, CHUNKED);
 	inbox_await_end(p, &pod.in);
 	assert_true(inbox_has(&pod.in, "\r\n\r\nhello"));
-	assert_false(inbox_has(&pod.in, "abc"));
+	assert_false(inbox_has(&pod.in, "x-sum")); /* "abc" may stand in a request's id */
 	pod_close(&pod);
 	inbox_fini(&in);
 	plane_down(p);

@@ -91,6 +91,8 @@ void eg_account_release(struct eg_engine *e, struct eg_account *a)
 	for (at = bucket(e, a->pod_id); *at != a; at = &(*at)->next)
 		;
 	*at = a->next;
+	for (size_t i = 0; i < EG_ACCOUNT_RECORDS; i++)
+		eg_record_base_destroy(a->records[i].base);
 	eg_budgets_leave(a->budget);
 	free(a);
 }

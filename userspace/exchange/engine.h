@@ -16,6 +16,19 @@
 #include "telemetry/telemetry.h"
 #include "upstream/upstream.h"
 
+/* What records of a pod had in common lately (report.c). The pointers are only compared, with those
+ * of that snapshot, which may be gone. */
+#define EG_ACCOUNT_RECORDS 4u
+struct eg_record_memo {
+	struct eg_record_base *base; /* owned; NULL: free, as all that follow */
+	uint64_t snapshot;	     /* its serial */
+	const struct eg_pod_view *pod;
+	const struct eg_policy *policy;
+	const struct eg_route *route;
+	const struct eg_provider *provider;
+	struct eg_region region;
+};
+
 /* What one pod has on this worker. Exists while anything is counted in it. */
 struct eg_account {
 	struct eg_account *next;
@@ -23,6 +36,7 @@ struct eg_account {
 	unsigned int users;
 	size_t requests;	      /* of it, running on this worker */
 	struct eg_pod_budget *budget; /* of the pod, over all workers */
+	struct eg_record_memo records[EG_ACCOUNT_RECORDS]; /* the one used last first */
 };
 
 /* Bodies that are being decoded or read, a piece a turn of the loop each (turns.c). */

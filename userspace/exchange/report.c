@@ -121,6 +121,52 @@ static enum eg_reason why(const struct eg_exchange *x)
 									  : x->reason;
 }
 
+/* ---- what records have in common ---- */
+
+static bool is_of(const struct eg_record_memo *m, const struct eg_record_memo *key)
+{
+	return m->base && m->snapshot == key->snapshot && m->pod == key->pod &&
+	       m->policy == key->policy && m->route == key->route &&
+	       m->provider == key->provider && !strcmp(m->region.code, key->region.code);
+}
+
+/*
+ * The text of what `r` has in common with the records before it: all of it is the snapshot's, and
+ * follows from the pod and where the request went. NULL: there is none, or no memory; then it is
+ * written anew.
+ */
+static struct eg_record_base *base_of(const struct eg_exchange *x, const struct eg_record *r)
+{
+	struct eg_account *a = x->peer->account;
+	struct eg_record_memo key = {
+		.pod = x->pod,
+		.policy = x->policy,
+		.route = x->decision.route,
+		.provider = x->provider,
+	};
+	size_t i = 0;
+
+	if (!a || !x->pod)
+		return NULL;
+	key.snapshot = eg_snapshot_serial(x->snapshot);
+	eg_str_copy(key.region.code, sizeof(key.region.code), eg_str_from(r->region));
+	if (is_of(&a->records[0], &key))
+		return a->records[0].base;
+	while (i < EG_ACCOUNT_RECORDS && !is_of(&a->records[i], &key))
+		i++;
+	if (i < EG_ACCOUNT_RECORDS) {
+		key = a->records[i];
+	} else {
+		key.base = eg_record_base_create(r);
+		if (!key.base)
+			return NULL;
+		eg_record_base_destroy(a->records[--i].base);
+	}
+	memmove(&a->records[1], &a->records[0], i * sizeof(key));
+	a->records[0] = key;
+	return key.base;
+}
+
 void exchange_record(struct eg_exchange *x)
 {
 	struct eg_telemetry *t = x->engine->telemetry;
@@ -179,6 +225,7 @@ void exchange_record(struct eg_exchange *x)
 		r.response_model = EG_STR("[redacted]");
 	judge_evidence(&r, x, x->region_evidence);
 	judge_evidence(&r, x, eg_str_from(x->usage.inference_geo));
+	r.base = base_of(x, &r);
 	eg_telemetry_record(t, &r);
 }
 

@@ -14,6 +14,7 @@ struct slot {
 struct eg_snapshot {
 	atomic_uint refs;
 	uint32_t generation;
+	uint64_t serial;
 	struct eg_policy_set *policies;
 	struct eg_credential_set *credentials;
 	struct eg_trust **trust; /* by provider index; NULL: the default */
@@ -120,6 +121,7 @@ struct eg_snapshot *eg_snapshot_create(uint32_t generation, struct eg_policy_set
 				       struct eg_trust *const *trust,
 				       const struct eg_pod_view *pods, size_t pod_count)
 {
+	static atomic_uint_fast64_t serials;
 	struct eg_snapshot *s = calloc(1, sizeof(*s));
 	size_t providers = 0;
 
@@ -127,6 +129,7 @@ struct eg_snapshot *eg_snapshot_create(uint32_t generation, struct eg_policy_set
 		return NULL;
 	atomic_init(&s->refs, 1);
 	s->generation = generation;
+	s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 	s->policies = policies;
 	s->credentials = credentials;
 	eg_arena_init(&s->text, 0);
@@ -160,6 +163,11 @@ void eg_snapshot_unref(struct eg_snapshot *s)
 uint32_t eg_snapshot_generation(const struct eg_snapshot *s)
 {
 	return s->generation;
+}
+
+uint64_t eg_snapshot_serial(const struct eg_snapshot *s)
+{
+	return s->serial;
 }
 
 struct eg_policy_set *eg_snapshot_policies(const struct eg_snapshot *s)

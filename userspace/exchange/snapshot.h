@@ -39,6 +39,9 @@ struct eg_snapshot *eg_snapshot_ref(struct eg_snapshot *s);
 void eg_snapshot_unref(struct eg_snapshot *s);
 
 uint32_t eg_snapshot_generation(const struct eg_snapshot *s);
+/* Of no other snapshot that this process ever had, and never 0: for who remembers something of one
+ * without holding it. */
+uint64_t eg_snapshot_serial(const struct eg_snapshot *s);
 struct eg_policy_set *eg_snapshot_policies(const struct eg_snapshot *s);
 struct eg_credential_set *eg_snapshot_credentials(const struct eg_snapshot *s);
 struct eg_trust *eg_snapshot_trust(const struct eg_snapshot *s, const struct eg_provider *p);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The access record as one JSON line. docs/access-log.md documents each field. */
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "telemetry/telemetry_private.h"
 
@@ -57,6 +59,11 @@ static void put(struct line *l, const char *bytes, size_t n)
 
 	if (at)
 		memcpy(at, bytes, n);
+}
+
+static void put_str(struct line *l, struct eg_str s)
+{
+	put(l, s.p, s.n);
 }
 
 /* A field's name as it is written: one copy, and no strlen. */
@@ -180,22 +187,34 @@ static void when(struct line *l, uint64_t wall_ms)
 	word(l, K("time"), out);
 }
 
+/* Where an attempt went; first in its object. */
+static void attempt_target(struct line *l, const char *provider, const char *region)
+{
+	put(l, "{", 1);
+	l->comma = false;
+	chars(l, K("provider"), provider);
+	chars(l, K("region"), region);
+}
+
 static void attempts(struct line *l, const struct eg_record *r)
 {
+	const struct eg_record_base *b = r->base;
+
 	if (!r->attempt_count)
 		return;
 	key(l, K("attempts"));
 	put(l, "[", 1);
-	l->comma = false;
 	for (size_t i = 0; i < r->attempt_count; i++) {
 		const struct eg_attempt *a = &r->attempts[i];
 
 		if (i)
 			put(l, ",", 1);
-		put(l, "{", 1);
-		l->comma = false;
-		chars(l, K("provider"), a->provider);
-		chars(l, K("region"), a->region);
+		if (b && b->target_named && eg_record_same_target(r, a)) {
+			put_str(l, b->attempt);
+			l->comma = true;
+		} else {
+			attempt_target(l, a->provider, a->region);
+		}
 		word(l, K("reason"), eg_reason_label(a->reason));
 		if (a->status)
 			number(l, K("status"), a->status);
@@ -242,7 +261,7 @@ static struct eg_str without_query(struct eg_str path)
 	return q < 0 ? path : (struct eg_str){path.p, (size_t)q};
 }
 
-static void decision(struct line *l, const struct eg_record *r)
+static void target(struct line *l, const struct eg_record *r)
 {
 	chars(l, K("policy"), r->policy);
 	chars(l, K("policy_version"), r->policy_version);
@@ -250,6 +269,14 @@ static void decision(struct line *l, const struct eg_record *r)
 	chars(l, K("provider"), r->provider);
 	chars(l, K("provider_kind"), r->provider_kind);
 	chars(l, K("region"), r->region);
+}
+
+static void decision(struct line *l, const struct eg_record *r)
+{
+	if (r->base)
+		put_str(l, r->base->target);
+	else
+		target(l, r);
 	text(l, K("region_evidence"), r->region_evidence, 64);
 	flag(l, K("region_violation"), r->region_violation);
 	word(l, K("operation"), r->operation);
@@ -261,6 +288,60 @@ static void decision(struct line *l, const struct eg_record *r)
 	flag(l, K("shadow"), r->shadow);
 	attempts(l, r);
 }
+
+/* ---- what many records have in common ---- */
+
+/* What the line has more than `*from`, which then has all of it. Where that lies is not known yet. */
+static struct eg_str piece(struct line *l, size_t *from)
+{
+	size_t before = *from;
+
+	settle(l);
+	*from = l->out->length;
+	return (struct eg_str){NULL, *from - before};
+}
+
+struct eg_record_base *eg_record_base_create(const struct eg_record *r)
+{
+	struct eg_record_base *b = calloc(1, sizeof(*b));
+	struct eg_buf out;
+	struct line l = {.out = &out, .comma = true};
+	size_t at = 0;
+
+	eg_buf_init(&out, 4 * LINE_USUAL);
+	if (b && find_room(&l, LINE_USUAL / 4)) {
+		who(&l, r);
+		b->pod = piece(&l, &at);
+		target(&l, r);
+		b->target = piece(&l, &at);
+		b->target_named = r->provider && *r->provider;
+		attempt_target(&l, r->provider, r->region);
+		b->attempt = piece(&l, &at);
+		b->text = malloc(at);
+	}
+	if (!b || l.failed || !b->text) {
+		eg_buf_fini(&out);
+		free(b ? b->text : NULL);
+		free(b);
+		return NULL;
+	}
+	memcpy(b->text, eg_buf_data(&out), at);
+	b->pod.p = b->text;
+	b->target.p = b->pod.p + b->pod.n;
+	b->attempt.p = b->target.p + b->target.n;
+	eg_buf_fini(&out);
+	return b;
+}
+
+void eg_record_base_destroy(struct eg_record_base *b)
+{
+	if (!b)
+		return;
+	free(b->text);
+	free(b);
+}
+
+/* ---- the record ---- */
 
 int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
 		    bool connection)
@@ -276,7 +357,10 @@ int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_rec
 	word(&l, K("type"), connection ? "connection" : "request");
 	chars(&l, K("gateway"), gateway);
 	word(&l, K("request_id"), r->request_id);
-	who(&l, r);
+	if (r->base)
+		put_str(&l, r->base->pod);
+	else
+		who(&l, r);
 	word(&l, K("source"), r->source);
 	word(&l, K("destination"), r->destination);
 	text(&l, K("server_name"), r->server_name, TEXT_MAX);

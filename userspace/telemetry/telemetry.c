@@ -102,6 +102,52 @@ static void observe(struct eg_series *s, const struct eg_record *r)
 	eg_series_add(&s->tokens[EG_TOKENS_REASONING], r->reasoning_tokens);
 }
 
+/* A series that is not the one for all that are too many: counting there counts them, too. */
+static struct eg_series *lasting(struct eg_series *s)
+{
+	return s && strcmp(s->label[EG_LABEL_ROUTE], "overflow") ? s : NULL;
+}
+
+/* Its labels but for these are what the base was made of. */
+static struct eg_series *series_of(struct eg_telemetry *t, const struct eg_record *r,
+				   const char *const label[EG_LABELS])
+{
+	struct eg_record_base *b = r->base;
+	struct eg_series *s;
+
+	if (b && b->requests && b->model == label[EG_LABEL_MODEL] &&
+	    b->operation == label[EG_LABEL_OPERATION] && b->reason == r->reason &&
+	    b->status == r->status)
+		return b->requests;
+	s = eg_series_get(&t->series, false, label);
+	if (!b)
+		return s;
+	b->requests = lasting(s);
+	b->model = label[EG_LABEL_MODEL];
+	b->operation = label[EG_LABEL_OPERATION];
+	b->reason = r->reason;
+	b->status = r->status;
+	return s;
+}
+
+static struct eg_series *series_of_attempt(struct eg_telemetry *t, const struct eg_record *r,
+					   const struct eg_attempt *a,
+					   const char *const label[EG_LABELS])
+{
+	struct eg_record_base *b = eg_record_same_target(r, a) ? r->base : NULL;
+	struct eg_series *s;
+
+	if (b && b->attempts && b->attempt_reason == a->reason && b->attempt_status == a->status)
+		return b->attempts;
+	s = eg_series_get(&t->series, true, label);
+	if (!b)
+		return s;
+	b->attempts = lasting(s);
+	b->attempt_reason = a->reason;
+	b->attempt_status = a->status;
+	return s;
+}
+
 void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 {
 	const char *label[EG_LABELS];
@@ -118,7 +164,7 @@ void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 	label[EG_LABEL_OPERATION] = or_empty(r->operation);
 	label[EG_LABEL_REASON] = eg_reason_label(r->reason);
 	label[EG_LABEL_CODE] = code;
-	s = eg_series_get(&t->series, false, label);
+	s = series_of(t, r, label);
 	if (s)
 		observe(s, r);
 	for (size_t i = 0; i < r->attempt_count; i++) {
@@ -128,7 +174,7 @@ void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 		label[EG_LABEL_BACKEND] = or_empty(a->provider);
 		label[EG_LABEL_REASON] = eg_reason_label(a->reason);
 		label[EG_LABEL_MODEL] = label[EG_LABEL_OPERATION] = "";
-		s = eg_series_get(&t->series, true, label);
+		s = series_of_attempt(t, r, a, label);
 		if (s)
 			eg_series_add(&s->requests, 1);
 	}

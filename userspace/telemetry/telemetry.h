@@ -24,6 +24,8 @@ struct eg_attempt {
 
 #define EG_ATTEMPTS 8
 
+struct eg_record_base;
+
 /* Everything that is known when a request ends. NULL or 0: not known. Borrowed during the call. */
 struct eg_record {
 	char request_id[33];
@@ -55,7 +57,19 @@ struct eg_record {
 	bool usage_known;
 	uint64_t input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
 		reasoning_tokens;
+	/* What many records have in common, as it is written, or NULL: made of one whose pod,
+	 * policy, policy_version, route, provider, provider_kind and region said the same. */
+	struct eg_record_base *base;
 };
+
+/*
+ * Redacted and quoted once, and then copied. Of `r` nothing is kept but text; what is remembered
+ * besides are series of the slot that the records go to, which is one, and lives longer, and the
+ * pointers operation and model_label: what they point to stays what it is for as long as this is
+ * used. NULL: out of memory.
+ */
+struct eg_record_base *eg_record_base_create(const struct eg_record *r) EG_MUST;
+void eg_record_base_destroy(struct eg_record_base *b);
 
 /* Gauges of a worker. */
 enum eg_gauge {

@@ -24,6 +24,25 @@ struct eg_telemetry {
 	struct eg_series_table series;
 };
 
+/* See eg_record.base. Written once, but for the series. */
+struct eg_record_base {
+	char *text; /* owned; the three follow each other in it */
+	struct eg_str pod, target, attempt;
+	bool target_named; /* there is a provider */
+	/* The series counted in last, of requests and of attempts, and what chose them beside what
+	 * this is made of. NULL: none yet. */
+	struct eg_series *requests, *attempts;
+	const char *model, *operation;
+	enum eg_reason reason, attempt_reason;
+	unsigned int status, attempt_status;
+};
+
+/* Did the attempt go where the answer came from? By the pointers: no is said where it did, too. */
+static inline bool eg_record_same_target(const struct eg_record *r, const struct eg_attempt *a)
+{
+	return a->provider == r->provider && a->region == r->region;
+}
+
 /* Appends one JSON line. 0 or -errno with nothing appended. */
 int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
 		    bool connection) EG_MUST;

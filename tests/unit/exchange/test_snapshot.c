@@ -34,6 +34,24 @@ static void test_pods(void **state)
 	(void)state;
 }
 
+/* Also of one that lies where another lay. */
+static void test_serials(void **state)
+{
+	struct plane p;
+	uint64_t last = 0;
+
+	plane_up(&p, NULL);
+	for (int i = 0; i < 8; i++) {
+		struct eg_snapshot *s = plane_snapshot(&p, policy, true);
+
+		assert_true(eg_snapshot_serial(s) > last);
+		last = eg_snapshot_serial(s);
+		eg_snapshot_unref(s);
+	}
+	plane_down(&p);
+	(void)state;
+}
+
 /* Thousands of pods with colliding addresses, v4 and v6: each is found, and only by its own. */
 static void test_many_pods(void **state)
 {
@@ -108,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pods),
+		cmocka_unit_test(test_serials),
 		cmocka_unit_test(test_many_pods),
 		cmocka_unit_test(test_address_taken_over),
 	};

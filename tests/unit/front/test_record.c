@@ -3,6 +3,8 @@
  * One request, and every field that its access record and its metrics have of it: each from where
  * it ought to come, none from its neighbour. No two values are alike.
  */
+#include "original.h"
+
 #include "targets.h"
 
 #include "telemetry/telemetry.h"
@@ -254,6 +256,154 @@ static void test_detail_is_of_the_last_attempt(void **state)
 	(void)state;
 }
 
+/* Of one connection, all that a snapshot says of it may change from one request to the next. */
+#define RENAMED(mode, name, route, region)                                                      \
+	"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", "              \
+	"\"endpoint\": \"http://provider.internal:%u/v1\", \"region\": \"" region "\", "            \
+	"\"allow_private\": true, \"credential\": \"key\"}},"                                       \
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                      \
+	"\"policies\": [{\"name\": \"" name "\", " mode "\"pods\": {\"namespaces\": [\"shop\"]},"     \
+	"\"routes\": [{\"name\": \"" route "\", \"match\": {\"hosts\": [\"api.openai.com\"], "        \
+	"\"models\": [\"gpt-4o*\"]}, \"targets\": [{\"provider\": \"p0\"}]}]}]}"
+
+/* The pod of the connection has this name from now on. */
+static void publish(struct plane *p, const char *format, const char *pod_name,
+		    const char *service_account)
+{
+	struct eg_policy_set *set = plane_policy(p, format);
+	struct eg_pod_view pod = {
+		.identity = {.namespace_name = "shop",
+			     .name = pod_name,
+			     .uid = "uid-a",
+			     .service_account = service_account},
+		.pod_id = 1,
+		.address = {plane_address("127.0.0.1")},
+		.address_count = 1,
+	};
+	struct eg_snapshot *s =
+		eg_snapshot_create(1, set, plane_credentials(set, true), NULL, &pod, 1);
+
+	assert_non_null(s);
+	eg_engine_publish(&p->engine, s);
+	eg_snapshot_unref(s);
+}
+
+/* The record that was written last, without what follows the decision. */
+static char *last_record(struct plane *p)
+{
+	char *all = plane_records(p), *at = all, *last;
+
+	for (char *c = all; *c; c++)
+		if (*c == '\n' && c[1])
+			at = c + 1;
+	last = strdup(at);
+	free(all);
+	return last;
+}
+
+static void test_what_a_snapshot_changes(void **state)
+{
+	static const struct {
+		const char *policy, *pod, *account, *pod_text, *target_text, *tried_text;
+	} steps[] = {
+		{RENAMED("", "one", "chat", "DE"), "a", "first",
+		 "{\"namespace\":\"shop\",\"name\":\"a\",\"uid\":\"uid-a\",\"service_account\":"
+		 "\"first\"}",
+		 "\"policy\":\"one\",\"policy_version\":\"%s\",\"route\":\"chat\",\"provider\":"
+		 "\"p0\",\"provider_kind\":\"openai\",\"region\":\"EU:DE\",",
+		 "[{\"provider\":\"p0\",\"region\":\"EU:DE\",\"reason\":\"ok\","},
+		/* Another pod's name and account. */
+		{RENAMED("", "one", "chat", "DE"), "b", "other",
+		 "{\"namespace\":\"shop\",\"name\":\"b\",\"uid\":\"uid-a\",\"service_account\":"
+		 "\"other\"}",
+		 "\"policy\":\"one\",\"policy_version\":\"%s\",\"route\":\"chat\",\"provider\":"
+		 "\"p0\",\"provider_kind\":\"openai\",\"region\":\"EU:DE\",",
+		 "[{\"provider\":\"p0\",\"region\":\"EU:DE\",\"reason\":\"ok\","},
+		{RENAMED("", "two", "talk", "FR"), "b", "other",
+		 "{\"namespace\":\"shop\",\"name\":\"b\",\"uid\":\"uid-a\",\"service_account\":"
+		 "\"other\"}",
+		 "\"policy\":\"two\",\"policy_version\":\"%s\",\"route\":\"talk\",\"provider\":"
+		 "\"p0\",\"provider_kind\":\"openai\",\"region\":\"EU:FR\",",
+		 "[{\"provider\":\"p0\",\"region\":\"EU:FR\",\"reason\":\"ok\","},
+	};
+	struct plane p;
+	struct pod pod;
+	struct inbox up = {.fd = -1};
+
+	plane_up(&p, policy);
+	pod_open(&pod, &p, "api.openai.com");
+	for (size_t i = 0; i < 8 * EG_ARRAY_SIZE(steps); i++) {
+		char *record, text[512];
+		size_t step = i / 2 % EG_ARRAY_SIZE(steps);
+
+		/* Twice each: the second time there is something to be remembered. All are of one
+		 * size, so that some lie where a former one lay. */
+		if (i % 2 == 0)
+			publish(&p, steps[step].policy, steps[step].pod, steps[step].account);
+		exchange(&p, &pod, &up);
+		assert_int_equal(plane_record_count(&p), i + 1);
+		record = last_record(&p);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(text, sizeof(text), steps[step].target_text,
+			 eg_policy_version(eg_snapshot_policies(p.engine.snapshot)));
+#pragma GCC diagnostic pop
+		if (!strstr(record, steps[step].pod_text) || !strstr(record, text) ||
+		    !strstr(record, steps[step].tried_text))
+			fail_msg("step %zu: %s", i, record);
+		free(record);
+	}
+	pod_close(&pod);
+	inbox_fini(&up);
+	plane_down(&p);
+	(void)state;
+}
+
+/* What was enforced is only watched, and then enforced again: each record says which it was. */
+static void test_shadow_in_between(void **state)
+{
+	static const char enforced[] = RENAMED("", "one", "chat", "DE");
+	static const char watched[] =
+		RENAMED("\"mode\": \"shadow\", \"shadow\": \"full\", ", "one", "chat", "DE");
+	struct plane p;
+	struct pod pod;
+	struct inbox up = {.fd = -1}, own = {.fd = -1};
+	char *record;
+
+	plane_up(&p, enforced);
+	pod_open(&pod, &p, NULL);
+	pod.peer.destination = (struct eg_endpoint){plane_address("198.51.100.10"), p.port[1]};
+	exchange(&p, &pod, &up);
+	record = last_record(&p);
+	assert_non_null(strstr(record, "\"route\":\"chat\",\"provider\":\"p0\","));
+	assert_null(strstr(record, "\"shadow\":true"));
+	free(record);
+	publish(&p, watched, "a", "default");
+	inbox_forget(&pod.in);
+	pod_send(&pod, REQUEST);
+	inbox_init(&own, plane_accept(&p, p.provider[1]));
+	inbox_await(&p, &own, ASKED);
+	plane_send(&p, own.fd, OK(2, "{}"));
+	inbox_await(&p, &pod.in, "{}");
+	plane_turns(&p, 3);
+	record = last_record(&p);
+	assert_non_null(strstr(record, "\"route\":\"chat\","));
+	assert_null(strstr(record, "\"provider\""));
+	assert_non_null(strstr(record, "\"shadow\":true"));
+	free(record);
+	publish(&p, enforced, "a", "default");
+	exchange(&p, &pod, &up);
+	record = last_record(&p);
+	assert_non_null(strstr(record, "\"route\":\"chat\",\"provider\":\"p0\","));
+	assert_null(strstr(record, "\"shadow\":true"));
+	free(record);
+	pod_close(&pod);
+	inbox_fini(&up);
+	inbox_fini(&own);
+	plane_down(&p);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +412,8 @@ int main(void)
 		cmocka_unit_test(test_path_of_what_is_refused_early),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_detail_is_of_the_last_attempt),
+		cmocka_unit_test(test_what_a_snapshot_changes),
+		cmocka_unit_test(test_shadow_in_between),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

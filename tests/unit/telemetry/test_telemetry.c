@@ -363,6 +363,96 @@ static void metrics_sum_over_slots(void **state)
 	eg_telemetry_destroy(slots[1]);
 }
 
+static char *rendered(struct eg_telemetry *t)
+{
+	struct eg_buf out;
+	char *text;
+
+	eg_buf_init(&out, 64 << 20);
+	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
+	text = strndup(eg_buf_data(&out), out.length);
+	assert_non_null(text);
+	eg_buf_fini(&out);
+	return text;
+}
+
+/* `r` four times, as it is and with a base of itself; with other things in it that a base has no
+ * part in. */
+static void same_with_a_base(struct eg_record r)
+{
+	struct log_file f[2] = {log_open(), log_open()};
+	char *text[2], *metrics[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		struct eg_telemetry *t = eg_telemetry_create("egret", f[i].fd);
+		struct eg_record now = r;
+		struct eg_attempt tried[2];
+
+		assert_int_equal(r.attempt_count, 2);
+		memcpy(tried, r.attempts, sizeof(tried));
+		if (i) {
+			now.base = eg_record_base_create(&r);
+			assert_non_null(now.base);
+		}
+		eg_telemetry_record(t, &now);
+		eg_telemetry_record(t, &now);
+		now.reason = EG_REASON_UPSTREAM_STATUS;
+		now.status = 502;
+		now.operation = "embeddings";
+		now.model_label = "a*";
+		tried[1].status = 502;
+		tried[1].reason = EG_REASON_UPSTREAM_STATUS;
+		now.attempts = tried;
+		eg_telemetry_record(t, &now);
+		now.attempts = tried + 1;
+		now.attempt_count = 1;
+		now.path = EG_STR("/v1/embeddings");
+		eg_telemetry_record(t, &now);
+		eg_record_base_destroy(now.base);
+		metrics[i] = rendered(t);
+		eg_telemetry_destroy(t);
+		text[i] = log_read(&f[i]);
+	}
+	assert_string_equal(text[0], text[1]);
+	assert_string_equal(metrics[0], metrics[1]);
+	for (size_t i = 0; i < 2; i++) {
+		free(text[i]);
+		free(metrics[i]);
+	}
+}
+
+/* What is copied is what would have been written, and is counted where that would have been. */
+static void a_base_changes_nothing(void **state)
+{
+	static const char hostile[] = "a\"b\\c\nd\x01\x80\xc0\xaf \xc3\xa9";
+	static const char key[] = "x sk-proj-0123456789abcdefABCDEF";
+	struct eg_record r = sample();
+	char longer[400];
+
+	(void)state;
+	memset(longer, '"', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	r.region = r.attempts[1].region;
+	r.provider = r.attempts[1].provider;
+	r.provider_kind = "openai";
+	r.policy_version = "0123456789abcdef";
+	r.pod_uid = "c2b2d2f4-0d0f-4ac5-a0c5-2a7b2a3a4d5e";
+	same_with_a_base(r);
+	same_with_a_base(sample()); /* its attempts went where no region is known */
+	r.pod_name = r.policy = hostile;
+	r.route = key;
+	r.region = NULL;
+	same_with_a_base(r);
+	r.pod_namespace = r.provider_kind = longer;
+	r.service_account = "";
+	same_with_a_base(r);
+	r.provider = NULL;
+	r.pod_namespace = r.pod_name = NULL;
+	same_with_a_base(r);
+	r.policy = r.route = r.policy_version = r.provider_kind = NULL;
+	same_with_a_base(r);
+}
+
 /* A pod that varies what becomes a label can't make the agent's memory grow without end. */
 static void series_are_bounded(void **state)
 {
@@ -383,6 +473,17 @@ static void series_are_bounded(void **state)
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);
 	HAS("egret_series_overflow_total{gateway=\"egret\"} 1904\n");
 	HAS("namespace=\"overflow\"");
+	eg_buf_fini(&out);
+	/* Each is counted, also where they share a base. */
+	r.base = eg_record_base_create(&r);
+	assert_non_null(r.base);
+	for (int i = 0; i < 100; i++)
+		eg_telemetry_record(t, &r);
+	eg_record_base_destroy(r.base);
+	eg_buf_init(&out, 64 << 20);
+	assert_int_equal(eg_telemetry_render(&t, 1, &out), 0);
+	assert_int_equal(eg_buf_append(&out, "", 1), 0);
+	HAS("egret_series_overflow_total{gateway=\"egret\"} 2004\n");
 	eg_buf_fini(&out);
 	eg_telemetry_destroy(t);
 }
@@ -425,6 +526,7 @@ int main(void)
 		cmocka_unit_test(keys_are_not_recorded),
 		cmocka_unit_test(keys_at_the_cut),
 		cmocka_unit_test(metrics_sum_over_slots),
+		cmocka_unit_test(a_base_changes_nothing),
 		cmocka_unit_test(series_are_bounded),
 		cmocka_unit_test(stalled_reader_is_not_waited_for),
 	};

@@ -32,6 +32,30 @@ void eg_arena_fini(struct eg_arena *a)
 	eg_arena_init(a, a->budget_bytes);
 }
 
+void eg_arena_reset(struct eg_arena *a)
+{
+	struct eg_arena_block *b = a->blocks;
+
+	while (b && b->next) {
+		struct eg_arena_block *next = b->next;
+
+		free(b);
+		b = next;
+	}
+	if (b && b->bytes != FIRST_BLOCK - sizeof(*b)) { /* it was made for something large */
+		free(b);
+		b = NULL;
+	}
+	eg_arena_init(a, a->budget_bytes);
+	if (!b)
+		return;
+	a->blocks = b;
+	a->used_bytes = FIRST_BLOCK;
+	a->block_bytes = 2 * FIRST_BLOCK;
+	a->at = (char *)(b + 1);
+	a->end = a->at + b->bytes;
+}
+
 static bool add_block(struct eg_arena *a, size_t payload)
 {
 	struct eg_arena_block *b;

@@ -23,6 +23,8 @@ struct eg_arena {
 void eg_arena_init(struct eg_arena *a, size_t budget_bytes);
 /* Frees everything; the arena can be used again. */
 void eg_arena_fini(struct eg_arena *a);
+/* Likewise, but what it takes first is kept for the next use; what was in it is not overwritten. */
+void eg_arena_reset(struct eg_arena *a);
 /* 16-byte aligned, not zeroed. NULL on -ENOMEM or a spent budget. */
 void *eg_arena_alloc(struct eg_arena *a, size_t bytes) EG_MUST;
 void *eg_arena_zalloc(struct eg_arena *a, size_t bytes) EG_MUST;

@@ -38,6 +38,7 @@ int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream
 
 void eg_engine_fini(struct eg_engine *e)
 {
+	eg_exchange_spare_free(e);
 	eg_snapshot_unref(e->snapshot);
 	e->snapshot = NULL;
 }

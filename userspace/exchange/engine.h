@@ -77,6 +77,8 @@ struct eg_engine {
 	uint64_t quote_said_ms;	    /* and an answer that quotes the credential */
 	struct eg_turns turns;
 	struct eg_account *accounts[EG_ACCOUNT_BUCKETS];
+	struct eg_exchange *spare; /* their memory, for the next requests (exchange.c) */
+	size_t spare_count;
 	uint64_t id_high, id_low;  /* request ids: random start, then a permuted counter */
 	struct eg_h1_head scratch; /* heads are parsed here and used up at once */
 };
@@ -89,6 +91,8 @@ int eg_engine_init(struct eg_engine *e, struct eg_loop *loop, struct eg_upstream
 		   const char *tag) EG_MUST;
 /* No exchange and no account may be left. */
 void eg_engine_fini(struct eg_engine *e);
+/* exchange.c: gives memory back that is kept for the next requests. */
+void eg_exchange_spare_free(struct eg_engine *e);
 /* New decisions use `s`; a reference is taken. */
 void eg_engine_publish(struct eg_engine *e, struct eg_snapshot *s);
 

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/secret.h"
 #include "exchange/exchange_impl.h"
 
 static const uint32_t request_successors[] = {
@@ -40,6 +41,69 @@ void exchange_set_answer(struct eg_exchange *x, enum answer_state to)
 	x->answer = to;
 }
 
+/* ---- memory ---- */
+
+/*
+ * An exchange and the first block of its arena are too large for the lists from which malloc() is
+ * quick, and nearly all requests need no more: an engine keeps as many as it may soon need. Under
+ * ASan it keeps none, so that a use of what is gone is seen.
+ */
+#define SPARE_MAX 64u
+
+static bool may_keep(const struct eg_engine *e)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	(void)e;
+	return false;
+#else
+	return e->spare_count < SPARE_MAX;
+#endif
+}
+
+static struct eg_exchange *take(struct eg_engine *e)
+{
+	struct eg_exchange *x = e->spare;
+
+	if (x) {
+		e->spare = x->spare;
+		e->spare_count--;
+	} else {
+		x = malloc(sizeof(*x));
+		if (!x)
+			return NULL;
+		eg_arena_init(&x->arena, ARENA_BUDGET);
+	}
+	memset(x, 0, offsetof(struct eg_exchange, attempts));
+	return x;
+}
+
+static void give_back(struct eg_engine *e, struct eg_exchange *x)
+{
+	if (x->head_bytes.p)
+		eg_wipe((void *)(uintptr_t)x->head_bytes.p, x->head_bytes.n);
+	if (!may_keep(e)) {
+		eg_arena_fini(&x->arena);
+		free(x);
+		return;
+	}
+	eg_arena_reset(&x->arena);
+	x->spare = e->spare;
+	e->spare = x;
+	e->spare_count++;
+}
+
+void eg_exchange_spare_free(struct eg_engine *e)
+{
+	while (e->spare) {
+		struct eg_exchange *x = e->spare;
+
+		e->spare = x->spare;
+		eg_arena_fini(&x->arena);
+		free(x);
+	}
+	e->spare_count = 0;
+}
+
 static void bury(struct eg_defer *d)
 {
 	struct eg_exchange *x = eg_container_of(d, struct eg_exchange, bury);
@@ -47,9 +111,8 @@ static void bury(struct eg_defer *d)
 	eg_usage_watch_destroy(x->watch);
 	eg_buf_fini(&x->collected);
 	eg_buf_fini(&x->unsure);
-	eg_arena_fini(&x->arena);
 	eg_snapshot_unref(x->snapshot);
-	free(x);
+	give_back(x->engine, x);
 }
 
 /* The silence of a provider. */
@@ -83,7 +146,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 				       const struct eg_h1_head *head, struct eg_str bytes,
 				       const struct eg_sink_ops *sink, void *sink_ctx)
 {
-	struct eg_exchange *x = calloc(1, sizeof(*x));
+	struct eg_exchange *x = take(e);
 
 	if (!x)
 		return NULL;
@@ -99,7 +162,6 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	x->began_ms = eg_loop_now_ms(e->loop);
 	x->wall_ms = eg_wall_ms();
 	eg_timer_init(&x->timer, on_timer);
-	eg_arena_init(&x->arena, ARENA_BUDGET);
 	eg_buf_init(&x->held, 0);
 	eg_engine_request_id(e, x->id);
 	if (peer->server_name)
@@ -107,8 +169,7 @@ struct eg_exchange *eg_exchange_create(struct eg_engine *e, const struct eg_peer
 	if (!head && x->dialect == EG_DIALECT_NONE)
 		x->dialect = exchange_spoken_unread(bytes);
 	if (head && exchange_copy_head(x, head, bytes)) {
-		eg_arena_fini(&x->arena);
-		free(x);
+		give_back(e, x);
 		return NULL;
 	}
 	exchange_count(x);

@@ -55,7 +55,6 @@ struct eg_exchange {
 	const struct eg_sink_ops *sink;
 	void *sink_ctx;
 	const struct eg_peer *peer;
-	struct eg_arena arena;
 	struct eg_snapshot *snapshot; /* a reference; NULL: not ready */
 	const struct eg_pod_view *pod;
 	const struct eg_policy *policy;
@@ -68,6 +67,7 @@ struct eg_exchange {
 
 	/* the request's head; strings in the arena */
 	bool have_head;
+	struct eg_str head_bytes; /* all of it: wiped, since a key of the client's may be in it */
 	struct eg_str method, raw_target, user_agent, via;
 	char *host; /* lower case, without port */
 	struct eg_header *headers;
@@ -130,8 +130,7 @@ struct eg_exchange {
 	struct eg_upstream_wait wait;
 	union eg_any_call call;
 	struct eg_timer timer;
-	struct eg_attempt attempts[EG_ATTEMPTS];
-	size_t attempt_count;
+	size_t attempt_count; /* of `attempts` */
 	bool noted;				 /* the attempt in use is among them */
 	uint64_t attempt_began_ms, last_data_ms; /* of the answer; in a tunnel: either way */
 	uint64_t last_sent_ms;			 /* the request's last progress, or its end */
@@ -178,6 +177,11 @@ struct eg_exchange {
 	enum eg_reason shadow_reason; /* what would have been */
 	const char *detail;
 	uint64_t began_ms, wall_ms, first_byte_ms;
+
+	/* From here on nothing is cleared when another request gets this memory (exchange.c). */
+	struct eg_attempt attempts[EG_ATTEMPTS];
+	struct eg_arena arena;
+	struct eg_exchange *spare; /* of the engine's spare ones, the next */
 };
 
 /* exchange.c */

@@ -63,6 +63,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	char *copy = eg_arena_dup(&x->arena, (struct eg_str){bytes.p, head->head_bytes});
 
 	x->headers = eg_arena_alloc(&x->arena, (head->header_count + 1) * sizeof(*x->headers));
+	if (copy)
+		x->head_bytes = (struct eg_str){copy, head->head_bytes};
 	if (!copy || !x->headers)
 		return -ENOMEM;
 	x->have_head = true;

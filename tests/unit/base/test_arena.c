@@ -101,6 +101,43 @@ static void copies(void **state)
 	eg_arena_fini(&a);
 }
 
+/* What is kept is the first block, and no budget is won or lost by it. */
+static void reset_keeps_the_first(void **state)
+{
+	struct eg_arena a, fresh;
+	char *first;
+
+	eg_arena_init(&a, 32768);
+	eg_arena_reset(&a);
+	assert_null(a.blocks);
+	first = eg_arena_alloc(&a, 10);
+	assert_non_null(eg_arena_alloc(&a, 4000));
+	assert_non_null(eg_arena_alloc(&a, 9000));
+	assert_non_null(eg_arena_alloc(&a, 3000));
+	eg_arena_reset(&a);
+	assert_int_equal(a.used_bytes, 4096);
+	for (int round = 0; round < 3; round++) {
+		eg_arena_init(&fresh, 32768);
+		assert_ptr_equal(eg_arena_alloc(&a, 10), first);
+		assert_non_null(eg_arena_alloc(&fresh, 10));
+		for (size_t n = 100; n < 32768; n += 700) {
+			bool got = eg_arena_alloc(&a, n), wanted = eg_arena_alloc(&fresh, n);
+
+			assert_int_equal(got, wanted);
+			assert_int_equal(a.used_bytes, fresh.used_bytes);
+		}
+		eg_arena_fini(&fresh);
+		eg_arena_reset(&a);
+	}
+	eg_arena_fini(&a);
+	assert_non_null(eg_arena_alloc(&a, 9000)); /* no ordinary block */
+	assert_non_null(eg_arena_alloc(&a, 10));
+	eg_arena_reset(&a);
+	assert_int_equal(a.used_bytes, 0);
+	assert_non_null(eg_arena_alloc(&a, 10));
+	eg_arena_fini(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +147,7 @@ int main(void)
 		cmocka_unit_test(budget_is_kept),
 		cmocka_unit_test(absurd_sizes),
 		cmocka_unit_test(copies),
+		cmocka_unit_test(reset_keeps_the_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,14 +29,24 @@ struct eg_record_memo {
 	struct eg_region region;
 };
 
+/* What a pod's policy has for the name it asked for last (intake.c); good while the snapshot and
+ * the policy, which are only compared, are the request's. */
+struct eg_name_memo {
+	uint64_t snapshot;
+	const struct eg_policy *policy;
+	char name[64]; /* longer ones are looked up each time */
+	struct eg_name_rules rules;
+};
+
 /* What one pod has on this worker. Exists while anything is counted in it. */
 struct eg_account {
 	struct eg_account *next;
 	uint32_t pod_id;
 	unsigned int users;
-	size_t requests;	      /* of it, running on this worker */
-	struct eg_pod_budget *budget; /* of the pod, over all workers */
+	size_t requests;				   /* of it, running on this worker */
+	struct eg_pod_budget *budget;			   /* of the pod, over all workers */
 	struct eg_record_memo records[EG_ACCOUNT_RECORDS]; /* the one used last first */
+	struct eg_name_memo name;
 };
 
 /* Bodies that are being decoded or read, a piece a turn of the loop each (turns.c). */

@@ -81,11 +81,14 @@ struct eg_exchange {
 	bool websocket;		     /* one is asked for */
 	const char *websocket_wrong; /* in that; NULL: nothing */
 	bool odd_subprotocol;	     /* among those offered is one that no API defines */
-	struct eg_str host_field, content_type;
+	struct eg_str host_field, host_name, content_type;
+	uint16_t host_port;
 	struct eg_target target;
 	struct eg_str rest; /* of the decoded path: goes after an endpoint's base path */
 	enum eg_dialect dialect;
 	const struct eg_operation *operation;
+	const char *rules_of;	    /* this name, or NULL; what policy has for it: */
+	struct eg_name_rules rules; /* see exchange_decide() */
 	struct eg_body_facts body;
 	struct eg_decision decision;
 	bool shadow;   /* the policy only watches */
@@ -130,7 +133,7 @@ struct eg_exchange {
 	struct eg_upstream_wait wait;
 	union eg_any_call call;
 	struct eg_timer timer;
-	size_t attempt_count; /* of `attempts` */
+	size_t attempt_count;			 /* of `attempts` */
 	bool noted;				 /* the attempt in use is among them */
 	uint64_t attempt_began_ms, last_data_ms; /* of the answer; in a tunnel: either way */
 	uint64_t last_sent_ms;			 /* the request's last progress, or its end */
@@ -215,7 +218,8 @@ struct eg_str exchange_path_unread(const struct eg_exchange *x);
 enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail);
 /* Checks the head and asks policy. OK: go on. */
 enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail);
-/* Asks policy with what is known of the body; takes the decision over. */
+/* Asks policy with what is known of the body; takes the decision over. What the policy has for the
+ * host is kept from the first time to the second. */
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail);
 
 /* shed.c: begins to count among the pod's requests, and ends that. */

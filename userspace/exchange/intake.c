@@ -71,6 +71,8 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 	x->method = rebase(head->method, bytes, copy);
 	x->raw_target = rebase(head->target, bytes, copy);
 	x->host_field = rebase(head->host, bytes, copy);
+	x->host_name = rebase(head->host_name, bytes, copy);
+	x->host_port = head->host_port;
 	x->minor = head->minor;
 	x->body_kind = head->body;
 	x->content_length = head->content_length;
@@ -182,22 +184,18 @@ static bool names_gateway(const struct eg_exchange *x, struct eg_str host)
 
 static enum eg_reason check_host(struct eg_exchange *x, const char **detail)
 {
-	struct eg_str host = x->host_field;
-	uint16_t port = 0;
+	struct eg_str host = x->host_name; /* well-formed, or the head would not have been read */
 
-	if (!host.n && x->peer->server_name) /* HTTP/1.0 without Host */
+	if (!host.n && x->peer->server_name) { /* HTTP/1.0 without Host */
 		host = eg_str_from(x->peer->server_name);
-	else if (!host.n) {
+	} else if (!host.n) {
 		*detail = "a Host is needed";
-		return EG_REASON_BAD_REQUEST;
-	} else if (host.n && eg_authority_parse(x->host_field, &host, &port)) {
-		*detail = "the Host is malformed";
 		return EG_REASON_BAD_REQUEST;
 	}
 	x->host = lower(x, host);
 	if (!x->host)
 		return EG_REASON_OVERLOADED;
-	if (port && port != x->peer->destination.port) {
+	if (x->host_port && x->host_port != x->peer->destination.port) {
 		*detail = "the port in Host is not the port of the connection";
 		return EG_REASON_HOST_MISMATCH;
 	}
@@ -307,6 +305,43 @@ static enum eg_reason read_query_model(struct eg_exchange *x, const char **detai
 
 /* ---- policy ---- */
 
+/* Most of a pod's requests ask for the name that the one before asked for. */
+static void look_up_rules(struct eg_exchange *x, const char *name)
+{
+	struct eg_account *a = x->peer->account;
+	struct eg_name_memo *m = a ? &a->name : NULL;
+	uint64_t snapshot = eg_snapshot_serial(x->snapshot);
+
+	if (m && m->snapshot == snapshot && m->policy == x->policy && !strcmp(m->name, name)) {
+		x->rules = m->rules;
+		return;
+	}
+	eg_policy_rules_of(eg_snapshot_policies(x->snapshot), x->policy, eg_str_from(name),
+			   &x->rules);
+	if (!m || strlen(name) >= sizeof(m->name))
+		return;
+	m->snapshot = snapshot;
+	m->policy = x->policy;
+	m->rules = x->rules;
+	eg_str_copy(m->name, sizeof(m->name), eg_str_from(name));
+}
+
+/* What the policy, of which there is one, has for a name: asked for several times by each request,
+ * mostly with the same. `name` stays where it is. */
+static const struct eg_name_rules *rules_of(struct eg_exchange *x, const char *name)
+{
+	if (x->rules_of == name || (x->rules_of && !strcmp(x->rules_of, name)))
+		return &x->rules;
+	x->rules_of = name;
+	look_up_rules(x, name);
+	return &x->rules;
+}
+
+static enum eg_name_verdict verdict_of(struct eg_exchange *x, const char *name)
+{
+	return rules_of(x, name)->verdict;
+}
+
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail)
 {
 	struct eg_request_facts facts = {
@@ -322,7 +357,8 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 	};
 	struct eg_policy_set *set = eg_snapshot_policies(x->snapshot);
 
-	x->decision = (struct eg_decision){.reason = EG_REASON_DENY};
+	if (x->policy && !x->peer->gateway)
+		facts.rules = rules_of(x, x->host);
 	eg_policy_decide(set, x->policy, &facts, NULL, &x->decision);
 	x->decide_again = x->decision.need_body && !body_read;
 	if (x->decision.shadow) {
@@ -367,34 +403,31 @@ static enum eg_reason judge_upgrade(struct eg_exchange *x, const char **detail)
 }
 
 /* Port 80 of an address that is shared: a Host that nothing watches is none of Egret's. */
-static bool ungoverned_host(const struct eg_exchange *x)
+static bool ungoverned_host(struct eg_exchange *x)
 {
 	return !x->peer->gateway && !x->peer->server_name && x->policy &&
-	       eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy, eg_str_from(x->host)) ==
-		       EG_NAME_UNGOVERNED;
+	       verdict_of(x, x->host) == EG_NAME_UNGOVERNED;
 }
 
 /* Nor is how such a request looks; the same for a name that no route has, and `otherwise: pass`. */
-static bool passes_by_name(const struct eg_exchange *x)
+static bool passes_by_name(struct eg_exchange *x)
 {
-	return ungoverned_host(x) || (!x->peer->gateway && !x->peer->server_name && x->policy &&
-				      x->policy->otherwise_pass &&
-				      eg_policy_name(eg_snapshot_policies(x->snapshot), x->policy,
-						     eg_str_from(x->host)) == EG_NAME_OTHERWISE);
+	return ungoverned_host(x) ||
+	       (!x->peer->gateway && !x->peer->server_name && x->policy &&
+		x->policy->otherwise_pass && verdict_of(x, x->host) == EG_NAME_OTHERWISE);
 }
 
 /* What was begun under a policy, when no policy has anything to say of it any more: the pod, or the
  * name, is nobody's. A new connection would not come to be read, so this one has its last answer.
  */
-static bool released(const struct eg_exchange *x)
+static bool released(struct eg_exchange *x)
 {
-	const struct eg_policy_set *set = eg_snapshot_policies(x->snapshot);
-	struct eg_str name = eg_str_from(x->peer->server_name ? x->peer->server_name : "");
+	const char *name = x->peer->server_name;
 
 	if (x->peer->gateway || !x->policy)
 		return !x->peer->gateway;
-	return name.n && eg_policy_name(set, x->policy, name) == EG_NAME_UNGOVERNED &&
-	       !eg_policy_fronts(set, name);
+	return name && *name && verdict_of(x, name) == EG_NAME_UNGOVERNED &&
+	       !eg_policy_fronts(eg_snapshot_policies(x->snapshot), eg_str_from(name));
 }
 
 /* A path that Egret would not read goes on as it was sent; another form of target has no one

@@ -126,8 +126,8 @@ static enum eg_reason why(const struct eg_exchange *x)
 static bool is_of(const struct eg_record_memo *m, const struct eg_record_memo *key)
 {
 	return m->base && m->snapshot == key->snapshot && m->pod == key->pod &&
-	       m->policy == key->policy && m->route == key->route &&
-	       m->provider == key->provider && !strcmp(m->region.code, key->region.code);
+	       m->policy == key->policy && m->route == key->route && m->provider == key->provider &&
+	       !strcmp(m->region.code, key->region.code);
 }
 
 /*

@@ -21,17 +21,31 @@ struct deciding {
 			(d)->trace->step((d)->trace->ctx, (what), (reason), __VA_ARGS__); \
 	} while (0)
 
-enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
-				    struct eg_str host)
+void eg_policy_rules_of(const struct eg_policy_set *s, const struct eg_policy *p,
+			struct eg_str host, struct eg_name_rules *out)
 {
 	uint32_t ids[COVER_MAX];
 	char text[256];
 	size_t n = eg_index_cover(s, eg_normal_host(host, text), ids);
 
-	for (size_t i = 0; i < n; i++)
-		if (eg_index_bucket(s, p->id, ids[i]))
-			return EG_NAME_ROUTED;
-	return n ? EG_NAME_OTHERWISE : EG_NAME_UNGOVERNED;
+	out->count = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct bucket *b = eg_index_bucket(s, p->id, ids[i]);
+
+		if (b && out->count < EG_NAME_RULES)
+			out->bucket[out->count] = b;
+		out->count += b != NULL;
+	}
+	out->verdict = out->count ? EG_NAME_ROUTED : n ? EG_NAME_OTHERWISE : EG_NAME_UNGOVERNED;
+}
+
+enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
+				    struct eg_str host)
+{
+	struct eg_name_rules rules;
+
+	eg_policy_rules_of(s, p, host, &rules);
+	return rules.verdict;
 }
 
 uint64_t eg_policy_largest_body(const struct eg_policy *p)
@@ -59,6 +73,11 @@ static void find_buckets(struct deciding *d)
 	char text[256];
 	size_t n = 1;
 
+	if (f->rules && f->rules->count <= EG_NAME_RULES) {
+		for (; d->bucket_count < f->rules->count; d->bucket_count++)
+			d->buckets[d->bucket_count] = f->rules->bucket[d->bucket_count];
+		return;
+	}
 	if (f->gateway_address)
 		ids[0] = GATEWAY_NAME(f->dialect);
 	else

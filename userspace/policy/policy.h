@@ -152,6 +152,16 @@ enum eg_name_verdict {
 };
 enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct eg_policy *p,
 				    struct eg_str host);
+/* The same, and what a decision goes on from (eg_request_facts.rules): good for this set and policy
+ * as long as they are. */
+#define EG_NAME_RULES 4u
+struct eg_name_rules {
+	enum eg_name_verdict verdict;
+	size_t count; /* more than EG_NAME_RULES: they are not here, and looked up when needed */
+	const void *bucket[EG_NAME_RULES];
+};
+void eg_policy_rules_of(const struct eg_policy_set *s, const struct eg_policy *p,
+			struct eg_str host, struct eg_name_rules *out);
 /* Does a provider list this server name (any case) as a front: a name that nothing governs, behind
  * which the provider's own servers can be asked for by another Host? */
 bool eg_policy_fronts(const struct eg_policy_set *s, struct eg_str host);
@@ -161,6 +171,7 @@ uint64_t eg_policy_largest_body(const struct eg_policy *p);
 struct eg_request_facts {
 	struct eg_str host; /* lower case, no port; empty for the gateway address */
 	bool gateway_address;
+	const struct eg_name_rules *rules; /* of the host; NULL: it is looked up */
 	struct eg_str method;
 	struct eg_target target;
 	const struct eg_operation *operation;

@@ -145,18 +145,17 @@ static bool take_coding(struct parse *x, struct eg_str value)
 
 static bool take_host(struct parse *x, struct eg_str value)
 {
-	struct eg_str host;
-	uint16_t port;
+	struct eg_h1_head *head = x->head;
 
 	if (!x->request)
 		return true;
 	/* RFC 9112 section 3.2: repeated or invalid is answered with 400. */
 	if (x->has_host)
 		return fail(x, EG_REASON_BAD_REQUEST, "Host is there twice");
-	if (eg_authority_parse(value, &host, &port))
+	if (eg_authority_parse(value, &head->host_name, &head->host_port))
 		return fail(x, EG_REASON_BAD_REQUEST, "Host is not a host and a port");
 	x->has_host = true;
-	x->head->host = value;
+	head->host = value;
 	return true;
 }
 

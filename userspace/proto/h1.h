@@ -49,12 +49,14 @@ struct eg_h1_head {
 	size_t head_bytes; /* length of the head with the empty line */
 	enum eg_h1_body body;
 	uint64_t content_length;
-	struct eg_str host;   /* requests: the one Host (1.0 may have none) */
-	bool keep_alive;      /* RFC 9112 section 9.3 */
-	bool expect_continue; /* Expect: 100-continue */
-	bool expect_other;    /* Expect: anything else; to be answered with EXPECTATION */
-	bool upgrade;	      /* Connection: upgrade with an Upgrade field that is not empty */
-	const char *wrong;    /* EG_IO_FAIL: with what, a static part of a sentence; or NULL */
+	struct eg_str host;	 /* requests: the one Host (1.0 may have none) */
+	struct eg_str host_name; /* of that, as eg_authority_parse() has it, */
+	uint16_t host_port;	 /* and the port; 0: none */
+	bool keep_alive;	 /* RFC 9112 section 9.3 */
+	bool expect_continue;	 /* Expect: 100-continue */
+	bool expect_other;	 /* Expect: anything else; to be answered with EXPECTATION */
+	bool upgrade;		 /* Connection: upgrade with an Upgrade field that is not empty */
+	const char *wrong;	 /* EG_IO_FAIL: with what, a static part of a sentence; or NULL */
 };
 
 /* Where the search for the end of a head is, between calls. Zeroed before the first. */

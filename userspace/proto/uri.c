@@ -10,38 +10,25 @@
 #define IN_QUERY 2u /* pchar, "/", "?"; also "[" and "]", which every client sends as they are */
 #define BOTH	 (IN_PATH | IN_QUERY)
 
-static unsigned int allowed(unsigned char c)
-{
-	if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
-		return BOTH;
-	switch (c) {
-	case '-':
-	case '.':
-	case '_':
-	case '~':
-	case '!':
-	case '$':
-	case '&':
-	case '\'':
-	case '(':
-	case ')':
-	case '*':
-	case '+':
-	case ',':
-	case ';':
-	case '=':
-	case ':':
-	case '@':
-	case '/':
-		return BOTH;
-	case '?':
-	case '[':
-	case ']':
-		return IN_QUERY;
-	default:
-		return 0;
-	}
-}
+static const unsigned char allowed[256] = {
+	['!'] = BOTH,	  ['$'] = BOTH, ['&'] = BOTH, ['\''] = BOTH,	['('] = BOTH,
+	[')'] = BOTH,	  ['*'] = BOTH, ['+'] = BOTH, [','] = BOTH,	['-'] = BOTH,
+	['.'] = BOTH,	  ['/'] = BOTH, ['0'] = BOTH, ['1'] = BOTH,	['2'] = BOTH,
+	['3'] = BOTH,	  ['4'] = BOTH, ['5'] = BOTH, ['6'] = BOTH,	['7'] = BOTH,
+	['8'] = BOTH,	  ['9'] = BOTH, [':'] = BOTH, [';'] = BOTH,	['='] = BOTH,
+	['?'] = IN_QUERY, ['@'] = BOTH, ['A'] = BOTH, ['B'] = BOTH,	['C'] = BOTH,
+	['D'] = BOTH,	  ['E'] = BOTH, ['F'] = BOTH, ['G'] = BOTH,	['H'] = BOTH,
+	['I'] = BOTH,	  ['J'] = BOTH, ['K'] = BOTH, ['L'] = BOTH,	['M'] = BOTH,
+	['N'] = BOTH,	  ['O'] = BOTH, ['P'] = BOTH, ['Q'] = BOTH,	['R'] = BOTH,
+	['S'] = BOTH,	  ['T'] = BOTH, ['U'] = BOTH, ['V'] = BOTH,	['W'] = BOTH,
+	['X'] = BOTH,	  ['Y'] = BOTH, ['Z'] = BOTH, ['['] = IN_QUERY, [']'] = IN_QUERY,
+	['_'] = BOTH,	  ['a'] = BOTH, ['b'] = BOTH, ['c'] = BOTH,	['d'] = BOTH,
+	['e'] = BOTH,	  ['f'] = BOTH, ['g'] = BOTH, ['h'] = BOTH,	['i'] = BOTH,
+	['j'] = BOTH,	  ['k'] = BOTH, ['l'] = BOTH, ['m'] = BOTH,	['n'] = BOTH,
+	['o'] = BOTH,	  ['p'] = BOTH, ['q'] = BOTH, ['r'] = BOTH,	['s'] = BOTH,
+	['t'] = BOTH,	  ['u'] = BOTH, ['v'] = BOTH, ['w'] = BOTH,	['x'] = BOTH,
+	['y'] = BOTH,	  ['z'] = BOTH, ['~'] = BOTH,
+};
 
 static int hex(unsigned char ch)
 {
@@ -71,7 +58,7 @@ static int check_bytes(struct eg_str s, unsigned int where)
 			if (escape_at(s, i) < 1)
 				return -EINVAL;
 			i += 2;
-		} else if (!(allowed((unsigned char)s.p[i]) & where)) {
+		} else if (!(allowed[(unsigned char)s.p[i]] & where)) {
 			return -EINVAL;
 		}
 	}
@@ -81,8 +68,11 @@ static int check_bytes(struct eg_str s, unsigned int where)
 /* "." and "..", also with path parameters, which some servers cut off before they look. */
 static bool dot_segment(struct eg_str segment)
 {
-	ssize_t semicolon = eg_str_find(segment, ';');
+	ssize_t semicolon;
 
+	if (!segment.n || segment.p[0] != '.')
+		return false;
+	semicolon = eg_str_find(segment, ';');
 	if (semicolon >= 0)
 		segment.n = (size_t)semicolon;
 	return eg_str_eq(segment, EG_STR(".")) || eg_str_eq(segment, EG_STR(".."));
@@ -104,10 +94,10 @@ static int check_escapes(struct eg_str path)
 	return 0;
 }
 
+/* Of what had escapes; without any it is ASCII, or it would not have been taken. */
 static int check_decoded(struct eg_str path)
 {
 	const unsigned char *p = (const unsigned char *)path.p;
-	size_t segment = 1;
 
 	/* What is not UTF-8 may be an overlong slash or dot to a lax reader. */
 	for (size_t i = 0, step; i < path.n; i += step) {
@@ -115,6 +105,13 @@ static int check_decoded(struct eg_str path)
 		if (!step || (p[i] == '%' && escape_at(path, i) >= 0)) /* escaped twice */
 			return -EPERM;
 	}
+	return 0;
+}
+
+static int check_segments(struct eg_str path)
+{
+	size_t segment = 1;
+
 	for (size_t i = 1; i <= path.n; i++) {
 		if (i < path.n && path.p[i] != '/')
 			continue;
@@ -182,9 +179,14 @@ int eg_target_parse(struct eg_arena *a, struct eg_str target, struct eg_target *
 	copy = eg_arena_dup(a, t.path);
 	if (!copy)
 		return -ENOMEM;
-	t.decoded = (struct eg_str){copy, decode(copy, t.path)};
-	copy[t.decoded.n] = '\0';
-	if (check_escapes(t.path) || check_decoded(t.decoded))
+	t.decoded = (struct eg_str){copy, t.path.n};
+	if (eg_str_find(t.path, '%') >= 0) {
+		t.decoded.n = decode(copy, t.path);
+		copy[t.decoded.n] = '\0';
+		if (check_escapes(t.path) || check_decoded(t.decoded))
+			return -EPERM;
+	}
+	if (check_segments(t.decoded))
 		return -EPERM;
 	*out = t;
 	return 0;

@@ -291,7 +291,8 @@ static void decision(struct line *l, const struct eg_record *r)
 
 /* ---- what many records have in common ---- */
 
-/* What the line has more than `*from`, which then has all of it. Where that lies is not known yet. */
+/* What the line has more than `*from`, which then has all of it. Where that lies is not known yet.
+ */
 static struct eg_str piece(struct line *l, size_t *from)
 {
 	size_t before = *from;

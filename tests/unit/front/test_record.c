@@ -257,13 +257,13 @@ static void test_detail_is_of_the_last_attempt(void **state)
 }
 
 /* Of one connection, all that a snapshot says of it may change from one request to the next. */
-#define RENAMED(mode, name, route, region)                                                      \
-	"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", "              \
-	"\"endpoint\": \"http://provider.internal:%u/v1\", \"region\": \"" region "\", "            \
-	"\"allow_private\": true, \"credential\": \"key\"}},"                                       \
-	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                      \
-	"\"policies\": [{\"name\": \"" name "\", " mode "\"pods\": {\"namespaces\": [\"shop\"]},"     \
-	"\"routes\": [{\"name\": \"" route "\", \"match\": {\"hosts\": [\"api.openai.com\"], "        \
+#define RENAMED(mode, name, route, region)                                                        \
+	"{\"version\": \"egret/v1\", \"providers\": {\"p0\": {\"kind\": \"openai\", "             \
+	"\"endpoint\": \"http://provider.internal:%u/v1\", \"region\": \"" region "\", "          \
+	"\"allow_private\": true, \"credential\": \"key\"}},"                                     \
+	"\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"                  \
+	"\"policies\": [{\"name\": \"" name "\", " mode "\"pods\": {\"namespaces\": [\"shop\"]}," \
+	"\"routes\": [{\"name\": \"" route "\", \"match\": {\"hosts\": [\"api.openai.com\"], "    \
 	"\"models\": [\"gpt-4o*\"]}, \"targets\": [{\"provider\": \"p0\"}]}]}]}"
 
 /* The pod of the connection has this name from now on. */

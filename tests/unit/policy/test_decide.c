@@ -45,10 +45,28 @@ static void fill_facts(const struct ask *a, struct eg_request_facts *f)
 static void decide(const struct eg_policy_set *s, const struct ask *a, struct eg_decision *d)
 {
 	struct eg_request_facts f;
+	struct eg_name_rules rules;
+	struct eg_decision again;
+	const struct eg_policy *p;
 	size_t n;
 
 	fill_facts(a, &f);
-	eg_policy_decide(s, &eg_policies(s, &n)[0], &f, NULL, d);
+	p = &eg_policies(s, &n)[0];
+	eg_policy_decide(s, p, &f, NULL, d);
+	if (f.gateway_address)
+		return;
+	/* The same from what was found for the name before. */
+	eg_policy_rules_of(s, p, f.host, &rules);
+	assert_int_equal(rules.verdict, eg_policy_name(s, p, f.host));
+	f.rules = &rules;
+	eg_policy_decide(s, p, &f, NULL, &again);
+	assert_int_equal(again.reason, d->reason);
+	assert_ptr_equal(again.route, d->route);
+	assert_int_equal(again.need_body, d->need_body);
+	assert_int_equal(again.pass, d->pass);
+	assert_int_equal(again.target_count, d->target_count);
+	for (size_t i = 0; i < d->target_count; i++)
+		assert_ptr_equal(again.targets[i].provider, d->targets[i].provider);
 }
 
 static struct eg_policy_set *routes(const char *before, const char *list)
@@ -69,6 +87,43 @@ static struct eg_policy_set *routes(const char *before, const char *list)
 #define CHAT		  "POST", "/v1/chat/completions"
 #define ASKS(model, more) "{\"model\":\"" model "\"," more "}"
 #define GPT		  "{\"model\":\"gpt-4o\",\"messages\":[]}"
+
+/* As many rules for a name as fit, and more: each is found, whichever they are kept or not. */
+static void names_with_many_rules(void **state)
+{
+	static const char *const hosts[] = {"a.b.c.d.e.f.com", "*.b.c.d.e.f.com", "*.c.d.e.f.com",
+					    "*.d.e.f.com",     "*.e.f.com",	  "*.f.com"};
+
+	eg_arena_init(&arena, 0);
+	for (size_t count = 1; count <= EG_ARRAY_SIZE(hosts); count++) {
+		char list[4096] = "";
+		struct eg_policy_set *s;
+		struct eg_name_rules rules;
+		struct eg_decision d;
+		size_t n;
+
+		for (size_t i = 0; i < count; i++)
+			snprintf(list + strlen(list), sizeof(list) - strlen(list),
+				 "%s{\"name\":\"r%zu\",\"match\":{\"hosts\":[\"%s\"],\"models\":"
+				 "[\"m%zu\"]},\"targets\":[{\"provider\":\"eu\"}]}",
+				 i ? "," : "", i, hosts[i], i);
+		s = routes("", list);
+		eg_policy_rules_of(s, &eg_policies(s, &n)[0], EG_STR("a.b.c.d.e.f.com"), &rules);
+		assert_int_equal(rules.count, count);
+		for (size_t i = 0; i < count; i++) {
+			char body[64];
+			struct ask ask = {"a.b.c.d.e.f.com", CHAT, body, NULL};
+
+			snprintf(body, sizeof(body), "{\"model\":\"m%zu\"}", i);
+			decide(s, &ask, &d);
+			assert_int_equal(d.reason, EG_REASON_OK);
+			assert_string_equal(d.route->hosts[0], hosts[i]);
+		}
+		eg_policy_set_unref(s);
+	}
+	eg_arena_fini(&arena);
+	(void)state;
+}
 
 /* One policy, many questions: expected reason, route ("" none) and targets ("" none). */
 struct row {
@@ -1144,6 +1199,7 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_with_many_rules),
 		cmocka_unit_test_setup_teardown(models_and_hosts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_route_with_models_needs_a_model, set_up,
 						tear_down),

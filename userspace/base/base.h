@@ -43,8 +43,16 @@ static inline struct eg_str eg_str_from(const char *c)
 	return (struct eg_str){c, c ? strlen(c) : 0};
 }
 
-bool eg_str_eq(struct eg_str a, struct eg_str b);
-bool eg_str_starts(struct eg_str s, struct eg_str prefix);
+/* In place, since one side is mostly a literal: then it is a comparison of lengths, and of words.
+ */
+static inline bool eg_str_eq(struct eg_str a, struct eg_str b)
+{
+	return a.n == b.n && (!b.n || !memcmp(a.p, b.p, b.n));
+}
+static inline bool eg_str_starts(struct eg_str s, struct eg_str prefix)
+{
+	return s.n >= prefix.n && (!prefix.n || !memcmp(s.p, prefix.p, prefix.n));
+}
 /* The rest of eg_str_istarts(), for prefixes with something in them that s is long enough for. */
 bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix);
 /* ASCII case-insensitive. In place as far as the first letter: each header field's name is compared
@@ -64,7 +72,14 @@ bool eg_str_ends(struct eg_str s, struct eg_str suffix);
 /* Index of c, or -1. */
 ssize_t eg_str_find(struct eg_str s, char c);
 /* Removes SP and HTAB at both ends. */
-struct eg_str eg_str_trim(struct eg_str s);
+static inline struct eg_str eg_str_trim(struct eg_str s)
+{
+	for (; s.n && (s.p[0] == ' ' || s.p[0] == '\t'); s.n--)
+		s.p++;
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
 /* Decimal digits only, no sign, no white space. 0 or -EINVAL (empty, other characters) or -ERANGE.
  */
 int eg_str_u64(struct eg_str s, uint64_t *out) EG_MUST;

@@ -89,11 +89,6 @@ int eg_buf_append_grown(struct eg_buf *b, const void *bytes, size_t n)
 	return 0;
 }
 
-int eg_buf_append_str(struct eg_buf *b, struct eg_str s)
-{
-	return eg_buf_append(b, s.p, s.n);
-}
-
 int eg_buf_append_u64(struct eg_buf *b, uint64_t v)
 {
 	char digits[EG_DECIMAL_MAX];

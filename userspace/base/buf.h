@@ -43,7 +43,10 @@ EG_MUST static inline int eg_buf_append(struct eg_buf *b, const void *bytes, siz
 	b->length += n;
 	return 0;
 }
-int eg_buf_append_str(struct eg_buf *b, struct eg_str s) EG_MUST;
+EG_MUST static inline int eg_buf_append_str(struct eg_buf *b, struct eg_str s)
+{
+	return eg_buf_append(b, s.p, s.n);
+}
 /* In decimal; what "%llu" would write, without a format to read. */
 int eg_buf_append_u64(struct eg_buf *b, uint64_t v) EG_MUST;
 int eg_buf_printf(struct eg_buf *b, const char *format, ...) EG_PRINTF(2, 3) EG_MUST;

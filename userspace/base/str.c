@@ -6,11 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-bool eg_str_eq(struct eg_str a, struct eg_str b)
-{
-	return a.n == b.n && (!a.n || !memcmp(a.p, b.p, a.n));
-}
-
 static char lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
@@ -26,11 +21,6 @@ bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix)
 	return true;
 }
 
-bool eg_str_starts(struct eg_str s, struct eg_str prefix)
-{
-	return s.n >= prefix.n && (!prefix.n || !memcmp(s.p, prefix.p, prefix.n));
-}
-
 bool eg_str_ends(struct eg_str s, struct eg_str suffix)
 {
 	return s.n >= suffix.n && (!suffix.n || !memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n));
@@ -41,17 +31,6 @@ ssize_t eg_str_find(struct eg_str s, char c)
 	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
 
 	return at ? at - s.p : -1;
-}
-
-struct eg_str eg_str_trim(struct eg_str s)
-{
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
 }
 
 int eg_str_u64(struct eg_str s, uint64_t *out)

@@ -6,6 +6,10 @@
  */
 #include "proto/h1.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "proto/uri.h"
 
 const struct eg_h1_limits eg_h1_default_limits = {
@@ -15,6 +19,7 @@ const struct eg_h1_limits eg_h1_default_limits = {
 };
 
 #define EMPTY_LINES_MAX 2u
+#define NEAR_BYTES	64 /* of a line: looked at before memchr() is called */
 
 /* Bytes of a token (RFC 9110 section 5.6.2). */
 static const unsigned char token_byte[256] = {
@@ -54,6 +59,29 @@ static bool fail(struct parse *x, enum eg_reason reason, const char *wrong)
 	return false;
 }
 
+/* The first line feed, or NULL. Lines are short, and what memchr() takes to be called is as much as
+ * they do. */
+static inline const char *line_feed(const char *p, size_t n)
+{
+	const char *end = p + n, *near = n > NEAR_BYTES ? p + NEAR_BYTES : end;
+
+#if defined(__SSE2__)
+	while (near - p >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		unsigned int mask =
+			(unsigned int)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')));
+
+		if (mask)
+			return p + __builtin_ctz(mask);
+		p += 16;
+	}
+#endif
+	for (; p < near; p++)
+		if (*p == '\n')
+			return p;
+	return p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+}
+
 /* Number of CRLF pairs at the beginning, at most three. */
 static unsigned int leading_empty(struct eg_str bytes, size_t n)
 {
@@ -76,7 +104,7 @@ static enum eg_io find_end(struct parse *x, struct eg_h1_scan *scan, struct eg_s
 	unsigned int skipped;
 
 	while (scan->at < n) {
-		const char *lf = memchr(bytes.p + scan->at, '\n', n - scan->at);
+		const char *lf = line_feed(bytes.p + scan->at, n - scan->at);
 		size_t i;
 
 		if (!lf) {
@@ -272,20 +300,69 @@ bool eg_h1_value_bytes(const char *p, size_t n)
 	return true;
 }
 
+/* eg_h1_value_bytes() of a whole line of 16 bytes and more: its name has no byte that a value may
+ * not have. */
+static inline bool line_bytes(const char *p, size_t n)
+{
+#if defined(__SSE2__)
+	const __m128i least = _mm_set1_epi8(0x20), tab = _mm_set1_epi8('\t'),
+		      del = _mm_set1_epi8(0x7f);
+
+	for (size_t i = 0;; i += 16) {
+		bool last = n - i <= 16;
+		/* The last sixteen, some of which may have been seen. */
+		const char *at = last ? p + n - 16 : p + i;
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
+		__m128i ok = _mm_cmpeq_epi8(_mm_max_epu8(v, least), v);
+
+		ok = _mm_andnot_si128(_mm_cmpeq_epi8(v, del), ok);
+		ok = _mm_or_si128(ok, _mm_cmpeq_epi8(v, tab));
+		if (_mm_movemask_epi8(ok) != 0xffff)
+			return false;
+		if (last)
+			return true;
+	}
+#else
+	return eg_h1_value_bytes(p, n);
+#endif
+}
+
+/* Of the name that a field begins with: the run of token bytes, whatever follows it. */
+static inline size_t name_length(const char *p, size_t n)
+{
+	size_t i = 0;
+
+#if defined(__SSE2__)
+	/* Letters, digits and '-', which is all that nearly any name has. */
+	if (n >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i letter = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)),
+					      _mm_set1_epi8((char)('a' - 128)));
+		__m128i digit = _mm_sub_epi8(v, _mm_set1_epi8((char)('0' - 128)));
+		__m128i ok = _mm_cmplt_epi8(letter, _mm_set1_epi8(26 - 128));
+
+		ok = _mm_or_si128(ok, _mm_cmplt_epi8(digit, _mm_set1_epi8(10 - 128)));
+		ok = _mm_or_si128(ok, _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+		i = (size_t)__builtin_ctz(~(unsigned int)_mm_movemask_epi8(ok));
+	}
+#endif
+	while (i < n && token_byte[(unsigned char)p[i]])
+		i++;
+	return i;
+}
+
 static bool parse_field(struct parse *x, const char *p, size_t n)
 {
 	struct eg_h1_head *head = x->head;
 	struct eg_str name, value;
-	size_t i = 0;
+	size_t i = name_length(p, n);
 
-	while (i < n && token_byte[(unsigned char)p[i]])
-		i++;
 	/* Also obs-fold and white space before the colon end here. */
 	if (!i || i == n || p[i] != ':')
 		return fail(x, EG_REASON_BAD_REQUEST,
 			    "a field does not begin with its name and a colon (white space before "
 			    "the colon, a folded line, a byte that no name may have)");
-	if (!eg_h1_value_bytes(p + i + 1, n - i - 1))
+	if (n >= 16 ? !line_bytes(p, n) : !eg_h1_value_bytes(p + i + 1, n - i - 1))
 		return fail(x, EG_REASON_BAD_REQUEST, "a field's value has a control character");
 	if (head->header_count == EG_MIN(x->limits->header_count, (size_t)EG_H1_MAX_HEADERS))
 		return fail(x, EG_REASON_HEADER_TOO_LARGE, NULL);
@@ -300,7 +377,7 @@ static bool parse_fields(struct parse *x, const char *p, const char *end)
 {
 	/* Every line in here ends with CRLF and the last one is empty: find_end() saw to it. */
 	while (end - p > 2) {
-		const char *lf = memchr(p, '\n', (size_t)(end - p));
+		const char *lf = line_feed(p, (size_t)(end - p));
 
 		if (!lf || !parse_field(x, p, (size_t)(lf - p - 1)))
 			return lf ? false : fail(x, EG_REASON_BAD_REQUEST, NULL);
@@ -441,7 +518,7 @@ static void clear(struct eg_h1_head *head)
 static struct eg_str start_line(struct eg_str bytes, size_t from, const char **fields)
 {
 	const char *p = bytes.p + from;
-	const char *lf = memchr(p, '\n', bytes.n - from);
+	const char *lf = line_feed(p, bytes.n - from);
 
 	if (!lf) /* cannot be: find_end() saw one */
 		lf = p + 1;

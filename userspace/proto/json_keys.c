@@ -108,13 +108,33 @@ static void want_secret(struct eg_json_keys *k)
 		take_secret(k->secret);
 }
 
+/* All of its bytes, some of them twice: with the length they are the key. A copy of so many would
+ * be a call. */
+static inline void short_key(struct eg_json_key *id, struct eg_str key)
+{
+	uint32_t first, last;
+
+	if (key.n >= 8) {
+		memcpy(&id->word[0], key.p, 8);
+		memcpy(&id->word[1], key.p + key.n - 8, 8);
+	} else if (key.n >= 4) {
+		memcpy(&first, key.p, 4);
+		memcpy(&last, key.p + key.n - 4, 4);
+		id->word[0] = first;
+		id->word[1] = last;
+	} else if (key.n) {
+		id->word[0] = (unsigned char)key.p[0] |
+			      (uint64_t)(unsigned char)key.p[key.n / 2] << 8 |
+			      (uint64_t)(unsigned char)key.p[key.n - 1] << 16;
+	}
+}
+
 static struct eg_json_key identify(struct eg_json_keys *k, struct eg_str key)
 {
 	struct eg_json_key id = {.n = (uint32_t)key.n};
 
 	if (key.n <= sizeof(id.word)) {
-		if (key.n)
-			memcpy(id.word, key.p, key.n);
+		short_key(&id, key);
 	} else {
 		want_secret(k);
 		sip_bytes(k->secret, key, id.word);

@@ -6,14 +6,18 @@
 #include "provider/vendor.h"
 
 #include <stdlib.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "proto/json_scan.h"
 #include "proto/json_text.h"
 #include "proto/sse.h"
 
 /* response.completed carries the whole answer; a larger event's usage is not known. */
-#define EVENT_MAX (2u << 20)
-#define VALUE_MAX 8192u
+#define EVENT_MAX  (2u << 20)
+#define VALUE_MAX  8192u
+#define NEAR_BYTES 64 /* of a string: looked at before memchr() is called */
 
 struct eg_usage_watch {
 	enum eg_dialect dialect;
@@ -330,38 +334,114 @@ static bool ends_member(const struct eg_usage_watch *w, char c)
 	return w->depth == 1 && (c == ',' || c == '}' || c == ']');
 }
 
+/*
+ * Where a string ends, or an escape in it begins; or `end`. Most strings are short, and what
+ * memchr() takes to be called, for each of the two, is more than they do.
+ */
+static inline const char *string_stop(const char *p, const char *end)
+{
+	const char *near = end - p > NEAR_BYTES ? p + NEAR_BYTES : end, *quote, *slash;
+
+#if defined(__SSE2__)
+	while (near - p >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+					    _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		unsigned int mask = (unsigned int)_mm_movemask_epi8(stop);
+
+		if (mask)
+			return p + __builtin_ctz(mask);
+		p += 16;
+	}
+#endif
+	while (p < near && *p != '"' && *p != '\\')
+		p++;
+	if (p < near || p == end)
+		return p;
+	quote = memchr(p, '"', (size_t)(end - p));
+	quote = quote ? quote : end;
+	slash = memchr(p, '\\', (size_t)(quote - p));
+	return slash ? slash : quote;
+}
+
+/* Inside a string; what follows its part that ends here. */
+static const char *string_part(struct eg_usage_watch *w, const char *p, const char *end)
+{
+	const char *stop = w->escaped ? p : string_stop(p, end);
+
+	if (w->in_key && stop > p)
+		key_bytes(w, p, (size_t)(stop - p));
+	if (stop == end)
+		return end;
+	string_byte(w, *stop);
+	return stop + 1;
+}
+
+/* After a string's opening quote: what follows the closing one; or `end`, and the next piece goes
+ * on inside it. */
+static const char *skip_string(struct eg_usage_watch *w, const char *p, const char *end)
+{
+	while ((p = string_stop(p, end)) < end) {
+		if (*p == '"')
+			return p + 1;
+		w->escaped = end - p < 2;
+		p = w->escaped ? end : p + 2;
+	}
+	w->in_string = true;
+	return end;
+}
+
+/* Below the top level nothing counts but where that goes on, and it is most of a body. What follows
+ * the bracket that ends it; or `end`. */
+static const char *skip_nested(struct eg_usage_watch *w, const char *p, const char *end)
+{
+	size_t depth = w->depth;
+
+	while (p < end && depth > 1) {
+		char c = *p++;
+
+		if (c == '"')
+			p = skip_string(w, p, end);
+		else if (c == '{' || c == '[')
+			depth++;
+		else if (c == '}' || c == ']')
+			depth--;
+	}
+	w->depth = depth;
+	return p;
+}
+
 static void feed_plain(struct eg_usage_watch *w, struct eg_str bytes)
 {
-	size_t from = 0; /* of what is captured */
+	static const bool structural[256] = {
+		['"'] = true, ['{'] = true, ['}'] = true, ['['] = true,
+		[']'] = true, [':'] = true, [','] = true,
+	};
+	const char *p = bytes.p, *end = p + bytes.n, *from = p; /* of what is captured */
 	bool was;
 
-	for (size_t i = 0; i < bytes.n; i++) {
-		/* Strings are most of a body: skip what can't end them. */
-		if (w->in_string && !w->escaped) {
-			const char *quote = memchr(bytes.p + i, '"', bytes.n - i);
-			size_t n = quote ? (size_t)(quote - bytes.p) : bytes.n;
-			const char *slash = memchr(bytes.p + i, '\\', n - i);
-
-			n = slash ? (size_t)(slash - bytes.p) : n;
-			if (w->in_key)
-				key_bytes(w, bytes.p + i, n - i);
-			i = n;
-			if (i == bytes.n)
-				break;
-		}
+	while (p < end) {
 		if (w->in_string) {
-			string_byte(w, bytes.p[i]);
+			p = string_part(w, p, end);
+			continue;
+		}
+		if (w->depth > 1) {
+			p = skip_nested(w, p, end);
+			continue;
+		}
+		if (!structural[(unsigned char)*p]) {
+			p++;
 			continue;
 		}
 		was = w->capturing;
-		if (was && ends_member(w, bytes.p[i]))
-			keep(w, bytes.p + from, i - from);
-		plain_byte(w, bytes.p[i]);
+		if (was && ends_member(w, *p))
+			keep(w, from, (size_t)(p - from));
+		plain_byte(w, *p++);
 		if (!was && w->capturing)
-			from = i + 1; /* the colon itself is not part of the value */
+			from = p; /* the colon itself is not part of the value */
 	}
 	if (w->capturing)
-		keep(w, bytes.p + from, bytes.n - from);
+		keep(w, from, (size_t)(end - from));
 }
 
 /* ---- the watch ---- */

@@ -53,6 +53,17 @@ static inline bool eg_str_starts(struct eg_str s, struct eg_str prefix)
 {
 	return s.n >= prefix.n && (!prefix.n || !memcmp(s.p, prefix.p, prefix.n));
 }
+/* Eight bytes at once in lower case: 0x20 is added to what is a capital letter of ASCII. */
+static inline uint64_t eg_lower_word(const char *p)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t w, low, capital;
+
+	memcpy(&w, p, sizeof(w));
+	low = w & ones * 0x7f;
+	capital = (low + ones * (0x80 - 'A')) & ~(low + ones * (0x7f - 'Z')) & ~w & ones * 0x80;
+	return w | capital >> 2;
+}
 /* The rest of eg_str_istarts(), for prefixes with something in them that s is long enough for. */
 bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix);
 /* ASCII case-insensitive. In place as far as the first letter: each header field's name is compared

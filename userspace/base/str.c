@@ -13,9 +13,16 @@ static char lower(char c)
 
 bool eg_str_istarts_letters(struct eg_str s, struct eg_str prefix)
 {
-	if (!memcmp(s.p, prefix.p, prefix.n)) /* as most clients write it */
-		return true;
-	for (size_t i = 0; i < prefix.n; i++)
+	size_t i = 0;
+
+	if (prefix.n >= 8) {
+		for (; i + 8 < prefix.n; i += 8)
+			if (eg_lower_word(s.p + i) != eg_lower_word(prefix.p + i))
+				return false;
+		/* The last eight, some of which may have been seen. */
+		return eg_lower_word(s.p + prefix.n - 8) == eg_lower_word(prefix.p + prefix.n - 8);
+	}
+	for (; i < prefix.n; i++)
 		if (s.p[i] != prefix.p[i] && lower(s.p[i]) != lower(prefix.p[i]))
 			return false;
 	return true;

@@ -177,7 +177,9 @@ void exchange_cut_answer(struct eg_exchange *x, enum eg_reason reason)
 static bool header_passes(const struct eg_exchange *x, const struct eg_h1_head *head,
 			  struct eg_str name)
 {
-	if (eg_h1_hop_by_hop(head, name) || eg_str_ieq(name, EG_STR("content-length")))
+	enum eg_field f = eg_field_of(name);
+
+	if (f == EG_FIELD_CONTENT_LENGTH || eg_h1_hop_by_hop(head, f, name))
 		return false;
 	return !x->provider || eg_response_header_allowed(x->provider->dialect, name);
 }

@@ -15,11 +15,10 @@ static struct eg_str rebase(struct eg_str s, struct eg_str from, const char *to)
 }
 
 /* Ours to write, or for this connection only. */
-static bool stays_here(const struct eg_h1_head *head, struct eg_str name)
+static bool stays_here(const struct eg_h1_head *head, enum eg_field f, struct eg_str name)
 {
-	return eg_str_ieq(name, EG_STR("host")) || eg_str_ieq(name, EG_STR("content-length")) ||
-	       (eg_str_ieq(name, EG_STR("expect")) && !head->expect_other) ||
-	       eg_h1_hop_by_hop(head, name);
+	return f == EG_FIELD_HOST || f == EG_FIELD_CONTENT_LENGTH ||
+	       (f == EG_FIELD_EXPECT && !head->expect_other) || eg_h1_hop_by_hop(head, f, name);
 }
 
 /* A browser's WebSocket has no other place for a key than a subprotocol. */
@@ -37,24 +36,23 @@ static void look_at_subprotocols(struct eg_exchange *x, struct eg_str list)
 	}
 }
 
-static void look_at(struct eg_exchange *x, const struct eg_header *h)
+static void look_at(struct eg_exchange *x, enum eg_field f, const struct eg_header *h)
 {
-	if (eg_str_ieq(h->name, EG_STR("user-agent")))
+	if (f == EG_FIELD_USER_AGENT)
 		x->user_agent = h->value;
-	else if (eg_str_ieq(h->name, EG_STR("content-type"))) /* two: none that any body has */
+	else if (f == EG_FIELD_CONTENT_TYPE) /* two: none that any body has */
 		x->content_type = x->content_type.p ? EG_STR("two") : h->value;
-	else if (eg_str_ieq(h->name, EG_STR("content-encoding")))
+	else if (f == EG_FIELD_CONTENT_ENCODING)
 		x->coding = eg_coding_join(x->coding, eg_coding_parse(h->value));
-	else if (eg_str_ieq(h->name, EG_STR("origin")))
+	else if (f == EG_FIELD_ORIGIN)
 		x->origin = true;
-	else if (eg_str_ieq(h->name, VIA))
+	else if (f == EG_FIELD_X_EGRET_VIA)
 		x->via = h->value;
-	else if (eg_str_ieq(h->name, EG_STR("sec-websocket-protocol")))
+	else if (f == EG_FIELD_SEC_WEBSOCKET_PROTOCOL)
 		look_at_subprotocols(x, h->value);
-	else if (eg_str_ieq(h->name, EG_STR("authorization")) ||
-		 eg_str_ieq(h->name, EG_STR("x-api-key")))
+	else if (f == EG_FIELD_AUTHORIZATION || f == EG_FIELD_X_API_KEY)
 		x->placeholder |= h->value.n > 0;
-	if (eg_credential_looks_real(h->name, h->value))
+	if (eg_field_in(f, eg_credential_fields) && eg_credential_looks_real(h->name, h->value))
 		x->real_credential = true;
 }
 
@@ -85,9 +83,11 @@ int exchange_copy_head(struct eg_exchange *x, const struct eg_h1_head *head, str
 		struct eg_header h = {rebase(head->headers[i].name, bytes, copy),
 				      rebase(head->headers[i].value, bytes, copy)};
 
+		enum eg_field f = eg_field_of(h.name);
+
 		/* A header that Connection names is looked at all the same, and goes no further. */
-		look_at(x, &h);
-		if (!stays_here(head, head->headers[i].name))
+		look_at(x, f, &h);
+		if (!stays_here(head, f, h.name))
 			x->headers[x->header_count++] = h;
 	}
 	return 0;

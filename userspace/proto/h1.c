@@ -208,6 +208,7 @@ static bool take_connection(struct parse *x, struct eg_str value)
 {
 	struct eg_str member;
 
+	x->head->has_connection = true;
 	x->listed++;
 	for (size_t i = 0; i < value.n; i++)
 		x->listed += value.p[i] == ',';
@@ -596,22 +597,8 @@ bool eg_h1_list_has(const struct eg_h1_head *head, struct eg_str name, struct eg
 	return false;
 }
 
-bool eg_h1_hop_by_hop(const struct eg_h1_head *head, struct eg_str name)
+bool eg_h1_hop_by_hop(const struct eg_h1_head *head, enum eg_field f, struct eg_str name)
 {
-	static const struct eg_str fixed[] = {
-		{"connection", 10},
-		{"proxy-connection", 16},
-		{"keep-alive", 10},
-		{"te", 2},
-		{"transfer-encoding", 17},
-		{"upgrade", 7},
-		{"trailer", 7}, /* what it announces may be left out on the way (trailers.h) */
-		{"proxy-authenticate", 18},
-		{"proxy-authorization", 19},
-	};
-
-	for (size_t i = 0; i < EG_ARRAY_SIZE(fixed); i++)
-		if (eg_str_ieq(fixed[i], name))
-			return true;
-	return eg_h1_list_has(head, EG_STR("connection"), name);
+	return eg_field_in(f, EG_FIELDS_HOP_BY_HOP) ||
+	       (head->has_connection && eg_h1_list_has(head, EG_STR("connection"), name));
 }

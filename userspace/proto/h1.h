@@ -12,6 +12,7 @@
 #define EGRET_PROTO_H1_H
 
 #include "base/base.h"
+#include "proto/fields.h"
 
 #define EG_H1_MAX_HEADERS 128
 #define EG_H1_MAX_LISTED  256u /* names in Connection, empty ones too */
@@ -52,6 +53,7 @@ struct eg_h1_head {
 	struct eg_str host;	 /* requests: the one Host (1.0 may have none) */
 	struct eg_str host_name; /* of that, as eg_authority_parse() has it, */
 	uint16_t host_port;	 /* and the port; 0: none */
+	bool has_connection;	 /* a field of that name is there */
 	bool keep_alive;	 /* RFC 9112 section 9.3 */
 	bool expect_continue;	 /* Expect: 100-continue */
 	bool expect_other;	 /* Expect: anything else; to be answered with EXPECTATION */
@@ -95,7 +97,7 @@ bool eg_h1_list_next(struct eg_str *list, struct eg_str *member);
 /* True when a comma-separated list in any field of that name holds the token (any case). */
 bool eg_h1_list_has(const struct eg_h1_head *head, struct eg_str name, struct eg_str token);
 /* True for hop-by-hop fields: the fixed ones of RFC 9110 section 7.6.1 and those Connection names.
- */
-bool eg_h1_hop_by_hop(const struct eg_h1_head *head, struct eg_str name);
+ * `f` is eg_field_of(name). */
+bool eg_h1_hop_by_hop(const struct eg_h1_head *head, enum eg_field f, struct eg_str name);
 
 #endif

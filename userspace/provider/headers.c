@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/vendor.h"
 
+#include "proto/fields.h"
+
 static bool listed(const struct eg_str *list, size_t count, struct eg_str name)
 {
 	for (size_t i = 0; i < count; i++)
@@ -13,12 +15,13 @@ static bool listed(const struct eg_str *list, size_t count, struct eg_str name)
  * Content-Encoding is missing on purpose: a body that policy could not read is refused, not passed.
  * Framing (Content-Length, Transfer-Encoding), Host and Accept-Encoding are the caller's to write.
  */
-static const struct eg_str common_request_headers[] = {
-	EG_STR("accept"),	 EG_STR("accept-language"), EG_STR("content-type"),
-	EG_STR("user-agent"),	 EG_STR("idempotency-key"), EG_STR("traceparent"),
-	EG_STR("tracestate"),	 EG_STR("range"),	    EG_STR("if-match"),
-	EG_STR("if-none-match"), EG_STR("cache-control"),   EG_STR("last-event-id"),
-};
+static const uint64_t common_request_headers =
+	EG_FIELD_BIT(EG_FIELD_ACCEPT) | EG_FIELD_BIT(EG_FIELD_ACCEPT_LANGUAGE) |
+	EG_FIELD_BIT(EG_FIELD_CONTENT_TYPE) | EG_FIELD_BIT(EG_FIELD_USER_AGENT) |
+	EG_FIELD_BIT(EG_FIELD_IDEMPOTENCY_KEY) | EG_FIELD_BIT(EG_FIELD_TRACEPARENT) |
+	EG_FIELD_BIT(EG_FIELD_TRACESTATE) | EG_FIELD_BIT(EG_FIELD_RANGE) |
+	EG_FIELD_BIT(EG_FIELD_IF_MATCH) | EG_FIELD_BIT(EG_FIELD_IF_NONE_MATCH) |
+	EG_FIELD_BIT(EG_FIELD_CACHE_CONTROL) | EG_FIELD_BIT(EG_FIELD_LAST_EVENT_ID);
 
 bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name)
 {
@@ -27,41 +30,28 @@ bool eg_request_header_allowed(enum eg_dialect d, struct eg_str name)
 	/* What the official SDKs say of themselves: language, version, retry count, timeout. */
 	if (eg_str_istarts(name, EG_STR("x-stainless-")))
 		return true;
-	if (listed(common_request_headers, EG_ARRAY_SIZE(common_request_headers), name))
+	if (eg_field_in(eg_field_of(name), common_request_headers))
 		return true;
 	return v && listed(v->request_headers, v->request_header_count, name);
 }
 
 /* Hop-by-hop (RFC 9110 section 7.6.1), framing, what would change the client's later behaviour
  * towards the provider, and whose account it is. */
-static const struct eg_str refused_response_headers[] = {
-	EG_STR("connection"),
-	EG_STR("keep-alive"),
-	EG_STR("proxy-connection"),
-	EG_STR("proxy-authenticate"),
-	EG_STR("proxy-authorization"),
-	EG_STR("proxy-authentication-info"),
-	EG_STR("te"),
-	EG_STR("trailer"),
-	EG_STR("transfer-encoding"),
-	EG_STR("content-length"),
-	EG_STR("upgrade"),
-	EG_STR("set-cookie"),
-	EG_STR("set-cookie2"),
-	EG_STR("alt-svc"),
-	EG_STR("alt-used"),
-	EG_STR("clear-site-data"),
-	EG_STR("strict-transport-security"),
-	EG_STR("public-key-pins"),
-	EG_STR("expect-ct"),
-	EG_STR("nel"),
-	EG_STR("report-to"),
-	EG_STR("reporting-endpoints"),
-	EG_STR("openai-organization"),
-	EG_STR("openai-project"),
-	EG_STR("anthropic-organization-id"),
-	EG_STR("anthropic-workspace-id"),
-};
+static const uint64_t refused_response_headers =
+	EG_FIELD_BIT(EG_FIELD_CONNECTION) | EG_FIELD_BIT(EG_FIELD_KEEP_ALIVE) |
+	EG_FIELD_BIT(EG_FIELD_PROXY_CONNECTION) | EG_FIELD_BIT(EG_FIELD_PROXY_AUTHENTICATE) |
+	EG_FIELD_BIT(EG_FIELD_PROXY_AUTHORIZATION) |
+	EG_FIELD_BIT(EG_FIELD_PROXY_AUTHENTICATION_INFO) | EG_FIELD_BIT(EG_FIELD_TE) |
+	EG_FIELD_BIT(EG_FIELD_TRAILER) | EG_FIELD_BIT(EG_FIELD_TRANSFER_ENCODING) |
+	EG_FIELD_BIT(EG_FIELD_CONTENT_LENGTH) | EG_FIELD_BIT(EG_FIELD_UPGRADE) |
+	EG_FIELD_BIT(EG_FIELD_SET_COOKIE) | EG_FIELD_BIT(EG_FIELD_SET_COOKIE2) |
+	EG_FIELD_BIT(EG_FIELD_ALT_SVC) | EG_FIELD_BIT(EG_FIELD_ALT_USED) |
+	EG_FIELD_BIT(EG_FIELD_CLEAR_SITE_DATA) | EG_FIELD_BIT(EG_FIELD_STRICT_TRANSPORT_SECURITY) |
+	EG_FIELD_BIT(EG_FIELD_PUBLIC_KEY_PINS) | EG_FIELD_BIT(EG_FIELD_EXPECT_CT) |
+	EG_FIELD_BIT(EG_FIELD_NEL) | EG_FIELD_BIT(EG_FIELD_REPORT_TO) |
+	EG_FIELD_BIT(EG_FIELD_REPORTING_ENDPOINTS) | EG_FIELD_BIT(EG_FIELD_OPENAI_ORGANIZATION) |
+	EG_FIELD_BIT(EG_FIELD_OPENAI_PROJECT) | EG_FIELD_BIT(EG_FIELD_ANTHROPIC_ORGANIZATION_ID) |
+	EG_FIELD_BIT(EG_FIELD_ANTHROPIC_WORKSPACE_ID);
 
 bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name)
 {
@@ -69,13 +59,13 @@ bool eg_response_header_allowed(enum eg_dialect d, struct eg_str name)
 	/* Nobody but this agent speaks for Egret. */
 	if (eg_str_istarts(name, EG_STR("x-egret-")))
 		return false;
-	return !listed(refused_response_headers, EG_ARRAY_SIZE(refused_response_headers), name);
+	return !eg_field_in(eg_field_of(name), refused_response_headers);
 }
 
-static const struct eg_str credential_headers[] = {
-	EG_STR("authorization"), EG_STR("proxy-authorization"), EG_STR("x-api-key"),
-	EG_STR("api-key"),	 EG_STR("x-goog-api-key"),	EG_STR("ocp-apim-subscription-key"),
-};
+const uint64_t eg_credential_fields =
+	EG_FIELD_BIT(EG_FIELD_AUTHORIZATION) | EG_FIELD_BIT(EG_FIELD_PROXY_AUTHORIZATION) |
+	EG_FIELD_BIT(EG_FIELD_X_API_KEY) | EG_FIELD_BIT(EG_FIELD_API_KEY) |
+	EG_FIELD_BIT(EG_FIELD_X_GOOG_API_KEY) | EG_FIELD_BIT(EG_FIELD_OCP_APIM_SUBSCRIPTION_KEY);
 
 /* Words that documentation, tests and this project put where a key is not needed. */
 static const char *const placeholder_words[] = {
@@ -136,13 +126,23 @@ bool eg_subprotocol_defined(struct eg_str token)
 	       eg_str_eq(token, EG_STR("openai-beta.realtime-v1"));
 }
 
-bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
+static unsigned int distinct_bytes(struct eg_str s)
 {
 	bool seen[256] = {false};
 	unsigned int distinct = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		distinct += !seen[(unsigned char)s.p[i]];
+		seen[(unsigned char)s.p[i]] = true;
+	}
+	return distinct;
+}
+
+bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
+{
 	ssize_t space;
 
-	if (!listed(credential_headers, EG_ARRAY_SIZE(credential_headers), name))
+	if (!eg_field_in(eg_field_of(name), eg_credential_fields))
 		return false;
 	value = eg_str_trim(value);
 	space = eg_str_find(value, ' ');
@@ -154,9 +154,5 @@ bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
 	for (size_t i = 0; i < EG_ARRAY_SIZE(placeholder_words); i++)
 		if (contains_word(value, placeholder_words[i]))
 			return false;
-	for (size_t i = 0; i < value.n; i++) {
-		distinct += !seen[(unsigned char)value.p[i]];
-		seen[(unsigned char)value.p[i]] = true;
-	}
-	return distinct >= 12;
+	return distinct_bytes(value) >= 12;
 }

@@ -185,6 +185,8 @@ bool eg_subprotocol_credential(struct eg_str token, struct eg_str *secret);
 /* Does an API define this subprotocol, and it carries none? Any other could hold anything, and is
  * refused as an unknown key of the query is. */
 bool eg_subprotocol_defined(struct eg_str token);
+/* Fields that carry a credential (EG_FIELD_BIT): no other looks real. */
+extern const uint64_t eg_credential_fields;
 /* True when the header carries a client credential that looks real (not a placeholder); for the
  * report. */
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.1 heads: what the header file promises, clause by clause, and cutting at every byte. */
+#include <ctype.h>
+
 #include "proto_test.h"
 
 #include "proto/h1.h"
@@ -445,6 +447,11 @@ static void malformed_responses(void **state)
 	}
 }
 
+static bool hop_by_hop(const struct eg_h1_head *h, struct eg_str name)
+{
+	return eg_h1_hop_by_hop(h, eg_field_of(name), name);
+}
+
 static void questions(void **state)
 {
 	struct eg_h1_head *h =
@@ -459,19 +466,53 @@ static void questions(void **state)
 	assert_false(eg_h1_list_has(h, EG_STR("connection"), EG_STR("x")));
 	assert_false(eg_h1_list_has(h, EG_STR("connection"), EG_STR("")));
 	assert_true(eg_h1_list_has(h, EG_STR("accept"), EG_STR("b")));
-	assert_true(eg_h1_hop_by_hop(h, EG_STR("Authorization"))); /* named by Connection */
-	assert_true(eg_h1_hop_by_hop(h, EG_STR("x-own")));
-	assert_false(eg_h1_hop_by_hop(h, EG_STR("accept")));
-	assert_false(eg_h1_hop_by_hop(h, EG_STR("content-type")));
+	assert_true(hop_by_hop(h, EG_STR("Authorization"))); /* named by Connection */
+	assert_true(hop_by_hop(h, EG_STR("x-own")));
+	assert_false(hop_by_hop(h, EG_STR("accept")));
+	assert_false(hop_by_hop(h, EG_STR("content-type")));
 	static const char *const fixed[] = {
 		"Connection", "Proxy-Connection",   "Keep-Alive",
 		"TE",	      "Transfer-Encoding",  "Upgrade",
 		"Trailer",    "Proxy-Authenticate", "Proxy-Authorization"};
 	h = good("GET / HTTP/1.1\r\n" H "\r\n");
 	for (size_t i = 0; i < EG_ARRAY_SIZE(fixed); i++)
-		assert_true(eg_h1_hop_by_hop(h, eg_str_from(fixed[i])));
+		assert_true(hop_by_hop(h, eg_str_from(fixed[i])));
 	assert_true(eg_h1_token_byte('~') && eg_h1_token_byte('a'));
 	assert_false(eg_h1_token_byte(' ') || eg_h1_token_byte(':') || eg_h1_token_byte(0x80));
+}
+
+/* Each is found by its own name in any case, and by no other. */
+static void fields(void **state)
+{
+	static const char *const others[] = {"",
+					     "t",
+					     "tf",
+					     "hosts",
+					     "hos",
+					     "accepts",
+					     "x-api-kez",
+					     "content-typ",
+					     "set-cookie3",
+					     "an-extremely-long-name-of-a-field-that-nobody-has"};
+	char text[64];
+
+	for (unsigned int f = 1; f < EG_FIELD_COUNT; f++) {
+		struct eg_str name = eg_field_name((enum eg_field)f);
+
+		assert_in_range(name.n, 1, sizeof(text) - 1);
+		assert_int_equal(eg_field_of(name), f);
+		for (size_t i = 0; i < name.n; i++) {
+			memcpy(text, name.p, name.n);
+			text[i] = (char)toupper(text[i]);
+			assert_int_equal(eg_field_of((struct eg_str){text, name.n}), f);
+			text[i] ^= 1;
+			assert_int_not_equal(eg_field_of((struct eg_str){text, name.n}), f);
+		}
+		assert_int_not_equal(eg_field_of((struct eg_str){name.p, name.n - 1}), f);
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(others); i++)
+		assert_int_equal(eg_field_of(eg_str_from(others[i])), EG_FIELD_OTHER);
+	assert_int_equal(eg_field_name(EG_FIELD_OTHER).n, 0);
 }
 
 static void pipelined(void **state)
@@ -505,6 +546,7 @@ int main(void)
 		cmocka_unit_test(response_bodies),
 		cmocka_unit_test(malformed_responses),
 		cmocka_unit_test(questions),
+		cmocka_unit_test(fields),
 		cmocka_unit_test(pipelined),
 	};
 

@@ -456,6 +456,7 @@ int main(int argc, char **argv)
 	uint32_t generation = 1;
 	sigset_t set;
 
+	(void)eg_tls_memory_keep();
 	parse_options(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);

@@ -455,6 +455,7 @@ int eg_gateway_main(int argc, char **argv)
 	static struct eg_gateway g;
 	struct eg_error e = {""};
 
+	(void)eg_tls_memory_keep(); /* before anything of OpenSSL's */
 	eg_log_init("gateway", argc > 2 ? (enum eg_log_level)atoi(argv[2]) : EG_LOG_INFO);
 	prctl(PR_SET_NAME, "egret-gateway", 0, 0, 0);
 	if (eg_harden(&e) || eg_capabilities_keep(NULL, 0, &e)) {

@@ -13,6 +13,10 @@ struct eg_tls_server;
 struct eg_tls_client;
 struct eg_leaf;
 
+/* Before anything else of OpenSSL's in this process: each thread keeps a few of its record buffers
+ * for the next use (until the process ends). False: it does not, which changes nothing else. */
+bool eg_tls_memory_keep(void);
+
 /* ---- towards the pod ---- */
 /*
  * Session tickets are keyed by keys that rotate hourly and carry no identity; a session resumed

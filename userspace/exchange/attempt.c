@@ -58,8 +58,13 @@ static void set_model(struct eg_exchange *x, const char *model)
 		x->fail_reason = EG_REASON_OVERLOADED;
 }
 
+/* One that is due before that looks at what is left, and goes on (on_timer() in exchange.c); but
+ * what an error's body has is its own. */
 void exchange_attempt_timer(struct eg_exchange *x, uint64_t ms)
 {
+	if (eg_timer_armed(&x->timer) && x->answer != ANSWER_COLLECT &&
+	    x->timer.due_ms - eg_loop_now_ms(x->engine->loop) <= ms)
+		return;
 	/* Without memory for a timer the attempt is still bounded by the client's patience. */
 	if (eg_timer_set(x->engine->loop, &x->timer, ms))
 		eg_warn("out of memory for a timer of request %s", x->id);

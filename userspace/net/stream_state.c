@@ -7,6 +7,9 @@
 
 void eg_stream_want(struct eg_stream *s, bool read, bool write)
 {
+	/* Asked at each step of a request: whatever else is new was settled when it became so. */
+	if (read == s->want_read && write == s->want_write && (write || !s->owes_write))
+		return;
 	if (read && !s->want_read)
 		s->shown = 0;
 	if (!write)

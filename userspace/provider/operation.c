@@ -215,13 +215,11 @@ enum eg_dialect eg_dialect_from_path(struct eg_str path)
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(methods); i++) {
 		struct eg_str m = eg_str_from(methods[i]);
-		const struct eg_operation *o = eg_operation_find(EG_DIALECT_OPENAI, m, path, &rest);
-		const struct eg_operation *a =
-			eg_operation_find(EG_DIALECT_ANTHROPIC, m, path, &rest);
 
-		if (o->class != EG_CLASS_UNKNOWN)
+		if (eg_operation_find(EG_DIALECT_OPENAI, m, path, &rest)->class != EG_CLASS_UNKNOWN)
 			return EG_DIALECT_OPENAI;
-		if (a->class != EG_CLASS_UNKNOWN)
+		if (eg_operation_find(EG_DIALECT_ANTHROPIC, m, path, &rest)->class !=
+		    EG_CLASS_UNKNOWN)
 			return EG_DIALECT_ANTHROPIC;
 	}
 	if (eg_str_starts(path, EG_STR("/v1/messages")) ||

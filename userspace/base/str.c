@@ -93,13 +93,11 @@ size_t eg_str_copy(char *out, size_t cap, struct eg_str s)
 
 size_t eg_decimal(char *out, uint64_t v)
 {
-	uint64_t rest = v;
 	size_t n = 1;
 
-	while (rest >= 10) {
-		rest /= 10;
+	/* Multiplied, and not divided: the last product may be too large, and is not looked at. */
+	for (uint64_t power = 10; n < EG_DECIMAL_MAX && v >= power; power *= 10)
 		n++;
-	}
 	for (size_t at = n; at--; v /= 10)
 		out[at] = (char)('0' + v % 10);
 	return n;

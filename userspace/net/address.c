@@ -18,7 +18,13 @@ char *eg_address_text(const struct eg_address *a, char out[EG_ADDRESS_TEXT])
 		char *at = out;
 
 		for (size_t i = 0; i < 4; i++) {
-			at += eg_decimal(at, octet[i]);
+			unsigned int v = octet[i];
+
+			if (v >= 100)
+				*at++ = (char)('0' + v / 100);
+			if (v >= 10)
+				*at++ = (char)('0' + v / 10 % 10);
+			*at++ = (char)('0' + v % 10);
 			*at++ = i < 3 ? '.' : '\0';
 		}
 	} else if (!inet_ntop(AF_INET6, a->word_be, out, EG_ADDRESS_TEXT)) {

@@ -26,7 +26,7 @@ static void drop(struct eg_buf *b)
 	free(b->p);
 }
 
-void eg_buf_fini(struct eg_buf *b)
+void eg_buf_free(struct eg_buf *b)
 {
 	drop(b);
 	*b = (struct eg_buf){.cap = b->cap, .secret = b->secret};

@@ -21,7 +21,14 @@ struct eg_buf {
 void eg_buf_init(struct eg_buf *b, size_t cap_bytes);
 /* Like init; memory is wiped before it is given back. */
 void eg_buf_init_secret(struct eg_buf *b, size_t cap_bytes);
-void eg_buf_fini(struct eg_buf *b);
+/* The rest of eg_buf_fini(). */
+void eg_buf_free(struct eg_buf *b);
+/* Most of a request's buffers never had anything: then all is as it should be. */
+static inline void eg_buf_fini(struct eg_buf *b)
+{
+	if (b->p)
+		eg_buf_free(b);
+}
 
 static inline char *eg_buf_data(const struct eg_buf *b)
 {

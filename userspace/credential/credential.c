@@ -17,10 +17,20 @@ struct eg_credential_set {
 
 bool eg_credential_valid(struct eg_str secret)
 {
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t w;
+	size_t i = 0;
+
 	if (!secret.n || secret.n > EG_CREDENTIAL_MAX_BYTES)
 		return false;
-	/* Visible ASCII only: a CR or LF would end the header line, a space would end a token. */
-	for (size_t i = 0; i < secret.n; i++)
+	/* Visible ASCII only: a CR or LF would end the header line, a space would end a token.
+	 * Asked again of each request's: eight bytes at once. */
+	for (; i + 8 <= secret.n; i += 8) {
+		memcpy(&w, secret.p + i, sizeof(w));
+		if (((w - ones * 0x21) | (w + ones) | w) & ones * 0x80)
+			return false;
+	}
+	for (; i < secret.n; i++)
 		if (secret.p[i] < 0x21 || secret.p[i] > 0x7e)
 			return false;
 	return true;
@@ -178,12 +188,12 @@ size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes)
 {
 	struct eg_str s = eg_secret_bytes(secret);
 	size_t n = s.n < EG_CREDENTIAL_SEARCH_MIN ? 0 : EG_MIN(s.n - 1, bytes.n);
+	const char *end = bytes.p + bytes.n, *at = n ? end - n : NULL;
 
-	for (; n; n--) {
-		const char *end = bytes.p + bytes.n - n;
-
-		if (*end == *s.p && !memcmp(end, s.p, n))
-			break;
+	for (; n && (at = memchr(at, *s.p, n)); at++, n = (size_t)(end - at)) {
+		n = (size_t)(end - at);
+		if (!memcmp(at, s.p, n))
+			return n;
 	}
-	return n;
+	return 0;
 }

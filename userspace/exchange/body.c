@@ -316,7 +316,7 @@ static const char *unreadable(const struct eg_exchange *x, bool read, enum eg_re
 	if (read && x->coding == EG_CODING_OTHER)
 		return "One of gzip, br, zstd and deflate is read, and only one at a time.";
 	*reason = EG_REASON_BAD_BODY;
-	if (!x->operation || eg_operation_for_content(x->operation, x->content_type))
+	if (!x->content_refused)
 		return NULL;
 	return x->operation->json_body
 		       ? "This operation's Content-Type must be application/json, in UTF-8."

@@ -31,6 +31,12 @@ static uint64_t load(const atomic_uint_fast64_t *v)
 	return atomic_load_explicit(v, memory_order_acquire);
 }
 
+/* Nobody was ever in cooldown: so it is nearly always. */
+static bool none(const struct eg_cooldowns *c)
+{
+	return !atomic_load_explicit(&c->used, memory_order_acquire);
+}
+
 /* Where the key stands, or EG_COOLDOWNS. */
 static size_t find(const struct eg_cooldowns *c, uint64_t key)
 {
@@ -43,7 +49,7 @@ static size_t find(const struct eg_cooldowns *c, uint64_t key)
 uint64_t eg_cooldowns_until(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
 			    uint64_t now_ms, bool *stated)
 {
-	size_t at = find(c, key_of(p, secret));
+	size_t at = none(c) ? EG_COOLDOWNS : find(c, key_of(p, secret));
 	uint64_t until = at < EG_COOLDOWNS ? load(&c->place[at].until) : 0;
 
 	*stated = until & 1;
@@ -77,6 +83,9 @@ void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint6
 	uint64_t key = key_of(p, secret);
 	size_t at = find(c, key);
 
+	if (none(c))
+		atomic_store_explicit(&c->used, true, memory_order_release);
+
 	if (at == EG_COOLDOWNS)
 		at = claim(c, key);
 	if (at == EG_COOLDOWNS)
@@ -90,7 +99,7 @@ void eg_cooldowns_set(struct eg_cooldowns *c, const struct eg_provider *p, uint6
 void eg_cooldowns_clear(struct eg_cooldowns *c, const struct eg_provider *p, uint64_t secret,
 			uint64_t began_ms)
 {
-	size_t at = find(c, key_of(p, secret));
+	size_t at = none(c) ? EG_COOLDOWNS : find(c, key_of(p, secret));
 
 	if (at < EG_COOLDOWNS && load(&c->place[at].until) && load(&c->place[at].set_ms) < began_ms)
 		atomic_store_explicit(&c->place[at].until, 0, memory_order_release);

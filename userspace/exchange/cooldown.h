@@ -19,6 +19,7 @@
 
 /* Zeroed memory is an empty table. */
 struct eg_cooldowns {
+	atomic_bool used; /* there was ever one */
 	struct {
 		atomic_uint_fast64_t key;    /* of provider name, endpoint and secret; 0: free */
 		atomic_uint_fast64_t until;  /* 2 x the time in ms, + 1: the provider said it */

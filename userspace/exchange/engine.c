@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange/engine.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -210,10 +211,25 @@ static uint64_t permute(uint64_t x)
 	return x ^ x >> 31;
 }
 
+/* Eight digits at once: a nibble to a byte, the first in front; then '0', and from ten on what 'a'
+ * is above ':'. */
+static void put_hex8(char out[8], uint32_t v)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t w = v;
+
+	w = (w | w << 16) & 0x0000ffff0000ffffu;
+	w = (w | w << 8) & 0x00ff00ff00ff00ffu;
+	w = (w | w << 4) & 0x0f0f0f0f0f0f0f0fu;
+	w = htobe64(w);
+	w += ones * '0' + ((w + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+	memcpy(out, &w, sizeof(w));
+}
+
 static void put_hex(char out[16], uint64_t v)
 {
-	for (int i = 15; i >= 0; i--, v >>= 4)
-		out[i] = "0123456789abcdef"[v & 15];
+	put_hex8(out, (uint32_t)(v >> 32));
+	put_hex8(out + 8, (uint32_t)v);
 }
 
 void eg_engine_request_id(struct eg_engine *e, char out[33])

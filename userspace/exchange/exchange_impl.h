@@ -87,6 +87,7 @@ struct eg_exchange {
 	struct eg_str rest; /* of the decoded path: goes after an endpoint's base path */
 	enum eg_dialect dialect;
 	const struct eg_operation *operation;
+	bool content_refused;	    /* it takes none of this Content-Type */
 	const char *rules_of;	    /* this name, or NULL; what policy has for it: */
 	struct eg_name_rules rules; /* see exchange_decide() */
 	struct eg_body_facts body;

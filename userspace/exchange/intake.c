@@ -282,6 +282,7 @@ static void find_operation(struct eg_exchange *x)
 	x->operation = eg_operation_find(x->dialect, x->method, x->target.decoded, &x->rest);
 	/* One with another content is refused once policy has had its say (body.c). */
 	read_as = eg_operation_for_content(x->operation, x->content_type);
+	x->content_refused = !read_as;
 	if (read_as)
 		x->operation = read_as;
 }

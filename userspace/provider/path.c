@@ -24,13 +24,23 @@ static bool path_byte(unsigned char c)
 	return c == '/' || segment_byte(c);
 }
 
+/* Nothing but what operations are named with: nearly all of them. */
+static bool is_plain(struct eg_str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || s.p[i] == '/' || s.p[i] == '_'))
+			return false;
+	return true;
+}
+
 int eg_operation_write_path(struct eg_buf *out, const struct eg_operation *op, struct eg_str rest,
 			    const char *model)
 {
 	int r;
 
 	if (!model || !op->model_in_path)
-		return eg_percent_encode(out, rest, path_byte);
+		return is_plain(rest) ? eg_buf_append_str(out, rest)
+				      : eg_percent_encode(out, rest, path_byte);
 	rest.n -= eg_path_model(rest).n;
 	r = eg_percent_encode(out, rest, path_byte);
 	return r ? r : eg_percent_encode(out, eg_str_from(model), segment_byte);

@@ -12,6 +12,7 @@ jq '.providers.deepseek = {kind: "openai", endpoint: "https://api.deepseek.com/v
 	| .policies[0].routes += [{name: "realtime", match: {hosts: ["api.openai.com"], operations: ["realtime"]}, targets: [{provider: "openai"}]},
 		{name: "cdn", match: {hosts: ["api.deepseek.com"]}, targets: [{provider: "deepseek"}]}]' policies/agent/*.json > "$E_DIR/policy/policy.json"
 find "$E_DIR/policy" -name '*.json' ! -name policy.json -delete
+egret_patient # how long 64 connections to a mock take is not what is looked at
 head -c 3000000 /dev/urandom > "$T_RUN/upload"
 
 begin() { # all of them; when it returns they run

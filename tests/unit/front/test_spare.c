@@ -29,6 +29,11 @@ static char *last_record(struct plane *p)
 			while (*at && *at != ',' && *at != '}' && *at != '"')
 				memmove(at, at + 1, strlen(at));
 		}
+	/* Left out below a millisecond. */
+	at = strstr(last, ",\"upstream_connect_ms\":");
+	if (at)
+		memmove(at, at + strlen(",\"upstream_connect_ms\":"),
+			strlen(at + strlen(",\"upstream_connect_ms\":")) + 1);
 	return last;
 }
 

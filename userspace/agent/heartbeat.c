@@ -73,14 +73,27 @@ static bool compiles(const struct eg_child *c, uint64_t now)
 	       now - s->offered.offered_ms < EG_COMPILE_MS;
 }
 
+static void beat(struct eg_supervisor *s, uint64_t now)
+{
+	s->beating = true;
+	s->kept_ms = now;
+	eg_datapath_heartbeat(s->datapath);
+}
+
 /* ---- the gateway ---- */
+
+void eg_heartbeat_serves(struct eg_supervisor *s)
+{
+	s->served_ms = eg_now_ms();
+	beat(s, s->served_ms);
+}
 
 void eg_heartbeat_pong(struct eg_child *c, uint32_t serial)
 {
 	struct eg_supervisor *s = c->supervisor;
 
 	if (answers(&c->beat, serial) && s->serving && !s->stopping && c == eg_gateway_serving(s))
-		eg_datapath_heartbeat(s->datapath);
+		eg_heartbeat_serves(s);
 	if (c == s->gateway && s->serving && s->signer_answers && !*s->signer_unfit)
 		eg_handover_ready(s);
 }
@@ -269,15 +282,15 @@ void eg_heartbeat_keep(struct eg_supervisor *s)
 	uint64_t now = eg_now_ms();
 	struct pollfd gateway = {.events = 0};
 
-	if (!s->beating || now - s->kept_ms < EG_TICK_MS || now - s->ticked_ms > EG_BUSY_MS)
+	if (!s->beating || s->stopping || now - s->kept_ms < EG_TICK_MS ||
+	    now - s->served_ms > EG_BUSY_MS)
 		return;
 	if (!s->serving && now - s->lost_ms >= EG_REPLACE_MS)
 		return;
 	gateway.fd = eg_gateway_serving(s)->control; /* none: it is not looked at */
 	if (poll(&gateway, 1, 0) > 0 && gateway.revents & (POLLHUP | POLLERR | POLLNVAL))
 		return;
-	s->kept_ms = now;
-	eg_datapath_heartbeat(s->datapath);
+	beat(s, now);
 }
 
 /*
@@ -308,12 +321,15 @@ static void tick(struct eg_timer *t)
 	now = eg_now_ms(); /* what was lost just now was lost after this turn began */
 	serving = eg_gateway_serving(s);
 	serves = s->serving && (serving->beat.starved || compiles(serving, now) ||
-				!unanswered(&serving->beat, now, EG_HANG_MS) ||
-				(late && s->beating)); /* the answer may lie unread */
+				!unanswered(&serving->beat, now, EG_HANG_MS));
+	if (serves)
+		s->served_ms = now;
+	else if (s->serving) /* late: the answer may lie unread */
+		serves = late && s->beating && now - s->served_ms < EG_BUSY_MS;
 	replaced = !s->serving && s->lost_ms && now - s->lost_ms < EG_REPLACE_MS;
-	s->beating = (serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN;
-	if (s->beating)
-		eg_datapath_heartbeat(s->datapath);
+	s->beating = false;
+	if ((serves || replaced) && !near_end(s, now) && s->charge != EG_CHARGE_GIVEN)
+		beat(s, now);
 	arm(s, t, EG_TICK_MS);
 }
 

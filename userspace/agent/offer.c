@@ -298,7 +298,6 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};
 
-			eg_heartbeat_keep(s);
 			if (eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
 				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);
 		}
@@ -312,7 +311,6 @@ static void drop_link(struct eg_supervisor *s, uint32_t link)
 	char name[IF_NAMESIZE];
 	struct eg_error e = {""};
 
-	eg_heartbeat_keep(s);
 	if (eg_datapath_remove_pod(s->datapath, link, &e))
 		eg_warn("link %u: %s", link, e.text);
 	if (s->o->link_prefix && if_indextoname(link, name) &&
@@ -343,7 +341,6 @@ void eg_offer_hold_new(struct eg_supervisor *s)
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};
 
-			eg_heartbeat_keep(s);
 			if (!eg_table_by_link(s->applied.table, p->ifindex[k]) &&
 			    eg_datapath_set_pod(s->datapath, p->ifindex[k], &pod, &e))
 				eg_error("pod %s (link %u): %s", pod.name, p->ifindex[k], e.text);
@@ -475,7 +472,7 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 		s->lost_ms = 0;
 		s->dirty = true;
 		eg_generation_fini(&s->offered);
-		eg_datapath_heartbeat(s->datapath);
+		eg_heartbeat_serves(s);
 		return;
 	}
 	swapped = s->offered.policies != s->applied.policies;
@@ -489,7 +486,7 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 	s->serving = true;
 	s->lost_ms = 0;
 	eg_renewal_acknowledged(s);
-	eg_datapath_heartbeat(s->datapath);
+	eg_heartbeat_serves(s);
 	if (swapped) {
 		s->loaded_wall_ms = eg_wall_ms();
 		eg_info("generation %u: policy %s is in force", number,

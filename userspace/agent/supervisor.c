@@ -246,6 +246,11 @@ static const char *say_notes(const char *notes)
 	return notes;
 }
 
+static void datapath_busy(void *context)
+{
+	eg_heartbeat_keep(context);
+}
+
 static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 {
 	struct eg_datapath_options d;
@@ -257,6 +262,7 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 					     .link = datapath_link,
 					     .notice = datapath_notice,
 					     .lost = datapath_lost,
+					     .busy = datapath_busy,
 					     .context = s};
 	if (eg_cgroup_id(0, &d.agent_cgroup, e))
 		eg_debug("the node's own processes are not told apart by cgroup: %s", e->text);

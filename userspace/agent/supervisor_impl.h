@@ -16,10 +16,10 @@
 #include "loop/loop.h"
 #include "net/mint_wire.h"
 
-#define EG_TICK_MS	 250u  /* between heartbeats */
-#define EG_HANG_MS	 1000u /* a ping unanswered for so long: gateway or signer is replaced */
-#define EG_COMPILE_MS	 5000u /* the same, while it may be compiling a policy that it was given */
-#define EG_BUSY_MS	 10000u /* the kernel is told "alive" for so long in the middle of other work */
+#define EG_TICK_MS	 250u	/* between heartbeats */
+#define EG_HANG_MS	 1000u	/* a ping unanswered for so long: gateway or signer is replaced */
+#define EG_COMPILE_MS	 5000u	/* the same, while it may be compiling a policy that it was given */
+#define EG_BUSY_MS	 10000u /* so long it is told so in the middle of other work */
 #define EG_REPLACE_MS	 2000u	/* so long the kernel is told "alive" while the gateway is */
 #define EG_SPAWNER_MS	 10000u /* so long the spawner may take over what it is asked for */
 #define EG_DOWN_GRACE_MS 10000u /* open connections live so long without a heartbeat */
@@ -126,10 +126,11 @@ struct eg_supervisor {
 	/* heartbeat.c */
 	struct eg_timer tick, sweep, poll;
 	uint64_t ticked_ms;
-	uint64_t kept_ms; /* when the kernel was told between two ticks */
-	bool beating;	  /* at the last tick it was told "alive" */
-	bool ready;	  /* the gateway is READY */
-	bool serving;	  /* and has acknowledged a generation */
+	uint64_t kept_ms;   /* when the kernel was told between two ticks */
+	uint64_t served_ms; /* when the gateway served last, as far as a tick could tell */
+	bool beating;	    /* it was told "alive" last, and not otherwise by a tick since */
+	bool ready;	    /* the gateway is READY */
+	bool serving;	    /* and has acknowledged a generation */
 	uint64_t lost_ms; /* when the last serving gateway was lost; 0: one serves, or none ever did
 			   */
 
@@ -215,11 +216,14 @@ void eg_signer_names(struct eg_supervisor *s);
 
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;
+/* The gateway serves, as was seen just now: the kernel is told. */
+void eg_heartbeat_serves(struct eg_supervisor *s);
 void eg_heartbeat_pong(struct eg_child *gateway, uint32_t serial);
 /* It has an answer to what it was offered: a ping that waited behind it has waited from now on. */
 void eg_heartbeat_compiled(struct eg_child *gateway);
 /* In the middle of work that grows with the number of pods: to attach to one link takes the kernel
- * some 30 ms. Whoever served before it is told as alive meanwhile, unless it has hung up. */
+ * some 30 ms. Whoever served before it is told as alive meanwhile, EG_BUSY_MS at most and unless it
+ * has hung up. */
 void eg_heartbeat_keep(struct eg_supervisor *s);
 /* The first question to an incarnation, behind all that it is configured with. */
 void eg_heartbeat_ask_signer(struct eg_supervisor *s);

@@ -336,6 +336,7 @@ int eg_attach(struct eg_datapath *d, enum eg_program_id id, uint32_t ifindex, en
 {
 	char path[300];
 
+	eg_datapath_busy(d);
 	/* A pin that is alive got the new program when it was adopted. */
 	eg_pin_path(path, sizeof(path), d->pin_dir, id, ifindex, false);
 	if (!access(path, F_OK)) {

@@ -70,6 +70,13 @@ struct eg_datapath_calls {
 	 * eg_datapath_sweep().
 	 */
 	void (*lost)(void *context, const char *sentence);
+	/*
+	 * In the middle of work that grows with the number of links, before each step that may take
+	 * the kernel tens of milliseconds (an attach waits for a grace period of RCU): whoever has
+	 * something to do at short intervals does it here. It must not call the datapath, but for
+	 * eg_datapath_heartbeat().
+	 */
+	void (*busy)(void *context);
 	void *context;
 };
 

@@ -156,6 +156,13 @@ struct eg_datapath {
 	size_t stale_verdict_count;
 };
 
+/* Calls calls.busy if there is one. */
+static inline void eg_datapath_busy(const struct eg_datapath *d)
+{
+	if (d->o.calls.busy)
+		d->o.calls.busy(d->o.calls.context);
+}
+
 void eg_datapath_note(struct eg_datapath *d, const char *format, ...) EG_PRINTF(2, 3);
 /* Calls calls.notice if there is one. */
 void eg_datapath_notice(struct eg_datapath *d, const char *format, ...) EG_PRINTF(2, 3);

@@ -102,8 +102,10 @@ void eg_links_drop(struct eg_datapath *d, struct eg_link *l)
 	/* Not only what this process attached: of a link that goes before its pod is known here, an
 	 * earlier one's pins would stay. */
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
-		if (eg_program_table[i].kind != EG_KIND_NETNS)
+		if (eg_program_table[i].kind != EG_KIND_NETNS) {
+			eg_datapath_busy(d);
 			eg_detach(d->pin_dir, (enum eg_program_id)i, l->ifindex);
+		}
 	l->attached = 0;
 	l->roles = 0;
 }
@@ -166,6 +168,7 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 	bool is_new, was_uplink;
 	int r = 0;
 
+	eg_datapath_busy(d);
 	if (!l)
 		return eg_error_set(error, -ENOMEM, "out of memory");
 	is_new = strcmp(l->name, n->name) != 0;

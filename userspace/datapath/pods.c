@@ -163,6 +163,7 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++) {
 		if (i != EG_PROGRAM_EGRESS_TC && i != EG_PROGRAM_DNS_TC)
 			continue;
+		eg_datapath_busy(d);
 		eg_detach(d->pin_dir, (enum eg_program_id)i, ifindex);
 		if (l)
 			l->attached &= ~(1U << i);
@@ -198,6 +199,7 @@ int eg_datapath_find_links(struct eg_datapath *d, const char *netns_path, uint32
 	struct find f = {.nsid = -1, .ifindexes = ifindexes, .room = room};
 	int r;
 
+	eg_datapath_busy(d);
 	if (fd < 0)
 		return eg_error_set(error, -errno, "cannot open the network namespace %s: %s",
 				    netns_path, strerror(errno));
@@ -259,6 +261,7 @@ int eg_datapath_pod_addresses(struct eg_datapath *d, uint32_t ifindex, struct eg
 	struct eg_netlink_link l;
 	int r;
 
+	eg_datapath_busy(d);
 	r = eg_netlink_link_by_index(d->netlink, ifindex, &l);
 	if (r)
 		return eg_error_set(error, r, "there is no link %u: %s", ifindex, strerror(-r));

@@ -216,8 +216,11 @@ static void idle_event(struct eg_stream *s, unsigned int events, void *ctx)
 {
 	struct eg_upstream_conn *c = ctx;
 
-	(void)s;
 	(void)events;
+	/* It may be news of before: epoll told of this one and of the pod's in one turn, and what
+	 * came here was read for the pod. And tickets of TLS are read, and no reason to end it. */
+	if (eg_stream_reusable(s))
+		return;
 	unpool(c);
 	conn_destroy(c);
 }

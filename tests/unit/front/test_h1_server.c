@@ -980,7 +980,9 @@ static size_t paused(struct world *w, size_t bytes, bool first)
 	return body_bytes(&w->pod.in);
 }
 
-/* It reads nothing, then all: whatever was under way where it paused, the rest comes. */
+/* It reads nothing, then all: whatever was under way where it paused, the rest comes; and the
+ * provider's connection is kept, though epoll tells of it once more in the turn in which it went
+ * back. */
 static void test_client_that_pauses(void **state)
 {
 	enum { BYTES = 400000 };

@@ -166,7 +166,8 @@ def lookup_odd(how, server, name):
     else:
         s.send(first)
         s.send(second)
-    return [addresses(s.recv(65536), 1) for _ in range(2)][1]
+    answers = [s.recv(65536) for _ in range(2)]  # in any order
+    return next(addresses(a, 1) for a in answers if second[12:12 + len(name)].lower() == a[12:12 + len(name)].lower())
 
 
 def addresses(data, kind):

@@ -392,6 +392,18 @@ static void test_stream_parts_of_two(void)
 	}
 }
 
+/* The pod acknowledges `next`. */
+static void pod_ack(uint32_t next)
+{
+	run_frame(progs.egress, POD,
+		  &(struct frame){.source = POD4,
+				  .destination = RESOLVER4,
+				  .sport = 5353,
+				  .dport = 53,
+				  .tcp_flags = ACK,
+				  .acknowledged = next});
+}
+
 static void test_stream_order(void)
 {
 	static struct stream s;
@@ -439,13 +451,7 @@ static void test_stream_order(void)
 	stream_open(&s, true);
 	stream_answer(&s, 1);
 	segment(&s, 0, 2);
-	run_frame(progs.egress, POD,
-		  &(struct frame){.source = POD4,
-				  .destination = RESOLVER4,
-				  .sport = 5353,
-				  .dport = 53,
-				  .tcp_flags = ACK,
-				  .acknowledged = SEQUENCE + 3});
+	pod_ack(SEQUENCE + 3);
 	segment(&s, 2, s.length);
 	check(taught(1), "dns stream", "an ACK of the pod between");
 	check(queries_kept() == 1, "dns stream", "one record");
@@ -486,18 +492,6 @@ static void forged(uint32_t last, uint8_t flags, uint32_t sequence, uint32_t ack
 		f.payload_length = s.length;
 	}
 	check(run_frame(progs.dns, POD, &f) == NEXT, "dns forged", "a segment must pass");
-}
-
-/* The pod acknowledges `next`. */
-static void pod_ack(uint32_t next)
-{
-	run_frame(progs.egress, POD,
-		  &(struct frame){.source = POD4,
-				  .destination = RESOLVER4,
-				  .sport = 5353,
-				  .dport = 53,
-				  .tcp_flags = ACK,
-				  .acknowledged = next});
 }
 
 /* A neighbour may guess the port of a connection; what only the two ends know it can't. */

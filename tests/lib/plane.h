@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -434,6 +435,32 @@ PLANE char *plane_records(struct plane *p)
 	out = calloc(1, (size_t)n + 1);
 	assert_int_equal(pread(p->log_fd, out, (size_t)n, 0), n);
 	return out;
+}
+
+/* How many turns the loop makes until provider 0 is called. */
+PLANE size_t plane_turns_until_called(struct plane *p)
+{
+	struct pollfd called_now = {.fd = p->provider[0], .events = POLLIN};
+	size_t turns = 0;
+
+	for (; poll(&called_now, 1, 0) == 0; turns++) {
+		assert_true(turns < 10000);
+		plane_turns(p, 1);
+	}
+	return turns;
+}
+
+/* The one that was written last; the caller frees. */
+PLANE char *plane_last_record(struct plane *p)
+{
+	char *all = plane_records(p), *at = all, *last;
+
+	for (char *c = all; *c; c++)
+		if (*c == '\n' && c[1])
+			at = c + 1;
+	last = strdup(at);
+	free(all);
+	return last;
 }
 
 /* The reasons of all records so far, one after the other. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies in a content coding: requests are read for policy and go on byte for byte. */
-#include <poll.h>
 
 #include "targets.h"
 
@@ -269,19 +268,6 @@ static void test_broken(void **state)
 	(void)state;
 }
 
-/* How many turns the loop made until provider 0 was called. */
-static size_t turns_until_called(struct world *w)
-{
-	struct pollfd called_now = {.fd = w->plane.provider[0], .events = POLLIN};
-	size_t turns = 0;
-
-	for (; poll(&called_now, 1, 0) == 0; turns++) {
-		assert_true(turns < 10000);
-		plane_turns(&w->plane, 1);
-	}
-	return turns;
-}
-
 /* 24 MiB, heap, nearly all of it white space. */
 static struct eg_str large_body(void)
 {
@@ -307,7 +293,7 @@ static void test_in_pieces(void **state)
 		struct world *w = begin(by_model);
 
 		post(w, CHAT, coding_name(all[i]), coded_str(&c), SIZE_MAX);
-		assert_in_range(turns_until_called(w), 20, 10000);
+		assert_in_range(plane_turns_until_called(&w->plane), 20, 10000);
 		got(w, 0, coded_str(&c), coding_name(all[i]));
 		finish(w);
 		free(c.p);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Large bodies whose every byte is dear to read: they are read in pieces, and others have their
  * turn between. */
-#include <poll.h>
 
 #include "targets.h"
 
@@ -47,19 +46,6 @@ static void last_byte(struct world *w, struct eg_str body)
 	plane_send_n(&w->plane, w->pod.in.fd, body.p + body.n - 1, 1);
 }
 
-/* How many turns the loop made until provider 0 was called. */
-static size_t turns_until_called(struct world *w)
-{
-	struct pollfd called_now = {.fd = w->plane.provider[0], .events = POLLIN};
-	size_t turns = 0;
-
-	for (; poll(&called_now, 1, 0) == 0; turns++) {
-		assert_true(turns < 10000);
-		plane_turns(&w->plane, 1);
-	}
-	return turns;
-}
-
 /* Each byte is read twice (as JSON, and for what refers to state), a MiB of both in a turn. */
 static void test_in_pieces(void **state)
 {
@@ -68,7 +54,7 @@ static void test_in_pieces(void **state)
 
 	post_nearly(w, body);
 	last_byte(w, body);
-	assert_in_range(turns_until_called(w), 10, 1000);
+	assert_in_range(plane_turns_until_called(&w->plane), 10, 1000);
 	called(w, 0, "\"t\":1}]}", OK(2, "{}"));
 	inbox_await(&w->plane, &w->pod.in, "{}");
 	finish(w);

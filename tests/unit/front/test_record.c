@@ -288,19 +288,6 @@ static void publish(struct plane *p, const char *format, const char *pod_name,
 	eg_snapshot_unref(s);
 }
 
-/* The record that was written last, without what follows the decision. */
-static char *last_record(struct plane *p)
-{
-	char *all = plane_records(p), *at = all, *last;
-
-	for (char *c = all; *c; c++)
-		if (*c == '\n' && c[1])
-			at = c + 1;
-	last = strdup(at);
-	free(all);
-	return last;
-}
-
 static void test_what_a_snapshot_changes(void **state)
 {
 	static const struct {
@@ -342,7 +329,7 @@ static void test_what_a_snapshot_changes(void **state)
 			publish(&p, steps[step].policy, steps[step].pod, steps[step].account);
 		exchange(&p, &pod, &up);
 		assert_int_equal(plane_record_count(&p), i + 1);
-		record = last_record(&p);
+		record = plane_last_record(&p);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 		snprintf(text, sizeof(text), steps[step].target_text,
@@ -374,7 +361,7 @@ static void test_shadow_in_between(void **state)
 	pod_open(&pod, &p, NULL);
 	pod.peer.destination = (struct eg_endpoint){plane_address("198.51.100.10"), p.port[1]};
 	exchange(&p, &pod, &up);
-	record = last_record(&p);
+	record = plane_last_record(&p);
 	assert_non_null(strstr(record, "\"route\":\"chat\",\"provider\":\"p0\","));
 	assert_null(strstr(record, "\"shadow\":true"));
 	free(record);
@@ -386,14 +373,14 @@ static void test_shadow_in_between(void **state)
 	plane_send(&p, own.fd, OK(2, "{}"));
 	inbox_await(&p, &pod.in, "{}");
 	plane_turns(&p, 3);
-	record = last_record(&p);
+	record = plane_last_record(&p);
 	assert_non_null(strstr(record, "\"route\":\"chat\","));
 	assert_null(strstr(record, "\"provider\""));
 	assert_non_null(strstr(record, "\"shadow\":true"));
 	free(record);
 	publish(&p, enforced, "a", "default");
 	exchange(&p, &pod, &up);
-	record = last_record(&p);
+	record = plane_last_record(&p);
 	assert_non_null(strstr(record, "\"route\":\"chat\",\"provider\":\"p0\","));
 	assert_null(strstr(record, "\"shadow\":true"));
 	free(record);

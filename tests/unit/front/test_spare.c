@@ -16,13 +16,8 @@ static char *last_record(struct plane *p)
 					     "\"duration_ms\":",
 					     "\"upstream_connect_ms\":",
 					     "\"policy_version\":\""}; /* with the ports */
-	char *all = plane_records(p), *at = all, *last;
+	char *last = plane_last_record(p), *at;
 
-	for (char *c = all; *c; c++)
-		if (*c == '\n' && c[1])
-			at = c + 1;
-	last = strdup(at);
-	free(all);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(differ); i++)
 		for (at = last; (at = strstr(at, differ[i]));) {
 			at += strlen(differ[i]);

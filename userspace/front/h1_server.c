@@ -328,7 +328,7 @@ void h1_server_init(struct h1_server *s, struct eg_engine *engine, struct eg_pee
 		    void (*over_fn)(void *ctx, bool reset), void *ctx)
 {
 	*s = (struct h1_server){.engine = engine, .peer = peer, .over = over_fn, .ctx = ctx};
-	eg_buf_init(&s->in, IN_CAP);
+	eg_buf_init_secret(&s->in, IN_CAP); /* a key of the client's */
 	eg_buf_init(&s->out, 4 * EG_UPSTREAM_READ_BYTES);
 	eg_timer_init(&s->timer, h1_on_timer);
 	s->push.run = h1_push;

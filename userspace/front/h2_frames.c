@@ -3,10 +3,9 @@
  * What nghttp2 calls. It keeps the framing, HPACK and the windows; what a request is, is ours to
  * judge (no_http_messaging): a field it would drop in silence must not be dropped.
  */
-#include <stdlib.h>
-
 #include "front/h2_answer.h"
 #include "front/h2_stream.h"
+#include "upstream/h2_mem.h"
 
 #define CONNECTION_WINDOW (1 << 20)
 #define ANSWER_HEAD_MAX	  (256u * 1024u) /* over the largest that a provider may send */
@@ -267,30 +266,6 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 
 /* ---- the session ---- */
 
-static void *mem_malloc(size_t n, void *ctx)
-{
-	(void)ctx;
-	return malloc(n);
-}
-
-static void mem_free(void *p, void *ctx)
-{
-	(void)ctx;
-	free(p);
-}
-
-static void *mem_calloc(size_t n, size_t size, void *ctx)
-{
-	(void)ctx;
-	return calloc(n, size);
-}
-
-static void *mem_realloc(void *p, size_t n, void *ctx)
-{
-	(void)ctx;
-	return realloc(p, n);
-}
-
 static void set_callbacks(nghttp2_session_callbacks *c)
 {
 	nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
@@ -306,8 +281,7 @@ static void set_callbacks(nghttp2_session_callbacks *c)
 
 static int create(struct h2_server *s, nghttp2_option *option, nghttp2_session_callbacks *c)
 {
-	/* Ours, so that tests of failing allocations reach into it. */
-	nghttp2_mem mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
+	nghttp2_mem mem = h2_mem(); /* HPACK's table has a key of the client's */
 	nghttp2_session *session = NULL;
 	int r;
 

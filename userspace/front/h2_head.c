@@ -8,7 +8,7 @@
 void h2_head_init(struct h2_head *h)
 {
 	*h = (struct h2_head){.verdict = H2_HEAD_OK};
-	eg_buf_init(&h->text, TEXT_MAX);
+	eg_buf_init_secret(&h->text, TEXT_MAX);
 	eg_buf_init(&h->cookie, TEXT_MAX);
 	eg_buf_init(&h->pseudo, TEXT_MAX);
 }

@@ -488,7 +488,7 @@ void h2_server_init(struct h2_server *s, struct eg_engine *engine, struct eg_pee
 	eg_list_init(&s->streams);
 	eg_list_init(&s->todo);
 	h2_head_init(&s->head);
-	eg_buf_init(&s->in, READ_BYTES);
+	eg_buf_init_secret(&s->in, READ_BYTES); /* a key of the client's */
 	eg_buf_init(&s->out, OUT_CAP);
 	eg_timer_init(&s->timer, on_timer);
 	s->push.run = push;

@@ -322,8 +322,9 @@ static struct eg_stream *create(struct eg_loop *l, int fd, uint32_t events,
 	s->watch.ready = ready;
 	s->end_of_tick.run = run_end_of_tick;
 	s->soon.run = run_soon;
-	eg_buf_init(&s->in, STREAM_IN_CAP);
-	/* Plain: may hold a credential on its way out. Under TLS it holds ciphertext only. */
+	/* Plain: a key of the client's on its way in, a credential on its way out. Under TLS they
+	 * hold ciphertext only. */
+	eg_buf_init_secret(&s->in, STREAM_IN_CAP);
 	eg_buf_init_secret(&s->out, STREAM_OUT_CAP);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not TCP: in tests */
 	r = eg_watch_add(l, &s->watch, fd, events);

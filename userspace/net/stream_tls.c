@@ -101,6 +101,7 @@ static int begin(struct eg_stream *s, SSL *ssl)
 	BIO_set_init(b, 1);
 	SSL_set_bio(ssl, b, b);
 	s->ssl = ssl;
+	s->in.secret = false;
 	s->out.secret = false; /* ciphertext from now on */
 	s->shown = 0;
 	if (!s->connecting) {

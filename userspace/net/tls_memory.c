@@ -3,12 +3,14 @@
  * Memory of OpenSSL's record buffers. A connection has them only while something is on its way
  * (SSL_MODE_RELEASE_BUFFERS, or an idle one would hold 33 KiB), so that a request takes four of
  * them and gives them back; for that size malloc() is slow, and its lists are cold. A few are kept
- * by each thread. They are ordinary memory of malloc(), told by how much of it there is.
+ * by each thread, for records only. They are ordinary memory of malloc(), told by how much of it
+ * there is. What is given back to malloc() is wiped: a client's key may stand in it.
  */
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+#include "base/secret.h"
 #include "net/tls.h"
 
 /* 16 KiB of plaintext, and what OpenSSL adds for headers, tags and alignment. */
@@ -48,13 +50,17 @@ static void *change(void *p, size_t n, const char *file, int line)
 static void give(void *p, const char *file, int line)
 {
 	size_t n = p ? malloc_usable_size(p) : 0;
+	bool record = n >= SMALLEST && n <= LARGEST;
 
 	(void)file;
 	(void)line;
-	if (n >= SMALLEST && n <= LARGEST && kept.count < KEPT)
+	if (record && kept.count < KEPT) {
 		kept.block[kept.count++] = p;
-	else
-		free(p);
+		return;
+	}
+	if (record)
+		eg_wipe(p, n);
+	free(p);
 }
 
 /* Under ASan each use of what is gone is to be seen. */

@@ -11,6 +11,7 @@
 #include <openssl/crypto.h>
 #include <pthread.h>
 
+#include "freed.h"
 #include "net/tls.h"
 
 static bool keeps; /* not under ASan */
@@ -79,12 +80,33 @@ static void test_threads(void **state)
 	(void)state;
 }
 
+/* Nor is what stood in one left in what malloc() has again. */
+static void test_wiped(void **state)
+{
+	static const char key[] = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyz";
+	void *block[64];
+
+	freed_watch(key);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(block); i++) {
+		block[i] = OPENSSL_malloc(16704);
+		assert_non_null(block[i]);
+		memset(block[i], 0, 16704);
+		memcpy((char *)block[i] + 16704 - sizeof(key), key, sizeof(key));
+	}
+	for (size_t i = 0; i < EG_ARRAY_SIZE(block); i++)
+		OPENSSL_free(block[i]);
+	assert_int_equal(freed_count, 0);
+	freed_watch(NULL);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_has_room),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_wiped),
 	};
 
 	keeps = eg_tls_memory_keep();

@@ -19,6 +19,7 @@
 #include "agent/privileges.h"
 #include "agent/seccomp.h"
 #include "agent/spawner.h"
+#include "base/blocks.h"
 #include "base/log.h"
 #include "base/secret.h"
 
@@ -212,6 +213,7 @@ static void give_back(struct eg_gateway *g)
 		used += eg_telemetry_gauge_now(t, EG_GAUGE_HELD_BYTES);
 		used += eg_telemetry_gauge_now(t, EG_GAUGE_CLIENT_CONNECTIONS) * CONNECTION_BYTES;
 	}
+	eg_blocks_trim(eg_now_ms());
 	if (eg_give_back_due(&g->give_back, (uint64_t)EG_MAX(used, (int64_t)0), eg_now_ms()))
 		(void)malloc_trim(0);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/blocks.h"
 #include "base/secret.h"
 
 #define SMALLEST 512u
@@ -19,11 +20,20 @@ void eg_buf_init_secret(struct eg_buf *b, size_t cap_bytes)
 	*b = (struct eg_buf){.cap = cap_bytes, .secret = true};
 }
 
+/* A secret's are wiped whole and given back: it is never as large. */
+static bool is_block(const struct eg_buf *b)
+{
+	return b->size >= EG_BLOCK_SMALLEST && !b->secret;
+}
+
 static void drop(struct eg_buf *b)
 {
 	if (b->secret && b->p)
 		eg_wipe(b->p, b->size);
-	free(b->p);
+	if (is_block(b))
+		eg_block_give(b->p);
+	else
+		free(b->p);
 }
 
 void eg_buf_free(struct eg_buf *b)
@@ -39,12 +49,31 @@ void eg_buf_release(struct eg_buf *b)
 }
 
 /*
+ * Memory for `size` bytes that has the content at `b->head`, or NULL; *old is true when it is other
+ * memory than the buffer's, which is to be dropped.
+ */
+static char *enlarge(struct eg_buf *b, size_t size, bool *old)
+{
+	char *p;
+
+	*old = false;
+	if (is_block(b) && !b->head)
+		return eg_block_room(b->p) >= size ? b->p : realloc(b->p, size);
+	p = size >= EG_BLOCK_SMALLEST && !b->secret ? eg_block_take(size) : malloc(size);
+	if (p && b->length)
+		memcpy(p, b->p + b->head, b->length);
+	*old = p;
+	return p;
+}
+
+/*
  * Makes room for `n` bytes after the content, and for `spare` more that are never content: 0,
  * -ENOBUFS, -ENOMEM.
  */
 static int make_room(struct eg_buf *b, size_t n, size_t spare)
 {
 	size_t need, size;
+	bool old;
 	char *p;
 
 	if (n > b->cap || b->length > b->cap - n)
@@ -63,12 +92,11 @@ static int make_room(struct eg_buf *b, size_t n, size_t spare)
 		size *= 2;
 	if (size > b->cap)
 		size = EG_MAX(b->cap, need);
-	p = malloc(size);
+	p = enlarge(b, size, &old);
 	if (!p)
 		return -ENOMEM;
-	if (b->length)
-		memcpy(p, b->p + b->head, b->length);
-	drop(b);
+	if (old)
+		drop(b);
 	b->p = p;
 	b->head = 0;
 	b->size = size;

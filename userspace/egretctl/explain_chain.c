@@ -138,7 +138,7 @@ static int read_body(struct explanation *x, const struct eg_policy *p, struct eg
 	if (r)
 		return eg_usage_error("explain", "--body %s", e.text);
 	x->body_bytes = text.n;
-	if (p->mode == EG_MODE_ENFORCE && reads && text.n > eg_policy_largest_body(p)) {
+	if (p->mode == EG_MODE_ENFORCE && reads && text.n > p->largest_body_bytes) {
 		free((char *)(uintptr_t)text.p);
 		return refuse_body(x, EG_REASON_BODY_TOO_LARGE,
 				   "larger than every route of the policy allows");

@@ -279,7 +279,7 @@ static void begin_holding(struct eg_exchange *x)
 
 	if (!x->pass_on)
 		limit = EG_MIN(limit, x->decision.route ? x->decision.route->max_body_bytes
-							: eg_policy_largest_body(x->policy));
+							: x->policy->largest_body_bytes);
 	x->body_limit = (size_t)limit;
 	x->held.cap = x->body_limit;
 	if (x->body_kind == EG_H1_BODY_LENGTH && x->content_length > limit && !x->pass_on) {

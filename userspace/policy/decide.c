@@ -48,15 +48,6 @@ enum eg_name_verdict eg_policy_name(const struct eg_policy_set *s, const struct 
 	return rules.verdict;
 }
 
-uint64_t eg_policy_largest_body(const struct eg_policy *p)
-{
-	uint64_t most = 0;
-
-	for (size_t i = 0; i < p->route_count; i++)
-		most = EG_MAX(most, p->routes[i].max_body_bytes);
-	return most;
-}
-
 bool eg_decision_fits_form(const struct eg_decision *d, const struct eg_body_facts *body)
 {
 	for (size_t i = 0; i < d->target_count; i++)

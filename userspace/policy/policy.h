@@ -111,6 +111,8 @@ struct eg_policy {
 	size_t region_count;
 	const struct eg_route *routes;
 	size_t route_count;
+	/* What the most generous of its routes allows: before the body says which one it is. */
+	uint64_t largest_body_bytes;
 };
 
 struct eg_watched_name {
@@ -165,8 +167,6 @@ void eg_policy_rules_of(const struct eg_policy_set *s, const struct eg_policy *p
 /* Does a provider list this server name (any case) as a front: a name that nothing governs, behind
  * which the provider's own servers can be asked for by another Host? */
 bool eg_policy_fronts(const struct eg_policy_set *s, struct eg_str host);
-/* What the most generous of its routes allows of a body: before the body says which one it is. */
-uint64_t eg_policy_largest_body(const struct eg_policy *p);
 
 struct eg_request_facts {
 	struct eg_str host; /* lower case, no port; empty for the gateway address */

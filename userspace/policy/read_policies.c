@@ -318,6 +318,8 @@ static void read_routes(const struct place *at, json_t *array, struct eg_policy 
 			continue;
 		out[p->route_count].index = at->l->set->route_count++;
 		read_route(&element, v, timeouts, &out[p->route_count]);
+		p->largest_body_bytes =
+			EG_MAX(p->largest_body_bytes, out[p->route_count].max_body_bytes);
 		p->route_count++;
 	}
 	p->routes = out;

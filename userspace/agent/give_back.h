@@ -2,8 +2,9 @@
 /*
  * When the gateway should hand free memory back to the kernel. malloc keeps what a burst of large
  * bodies took, in arenas that small pieces still live in, so the process stays as large as it ever
- * was. Handing back walks the arenas under their locks, so it is done after a burst, and rarely.
- * Pure: the clock is the caller's.
+ * was; and what a thousand requests took stays between what their idle connections keep. Handing
+ * back walks the arenas under their locks, so it is done after a burst, and rarely, or when nobody
+ * asks for anything. Pure: the clock is the caller's.
  */
 #ifndef EGRET_AGENT_GIVE_BACK_H
 #define EGRET_AGENT_GIVE_BACK_H
@@ -12,13 +13,16 @@
 
 #define EG_GIVE_BACK_BYTES    ((uint64_t)8 << 20) /* that came free since the last time */
 #define EG_GIVE_BACK_EVERY_MS 10000u		  /* at most */
+#define EG_GIVE_BACK_REQUESTS 64u		  /* since the last time, and then */
+#define EG_GIVE_BACK_QUIET_MS 1000u		  /* without one */
 
 struct eg_give_back {
 	uint64_t peak;	  /* bytes in use, the most since the last time */
 	uint64_t last_ms; /* 0: never yet */
+	uint64_t requests, requests_then, request_ms; /* now, at the last time; when one came */
 };
 
-/* `used`: what is in use now. True: hand back now. */
-bool eg_give_back_due(struct eg_give_back *g, uint64_t used, uint64_t now_ms);
+/* `used`: bytes in use now; `requests`: that ever came. True: hand back now. */
+bool eg_give_back_due(struct eg_give_back *g, uint64_t used, uint64_t requests, uint64_t now_ms);
 
 #endif

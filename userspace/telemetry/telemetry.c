@@ -200,6 +200,11 @@ void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change)
 	int64_t now = atomic_load_explicit(&t->gauge[g], memory_order_relaxed);
 
 	atomic_store_explicit(&t->gauge[g], now + change, memory_order_relaxed);
+	if (change > 0) {
+		uint64_t rises = atomic_load_explicit(&t->rises[g], memory_order_relaxed);
+
+		atomic_store_explicit(&t->rises[g], rises + 1, memory_order_relaxed);
+	}
 	if (t->mirror[g])
 		atomic_store_explicit(t->mirror[g], now + change, memory_order_relaxed);
 }
@@ -207,6 +212,11 @@ void eg_telemetry_gauge(struct eg_telemetry *t, enum eg_gauge g, int64_t change)
 void eg_telemetry_mirror(struct eg_telemetry *t, enum eg_gauge g, atomic_int_fast64_t *where)
 {
 	t->mirror[g] = where;
+}
+
+uint64_t eg_telemetry_gauge_rises(const struct eg_telemetry *t, enum eg_gauge g)
+{
+	return atomic_load_explicit(&t->rises[g], memory_order_relaxed);
 }
 
 int64_t eg_telemetry_gauge_now(const struct eg_telemetry *t, enum eg_gauge g)

@@ -126,6 +126,8 @@ void eg_telemetry_flush(struct eg_telemetry *t);
 
 /* Any thread: a gauge as it stands. */
 int64_t eg_telemetry_gauge_now(const struct eg_telemetry *t, enum eg_gauge g);
+/* Any thread: how often it has become more. */
+uint64_t eg_telemetry_gauge_rises(const struct eg_telemetry *t, enum eg_gauge g);
 /* Any thread: Prometheus text format 0.0.4 over all slots, appended. 0 or -errno. */
 int eg_telemetry_render(struct eg_telemetry *const *slots, size_t count,
 			struct eg_buf *out) EG_MUST;

@@ -18,6 +18,7 @@ struct eg_telemetry {
 	struct eg_buf lines; /* owner only: records not written yet */
 	atomic_uint_fast64_t count[EG_COUNTS];
 	atomic_int_fast64_t gauge[EG_GAUGES];
+	atomic_uint_fast64_t rises[EG_GAUGES];
 	atomic_int_fast64_t *mirror[EG_GAUGES]; /* borrowed; NULL: none */
 	atomic_uint_fast64_t records_lost;
 	atomic_uint_fast64_t connections_by_reason[EG_REASON_MAX];

@@ -11,15 +11,20 @@
 
 #define MIB ((uint64_t)1 << 20)
 
+static bool due(struct eg_give_back *g, uint64_t used, uint64_t now_ms)
+{
+	return eg_give_back_due(g, used, 0, now_ms);
+}
+
 static void test_after_a_burst(void **state)
 {
 	struct eg_give_back g = {0};
 
-	assert_false(eg_give_back_due(&g, 0, 1000));
-	assert_false(eg_give_back_due(&g, 60 * MIB, 1250)); /* while it lasts */
-	assert_false(eg_give_back_due(&g, 53 * MIB, 1500)); /* not worth it */
-	assert_true(eg_give_back_due(&g, 1 * MIB, 1750));
-	assert_false(eg_give_back_due(&g, 0, 60000)); /* once */
+	assert_false(due(&g, 0, 1000));
+	assert_false(due(&g, 60 * MIB, 1250)); /* while it lasts */
+	assert_false(due(&g, 53 * MIB, 1500)); /* not worth it */
+	assert_true(due(&g, 1 * MIB, 1750));
+	assert_false(due(&g, 0, 60000)); /* once */
 	(void)state;
 }
 
@@ -30,8 +35,27 @@ static void test_rarely(void **state)
 
 	/* Up and down for 100 s: as often as that would be a walk through all arenas each time. */
 	for (uint64_t now = 1000; now < 101000; now += 250)
-		times += eg_give_back_due(&g, now / 250 % 2 ? 60 * MIB : 0, now);
+		times += due(&g, now / 250 % 2 ? 60 * MIB : 0, now);
 	assert_int_equal(times, 10);
+	(void)state;
+}
+
+/* Once, when nobody has asked for anything for a while, and many had before. */
+static void test_in_silence(void **state)
+{
+	struct eg_give_back g = {0};
+	uint64_t now;
+
+	for (now = 1000; now < 5000; now += 250) /* while they come */
+		assert_false(eg_give_back_due(&g, MIB, now, now));
+	now -= 250;
+	assert_false(eg_give_back_due(&g, MIB, now, now + EG_GIVE_BACK_QUIET_MS - 1));
+	assert_true(eg_give_back_due(&g, MIB, now, now + EG_GIVE_BACK_QUIET_MS));
+	assert_false(eg_give_back_due(&g, MIB, now, 60000));
+	assert_false(eg_give_back_due(&g, MIB, now + EG_GIVE_BACK_REQUESTS - 1, 61000)); /* few */
+	assert_false(eg_give_back_due(&g, MIB, now + EG_GIVE_BACK_REQUESTS - 1, 70000));
+	assert_false(eg_give_back_due(&g, MIB, now + EG_GIVE_BACK_REQUESTS, 71000));
+	assert_true(eg_give_back_due(&g, MIB, now + EG_GIVE_BACK_REQUESTS, 72000));
 	(void)state;
 }
 
@@ -40,6 +64,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_after_a_burst),
 		cmocka_unit_test(test_rarely),
+		cmocka_unit_test(test_in_silence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,12 @@ struct eg_secret {
 	size_t n;
 	uint64_t serial;
 	atomic_uint refs;
+	size_t sought; /* of its bytes, by the table: SOUGHT_MAX at most */
+	unsigned char skip[256];
 	char bytes[];
 };
+
+#define SOUGHT_MAX 250u
 
 void eg_wipe(void *p, size_t n)
 {
@@ -40,12 +44,52 @@ static struct eg_secret *map_secret(size_t n)
 	return s;
 }
 
+/* Of the two bytes that end at `p`. */
+static unsigned char pair(const unsigned char *p)
+{
+	return (unsigned char)(p[0] - (p[-1] << 3));
+}
+
+/* For each pair the place of its last occurrence, by which a search moves on (Horspool); 0: none.
+ */
+static void make_table(struct eg_secret *s)
+{
+	const unsigned char *bytes = (const unsigned char *)s->bytes;
+
+	s->sought = EG_MIN(s->n, (size_t)SOUGHT_MAX);
+	for (size_t i = 1; i < s->sought; i++)
+		s->skip[pair(bytes + i)] = (unsigned char)i;
+}
+
+bool eg_secret_in(const struct eg_secret *s, struct eg_str text)
+{
+	const unsigned char *at = (const unsigned char *)text.p, *end = at + text.n;
+	size_t last = s->sought - 1;
+
+	if (s->n < 2)
+		return text.n && memchr(text.p, s->bytes[0], text.n);
+	while ((size_t)(end - at) >= s->n) {
+		size_t place = s->skip[pair(at + last)];
+
+		if (place != last) {
+			at += last - place;
+			continue;
+		}
+		if (!memcmp(at, s->bytes, s->n))
+			return true;
+		at++;
+	}
+	return false;
+}
+
 struct eg_secret *eg_secret_create(const void *bytes, size_t n)
 {
 	struct eg_secret *s = n ? map_secret(n) : NULL;
 
-	if (s)
+	if (s) {
 		memcpy(s->bytes, bytes, n);
+		make_table(s);
+	}
 	return s;
 }
 
@@ -78,6 +122,8 @@ int eg_secret_read_fd(int fd, size_t max_bytes, struct eg_secret **out)
 	if (!r && !n)
 		r = -ENODATA;
 	s->n = n;
+	if (!r)
+		make_table(s);
 	if (r)
 		eg_secret_unref(s);
 	else

@@ -27,6 +27,9 @@ void eg_secret_unref(struct eg_secret *s);
 uint64_t eg_secret_serial(const struct eg_secret *s);
 /* Borrowed; valid while a reference is held. Only for writing into an upstream head. */
 struct eg_str eg_secret_bytes(const struct eg_secret *s);
+/* Does it stand in the text? What a search would compute of the secret each time is kept with it.
+ */
+bool eg_secret_in(const struct eg_secret *s, struct eg_str text);
 /* Constant time in the content. */
 bool eg_secret_equal(const struct eg_secret *a, const void *bytes, size_t n);
 

@@ -178,10 +178,7 @@ int eg_credential_write(struct eg_buf *secret_buf, const struct eg_credential_sp
 
 bool eg_secret_found_in(const struct eg_secret *secret, struct eg_str bytes)
 {
-	struct eg_str s = eg_secret_bytes(secret);
-
-	return s.n >= EG_CREDENTIAL_SEARCH_MIN && bytes.n >= s.n &&
-	       memmem(bytes.p, bytes.n, s.p, s.n);
+	return eg_secret_bytes(secret).n >= EG_CREDENTIAL_SEARCH_MIN && eg_secret_in(secret, bytes);
 }
 
 size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes)

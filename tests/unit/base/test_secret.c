@@ -135,6 +135,43 @@ static void kept_by_the_kernel(void **state)
 	eg_secret_unref(s);
 }
 
+/* Against memmem(), few letters, so that much of it nearly matches. */
+static void searching(void **state)
+{
+	static const size_t lengths[] = {1, 2, 3, 7, 16, 51, 164, 250, 251, 260, 1000};
+	size_t found = 0, missed = 0;
+
+	srand(1);
+	for (size_t round = 0; round < 30000; round++) {
+		size_t n = lengths[(size_t)rand() % EG_ARRAY_SIZE(lengths)];
+		size_t room = (size_t)rand() % 1500;
+		int letters = 1 + rand() % 4;
+		char key[1000], *text = malloc(room + 1); /* its own size: ASan sees what is read */
+		struct eg_secret *s;
+		bool is;
+
+		assert_non_null(text);
+		for (size_t i = 0; i < n; i++)
+			key[i] = (char)('a' + rand() % letters);
+		for (size_t i = 0; i < room; i++)
+			text[i] = (char)('a' + rand() % letters);
+		if (room >= n && rand() % 2)
+			memcpy(text + (size_t)rand() % (room - n + 1), key, n);
+		if (room && rand() % 4 == 0)
+			text[(size_t)rand() % room] = 'z';
+		s = eg_secret_create(key, n);
+		assert_non_null(s);
+		is = memmem(text, room, key, n) != NULL;
+		assert_int_equal(eg_secret_in(s, (struct eg_str){text, room}), is);
+		found += is;
+		missed += !is;
+		eg_secret_unref(s);
+		free(text);
+	}
+	assert_true(found > 5000 && missed > 5000);
+	(void)state;
+}
+
 static void wiping(void **state)
 {
 	char bytes[32];
@@ -150,7 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_and_counts), cmocka_unit_test(comparing),
 		cmocka_unit_test(from_a_file),	    cmocka_unit_test(kept_by_the_kernel),
-		cmocka_unit_test(wiping),
+		cmocka_unit_test(wiping),	    cmocka_unit_test(searching),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

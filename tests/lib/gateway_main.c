@@ -452,7 +452,8 @@ int main(int argc, char **argv)
 	struct eg_buf chain;
 	struct eg_error e = {""};
 	struct eg_str pem;
-	int control, log_fd = -1, sig = 0;
+	struct eg_lines *log = NULL;
+	int control, sig = 0;
 	uint32_t generation = 1;
 	sigset_t set;
 
@@ -466,8 +467,12 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	eg_log_init("gateway", EG_LOG_INFO);
-	if (opt.access_log)
-		log_fd = open(opt.access_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (opt.access_log) {
+		log = eg_lines_create(
+			open(opt.access_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+		if (!log || eg_lines_start(log))
+			die(opt.access_log, "no log");
+	}
 	pem = read_file(opt.trust);
 	trust = eg_trust_create(pem, &e);
 	if (!trust)
@@ -475,7 +480,7 @@ int main(int argc, char **argv)
 	s = load_snapshot(generation);
 	control = start_signer(eg_snapshot_policies(s), &chain, &signer);
 	for (int i = 0; i < opt.workers; i++) {
-		telemetry[i] = eg_telemetry_create("test", log_fd);
+		telemetry[i] = eg_telemetry_create("test", log);
 		workers[i] = make_worker(i, control, eg_buf_str(&chain), trust, telemetry[i]);
 		eg_worker_publish(workers[i], s);
 		if (pthread_create(&threads[i], NULL, worker_thread, workers[i]))
@@ -506,6 +511,6 @@ int main(int argc, char **argv)
 	eg_trust_unref(trust);
 	free((void *)(uintptr_t)pem.p);
 	eg_buf_fini(&chain);
-	eg_fd_close(&log_fd);
+	(void)eg_lines_destroy(log, 1000);
 	return 0;
 }

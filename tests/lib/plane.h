@@ -43,6 +43,7 @@ struct plane {
 	struct eg_budgets budgets;
 	struct eg_engine engine;
 	struct eg_dial_rules rules;
+	struct eg_lines *log; /* to log_fd, without a thread: see plane_records() */
 	int log_fd;
 	int provider[4]; /* listeners of the fake providers p0..p3 */
 	uint16_t port[4];
@@ -391,7 +392,9 @@ PLANE void plane_up(struct plane *p, const char *policy)
 	*p = (struct plane){.log_fd = memfd_create("access", 0)};
 	p->loop = eg_loop_create();
 	assert_non_null(p->loop);
-	p->telemetry = eg_telemetry_create("test", p->log_fd);
+	p->log = eg_lines_create(dup(p->log_fd));
+	assert_non_null(p->log);
+	p->telemetry = eg_telemetry_create("test", p->log);
 	assert_non_null(p->telemetry);
 	o.loop = p->loop;
 	o.telemetry = p->telemetry;
@@ -418,6 +421,7 @@ PLANE void plane_down(struct plane *p)
 	plane_turns(p, 2);
 	eg_engine_fini(&p->engine);
 	eg_telemetry_destroy(p->telemetry);
+	assert_true(eg_lines_destroy(p->log, 0));
 	eg_loop_destroy(p->loop);
 	close(p->log_fd);
 	for (int i = 0; i < 4; i++)
@@ -431,6 +435,7 @@ PLANE char *plane_records(struct plane *p)
 	off_t n;
 
 	eg_telemetry_flush(p->telemetry);
+	assert_int_equal(eg_lines_turn(p->log), 1);
 	n = lseek(p->log_fd, 0, SEEK_END);
 	out = calloc(1, (size_t)n + 1);
 	assert_int_equal(pread(p->log_fd, out, (size_t)n, 0), n);

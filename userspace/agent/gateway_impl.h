@@ -51,7 +51,8 @@ struct eg_gateway {
 	struct eg_watch control;
 	struct eg_wire_config config;
 	bool configured, draining;
-	int access_log, metrics;
+	struct eg_lines *access_log; /* NULL: none */
+	int metrics;
 	struct eg_flight *flight; /* read by the supervisor when this process is gone */
 	char *chain;
 	size_t chain_bytes;

@@ -27,6 +27,8 @@
 #define TICKET_MS    (3600u * 1000u)
 #define PEM_BYTES    ((size_t)16 << 20)
 #define GATEWAY_NAME "egret"
+#define LOG_END_MS \
+	1000u /* for records that are not written; less than what a drain is given more */
 
 void eg_gateway_say(const struct eg_message *m)
 {
@@ -186,6 +188,8 @@ static void start(struct eg_gateway *g)
 	/* From here on nothing is opened, and no byte of a pod has been read yet. */
 	if (eg_seccomp_confine(EG_ROLE_GATEWAY, &e))
 		give_up(e.text);
+	if (g->access_log && eg_lines_start(g->access_log))
+		give_up("a thread can't be made");
 	for (uint32_t i = 0; i < g->config.worker_count; i++) {
 		if (pthread_create(&g->workers[i].thread, NULL, run_worker, &g->workers[i]))
 			give_up("a thread can't be made");
@@ -270,8 +274,11 @@ static void configure(struct eg_gateway *g, const struct eg_message *m, int fds[
 	g->config.tag[sizeof(g->config.tag) - 1] = '\0';
 	if (!g->config.worker_count || g->config.worker_count > EG_MAX_WORKERS)
 		give_up("the configuration is not one");
-	if (g->config.flags & EG_CONFIG_ACCESS_LOG)
-		g->access_log = eg_fd_take(&fds[next++]);
+	if (g->config.flags & EG_CONFIG_ACCESS_LOG) {
+		g->access_log = eg_lines_create(eg_fd_take(&fds[next++]));
+		if (!g->access_log)
+			give_up("out of memory");
+	}
 	if (g->config.flags & EG_CONFIG_METRICS)
 		g->metrics = eg_fd_take(&fds[next++]);
 	g->configured = true;
@@ -397,9 +404,8 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 		drain(g, m->value, m->number);
 		break;
 	case EG_WIRE_ACCESS_LOG:
-		/* Onto the same number, which the workers know. */
-		if (g->access_log >= 0 && dup3(fds[0], g->access_log, O_CLOEXEC) < 0)
-			eg_error("access log: %s", strerror(errno));
+		if (g->access_log)
+			eg_lines_reopen(g->access_log, eg_fd_take(&fds[0]));
 		break;
 	case EG_WIRE_ACCEPT:
 		accept_now(g);
@@ -472,7 +478,7 @@ int eg_gateway_main(int argc, char **argv)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	preload();
-	g.access_log = g.metrics = -1;
+	g.metrics = -1;
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		g.workers[i].listener = g.workers[i].signer = -1;
 	pthread_mutex_init(&g.lock, NULL);
@@ -494,6 +500,7 @@ int eg_gateway_main(int argc, char **argv)
 		pthread_join(g.workers[i].thread, NULL);
 		eg_telemetry_flush(g.workers[i].telemetry);
 	}
+	(void)eg_lines_destroy(g.access_log, LOG_END_MS);
 	/* Not exit(): nothing is left that is worth the risk of running handlers under the filter.
 	 */
 	_exit(0);

@@ -79,7 +79,12 @@ static int open_access_log(const struct eg_options *o, int *fd, struct eg_error 
 		if (*fd < 0)
 			*fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	} else {
-		*fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+		/* One that is there first as it is: to be able to create one, kernels before 6.12
+		 * wait for a disk that stalls. */
+		*fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
+		if (*fd < 0 && errno == ENOENT)
+			*fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK,
+				   0640);
 	}
 	if (*fd < 0 && errno == ENXIO)
 		return eg_error_set(e, -ENXIO, "--access-log %s is a pipe that nobody reads", path);

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-#include "base/log.h"
 #include "telemetry/telemetry_private.h"
 
-#define LINES_MAX (256u * 1024u)
+#define LINES_MAX (2 * EG_LINES_WRITE) /* what the writer has not taken */
 
-struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
+struct eg_telemetry *eg_telemetry_create(const char *gateway_name, struct eg_lines *log)
 {
 	struct eg_telemetry *t = calloc(1, sizeof(*t));
-	struct stat st;
 
 	if (!t)
 		return NULL;
@@ -21,16 +17,8 @@ struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd)
 		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
 			    *c))
 			*c = '_';
-	t->log_fd = log_fd;
+	t->log = log;
 	eg_buf_init(&t->lines, LINES_MAX);
-	/* A reader that stalls must not stall the gateway. */
-	if (log_fd >= 0 && !fstat(log_fd, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
-		int flags = fcntl(log_fd, F_GETFL);
-
-		t->log_pipe = S_ISFIFO(st.st_mode);
-		if (flags >= 0)
-			(void)fcntl(log_fd, F_SETFL, flags | O_NONBLOCK);
-	}
 	return t;
 }
 
@@ -46,30 +34,21 @@ void eg_telemetry_destroy(struct eg_telemetry *t)
 
 void eg_telemetry_flush(struct eg_telemetry *t)
 {
-	int r;
-
-	if (!t->lines.length && !t->log_behind)
-		return;
-	r = eg_lines_write(t->log_fd, t->log_pipe, &t->lines);
-	t->log_behind = r <= 0;
-	if (r < 0 && r != -EAGAIN && !t->log_failed) {
-		t->log_failed = true; /* said once; a disk may be full for hours */
-		eg_error("the access log can't be written: %s; records are lost until it can",
-			 strerror(-r));
-	}
-	if (r > 0)
-		t->log_failed = false;
-	/* The rest waits in the buffer; past its cap records are counted as lost. */
+	/* What is not taken waits; past the buffer's cap records are counted as lost. */
+	if (t->lines.length)
+		eg_lines_give(t->log, &t->lines);
 }
 
 static void write_line(struct eg_telemetry *t, const struct eg_record *r, bool connection)
 {
-	if (t->log_fd < 0)
+	if (!t->log)
 		return;
 	if (t->lines.length >= EG_LINES_WRITE)
 		eg_telemetry_flush(t);
-	if (eg_record_write(&t->lines, t->gateway, r, connection))
-		eg_series_add(&t->records_lost, 1);
+	if (!eg_record_write(&t->lines, t->gateway, r, connection))
+		return;
+	eg_series_add(&t->records_lost, 1);
+	eg_lines_lost(t->log);
 }
 
 static const char *or_empty(const char *s)

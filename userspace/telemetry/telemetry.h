@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "telemetry/lines.h"
 
 /* One attempt at a target. */
 struct eg_attempt {
@@ -106,10 +107,9 @@ enum eg_count {
 
 struct eg_telemetry;
 
-/* `log_fd` gets the access records (borrowed; -1: none): one write(2) a batch, at
- * eg_telemetry_flush() or when 64 KiB wait; what can't be written (EAGAIN on a pipe) is counted as
- * lost, never waited for. */
-struct eg_telemetry *eg_telemetry_create(const char *gateway_name, int log_fd) EG_MUST;
+/* `log` gets the access records (borrowed; NULL: none): a batch at eg_telemetry_flush() or when
+ * 64 KiB wait; what it can't take is counted as lost, never waited for. */
+struct eg_telemetry *eg_telemetry_create(const char *gateway_name, struct eg_lines *log) EG_MUST;
 void eg_telemetry_destroy(struct eg_telemetry *t);
 
 /* Owner's thread only. */

@@ -11,11 +11,8 @@
 
 struct eg_telemetry {
 	char gateway[64];
-	int log_fd;
-	bool log_failed; /* and it was said */
-	bool log_pipe;
-	bool log_behind;     /* owner only: not all of what it wrote is out */
-	struct eg_buf lines; /* owner only: records not written yet */
+	struct eg_lines *log; /* borrowed; NULL: none */
+	struct eg_buf lines;  /* owner only: records not handed over yet */
 	atomic_uint_fast64_t count[EG_COUNTS];
 	atomic_int_fast64_t gauge[EG_GAUGES];
 	atomic_uint_fast64_t rises[EG_GAUGES];
@@ -47,9 +44,5 @@ static inline bool eg_record_same_target(const struct eg_record *r, const struct
 /* Appends one JSON line. 0 or -errno with nothing appended. */
 int eg_record_write(struct eg_buf *out, const char *gateway, const struct eg_record *r,
 		    bool connection) EG_MUST;
-
-/* Writes whole lines, as many as go, and takes them out of the buffer; several threads may write to
- * one `fd`, also when it takes half a line. 1: all are out; 0 or -errno: not. */
-int eg_lines_write(int fd, bool pipe, struct eg_buf *lines) EG_MUST;
 
 #endif

@@ -102,6 +102,7 @@ static void finish(struct world *w)
 	eg_worker_destroy(w->worker);
 	eg_loop_destroy(w->first_loop);
 	eg_telemetry_destroy(w->plane.telemetry);
+	assert_true(eg_lines_destroy(w->plane.log, 0));
 	close(w->signer);
 	close(w->plane.log_fd);
 	for (int i = 0; i < 4; i++)

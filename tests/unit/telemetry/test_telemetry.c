@@ -55,6 +55,7 @@ static struct eg_record sample(void)
 struct log_file {
 	char path[64];
 	int fd;
+	struct eg_lines *log; /* without a thread: written at its end */
 };
 
 static struct log_file log_open(void)
@@ -63,14 +64,19 @@ static struct log_file log_open(void)
 
 	f.fd = mkstemp(f.path);
 	assert_true(f.fd >= 0);
+	f.log = eg_lines_create(dup(f.fd));
+	assert_non_null(f.log);
 	return f;
 }
 
 static char *log_read(struct log_file *f)
 {
-	off_t n = lseek(f->fd, 0, SEEK_END);
-	char *text = calloc(1, (size_t)n + 1);
+	char *text;
+	off_t n;
 
+	assert_true(eg_lines_destroy(f->log, 0));
+	n = lseek(f->fd, 0, SEEK_END);
+	text = calloc(1, (size_t)n + 1);
 	assert_non_null(text);
 	assert_int_equal(pread(f->fd, text, (size_t)n, 0), n);
 	close(f->fd);
@@ -83,7 +89,7 @@ static void first_byte_at_once(void **state)
 {
 	for (int seen = 0; seen < 2; seen++) {
 		struct log_file f = log_open();
-		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 		struct eg_record r = sample();
 		char *text;
 
@@ -101,7 +107,7 @@ static void first_byte_at_once(void **state)
 static void record_is_one_json_line(void **state)
 {
 	struct log_file f = log_open();
-	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 	struct eg_record r = sample();
 	json_t *j;
 	char *text;
@@ -136,7 +142,7 @@ static void record_is_one_json_line(void **state)
 static void times_of_the_calendar(void **state)
 {
 	struct log_file f = log_open();
-	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 	struct eg_record r = {0};
 	char *text, *at, *end, want[40];
 
@@ -144,6 +150,10 @@ static void times_of_the_calendar(void **state)
 	for (uint64_t day = 0; day < 146097; day++) {
 		r.wall_ms = day * 86400000 + day * 7919 % 86400000;
 		eg_telemetry_record(t, &r);
+		if (!(day % 64)) {
+			eg_telemetry_flush(t);
+			assert_int_equal(eg_lines_turn(f.log), 1);
+		}
 	}
 	eg_telemetry_destroy(t);
 	at = text = log_read(&f);
@@ -172,7 +182,7 @@ static void long_lines_are_whole(void **state)
 {
 	char path[600], agent[200];
 	struct log_file f = log_open();
-	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 	struct eg_record r = sample();
 	char *text, *at, *end;
 	json_t *j;
@@ -206,7 +216,7 @@ static void hostile_strings_stay_inside_their_field(void **state)
 	static const char hostile[] =
 		"a\"b\\c\nd\x01\x80\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80 \xc3\xa9\0z";
 	struct log_file f = log_open();
-	struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+	struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 	struct eg_record r = sample();
 	char longer[5000], *text;
 	json_t *j;
@@ -261,7 +271,7 @@ static void keys_are_not_recorded(void **state)
 						   "server_name",     "model", "response_model",
 						   "region_evidence", "detail"};
 		struct log_file f = log_open();
-		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 		struct eg_record r = sample();
 		struct eg_str s = {cases[i].text, strlen(cases[i].text)};
 		char *text;
@@ -296,7 +306,7 @@ static void keys_at_the_cut(void **state)
 	(void)state;
 	for (size_t at = 480; at < 520; at++) {
 		struct log_file f = log_open();
-		struct eg_telemetry *t = eg_telemetry_create("egret", f.fd);
+		struct eg_telemetry *t = eg_telemetry_create("egret", f.log);
 		struct eg_record r = sample();
 		char *text;
 
@@ -316,8 +326,8 @@ static void keys_at_the_cut(void **state)
 static void metrics_sum_over_slots(void **state)
 {
 	atomic_int_fast64_t mirror = 0;
-	struct eg_telemetry *slots[2] = {eg_telemetry_create("egret", -1),
-					 eg_telemetry_create("egret", -1)};
+	struct eg_telemetry *slots[2] = {eg_telemetry_create("egret", NULL),
+					 eg_telemetry_create("egret", NULL)};
 	struct eg_record r = sample();
 	struct eg_buf out;
 
@@ -384,7 +394,7 @@ static void same_with_a_base(struct eg_record r)
 	char *text[2], *metrics[2];
 
 	for (size_t i = 0; i < 2; i++) {
-		struct eg_telemetry *t = eg_telemetry_create("egret", f[i].fd);
+		struct eg_telemetry *t = eg_telemetry_create("egret", f[i].log);
 		struct eg_record now = r;
 		struct eg_attempt tried[2];
 
@@ -456,7 +466,7 @@ static void a_base_changes_nothing(void **state)
 /* A pod that varies what becomes a label can't make the agent's memory grow without end. */
 static void series_are_bounded(void **state)
 {
-	struct eg_telemetry *t = eg_telemetry_create("egret", -1);
+	struct eg_telemetry *t = eg_telemetry_create("egret", NULL);
 	struct eg_record r = sample();
 	struct eg_buf out;
 	char name[32];
@@ -493,13 +503,17 @@ static void stalled_reader_is_not_waited_for(void **state)
 {
 	struct eg_record r = sample();
 	struct eg_telemetry *t;
+	struct eg_lines *log;
 	struct eg_buf out;
 	int fds[2];
 
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
-	t = eg_telemetry_create("egret", fds[1]);
-	for (int i = 0; i < 5000; i++) {
+	log = eg_lines_create(fds[1]);
+	assert_non_null(log);
+	assert_int_equal(eg_lines_start(log), 0);
+	t = eg_telemetry_create("egret", log);
+	for (int i = 0; i < 20000; i++) {
 		eg_telemetry_record(t, &r);
 		eg_telemetry_flush(t);
 	}
@@ -508,11 +522,11 @@ static void stalled_reader_is_not_waited_for(void **state)
 	assert_int_equal(eg_buf_append(&out, "", 1), 0);
 	assert_null(strstr(eg_buf_data(&out),
 			   "egret_access_records_lost_total{gateway=\"egret\"} 0\n"));
-	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 5000\n");
+	HAS("egret_requests_total{" WG ",policy=\"eu-chat\",reason=\"ok\",code=\"200\"} 20000\n");
 	eg_buf_fini(&out);
 	eg_telemetry_destroy(t);
+	assert_true(eg_lines_destroy(log, 0));
 	close(fds[0]);
-	close(fds[1]);
 }
 
 int main(void)

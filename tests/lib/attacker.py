@@ -348,6 +348,22 @@ def relays(host, count, seconds):
     say(done=True)
 
 
+def stalled(host, count, seconds):
+    """COUNT connections to an ungoverned site; when all are there each asks for something large, and reads nothing of it."""
+    sockets = []
+    c = ssl.create_default_context()
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    for _ in range(int(count)):
+        plain = dial(host)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sockets.append(c.wrap_socket(plain, server_hostname=host))
+    for s in sockets:
+        s.sendall(b"GET /down HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n")
+    print(json.dumps({"open": len(sockets)}), flush=True)
+    time.sleep(float(seconds))
+    say(done=True)
+
+
 def no_reading(sni, model):
     """Asks for a large answer and does not read it."""
     try:
@@ -529,7 +545,7 @@ def pipelining(sni, connections, until):
 
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in (
-    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, no_reading, pausing,
+    tls_request, raw, no_sni, ech, garbage, split_hello, resume_other, plain, tcp, slow_uploads, half_open, relays, stalled, no_reading, pausing,
     long_header, hellos, dear_bodies, large_bodies, pipelining)}
 
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

@@ -88,6 +88,19 @@ await 30 grep -q done "$T_RUN/relays.log"
 has "afterwards the pod itself is served again" "$(await 10 untouched podPass -o /dev/null https://www.example.net/; untouched podPass https://www.example.net/page 2>&1)" \
 	"This is www.example.net"
 
+echo "# what a pod does not take of its answers is its own memory, not the gateway's"
+held() { node curl -s --max-time 5 http://127.0.0.1:9909/metrics | awk '/^egret_held_bytes/ { print $2 }'; }
+something_held() { [ "$(held)" -ge 1000000 ]; }
+nothing_held() { [ "$(held)" = 0 ]; }
+check "at first nothing is held" await 15 nothing_held
+mock_mode www.example.net big-body-8
+spawn stalled pod podPass /usr/bin/python3 "$T_ROOT/tests/lib/attacker.py" stalled www.example.net 200 20
+await 60 grep -q '"open"' "$T_RUN/stalled.log"
+check "it is charged to the pod" await 30 something_held
+mock_mode www.example.net ok
+await 60 grep -q done "$T_RUN/stalled.log"
+check "and given back when the connections end" await 15 nothing_held
+
 echo "# no agent: what only watches closes nothing"
 disown "$E_PID" 2>/dev/null; kill -KILL "$E_PID"; t_await_exit "$E_PID"; E_PID=
 passes() { [ "$(untouched podNames --max-time 3 -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" = 200 ]; }

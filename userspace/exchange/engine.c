@@ -147,15 +147,27 @@ void eg_account_charge(struct eg_engine *e, struct eg_account *a, size_t *held, 
 	(void)set_held(e, a, held, bytes, SIZE_MAX, SIZE_MAX);
 }
 
+static size_t held_by_pod(const struct eg_account *a)
+{
+	return a ? atomic_load_explicit(&a->budget->used.held_bytes, memory_order_relaxed) : 0;
+}
+
+static size_t held_by_all(const struct eg_engine *e)
+{
+	return atomic_load_explicit(&e->budgets->node.held_bytes, memory_order_relaxed);
+}
+
 enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_account *a)
 {
-	if (a && atomic_load_explicit(&a->budget->used.held_bytes, memory_order_relaxed) >=
-			 e->limits.pod_bytes)
+	if (a && held_by_pod(a) >= e->limits.pod_bytes)
 		return EG_REASON_POD_BUDGET;
-	return atomic_load_explicit(&e->budgets->node.held_bytes, memory_order_relaxed) >=
-			       e->limits.node_bytes
-		       ? EG_REASON_OVERLOADED
-		       : EG_REASON_OK;
+	return held_by_all(e) >= e->limits.node_bytes ? EG_REASON_OVERLOADED : EG_REASON_OK;
+}
+
+bool eg_account_half(const struct eg_engine *e, const struct eg_account *a)
+{
+	return held_by_pod(a) >= e->limits.pod_bytes / 2 ||
+	       held_by_all(e) >= e->limits.node_bytes / 2;
 }
 
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,

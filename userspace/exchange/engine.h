@@ -119,6 +119,8 @@ enum eg_reason eg_account_hold(struct eg_engine *e, struct eg_account *a, size_t
 void eg_account_charge(struct eg_engine *e, struct eg_account *a, size_t *held, size_t bytes);
 /* POD_BUDGET or OVERLOADED when a limit has been reached: nothing new should be begun. */
 enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_account *a);
+/* Half of what the pod, or all pods together, may hold is held: the rest is for requests. */
+bool eg_account_half(const struct eg_engine *e, const struct eg_account *a);
 /* As eg_account_hold, for descriptors. */
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
 				      size_t count);

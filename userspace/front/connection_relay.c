@@ -24,7 +24,22 @@ static bool relay_may_have(void *ctx, size_t descriptors)
 	return connection_more_descriptors(ctx, descriptors) == EG_REASON_OK;
 }
 
-static const struct relay_owner relay_owner = {relay_over, relay_may_have};
+static void relay_holds(void *ctx, size_t bytes)
+{
+	struct connection *c = ctx;
+
+	eg_account_charge(&c->worker->engine, c->peer.account, &c->charged, bytes);
+}
+
+static bool relay_crowded(void *ctx)
+{
+	const struct connection *c = ctx;
+
+	return eg_account_half(&c->worker->engine, c->peer.account);
+}
+
+static const struct relay_owner relay_owner = {relay_over, relay_may_have, relay_holds,
+					       relay_crowded};
 
 static void begin_relay(struct connection *c)
 {
@@ -83,7 +98,9 @@ void connection_pass_through(struct connection *c, enum eg_reason reason)
 		connection_deny(c, EG_REASON_FORBIDDEN_DESTINATION, NULL);
 		return;
 	}
-	full = connection_more_descriptors(c, 1);
+	full = eg_account_state(&w->engine, c->peer.account);
+	if (full == EG_REASON_OK)
+		full = connection_more_descriptors(c, 1);
 	if (full != EG_REASON_OK) {
 		connection_deny(c, full, NULL);
 		return;

@@ -11,15 +11,21 @@
 	(64u * 1024u) /* bytes of a direction before a pipe is made (DESIGN section 2) */
 #define PIPE_BYTES (64u * 1024u)
 #define TURN_BYTES (1024u * 1024u)
+#define CROWD_BYTES                                                                               \
+	(4u * 1024u) /* of a direction, where there is little memory: thousands may stall at once \
+		      */
 
 static size_t pending(const struct relay_way *w)
 {
 	return w->buf.length + w->in_pipe;
 }
 
-static bool has_room(const struct relay_way *w)
+static size_t room_of(const struct relay *r, const struct relay_way *w)
 {
-	return !w->eof && !w->full && pending(w) < PIPE_BYTES;
+	size_t most = w->pipe[0] < 0 && r->owner->crowded && r->owner->crowded(r->ctx) ? CROWD_BYTES
+										       : PIPE_BYTES;
+
+	return w->eof || w->full ? 0 : most - EG_MIN(most, pending(w));
 }
 
 static void make_pipe(struct relay *r, struct relay_way *w)
@@ -54,9 +60,10 @@ static void end_in_order(int fd)
 static ssize_t fill(struct relay *r, int i)
 {
 	struct relay_way *w = &r->way[i];
+	size_t most = room_of(r, w);
 	ssize_t n;
 
-	if (!has_room(w))
+	if (!most)
 		return 0;
 	make_pipe(r, w);
 	if (w->pipe[0] >= 0) {
@@ -69,11 +76,11 @@ static ssize_t fill(struct relay *r, int i)
 		w->full = n < 0 && errno == EAGAIN && w->in_pipe;
 	} else {
 		size_t room;
-		char *p = eg_buf_reserve(&w->buf, COPY_BYTES, &room);
+		char *p = eg_buf_reserve(&w->buf, EG_MIN(most, (size_t)COPY_BYTES), &room);
 
 		if (!p)
 			return errno == ENOBUFS ? 0 : -1;
-		n = recv(r->fd[i], p, room, MSG_DONTWAIT);
+		n = recv(r->fd[i], p, EG_MIN(room, most), MSG_DONTWAIT);
 		if (n > 0)
 			eg_buf_commit(&w->buf, (size_t)n);
 	}
@@ -158,7 +165,7 @@ static bool interest(struct relay *r)
 		const struct relay_way *out = &r->way[i], *in = &r->way[1 - i];
 		uint32_t events = 0;
 
-		if (has_room(out))
+		if (room_of(r, out))
 			events |= EPOLLIN;
 		if (pending(in))
 			events |= EPOLLOUT;
@@ -172,10 +179,32 @@ static bool interest(struct relay *r)
 	return true;
 }
 
+/* A connection may rest for an hour: without a buffer, then. */
+static void count(struct relay *r)
+{
+	size_t held = 0;
+
+	for (int i = 0; i < 2; i++) {
+		eg_buf_release(&r->way[i].buf);
+		held += r->way[i].buf.size;
+	}
+	if (held != r->held && r->owner->holds)
+		r->owner->holds(r->ctx, held);
+	r->held = held;
+}
+
+static bool move_both(struct relay *r)
+{
+	bool whole = move(r, 0) && move(r, 1);
+
+	count(r);
+	return whole;
+}
+
 static void turn(struct relay *r, int i, bool hung_up)
 {
 	r->hung_up[i] |= hung_up;
-	if (!move(r, 0) || !move(r, 1) || !interest(r))
+	if (!move_both(r) || !interest(r))
 		end(r, true);
 	else if (r->way[0].shut && r->way[1].shut)
 		end(r, false);

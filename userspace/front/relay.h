@@ -27,6 +27,10 @@ struct relay_owner {
 	void (*over)(void *ctx, bool failed);
 	/* May it have so many descriptors more? NULL: always. */
 	bool (*may_have)(void *ctx, size_t descriptors);
+	/* Its buffers have so many bytes from now on. NULL: nobody counts. */
+	void (*holds)(void *ctx, size_t bytes);
+	/* Is there little memory left for such as this? Then it holds pieces. NULL: never. */
+	bool (*crowded)(void *ctx);
 };
 
 struct relay {
@@ -36,6 +40,7 @@ struct relay {
 	struct relay_way way[2]; /* from fd[i] to the other */
 	struct eg_timer timer;
 	bool hung_up[2]; /* both its directions are over */
+	size_t held;	 /* as the owner was told */
 	uint64_t activity_ms;
 	bool ended;
 	const struct relay_owner *owner;

@@ -14,7 +14,8 @@ struct world {
 	struct inbox pod, site; /* the far ends */
 	bool over, failed;
 	size_t asked;
-	bool refuse;
+	bool refuse, crowd;
+	size_t held;
 };
 
 static void over(void *ctx, bool failed)
@@ -34,7 +35,21 @@ static bool may_have(void *ctx, size_t descriptors)
 	return !w->refuse;
 }
 
-static const struct relay_owner owner = {over, may_have};
+static void holds(void *ctx, size_t bytes)
+{
+	struct world *w = ctx;
+
+	w->held = bytes;
+}
+
+static bool crowded(void *ctx)
+{
+	struct world *w = ctx;
+
+	return w->crowd;
+}
+
+static const struct relay_owner owner = {over, may_have, holds, crowded};
 
 /* A connected pair: returns ours, the far end goes into *far. */
 static int pair(struct plane *p, struct inbox *far)
@@ -86,6 +101,23 @@ static void test_both_ways(void **state)
 	inbox_await(&w->plane, &w->pod, "answer");
 	assert_int_equal(w->relay.way[0].bytes, 11);
 	assert_int_equal(w->relay.way[1].bytes, 6);
+	finish(w);
+	(void)state;
+}
+
+/* Bytes are held while the other side does not take them, and only then is there memory for them: a
+ * connection that rests has none. */
+static void test_rests_without_buffers(void **state)
+{
+	struct world *w = begin("hello ");
+
+	inbox_await(&w->plane, &w->site, "hello ");
+	plane_send(&w->plane, w->site.fd, "answer");
+	inbox_await(&w->plane, &w->pod, "answer");
+	plane_turns(&w->plane, 3);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(w->relay.way[i].buf.size, 0);
+	assert_int_equal(w->held, 0);
 	finish(w);
 	(void)state;
 }
@@ -277,6 +309,43 @@ static void test_back_pressure(void **state)
 	(void)state;
 }
 
+/* The destination sends, and the pod does not read, until nothing moves any more. */
+static size_t stall(struct world *w)
+{
+	static char block[65536];
+	size_t sent = 0, stalls = 0;
+	ssize_t n;
+
+	while (stalls < 100) {
+		n = send(w->site.fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+		stalls = n > 0 ? 0 : stalls + 1;
+		plane_turns(&w->plane, 1);
+	}
+	return sent;
+}
+
+/* What it holds is told to its owner. Where there is little memory that is a piece of each
+ * direction, and all goes through all the same. */
+static void test_crowd(void **state)
+{
+	for (int crowd = 0; crowd < 2; crowd++) {
+		struct world *w = begin("");
+		size_t sent;
+
+		w->refuse = true; /* no pipes: what is copied is what takes our memory */
+		w->crowd = crowd;
+		sent = stall(w);
+		assert_in_range(w->held, crowd ? 1 : 60000, crowd ? 4096 : 65536);
+		assert_int_equal(w->held, w->relay.way[1].buf.size);
+		inbox_await_bytes(&w->plane, &w->pod, sent);
+		plane_turns(&w->plane, 3);
+		assert_int_equal(w->held, 0);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* What a pipe holds is pieces, however small, and of a user with many of them it has few pages: one
  * that is full is not tried again before its reader took something. */
 static void test_full_pipe(void **state)
@@ -352,6 +421,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_ways),
+		cmocka_unit_test(test_rests_without_buffers),
 		cmocka_unit_test(test_half_close),
 		cmocka_unit_test(test_end_leaves_nothing_out),
 		cmocka_unit_test(test_end_waits_for_a_slow_pod),
@@ -359,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_no_leave_for_a_pipe),
+		cmocka_unit_test(test_crowd),
 		cmocka_unit_test(test_full_pipe),
 		cmocka_unit_test(test_site_that_does_not_read),
 	};

@@ -29,11 +29,22 @@ struct eg_body_reading {
 	size_t tools_depth;
 };
 
-static int read_string(struct eg_body_reading *r, const struct eg_json_member *m,
+/* A short one: the memory of a request is not for whatever length a name may have. */
+static int read_string(struct eg_body_reading *r, const struct eg_json_member *m, const char *name,
 		       struct eg_str *out)
 {
-	*out = eg_json_string(r->arena, m->raw);
-	return out->p ? 0 : -ENOMEM;
+	struct eg_str text = {"", EG_MODEL_BYTES_MAX + 1};
+
+	if (m->raw.n <= 6 * EG_MODEL_BYTES_MAX + 2) {
+		text = eg_json_string(r->arena, m->raw);
+		if (!text.p)
+			return -ENOMEM;
+	}
+	if (text.n > EG_MODEL_BYTES_MAX)
+		return eg_error_set(r->error, -EINVAL, "\"%s\" is longer than %u bytes", name,
+				    EG_MODEL_BYTES_MAX);
+	*out = text;
+	return 0;
 }
 
 static int include_usage(struct eg_str raw, bool *out)
@@ -126,7 +137,7 @@ static void read_choices(struct eg_body_reading *r, const struct eg_json_member 
 		r->tools = m->raw;
 }
 
-/* 0, or -EAGAIN or -ENOMEM. */
+/* 0, or -EAGAIN. */
 static int look_through(struct eg_body_reading *r, size_t *budget)
 {
 	int code = look_through_tools(r, budget);
@@ -152,7 +163,7 @@ static int read_member(struct eg_body_reading *r, const struct eg_json_member *m
 					    "expected before");
 		out->model_not_string = m->type != EG_JSON_STRING;
 		out->model_raw = m->raw;
-		return out->model_not_string ? 0 : read_string(r, m, &out->model);
+		return out->model_not_string ? 0 : read_string(r, m, "model", &out->model);
 	}
 	if (r->op->model_in_body && eg_str_ieq(m->key, EG_STR("model")))
 		return misspelt(r, "model");
@@ -163,12 +174,14 @@ static int read_member(struct eg_body_reading *r, const struct eg_json_member *m
 	read_choices(r, m);
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_eq(m->key, EG_STR("inference_geo"))) {
 		out->has_inference_geo = m->type != EG_JSON_NULL;
-		return m->type == EG_JSON_STRING ? read_string(r, m, &out->inference_geo) : 0;
+		return m->type == EG_JSON_STRING
+			       ? read_string(r, m, "inference_geo", &out->inference_geo)
+			       : 0;
 	}
 	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_ieq(m->key, EG_STR("inference_geo")))
 		return misspelt(r, "inference_geo");
-	r->walking = r->op->may_hold_state &&
-		     eg_state_begin(&r->walk, r->arena, r->op, m, &out->store_or_state);
+	r->walking =
+		r->op->may_hold_state && eg_state_begin(&r->walk, r->op, m, &out->store_or_state);
 	return 0;
 }
 

@@ -8,7 +8,6 @@
 #include "proto/multipart.h"
 #include "proto/utf8.h"
 
-#define MODEL_BYTES_MAX 1024 /* policy knows no name that is longer */
 /* Of a field that is JSON: it is read at once, and its worst bytes are slow. */
 #define JSON_FIELD_MAX (1u << 20)
 
@@ -76,7 +75,7 @@ static int take_model(struct reader *r, const struct eg_part *part, struct eg_st
 		return bad(r, part, "a second \"model\"; expected one");
 	if (part->file)
 		return bad(r, part, "\"model\" is a file; expected a field without filename");
-	if (!is_plain(value) || value.n > MODEL_BYTES_MAX)
+	if (!is_plain(value) || value.n > EG_MODEL_BYTES_MAX)
 		return bad(r, part,
 			   "\"model\" is empty, too long, or has spaces around it or "
 			   "characters that are not text; expected one name");
@@ -131,7 +130,7 @@ static int take_part(void *ctx, const struct eg_part *part)
 	struct eg_str value = {r->body.p + part->from, (size_t)part->length};
 	struct eg_str base = base_of(part->name);
 	bool content = part->file && holds_file(base);
-	int json = 0, code = 0;
+	int json = 0;
 
 	if (!content && !eg_part_is_utf8(part))
 		return bad(r, part, "a field in another charset; expected UTF-8");
@@ -146,9 +145,8 @@ static int take_part(void *ctx, const struct eg_part *part)
 	out->other_models |= eg_str_ieq(base, EG_STR("models"));
 	out->other_providers |= eg_str_ieq(base, EG_STR("provider"));
 	if (r->op->may_hold_state)
-		code = eg_state_in_field(r->arena, r->op, part->name, value, json > 0,
-					 &out->store_or_state);
-	return code;
+		eg_state_in_field(r->op, part->name, value, json > 0, &out->store_or_state);
+	return 0;
 }
 
 struct eg_form {

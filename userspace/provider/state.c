@@ -6,6 +6,8 @@
  */
 #include "provider/vendor.h"
 
+#include "proto/json_text.h"
+
 static bool is_responses(const struct eg_operation *op)
 {
 	return op->id == EG_OP_RESPONSES || op->id == EG_OP_RESPONSES_COMPACT ||
@@ -68,16 +70,20 @@ static bool is_nothing(struct eg_str value)
 	return value.n && value.p[0] == ']';
 }
 
-/* A string token without its quotes, unescaped. 0 or -ENOMEM. */
-static int unescape(struct eg_state_walk *w, struct eg_str token, struct eg_str *out)
+/* No name we look for is long, even if every byte of it is written \uXXXX: a long string with
+ * escapes is contents. */
+#define ESCAPED_NAME (6u * 32u)
+
+/* A string token without its quotes, unescaped; `text` is where that is written, if it must. */
+static struct eg_str unescape(char text[ESCAPED_NAME], struct eg_str token)
 {
-	*out = (struct eg_str){token.p + 1, token.n - 2};
+	struct eg_str s = {token.p + 1, token.n - 2};
+	ssize_t n;
+
 	if (!memchr(token.p, '\\', token.n))
-		return 0;
-	/* Long strings with escapes are contents; no name we look for is long even if every byte of
-	 * it is written \uXXXX. */
-	*out = token.n <= 6 * 32 ? eg_json_string(w->arena, token) : (struct eg_str){"", 0};
-	return out->p ? 0 : -ENOMEM;
+		return s;
+	n = token.n <= ESCAPED_NAME ? eg_json_unescape(text, s) : 0;
+	return (struct eg_str){text, n > 0 ? (size_t)n : 0};
 }
 
 static struct eg_str after_space(struct eg_str s, size_t i)
@@ -86,12 +92,11 @@ static struct eg_str after_space(struct eg_str s, size_t i)
 }
 
 /* The string token at the beginning of `value`, .n 0 when it is something else. */
-static int string_at(struct eg_state_walk *w, struct eg_str value, struct eg_str *out)
+static struct eg_str string_at(char text[ESCAPED_NAME], struct eg_str value)
 {
-	*out = (struct eg_str){"", 0};
 	if (!value.n || value.p[0] != '"')
-		return 0;
-	return unescape(w, (struct eg_str){value.p, eg_json_token_length(value)}, out);
+		return (struct eg_str){"", 0};
+	return unescape(text, (struct eg_str){value.p, eg_json_token_length(value)});
 }
 
 static bool is_reference_type(struct eg_str value)
@@ -102,64 +107,51 @@ static bool is_reference_type(struct eg_str value)
 
 /* One member found anywhere in the body; `value` begins with its value and goes on after it.
  * `of_sound`: it is a member of what holds_sound(). */
-static int judge_member(struct eg_state_walk *w, struct eg_str key, struct eg_str value,
-			bool of_sound)
+static void judge_member(struct eg_state_walk *w, struct eg_str key, struct eg_str value,
+			 bool of_sound)
 {
-	struct eg_str text;
-	int r;
+	char text[ESCAPED_NAME];
 
 	if (!is_nothing(value) && (names_state(key) || (of_sound && eg_str_ieq(key, EG_STR("id")))))
 		*w->found = true;
-	if (!eg_str_ieq(key, EG_STR("type")))
-		return 0;
-	r = string_at(w, value, &text);
-	if (!r && is_reference_type(text))
+	if (eg_str_ieq(key, EG_STR("type")) && is_reference_type(string_at(text, value)))
 		*w->found = true;
-	return r;
 }
 
-/* The token at w->i, and what follows from it. 0 or -ENOMEM. A string is a key when a colon
- * follows. */
-static int take_string(struct eg_state_walk *w)
+/* The token at w->i, and what follows from it. A string is a key when a colon follows. */
+static void take_string(struct eg_state_walk *w)
 {
 	struct eg_str s = w->text, after, key;
+	char text[ESCAPED_NAME];
 	struct eg_str token = {s.p + w->i,
 			       eg_json_token_length((struct eg_str){s.p + w->i, s.n - w->i})};
-	int r;
 
 	w->i += token.n;
 	after = after_space(s, w->i);
 	if (!after.n || after.p[0] != ':')
-		return 0;
+		return;
 	after = after_space(after, 1);
 	w->i = (size_t)(after.p - s.p);
-	r = unescape(w, token, &key);
-	if (!r)
-		r = judge_member(w, key, after, w->depth && w->sound[w->depth - 1]);
-	if (r)
-		return r;
+	key = unescape(text, token);
+	judge_member(w, key, after, w->depth && w->sound[w->depth - 1]);
 	w->sound[w->depth] = holds_sound(key);
 	if (is_opaque(key, w->op->dialect == EG_DIALECT_ANTHROPIC))
 		w->i += eg_json_value_length(after);
-	return 0;
 }
 
-/* Looks through the text for references to state, in one pass whatever is nested in what. 0,
- * -EAGAIN or -ENOMEM. */
+/* Looks through the text for references to state, in one pass whatever is nested in what. 0 or
+ * -EAGAIN. */
 static int find_state(struct eg_state_walk *w, size_t budget)
 {
 	size_t from = w->i;
 
 	while (w->i < w->text.n && !*w->found) {
 		char c = w->text.p[w->i];
-		int r;
 
 		if (w->i - from >= budget)
 			return -EAGAIN;
 		if (c == '"') {
-			r = take_string(w);
-			if (r)
-				return r;
+			take_string(w);
 			continue;
 		}
 		if ((c == '{' || c == '[') && w->depth + 1 < EG_STATE_DEPTH)
@@ -212,29 +204,48 @@ static const struct item_type {
 	{"program_output", {"result"}},
 };
 
+/* All names above that are contents, and "role". */
+static const char *const item_names[] = {
+	"role",	   "content", "encrypted_content", "arguments", "output",
+	"input",   "action",  "actions",	   "results",	"result",
+	"code",	   "outputs", "operation",	   "status",	"tools",
+	"approve",
+};
+_Static_assert(EG_ARRAY_SIZE(item_names) <= 32, "struct eg_state_item has a bit for each");
+
+static uint32_t name_bit(struct eg_str name)
+{
+	for (size_t i = 0; i < EG_ARRAY_SIZE(item_names); i++)
+		if (eg_str_eq(name, eg_str_from(item_names[i])))
+			return 1u << i;
+	return 0;
+}
+
 static bool item_says(const struct eg_state_item *it, const char *name)
 {
-	for (size_t i = 0; name && i < it->said_count; i++)
-		if (eg_str_eq(it->said[i], eg_str_from(name)))
-			return true;
-	return false;
+	return name && it->said & name_bit(eg_str_from(name));
+}
+
+static int item_type(struct eg_str name)
+{
+	for (size_t i = 0; i < EG_ARRAY_SIZE(item_types); i++)
+		if (eg_str_eq(name, eg_str_from(item_types[i].name)))
+			return (int)i;
+	return -1;
 }
 
 static bool item_is_reference(const struct eg_state_item *it)
 {
 	/* Without a type a message is meant, which has a role; a type of null is that of a
 	 * reference only. */
-	struct eg_str type = it->typed		     ? it->type
-			     : item_says(it, "role") ? EG_STR("message")
-						     : EG_STR("");
+	int type = it->typed ? it->type : item_type(EG_STR("message"));
 
 	if (!it->id)
 		return false;
-	for (size_t i = 0; i < EG_ARRAY_SIZE(item_types); i++)
-		if (eg_str_eq(type, eg_str_from(item_types[i].name)))
-			return !item_says(it, item_types[i].content[0]) &&
-			       !item_says(it, item_types[i].content[1]);
-	return true;
+	if (type < 0 || (!it->typed && !item_says(it, "role")))
+		return true;
+	return !item_says(it, item_types[type].content[0]) &&
+	       !item_says(it, item_types[type].content[1]);
 }
 
 static bool is_empty(struct eg_str value)
@@ -251,21 +262,19 @@ static bool may_be_empty(struct eg_str key)
 	       eg_str_eq(key, EG_STR("output"));
 }
 
-static int item_member(struct eg_state_walk *w, struct eg_state_item *it, struct eg_str key,
-		       struct eg_str value)
+static void item_member(struct eg_state_item *it, struct eg_str key, struct eg_str value)
 {
 	bool null = eg_str_starts(value, EG_STR("null"));
+	char text[ESCAPED_NAME];
 
 	if (eg_str_ieq(key, EG_STR("id")) && !null)
 		it->id = true;
 	if (eg_str_eq(key, EG_STR("type"))) {
 		it->typed = true;
-		return string_at(w, value, &it->type);
+		it->type = item_type(string_at(text, value));
+	} else if (!null && (!is_empty(value) || may_be_empty(key))) {
+		it->said |= name_bit(key);
 	}
-	if (!null && (!is_empty(value) || may_be_empty(key)) &&
-	    it->said_count < EG_STATE_ITEM_MEMBERS)
-		it->said[it->said_count++] = key;
-	return 0;
 }
 
 /* What stands behind a value of a list or an object: the next one, or its end. */
@@ -276,26 +285,24 @@ static struct eg_str after_value(struct eg_str s, size_t n)
 }
 
 /* One member of the item at hand, an object: nothing below it is looked at; or its end. */
-static int read_in_item(struct eg_state_walk *w)
+static void read_in_item(struct eg_state_walk *w)
 {
 	struct eg_str s = w->rest, token, key;
-	int r;
+	char text[ESCAPED_NAME];
 
 	if (s.p[0] != '"') {
 		if (item_is_reference(&w->item))
 			*w->found = true;
 		w->in_item = false;
 		w->rest = after_value(s, 1);
-		return 0;
+		return;
 	}
 	token = (struct eg_str){s.p, eg_json_token_length(s)};
-	r = unescape(w, token, &key);
+	key = unescape(text, token);
 	s = after_space(s, token.n);
 	s = after_space(s, s.n ? 1 : 0); /* the colon */
-	if (!r)
-		r = item_member(w, &w->item, key, s);
+	item_member(&w->item, key, s);
 	w->rest = after_value(s, eg_json_value_length(s));
-	return r;
 }
 
 /* One element of `input`, or what it begins with. */
@@ -317,17 +324,16 @@ static void read_element(struct eg_state_walk *w)
 static int read_items(struct eg_state_walk *w, size_t budget)
 {
 	size_t from = w->rest.n;
-	int r = 0;
 
-	while (w->rest.n && !*w->found && !r) {
+	while (w->rest.n && !*w->found) {
 		if (from - w->rest.n >= budget)
 			return -EAGAIN;
 		if (w->in_item)
-			r = read_in_item(w);
+			read_in_item(w);
 		else
 			read_element(w);
 	}
-	return r;
+	return 0;
 }
 
 /* ---- members of the body itself ---- */
@@ -345,11 +351,10 @@ static bool top_level_state(const struct eg_operation *op, const struct eg_json_
 		eg_str_ieq(m->key, EG_STR("prompt")));
 }
 
-static void begin_walk(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
-		       struct eg_str name, struct eg_str text, bool *found)
+static void begin_walk(struct eg_state_walk *w, const struct eg_operation *op, struct eg_str name,
+		       struct eg_str text, bool *found)
 {
 	/* Field by field: the arrays in it are written before they are read. */
-	w->arena = a;
 	w->op = op;
 	w->found = found;
 	w->text = text;
@@ -359,7 +364,7 @@ static void begin_walk(struct eg_state_walk *w, struct eg_arena *a, const struct
 	w->rest = (struct eg_str){NULL, 0};
 }
 
-bool eg_state_begin(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
+bool eg_state_begin(struct eg_state_walk *w, const struct eg_operation *op,
 		    const struct eg_json_member *m, bool *found)
 {
 	if (top_level_state(op, m))
@@ -367,7 +372,7 @@ bool eg_state_begin(struct eg_state_walk *w, struct eg_arena *a, const struct eg
 	if (*found || (m->type != EG_JSON_ARRAY && m->type != EG_JSON_OBJECT) ||
 	    eg_str_eq(m->key, EG_STR("metadata")))
 		return false;
-	begin_walk(w, a, op, m->key, m->raw, found);
+	begin_walk(w, op, m->key, m->raw, found);
 	w->items =
 		is_responses(op) && m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("input"));
 	if (w->items)
@@ -412,8 +417,8 @@ static bool next_name(struct eg_str *rest, char out[32], struct eg_str *name)
 	return n > 0;
 }
 
-int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
-		      struct eg_str value, bool json, bool *found)
+void eg_state_in_field(const struct eg_operation *op, struct eg_str field, struct eg_str value,
+		       bool json, bool *found)
 {
 	struct eg_str rest = field, name, last = {0};
 	struct eg_state_walk w;
@@ -423,7 +428,7 @@ int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct 
 	while (next_name(&rest, text, &name)) {
 		if (is_opaque(name, op->dialect == EG_DIALECT_ANTHROPIC) ||
 		    (!last.p && eg_str_eq(name, EG_STR("metadata"))))
-			return 0;
+			return;
 		if (names_state(name) || (sound && eg_str_eq(name, EG_STR("id"))) ||
 		    (last.p && eg_str_eq(name, EG_STR("type")) && is_reference_type(value)))
 			*found = true;
@@ -431,7 +436,7 @@ int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct 
 		last = name;
 	}
 	if (!json || *found)
-		return 0;
-	begin_walk(&w, a, op, last, value, found);
-	return find_state(&w, SIZE_MAX);
+		return;
+	begin_walk(&w, op, last, value, found);
+	(void)find_state(&w, SIZE_MAX);
 }

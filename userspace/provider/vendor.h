@@ -91,22 +91,21 @@ enum eg_operation_id {
 };
 _Static_assert(EG_OP_COUNT <= EG_OPERATION_IDS, "raise EG_OPERATION_IDS");
 
+#define EG_MODEL_BYTES_MAX 1024u /* policy knows no name that is longer */
+
 /* ---- state.c ---- */
 
-#define EG_STATE_DEPTH	      136 /* above the JSON reader's own limit */
-#define EG_STATE_ITEM_MEMBERS 16  /* no item of the Responses API has more that say something */
+#define EG_STATE_DEPTH 136 /* above the JSON reader's own limit */
 
 /* An item of the Responses API, as far as it was read. */
 struct eg_state_item {
 	bool id, typed;
-	struct eg_str type;
-	struct eg_str said[EG_STATE_ITEM_MEMBERS]; /* names of members that hold something */
-	size_t said_count;
+	int type;      /* which of those that are known; negative: another one */
+	uint32_t said; /* a bit for each name that matters, of members that hold something */
 };
 
 /* A look through one member of a body for what the provider keeps; a piece at a time. */
 struct eg_state_walk {
-	struct eg_arena *arena;
 	const struct eg_operation *op;
 	bool *found;
 	struct eg_str text; /* the member's value */
@@ -122,15 +121,15 @@ struct eg_state_walk {
  * Sets *found when a member of the body's top level, or anything in it, refers to what the provider
  * keeps. True: its value is to be looked through for that, by eg_state_go_on().
  */
-bool eg_state_begin(struct eg_state_walk *w, struct eg_arena *a, const struct eg_operation *op,
+bool eg_state_begin(struct eg_state_walk *w, const struct eg_operation *op,
 		    const struct eg_json_member *m, bool *found);
 /* At most *budget bytes, from which what was read is taken, and one token more. 0: all was looked
- * at; -EAGAIN: there is more; -ENOMEM. */
+ * at; -EAGAIN: there is more. */
 int eg_state_go_on(struct eg_state_walk *w, size_t *budget) EG_MUST;
 /* Likewise, at once, by the name of a form's field, nested as SDKs write it, and its value;
- * `json`: that is one object or array which eg_json_check() took. 0 or -ENOMEM. */
-int eg_state_in_field(struct eg_arena *a, const struct eg_operation *op, struct eg_str field,
-		      struct eg_str value, bool json, bool *found) EG_MUST;
+ * `json`: that is one object or array which eg_json_check() took. */
+void eg_state_in_field(const struct eg_operation *op, struct eg_str field, struct eg_str value,
+		       bool json, bool *found);
 
 /* ---- json.c: small steps over JSON text that may be cut or hostile ---- */
 struct eg_str eg_json_skip_space(struct eg_str s);

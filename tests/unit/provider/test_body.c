@@ -304,14 +304,14 @@ static void items_by_id(void **state)
 		{"{\"type\":\"message\",\"role\":\"user\",\"content\":\"x\"}, {\"id\":\"msg_1\"}",
 		 true},
 		{"\"x\", [1], {\"id\":\"msg_1\"}", true},
-		/* Sixteen members in front of the content are more than an item has. */
+		/* What a client sends that keeps the conversation itself. */
+		{"", false},
+		/* However many members stand in front of the content. */
 		{"{\"type\":\"message\",\"id\":\"m\",\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":"
 		 "1,"
 		 "\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"k\":1,\"l\":1,\"m\":1,\"n\":1,\"o\":1,\"p\":1,"
 		 "\"content\":\"x\"}",
-		 true},
-		/* What a client sends that keeps the conversation itself. */
-		{"", false},
+		 false},
 		{"{\"role\":\"user\",\"content\":\"x\"}", false},
 		{"{\"id\":null,\"role\":\"user\",\"content\":\"x\"}", false},
 		{"{\"id\":\"msg_1\",\"role\":\"assistant\",\"content\":\"x\"}", false},
@@ -462,6 +462,83 @@ static void late_model(void **state)
 	eg_arena_fini(&a);
 }
 
+static char *repeat(char *at, size_t times, const char *text)
+{
+	size_t n = strlen(text);
+
+	while (times--) {
+		memcpy(at, text, n);
+		at += n;
+	}
+	return at;
+}
+
+/* However many names with escapes a body has, reading it takes no memory of the request's for them:
+ * keys, types of items, and what they hold. */
+static void escapes_without_end(void **state)
+{
+	static const char item[] =
+		"{\"\\u0069d\":\"m\",\"typ\\u0065\":\"messag\\u0065\",\"x\":{\"\\"
+		"u0074ype\":\"\\u0061\"},\"\\u0063ontent\":\"c\"},";
+	const size_t times = 20000;
+	char *body = malloc(times * sizeof(item) + 100), *at = body;
+	struct eg_error e = {0};
+	struct eg_body_facts f;
+	struct eg_arena a;
+
+	assert_non_null(body);
+	eg_arena_init(&a, 4096);
+	at = repeat(body, 1, "{\"model\":\"m\",\"input\":[");
+	at = repeat(at, times, item);
+	at = repeat(at, 1, "{}]}");
+	assert_int_equal(eg_body_read(&a, find(RESPONSES),
+				      (struct eg_str){body, (size_t)(at - body)}, &f, &e),
+			 0);
+	assert_false(f.store_or_state);
+	at = repeat(at - 4, 1, "{\"i\\u0064\":\"m\",\"typ\\u0065\":\"m\\u0065ssage\"}]}");
+	assert_int_equal(eg_body_read(&a, find(RESPONSES),
+				      (struct eg_str){body, (size_t)(at - body)}, &f, &e),
+			 0);
+	assert_true(f.store_or_state);
+	free(body);
+	eg_arena_fini(&a);
+	(void)state;
+}
+
+/* A model's name has 1 KiB at most, as in a form: nobody's fault but the sender's. */
+static void long_model(void **state)
+{
+	static const size_t lengths[] = {1024, 1025, 700000};
+	static const char *const letters[] = {"x", "\\u0078"};
+	char *body = malloc(8u << 20);
+	struct eg_body_facts f;
+	struct eg_arena a;
+
+	assert_non_null(body);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(lengths); i++) {
+		for (size_t j = 0; j < EG_ARRAY_SIZE(letters); j++) {
+			for (size_t geo = 0; geo < 2; geo++) {
+				struct eg_error e = {0};
+				char *at = repeat(body, 1,
+						  geo ? "{\"inference_geo\":\"" : "{\"model\":\"");
+
+				at = repeat(at, lengths[i], letters[j]);
+				at = repeat(at, 1, "\"}");
+				eg_arena_init(&a, 512 << 10);
+				assert_int_equal(
+					eg_body_read(&a, find(MESSAGES),
+						     (struct eg_str){body, (size_t)(at - body)}, &f,
+						     &e),
+					i ? -EINVAL : 0);
+				assert_true(!i || strstr(e.text, "longer than 1024 bytes"));
+				eg_arena_fini(&a);
+			}
+		}
+	}
+	free(body);
+	(void)state;
+}
+
 /* Requests that real clients sent to Responses endpoints: none refers to what a provider keeps. */
 static void recorded_responses(void **state)
 {
@@ -509,6 +586,8 @@ int main(void)
 		cmocka_unit_test(items_by_id),
 		cmocka_unit_test(forms_or_json),
 		cmocka_unit_test(late_model),
+		cmocka_unit_test(escapes_without_end),
+		cmocka_unit_test(long_model),
 		cmocka_unit_test(recorded_responses),
 	};
 

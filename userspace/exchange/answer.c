@@ -265,18 +265,29 @@ static struct eg_str websocket_key(const struct eg_exchange *x)
 	return (struct eg_str){NULL, 0};
 }
 
+/* NULL, or why this 101 opens nothing. What is only passed on is between its ends. */
+static const char *wrong_grant(const struct eg_exchange *x, const struct eg_h1_head *head)
+{
+	if (!eg_websocket_granted(head, websocket_key(x)))
+		return "the 101 does not grant the WebSocket that was asked for";
+	if (x->provider && eg_websocket_extended(head))
+		return "the 101 has an extension that was not asked for";
+	return NULL;
+}
+
 void exchange_on_head(void *ctx, const struct eg_h1_head *head)
 {
 	struct eg_exchange *x = ctx;
 	struct eg_str evidence = eg_region_evidence_header(head);
+	const char *wrong;
 
 	x->upstream_status = head->status;
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
 	x->tunnel = head->status == 101;
-	if (x->tunnel && !eg_websocket_granted(head, websocket_key(x))) {
+	wrong = x->tunnel ? wrong_grant(x, head) : NULL;
+	if (wrong) {
 		x->tunnel = false;
-		exchange_attempt_failed(x, EG_REASON_UPSTREAM_PROTOCOL,
-					"the 101 does not grant the WebSocket that was asked for");
+		exchange_attempt_failed(x, EG_REASON_UPSTREAM_PROTOCOL, wrong);
 		return;
 	}
 	x->region_evidence = (struct eg_str){eg_arena_dup(&x->arena, evidence), evidence.n};

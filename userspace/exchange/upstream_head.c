@@ -131,7 +131,8 @@ static struct eg_str plain_subprotocols(struct eg_exchange *x, struct eg_str lis
 	return (struct eg_str){out, n};
 }
 
-/* Hop by hop, so ours to write; the key is the client's, who checks the answer to it too. */
+/* Hop by hop, so ours to write; the key is the client's, who checks the answer to it too. No
+ * extension is offered: what is compressed can't be searched for the credential. */
 static int write_upgrade(struct eg_exchange *x, struct eg_buf *out)
 {
 	int r = write_str(out, "connection: upgrade\r\nupgrade: websocket\r\n");
@@ -148,8 +149,7 @@ static int write_upgrade(struct eg_exchange *x, struct eg_buf *out)
 			if (!value.n)
 				continue;
 		} else if (!eg_str_ieq(name, EG_STR("sec-websocket-key")) &&
-			   !eg_str_ieq(name, EG_STR("sec-websocket-version")) &&
-			   !eg_str_ieq(name, EG_STR("sec-websocket-extensions"))) {
+			   !eg_str_ieq(name, EG_STR("sec-websocket-version"))) {
 			continue;
 		}
 		r = write_header(out, name, value);

@@ -76,3 +76,13 @@ bool eg_websocket_granted(const struct eg_h1_head *head, struct eg_str key)
 	return eg_str_eq(only(head, EG_STR("sec-websocket-accept")),
 			 (struct eg_str){(const char *)expected, ACCEPT_TEXT});
 }
+
+bool eg_websocket_extended(const struct eg_h1_head *head)
+{
+	struct eg_str name = EG_STR("sec-websocket-extensions");
+
+	for (size_t i = 0; i < head->header_count; i++)
+		if (eg_str_ieq(head->headers[i].name, name) && head->headers[i].value.n)
+			return true;
+	return false;
+}

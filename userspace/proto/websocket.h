@@ -16,5 +16,7 @@ const char *eg_websocket_wrong(const struct eg_h1_head *head);
 /* Is this 101 an answer to the handshake that had `key` (section 4.2.2)? What only looks like one
  * could be a server that never heard of WebSocket and would read frames as requests. */
 bool eg_websocket_granted(const struct eg_h1_head *head, struct eg_str key);
+/* Does the 101 say that the frames are in the form of an extension (section 9.1)? */
+bool eg_websocket_extended(const struct eg_h1_head *head);
 
 #endif

@@ -5,7 +5,7 @@
 #include "front/h2_stream.h"
 
 #define READ_BYTES	  (16u * 1024u)
-#define TURN_BYTES	  (256u * 1024u)
+#define TURN_BYTES	  (256u * 1024u) /* read, and written, before others have their turn */
 #define OUT_CAP		  (512u * 1024u) /* H2_OUT_HIGH and the largest head of an answer */
 #define QUEUE_MAX	  256u		 /* frames of nghttp2's that wait: nothing is read above */
 #define LINGER_BYTES	  (1024u * 1024u)
@@ -203,9 +203,11 @@ static bool write_out(struct h2_server *s)
 	return !s->out.length;
 }
 
-/* What nghttp2 has, in as few writes as the size of `out` allows. */
+/* What nghttp2 has, in as few writes as the size of `out` allows; a hundred windows that open at
+ * once are megabytes, and the next connection may have as many. */
 static void send_frames(struct h2_server *s)
 {
+	size_t sent = 0;
 	bool more = true;
 
 	while (more && s->state < H2_LINGER) {
@@ -220,8 +222,13 @@ static void send_frames(struct h2_server *s)
 		if (n > 0 && !s->full)
 			continue;
 		more = s->full;
+		sent += s->out.length;
 		if (!write_out(s))
 			return;
+		if (more && sent >= TURN_BYTES) {
+			s->again = true;
+			return;
+		}
 	}
 }
 

@@ -284,11 +284,15 @@ struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_
 	return w;
 }
 
-/* What was closed is freed at the end of a turn. */
+/* What was closed is freed at the end of a turn, or of several. */
 static void last_turn(struct eg_worker *w)
 {
-	if (eg_loop_turn(w->loop, 0))
-		eg_warn("worker %d: its last turn failed", w->index);
+	do {
+		if (eg_loop_turn(w->loop, 0)) {
+			eg_warn("worker %d: its last turn failed", w->index);
+			return;
+		}
+	} while (eg_loop_behind(w->loop));
 }
 
 void eg_worker_destroy(struct eg_worker *w)

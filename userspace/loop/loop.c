@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #define BATCH	  128
-#define TURN_MS	  100u /* of handling: what is left is the next turn's */
+#define TURN_MS	  100u /* of handling: what is left is the next turn's; and as much of its end */
 #define LOOK_EACH 16   /* events, timers, ... between two looks at the clock */
-#define WAITED_MS 2u   /* less may be the clock's step */
+#define LOOK_END  4  /* likewise, at the end: a quarter of a megabyte to encrypt is common there */
+#define WAITED_MS 2u /* less may be the clock's step */
 
 struct eg_loop {
 	int epoll_fd;
@@ -26,6 +27,7 @@ struct eg_loop {
 	struct eg_timer **heap;
 	size_t timers, heap_size;
 	struct eg_defer *deferred, **deferred_tail;
+	bool behind; /* some of it is left from the last turn */
 	struct eg_defer *soon, **soon_tail;
 	struct epoll_event batch[BATCH];
 	int batch_at, batch_n;
@@ -260,11 +262,22 @@ void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
 	l->deferred_tail = &d->next;
 }
 
+/* With a time of its own, so that it gets done whatever the events take. What is left is as if more
+ * events had come in between. */
 static void run_deferred(struct eg_loop *l)
 {
+	uint64_t began_ms = l->deferred ? eg_now_ms() : 0;
+	int done = 0;
+
+	l->behind = false;
 	while (l->deferred) {
 		struct eg_defer *d = l->deferred;
 
+		if (done && done % LOOK_END == 0 && eg_now_ms() - began_ms >= TURN_MS) {
+			l->behind = true;
+			return;
+		}
+		done++;
 		l->deferred = d->next;
 		if (!l->deferred)
 			l->deferred_tail = &l->deferred;
@@ -272,6 +285,11 @@ static void run_deferred(struct eg_loop *l)
 		d->queued = false;
 		d->run(d);
 	}
+}
+
+bool eg_loop_behind(const struct eg_loop *l)
+{
+	return l->behind;
 }
 
 void eg_loop_soon(struct eg_loop *l, struct eg_defer *d)
@@ -346,7 +364,7 @@ static int wait_ms(const struct eg_loop *l, int timeout_ms)
 	uint64_t due = l->timers ? l->heap[0]->due_ms : UINT64_MAX;
 	uint64_t wait = due > l->now_ms ? due - l->now_ms : 0;
 
-	if (l->soon)
+	if (l->soon || l->behind)
 		return 0;
 	if (l->timers && (timeout_ms < 0 || wait < (uint64_t)timeout_ms))
 		timeout_ms = wait > 60000 ? 60000 : (int)wait;
@@ -400,7 +418,8 @@ int eg_loop_turn(struct eg_loop *l, int timeout_ms)
 	uint64_t began_ms = l->now_ms;
 	int r;
 
-	run_deferred(l); /* queued outside a turn */
+	if (!l->behind)
+		run_deferred(l); /* queued outside a turn */
 	l->now_ms = eg_now_ms();
 	note_work(l, began_ms);
 	r = fetch(l, timeout_ms);

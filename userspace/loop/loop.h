@@ -65,8 +65,14 @@ static inline bool eg_timer_armed(const struct eg_timer *t)
 	return t->index != SIZE_MAX;
 }
 
-/* Runs d->run at the end of this turn, after all events and timers. Once, even if queued twice. */
+/*
+ * Runs d->run at the end of this turn, after all events and timers; of a later one, and in this
+ * order, when there is more of such work than the end of a turn has time for. Once, even if queued
+ * twice.
+ */
 void eg_loop_defer(struct eg_loop *l, struct eg_defer *d);
+/* Is some of that left from the last turn? */
+bool eg_loop_behind(const struct eg_loop *l);
 /*
  * Runs d->run after the events of this turn, or of the next one, which then doesn't wait. What
  * queues itself again from d->run waits for the next turn, so that others get theirs: for work

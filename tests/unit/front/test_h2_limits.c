@@ -425,6 +425,48 @@ static void test_turns_end(void **state)
 	inbox_fini(&up);
 }
 
+/* Forty answers that waited for their windows, which open at once: they go out a part in each turn,
+ * for as many connections may do the same. */
+static void test_windows_open_at_once(void **state)
+{
+	enum { STREAMS = 40, ANSWER = 60000 };
+	static char answer[ANSWER];
+	struct world *w = *state;
+	struct inbox up = {.fd = -1};
+	int32_t before, most = 0, shut;
+	char head[100];
+
+	begin_raw(w);
+	raw_frame(&w->pod, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	raw_frame(&w->pod, NGHTTP2_WINDOW_UPDATE, 0, 0, "\x7f\0\0\0", 4);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", ANSWER);
+	for (uint32_t i = 0; i < STREAMS; i++) {
+		raw_headers(&w->pod, 2 * i + 1, RAW_HEAD, false);
+		raw_frame(&w->pod, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 2 * i + 1, BODY, 32);
+		if (!i)
+			inbox_init(&up, plane_accept(&w->plane, w->plane.provider[0]));
+		inbox_await(&w->plane, &up, BODY);
+		inbox_forget(&up);
+		plane_send(&w->plane, up.fd, head);
+		plane_send_n(&w->plane, up.fd, answer, ANSWER);
+		plane_turns(&w->plane, 10);
+	}
+	before = shut = nghttp2_session_get_remote_window_size(w->pod.server.session);
+	raw_frame(&w->pod, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\x10\0\0", 6);
+	for (int i = 0; i < PLANE_TURNS && shut - before < STREAMS * ANSWER; i++) {
+		int32_t now;
+
+		plane_turn(&w->plane);
+		inbox_poll(&w->pod.in);
+		now = nghttp2_session_get_remote_window_size(w->pod.server.session);
+		most = EG_MAX(most, before - now);
+		before = now;
+	}
+	assert_int_equal(shut - before, STREAMS * ANSWER);
+	assert_in_range(most, 1, 512 << 10);
+	inbox_fini(&up);
+}
+
 static void test_head_that_does_not_end(void **state)
 {
 	struct world *w = *state;
@@ -540,6 +582,7 @@ int main(void)
 		TEST(test_window_that_stays_shut),
 		TEST(test_client_that_does_not_read),
 		TEST(test_turns_end),
+		TEST(test_windows_open_at_once),
 		TEST(test_head_that_does_not_end),
 		TEST(test_body_that_does_not_come),
 		cmocka_unit_test(test_idle),

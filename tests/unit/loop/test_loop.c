@@ -478,6 +478,40 @@ static void a_turn_ends_for_what_was_put_off(void **state)
 	(void)state;
 }
 
+static unsigned int ended;
+
+static void slow_end(struct eg_defer *d)
+{
+	struct slow *s = eg_container_of(d, struct slow, soon);
+
+	usleep(20000);
+	assert_int_equal(s - slow, ended++);
+	s->calls++;
+}
+
+/* What is for the end of a turn has its own time, and what is left of it comes first in the next
+ * one, in its order, without a wait. */
+static void a_turn_ends_for_its_end(void **state)
+{
+	unsigned int before = 0;
+	int turns = 0;
+
+	memset(slow, 0, sizeof(slow));
+	ended = 0;
+	for (size_t i = 0; i < EG_ARRAY_SIZE(slow); i++) {
+		slow[i].soon.run = slow_end;
+		eg_loop_defer(loop, &slow[i].soon);
+	}
+	for (; slow_calls() < EG_ARRAY_SIZE(slow); turns++) {
+		assert_int_equal(eg_loop_turn(loop, 60000), 0);
+		assert_true(slow_calls() > before);
+		before = slow_calls();
+		assert_int_equal(eg_loop_behind(loop), before < EG_ARRAY_SIZE(slow));
+	}
+	assert_in_range(turns, 2, 40);
+	(void)state;
+}
+
 static void no_descriptors_left(void **state)
 {
 	struct rlimit old, none;
@@ -518,6 +552,7 @@ int main(void)
 		cmocka_unit_test(a_turn_ends),
 		cmocka_unit_test(a_turn_ends_for_timers),
 		cmocka_unit_test(a_turn_ends_for_what_was_put_off),
+		cmocka_unit_test(a_turn_ends_for_its_end),
 		cmocka_unit_test(no_descriptors_left),
 	};
 

@@ -113,6 +113,8 @@ unsigned int eg_reason_status(enum eg_reason r);
 uint64_t eg_now_ns(void);
 uint64_t eg_now_ms(void);
 uint64_t eg_wall_ms(void);
+/* What this thread has worked since it began. A system call, as the others are not. */
+uint64_t eg_cpu_ns(void);
 
 /* Closes *fd unless it is -1, keeps errno, and sets it to -1. */
 void eg_fd_close(int *fd);

@@ -121,6 +121,11 @@ uint64_t eg_now_ms(void)
 	return clock_ns(CLOCK_MONOTONIC) / 1000000u;
 }
 
+uint64_t eg_cpu_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t eg_wall_ms(void)
 {
 	return clock_ns(CLOCK_REALTIME) / 1000000u;

@@ -13,6 +13,10 @@
 /* Of what came at once (64 KiB at most): no text is packed so tightly, and the work can't wait as
  * that for a body does, since the answer goes on meanwhile. */
 #define PIECE_DECODED_MAX (1u << 20)
+/* Of work, before it is no text's: ten times what a coded byte costs that was made by an encoder,
+ * and something for its beginning. Bytes made for that cost a hundred times as much. */
+#define CPU_BASE_NS 50000000u
+#define CPU_BYTE_NS 100u
 
 static bool charge_reader(void *ctx, size_t bytes)
 {
@@ -43,6 +47,7 @@ void exchange_reading_reset(struct eg_exchange *x)
 	x->answer_encoding = (struct eg_str){NULL, 0};
 	x->unread = NULL;
 	x->coded_quote = false;
+	x->reader_bytes = x->reader_cpu_ns = 0;
 }
 
 /* No more of it is read: nothing is known of its tokens, nor of its end. */
@@ -120,18 +125,12 @@ static void keep(struct eg_exchange *x, struct eg_str said)
 		give_up(x, "memory");
 }
 
-void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
+static void decode(struct eg_exchange *x, struct eg_str data)
 {
 	enum eg_decode state = EG_DECODE_ROOM;
 	char scratch[SCRATCH_BYTES];
 	size_t decoded = 0;
 
-	x->reader_said = 0;
-	if (x->answer_coding == EG_CODING_IDENTITY) {
-		if (x->watch)
-			eg_usage_watch_feed(x->watch, data);
-		return;
-	}
 	while (x->reader && state == EG_DECODE_ROOM) {
 		struct eg_str said = {scratch, 0};
 
@@ -151,6 +150,26 @@ void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
 		else if (x->reader && decoded > PIECE_DECODED_MAX)
 			give_up(x, "limit");
 	}
+}
+
+void exchange_read_answer(struct eg_exchange *x, struct eg_str data)
+{
+	uint64_t before_ns;
+
+	x->reader_said = 0;
+	if (x->answer_coding == EG_CODING_IDENTITY) {
+		if (x->watch)
+			eg_usage_watch_feed(x->watch, data);
+		return;
+	}
+	if (!x->reader)
+		return;
+	before_ns = eg_cpu_ns();
+	decode(x, data);
+	x->reader_bytes += data.n;
+	x->reader_cpu_ns += eg_cpu_ns() - before_ns;
+	if (x->reader && x->reader_cpu_ns > CPU_BASE_NS + CPU_BYTE_NS * x->reader_bytes)
+		give_up(x, "limit");
 }
 
 void exchange_read_answer_end(struct eg_exchange *x)

@@ -6,7 +6,7 @@
  */
 #include "exchange/exchange_impl.h"
 
-#define INPUT_STEP HOLD_STEP
+#define INPUT_STEP 4096u /* in one call of the codec: its bytes may be dear (turns.c) */
 
 static enum eg_reason charge(struct eg_exchange *x, size_t plain_bytes)
 {

@@ -166,6 +166,8 @@ struct eg_exchange {
 	struct eg_decoder *reader;     /* of a coded answer; NULL: it is not coded, or not read */
 	size_t reader_charged;
 	size_t reader_said;	 /* bytes that came out of the last piece of it */
+	uint64_t reader_bytes;	 /* coded ones that it took */
+	uint64_t reader_cpu_ns;	 /* and what they cost */
 	struct eg_buf readable;	 /* of a coded answer: its beginning, decoded */
 	struct eg_buf key_begun; /* likewise its end, if the credential may begin there */
 	bool coded_quote;	 /* what was decoded quotes the credential */

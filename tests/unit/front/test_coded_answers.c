@@ -3,6 +3,7 @@
  */
 #include "targets.h"
 
+#include "dear_brotli.h"
 #include "encode.h"
 
 static const char three[] = THREE TARGETS("");
@@ -354,6 +355,16 @@ static void test_bomb(void **state)
 	(void)state;
 }
 
+/* It says little, and each byte of it is work: no more of that than ordinary bytes would be. */
+static void test_dear_codec(void **state)
+{
+	struct eg_str body = dear_brotli(600);
+
+	unread("br", body, "limit");
+	free((char *)(uintptr_t)body.p);
+	(void)state;
+}
+
 /* No memory to decode it is no reason to fail it. */
 static void test_budget(void **state)
 {
@@ -558,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_unread),
 		cmocka_unit_test(test_bomb),
+		cmocka_unit_test(test_dear_codec),
 		cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_quotes),
 		cmocka_unit_test(test_quotes_elsewhere),

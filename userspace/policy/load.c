@@ -23,7 +23,8 @@ void eg_policy_errors_fini(struct eg_policy_errors *e)
 struct names {
 	struct loading *l;
 	uint32_t *table; /* heap; hash -> id */
-	size_t mask, capacity;
+	size_t mask;
+	bool too_many;
 };
 
 static size_t hash_text(const char *text)
@@ -44,8 +45,8 @@ static void add_name(struct names *n, const char *text)
 		i = (i + 1) & n->mask;
 	if (n->table[i])
 		return;
-	if (s->name_count >= n->capacity) {
-		n->capacity++; /* said once */
+	if (s->name_count >= EG_POLICY_MAX_NAMES) {
+		n->too_many = true;
 		return;
 	}
 	s->names[s->name_count].text = source_dup(n->l, text);
@@ -87,7 +88,7 @@ static void add_endpoint_hosts(struct names *n)
 /* Watched names: the hosts of all routes, in order, then those of destinations and providers. */
 static void collect_names(struct loading *l)
 {
-	struct names n = {.l = l, .capacity = EG_POLICY_MAX_NAMES};
+	struct names n = {.l = l};
 	size_t size = EG_POLICY_MAX_NAMES * 4;
 
 	n.table = calloc(size, sizeof(*n.table));
@@ -103,7 +104,7 @@ static void collect_names(struct loading *l)
 		add_destination_hosts(&n);
 		add_endpoint_hosts(&n);
 	}
-	if (n.capacity > EG_POLICY_MAX_NAMES)
+	if (n.too_many)
 		source_file_error(l, NULL,
 				  "more than %u different hosts in all files; expected fewer",
 				  EG_POLICY_MAX_NAMES);

@@ -792,6 +792,49 @@ static void products_are_bounded(void **state)
 	}
 }
 
+/* `count` different hosts, of as many destinations as that takes. */
+static char *many_names(int count)
+{
+	size_t size = 1u << 20, n;
+	char *text = malloc(size);
+
+	assert_non_null(text);
+	n = (size_t)snprintf(text, size, "{\"version\":\"egret/v1\",\"destinations\":[");
+	for (int i = 0; i < count; i++) {
+		if (i % 256 == 0)
+			n += (size_t)snprintf(text + n, size - n,
+					      "%s{\"cidr\":\"203.0.%d.0/24\",\"hosts\":[",
+					      i ? "]}," : "", i / 256);
+		n += (size_t)snprintf(text + n, size - n, "%s\"h%d.example.org\"",
+				      i % 256 ? "," : "", i);
+	}
+	snprintf(text + n, size - n, "]}]}");
+	return text;
+}
+
+/* One too many, and many: what has no place is written nowhere. */
+static void names_are_bounded(void **state)
+{
+	static const int counts[] = {4096, 4097, 4098, 12000};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(counts); i++) {
+		char *text = many_names(counts[i]);
+		struct eg_policy_errors e;
+		struct eg_policy_set *s;
+		size_t n = 0;
+
+		assert_int_equal(load_text(text, &s, &e), counts[i] > 4096 ? -EINVAL : 0);
+		assert_int_equal(count_reports(&e, false, "more than 4096 different hosts"),
+				 counts[i] > 4096);
+		if (s)
+			(void)eg_watched_names(s, &n);
+		assert_int_equal(n, counts[i] > 4096 ? 0 : 4096);
+		eg_policy_set_unref(s);
+		eg_policy_errors_fini(&e);
+		free(text);
+	}
+}
+
 #define TWO_ROUTES(first, second)                                                         \
 	"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":["                \
 	"{\"name\":\"r1\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" first "}}," \
@@ -1020,6 +1063,7 @@ int main(void)
 		cmocka_unit_test(version_follows_the_bytes),
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(products_are_bounded),
+		cmocka_unit_test(names_are_bounded),
 		cmocka_unit_test(warnings),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(examples_are_valid),

@@ -33,7 +33,7 @@ struct entry {
 	struct eg_list asked; /* in m->asked while a request is open */
 	struct eg_list waits;
 	struct eg_leaf *leaf; /* NULL until the first answer */
-	int64_t not_after, renew_at;
+	int64_t not_before, not_after, renew_at;
 	uint64_t sent_ms, give_up_ms; /* of the open request */
 	EVP_PKEY *key;		      /* the key that the open request names */
 	uint32_t id;		      /* of the open request; 0: none */
@@ -323,9 +323,10 @@ static int take_leaf(struct eg_mint *m, struct entry *e, const unsigned char *de
 	const unsigned char *p = der;
 	X509 *x = d2i_X509(NULL, &p, (long)n);
 	struct eg_leaf *leaf;
-	struct tm end;
+	struct tm begin, end;
 
 	if (!x || !chain || X509_check_private_key(x, e->key) != 1 ||
+	    !ASN1_TIME_to_tm(X509_get0_notBefore(x), &begin) ||
 	    !ASN1_TIME_to_tm(X509_get0_notAfter(x), &end) || !sk_X509_push(chain, m->chain)) {
 		X509_free(x);
 		sk_X509_free(chain);
@@ -334,6 +335,7 @@ static int take_leaf(struct eg_mint *m, struct entry *e, const unsigned char *de
 	}
 	X509_up_ref(m->chain); /* the stack's */
 	EVP_PKEY_up_ref(e->key);
+	e->not_before = (int64_t)timegm(&begin);
 	e->not_after = (int64_t)timegm(&end);
 	/* An intermediate near its end gives short leaves: half of what is left is early enough. */
 	e->renew_at = EG_MAX(e->not_after - RENEW_SECONDS,
@@ -527,7 +529,8 @@ struct eg_leaf *eg_mint_get(struct eg_mint *m, const char *name, struct eg_mint_
 		eg_list_remove(&e->used);
 		eg_list_append(&m->used, &e->used);
 	}
-	if (e && e->leaf && now + LEAST_SECONDS < e->not_after) {
+	/* Minted by a clock that was ahead, it is not valid yet, and there is no other. */
+	if (e && e->leaf && now >= e->not_before && now + LEAST_SECONDS < e->not_after) {
 		/* In the background; if it can't be asked now, the next get tries again. */
 		if (now >= e->renew_at || e->chain != m->chain_generation)
 			(void)!ask(m, e);

@@ -19,6 +19,20 @@ static const char *const names[] = {"api.openai.com", "*.openai.azure.com"};
 static const char *const more_names[] = {"api.openai.com", "api.anthropic.com"};
 static struct eg_buf root_cert, root_key, cert, key;
 
+static int64_t clock_off; /* seconds: how far the wall clock was set */
+
+/* libc's, for this program: the clock can be set, for what asks in whole seconds. */
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += clock_off;
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
+}
+
 struct signer {
 	pid_t pid;
 	int control;
@@ -177,6 +191,46 @@ static void minted_once_for_all_who_wait(void **state)
 	eg_leaf_unref(b.leaf);
 	worker_stop(&w);
 	signer_stop(&s);
+}
+
+/* A leaf of before the clock was set back is none for its clients, whose clock that is, too. */
+static void the_clock_is_set_back(void **state)
+{
+	struct wait a = WAIT, hit = WAIT, b = WAIT;
+	struct signer s, t;
+	struct worker w;
+	struct eg_leaf *kept;
+
+	clock_off = 7200;
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(signer_ca(&s, &cert, &key, NULL), 0);
+	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
+	signer_client(&s, w.kept);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	run_until_called(&w, &a);
+	assert_non_null(a.leaf);
+	clock_off -= 1800; /* within the hour that a leaf is older than it is */
+	kept = eg_mint_get(w.mint, "api.openai.com", &hit.wait);
+	assert_ptr_equal(kept, a.leaf);
+	eg_leaf_unref(kept);
+	clock_off = 0;
+	signer_stop(&s);
+	signer_start(&t); /* by that clock, too */
+	assert_int_equal(signer_ca(&t, &cert, &key, NULL), 0);
+	assert_int_equal(signer_names(&t, names, 2, NULL), 0);
+	signer_client(&t, w.kept);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &b.wait));
+	run_until_called(&w, &b);
+	assert_non_null(b.leaf);
+	assert_ptr_not_equal(a.leaf, b.leaf);
+	kept = eg_mint_get(w.mint, "api.openai.com", &hit.wait);
+	assert_ptr_equal(kept, b.leaf);
+	eg_leaf_unref(kept);
+	eg_leaf_unref(a.leaf);
+	eg_leaf_unref(b.leaf);
+	worker_stop(&w);
+	signer_stop(&t);
 }
 
 static void the_leaf_serves_tls(void **state)
@@ -641,6 +695,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(minted_once_for_all_who_wait),
+		cmocka_unit_test(the_clock_is_set_back),
 		cmocka_unit_test(the_leaf_serves_tls),
 		cmocka_unit_test(refused_names),
 		cmocka_unit_test(too_long_a_name_is_told_later),

@@ -183,7 +183,7 @@ static void explain_failure(struct eg_stream *s)
 		s->failure.certificate = true;
 		stream_fail(s, 0, "%s", X509_verify_cert_error_string(verify));
 	} else if (reason == SSL_R_NO_APPLICATION_PROTOCOL) {
-		stream_fail(s, 0, "the client offers neither h2 nor http/1.1 by ALPN");
+		stream_fail(s, 0, "the client offers neither h2 nor http/1.x by ALPN");
 	} else if (reason > SSL_AD_REASON_OFFSET) {
 		stream_fail(s, 0, "the peer sent an alert: %s", text);
 	} else if (s->raw_end == EG_IO_EOF) {

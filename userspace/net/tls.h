@@ -21,7 +21,7 @@ bool eg_tls_memory_keep(void);
 /*
  * Session tickets are keyed by keys that rotate hourly and carry no identity; a session resumed
  * under another server name than the peeked one is refused to resume (full handshake). ALPN:
- * h2, then http/1.1. One ticket a handshake.
+ * h2, then http/1.1, then http/1.0. One ticket a handshake.
  */
 struct eg_tls_server *eg_tls_server_create(struct eg_error *e) EG_MUST;
 void eg_tls_server_destroy(struct eg_tls_server *s);

@@ -75,7 +75,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_length,
 		   const unsigned char *in, unsigned int in_length, void *ctx)
 {
-	static const struct eg_str ours[] = {{"h2", 2}, {"http/1.1", 8}};
+	static const struct eg_str ours[] = {{"h2", 2}, {"http/1.1", 8}, {"http/1.0", 8}};
 
 	(void)ssl;
 	(void)ctx;

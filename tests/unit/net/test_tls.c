@@ -802,7 +802,7 @@ static void alpn_of(const char *offer, unsigned int n, const char *agreed)
 	} else {
 		assert_int_equal(t.p.a.events, EG_STREAM_FAILED);
 		assert_string_equal(eg_stream_failure(t.p.a.stream)->text,
-				    "the client offers neither h2 nor http/1.1 by ALPN");
+				    "the client offers neither h2 nor http/1.x by ALPN");
 	}
 	SSL_free(ssl);
 	pair_close(&t.p);
@@ -857,6 +857,9 @@ static void alpn(void **state)
 	alpn_of("\x08http/1.1\x02h2", 12, "h2");
 	alpn_of("\x08http/1.1", 9, "http/1.1");
 	alpn_of("\x02h2", 3, "h2");
+	alpn_of("\x08http/1.0", 9, "http/1.0"); /* curl --http1.0 */
+	alpn_of("\x08http/1.0\x08http/1.1", 18, "http/1.1");
+	alpn_of("\x08http/0.9", 9, NULL);
 	alpn_of("\x02h3", 3, NULL);
 }
 

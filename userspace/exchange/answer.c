@@ -530,6 +530,13 @@ void exchange_judge_error(struct eg_exchange *x)
 		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, NULL, false);
 		return;
 	}
+	if (exchange_leads_away(x)) {
+		exchange_deny(x, EG_REASON_REGION_UNKNOWN,
+			      "the provider redirects the request to another host, which may be "
+			      "outside of the regions that the policy allows",
+			      false);
+		return;
+	}
 	if (!failover) {
 		pass_error(x, EG_REASON_OK);
 		return;

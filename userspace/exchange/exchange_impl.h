@@ -5,9 +5,9 @@
  * coded_body.c: what a compressed one says; turns.c: whose body is decoded or read now;
  * coded_answer.c: likewise of an answer; attempt.c: targets and failover; upstream_head.c: the head
  * a provider gets; answer.c: what the client gets; grpc_denial.c: a refusal of gRPC; trailers.c:
- * what follows an answer's body; quote.c: of that, what quotes the credential; preamble.c: streams
- * that have not said anything yet; report.c: the record; shed.c: whose requests are refused when
- * the loop is late.
+ * what follows an answer's body; quote.c: of that, what quotes the credential; redirect.c:
+ * redirects that would leave the regions; preamble.c: streams that have not said anything yet;
+ * report.c: the record; shed.c: whose requests are refused when the loop is late.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -358,6 +358,9 @@ static inline struct eg_str exchange_collected_said(const struct eg_exchange *x)
 {
 	return eg_buf_str(x->answer_coding == EG_CODING_IDENTITY ? &x->collected : &x->readable);
 }
+
+/* redirect.c: does the error collected lead the client elsewhere, where policy has regions? */
+bool exchange_leads_away(const struct eg_exchange *x);
 
 /* preamble.c */
 /* A stream or JSON body whose beginning can be held; describe_answer has been done. */

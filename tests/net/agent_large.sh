@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Policy sets as large as docs/policy.md allows: taken at a start and again at each reload, with no request lost to the time that takes.
+# Policy sets as large as docs/policy.md allows: taken at a start and again at each reload, with no request lost to the time that takes;
+# and more pods than a gateway can be handed.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./agent_lib.sh
@@ -69,5 +70,32 @@ set_of 20000 five
 place five
 check "one that hung before it was offered anything is replaced" await 5 gone "$GATEWAY"
 check "and its successor takes that" await 30 decides shop-five
+# More pods than can be handed to a gateway: those whose files are damaged later stay as they were, and count for nothing in the
+# directory. Each round has labels of 8 MiB.
+pods_of() {
+	python3 - "$E_DIR/pods" "$1" <<-'EOP'
+	import json, os, sys
+	for i in range(130):
+	    to = "%s/big-%s-%d.json" % (sys.argv[1], sys.argv[2], i)
+	    with open(to + ".tmp", "w") as f:
+	        json.dump({"namespace": "big", "name": "b", "uid": "%s-%d" % (sys.argv[2], i), "interface": "none%s%d" % (sys.argv[2], i),
+	                   "labels": {"l%d" % k: "v" * 250 for k in range(127)} | {"k" * 29000: "v"}}, f)
+	    os.rename(to + ".tmp", to)
+	EOP
+}
+known() { [ "$(ctl status --json | jq .pods.known)" -ge "$1" ]; }
+too_large() { grep -q "generation .* can't be made: it is too large" "$T_RUN/egretd.log"; }
+GATEWAY=$(pid_of gateway)
+for round in 1 2 3 4 5; do
+	for file in "$E_DIR"/pods/big-*.json; do [ ! -e "$file" ] || echo '{' > "$file"; done
+	pods_of $round
+	check "round $round of large pods is known" await 30 known $((round * 130 + 1))
+done
+check "what can't be handed to a gateway is said" await 10 too_large
+is "and the one there is goes on" "$(ask podA) $(pid_of gateway)" "200 $GATEWAY"
+rm "$E_DIR"/pods/big-*
+set_of 20000 six
+place six
+check "without them all is well" await 30 decides shop-six
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
 checks_done

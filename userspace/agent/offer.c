@@ -43,40 +43,48 @@ int eg_offer_memory(struct eg_supervisor *s, enum eg_wire_type type, uint32_t nu
 	return eg_gateway_send(s, &m, &memory, 1) ? 0 : -EPIPE;
 }
 
-static int send_policy(struct eg_supervisor *s)
-{
-	struct eg_buf b;
-	int r;
-
-	eg_buf_init(&b, EG_BUNDLE_BYTES);
-	r = eg_bundle_put_policy(&b, s->loaded->source.files, s->loaded->source.count);
-	if (!r)
-		r = eg_offer_memory(s, EG_WIRE_POLICY, 0, eg_buf_str(&b));
-	eg_buf_fini(&b);
-	return r;
-}
-
-static int send_pods(struct eg_supervisor *s)
+static int put_pods(const struct eg_supervisor *s, struct eg_buf *out)
 {
 	struct eg_bundle_pod *pods = calloc(s->table->count + 1, sizeof(*pods));
-	struct eg_buf b;
 	int r = pods ? 0 : -ENOMEM;
 
-	eg_buf_init(&b, EG_BUNDLE_BYTES);
 	for (size_t i = 0; !r && i < s->table->count; i++)
 		pods[i] = s->table->pods[i].pod;
 	if (!r)
-		r = eg_bundle_put_pods(&b, pods, s->table->count);
-	if (!r)
-		r = eg_offer_memory(s, EG_WIRE_PODS, 0, eg_buf_str(&b));
-	eg_buf_fini(&b);
+		r = eg_bundle_put_pods(out, pods, s->table->count);
 	free(pods);
 	return r;
 }
 
+/* The gateway gets all of it, or hears nothing of it and goes on with what it has. */
+static bool make(struct eg_supervisor *s, struct eg_buf *policy, struct eg_buf *pods)
+{
+	int r = eg_bundle_put_policy(policy, s->loaded->source.files, s->loaded->source.count);
+
+	if (!r)
+		r = put_pods(s, pods);
+	if (r)
+		eg_error("generation %u, of %zu pods, can't be made: %s; the one in force stays",
+			 s->generation, s->table->count,
+			 r == -ENOBUFS ? "it is too large" : strerror(-r));
+	return !r;
+}
+
+static int hand_over(struct eg_supervisor *s, struct eg_str policy, struct eg_str pods)
+{
+	struct eg_message commit = {.type = EG_WIRE_COMMIT, .number = s->generation};
+	int r = eg_offer_memory(s, EG_WIRE_POLICY, 0, policy);
+
+	if (!r)
+		r = eg_offer_memory(s, EG_WIRE_PODS, 0, pods);
+	if (!r)
+		r = eg_offer_secrets(s);
+	return r || eg_gateway_send(s, &commit, NULL, 0) ? r : -EPIPE;
+}
+
 void eg_offer(struct eg_supervisor *s)
 {
-	struct eg_message commit = {.type = EG_WIRE_COMMIT};
+	struct eg_buf policy, pods;
 	int r;
 
 	s->dirty = true;
@@ -89,20 +97,21 @@ void eg_offer(struct eg_supervisor *s)
 					    .policies = s->loaded->set,
 					    .table = eg_table_ref(s->table),
 					    .credentials = s->credentials.version};
-	eg_signer_names(s);
-	r = send_policy(s);
-	if (!r)
-		r = send_pods(s);
-	if (!r)
-		r = eg_offer_secrets(s);
-	commit.number = s->generation;
-	if (!r && !eg_gateway_send(s, &commit, NULL, 0))
-		r = -EPIPE;
-	if (r && r != -EPIPE) {
-		eg_error("generation %u could not be handed to the gateway: %s", s->generation,
-			 strerror(-r));
-		eg_child_kill(s->gateway, "it holds half a generation");
+	eg_buf_init(&policy, EG_BUNDLE_BYTES);
+	eg_buf_init(&pods, EG_BUNDLE_BYTES);
+	if (make(s, &policy, &pods)) {
+		eg_signer_names(s);
+		r = hand_over(s, eg_buf_str(&policy), eg_buf_str(&pods));
+		if (r && r != -EPIPE) {
+			eg_error("generation %u could not be handed to the gateway: %s",
+				 s->generation, strerror(-r));
+			eg_child_kill(s->gateway, "it holds half a generation");
+		}
+	} else {
+		eg_generation_fini(&s->offered);
 	}
+	eg_buf_fini(&policy);
+	eg_buf_fini(&pods);
 }
 
 void eg_offer_lost(struct eg_supervisor *s)

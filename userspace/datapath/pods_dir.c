@@ -16,6 +16,7 @@
 
 #define FILE_BYTES  65536
 #define FILES	    4096
+#define ALL_BYTES   (8u << 20) /* of all files; a gateway is handed all pods at once */
 #define LABELS	    128
 #define VALUE_BYTES 253
 
@@ -331,7 +332,7 @@ int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_ar
 /* ---- the directory ---- */
 
 static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *memory,
-		     struct eg_pod_entry *out, struct eg_error *error)
+		     struct eg_pod_entry *out, size_t *bytes, struct eg_error *error)
 {
 	EG_CLEANUP_FREE char *text = NULL;
 	size_t n = 0;
@@ -339,6 +340,7 @@ static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *m
 
 	if (r)
 		return r;
+	*bytes += n;
 	return eg_pods_parse(name, text, n, memory, out, error);
 }
 
@@ -385,15 +387,22 @@ static int is_json(const struct dirent *e)
 }
 
 static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
-		      struct eg_pod_list *list)
+		      struct eg_pod_list *list, struct eg_error *whole)
 {
+	size_t bytes = 0;
+
 	for (int i = 0; i < count; i++) {
 		struct eg_pod_entry *pod = &list->pods[list->count];
 		struct eg_error *error = &list->errors[list->error_count];
-		int r = read_file(d, names[i]->d_name, list->memory, pod, error);
+		int r = read_file(d, names[i]->d_name, list->memory, pod, &bytes, error);
 
 		if (r == -ENOENT)
 			continue; /* gone between the listing and now */
+		if (bytes > ALL_BYTES)
+			return eg_error_set(whole, -E2BIG,
+					    "the files of the pods directory %s have more than %u "
+					    "bytes together",
+					    d->path, ALL_BYTES);
 		/* Of two that claim one thing the first by name has it: it does not depend on time.
 		 */
 		for (size_t k = 0; !r && k < list->count; k++)
@@ -432,7 +441,7 @@ int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_e
 	else if (!list.memory || !list.pods || !list.errors)
 		r = eg_error_set(error, -ENOMEM, "out of memory");
 	else
-		r = read_names(d, names, count, &list);
+		r = read_names(d, names, count, &list, error);
 	for (int i = 0; i < count; i++)
 		free(names[i]);
 	free(names);

@@ -304,6 +304,45 @@ static void a_large_file_is_refused(void **state)
 	eg_pods_dir_close(d);
 }
 
+/* More than a gateway can be handed, though each file is within its own limit: nobody is left out
+ * for having a later name. */
+static void large_files_are_bounded_together(void **state)
+{
+	enum { SIZE = 60000, MOST = (8 << 20) / SIZE };
+	char *text = malloc(SIZE + 1), name[32];
+	struct eg_pod_list list;
+	struct eg_pods_dir *d;
+	struct eg_error e;
+
+	assert_non_null(text);
+	assert_int_equal(eg_pods_dir_open(folder, &d, &e), 0);
+	for (int i = 0; i <= MOST; i++) {
+		int n = snprintf(text, SIZE,
+				 "{\"namespace\":\"shop\",\"name\":\"a\",\"uid\":\"u%d\","
+				 "\"interface\":\"veth%d\"}",
+				 i, i);
+
+		memset(text + n, ' ', (size_t)(SIZE - n));
+		text[SIZE] = '\0';
+		if (i == MOST) {
+			assert_int_equal(eg_pods_dir_read(d, &list, &e), 0);
+			assert_int_equal(list.count, MOST);
+			assert_int_equal(list.error_count, 0);
+			eg_pod_list_fini(&list);
+		}
+		snprintf(name, sizeof(name), "%d.json", i);
+		put(name, text);
+	}
+	assert_int_equal(eg_pods_dir_read(d, &list, &e), -E2BIG);
+	assert_non_null(strstr(e.text, "more than 8388608 bytes"));
+	for (int i = 0; i <= MOST; i++) {
+		snprintf(name, sizeof(name), "%d.json", i);
+		drop(name);
+	}
+	eg_pods_dir_close(d);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +357,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_directory_in_its_place, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(a_directory_that_went_is_an_error, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(large_files_are_bounded_together, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(a_large_file_is_refused, make_folder,
 						remove_folder),

@@ -2,7 +2,8 @@
 /*
  * Mark mode needs the node to route: a mark says nothing to a bridge, which takes a frame for a
  * neighbour straight to it. So what is to be redirected, and lies on the link by which the pod
- * itself is reached, is refused. (netns mode takes it before the bridge does.)
+ * itself is reached, is refused, or passes where policy only watches. (netns mode takes it before
+ * the bridge does.)
  */
 #ifndef EGRET_BPF_BRIDGED_H
 #define EGRET_BPF_BRIDGED_H
@@ -49,7 +50,10 @@ static __always_inline void eg_bridged(struct __sk_buff *skb, struct eg_scene *s
 	    !eg_on_own_link(skb, &s->packet))
 		return;
 	s->decision.flags &= ~EG_DECISION_RECORD;
-	decide(s, EG_ACTION_RESET, EG_REASON_DENY);
+	if (s->pod_flags & EG_POD_SHADOW)
+		decide(s, EG_ACTION_PASS, EG_REASON_SHADOW);
+	else
+		decide(s, EG_ACTION_RESET, EG_REASON_DENY);
 }
 
 #endif

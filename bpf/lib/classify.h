@@ -59,6 +59,15 @@ static __always_inline void decide(struct eg_scene *s, __u8 action, __u8 reason)
 	s->decision.reason = reason;
 }
 
+/* Dropped without a verdict of policy's. What only watches loses nothing for it either. */
+static __always_inline void decide_drop(struct eg_scene *s, __u8 reason)
+{
+	if (s->pod_flags & EG_POD_SHADOW)
+		decide(s, EG_ACTION_PASS, EG_REASON_SHADOW);
+	else
+		decide(s, EG_ACTION_DROP, reason);
+}
+
 static __always_inline int address_is4(const struct eg_address *a)
 {
 	return !a->word_be[0] && !a->word_be[1] && a->word_be[2] == bpf_htonl(0xffff);
@@ -433,7 +442,7 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		if (s->state == EG_POD_UNGOVERNED || s->state == EG_POD_FOREIGN)
 			return;
 		s->decision.flags = EG_DECISION_NEW;
-		decide(s, EG_ACTION_DROP, EG_REASON_UNPARSEABLE);
+		decide_drop(s, EG_REASON_UNPARSEABLE);
 		return;
 	}
 	s->decision.flags = 0;
@@ -465,13 +474,13 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		}
 	}
 	if (p->flags & EG_PACKET_SOURCE_ROUTED) {
-		decide(s, EG_ACTION_DROP, EG_REASON_UNPARSEABLE);
+		decide_drop(s, EG_REASON_UNPARSEABLE);
 		return;
 	}
 	if (target == EG_TARGET_NONE && known && !is_local_scope(p) &&
 	    (s->pod_flags & (EG_POD_CAPTURE_ALL_TLS | EG_POD_STRICT)) && judge_all_tls(s)) {
 		if (!source_is_pods(s->pod, p)) {
-			decide(s, EG_ACTION_DROP, EG_REASON_SPOOFED_SOURCE);
+			decide_drop(s, EG_REASON_SPOOFED_SOURCE);
 			s->decision.flags = EG_DECISION_NEW;
 		}
 		return;
@@ -489,7 +498,7 @@ static __always_inline void eg_classify(struct eg_scene *s)
 		return;
 	}
 	if (s->pod && (known || s->pod->address_count) && !source_is_pods(s->pod, p)) {
-		decide(s, EG_ACTION_DROP, EG_REASON_SPOOFED_SOURCE);
+		decide_drop(s, EG_REASON_SPOOFED_SOURCE);
 		return;
 	}
 	if (!known) {

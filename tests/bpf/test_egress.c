@@ -290,6 +290,43 @@ static const struct row rows[] = {
 	 NEXT,
 	 -1,
 	 POD_SHADOW},
+	/* what only watches loses no packet, whatever it is */
+	{"shadow source route",
+	 {.source = "10.0.0.10",
+	  .destination = PROVIDER4,
+	  .options = {131, 7, 4, 198, 51, 100, 7, 0},
+	  .options_length = 8},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
+	{"shadow source route elsewhere",
+	 {.source = "10.0.0.10",
+	  .destination = ELSEWHERE4,
+	  .options = {131, 7, 4, 198, 51, 100, 7, 0},
+	  .options_length = 8},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
+	{"shadow MPLS",
+	 {.source = "10.0.0.10", .destination = PROVIDER4, .ethertype = 0x8847},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
+	{"shadow, another source",
+	 {.source = "10.0.0.77", .destination = PROVIDER4},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
+	{"shadow, another source v6",
+	 {.source = "fd00:1::77", .destination = PROVIDER6},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
+	{"shadow all_tls, another source",
+	 {.source = "10.0.0.77", .destination = ELSEWHERE4},
+	 NEXT,
+	 REASON(SHADOW),
+	 POD_SHADOW},
 	{"strict elsewhere 443",
 	 {.source = "10.0.0.6", .destination = ELSEWHERE4},
 	 RESET,
@@ -644,8 +681,11 @@ static bool leaves_flow(const struct row *row)
 	case EG_REASON_PASS_UNGOVERNED:
 	case EG_REASON_PORT_DENIED:
 		return true;
-	case EG_REASON_DENY:
 	case EG_REASON_SHADOW:
+		if (row->ifindex == POD_SHADOW) /* no verdict was looked for */
+			return false;
+		/* fall through */
+	case EG_REASON_DENY:
 		return !row->frame.protocol || row->frame.protocol == IPPROTO_TCP ||
 		       row->frame.protocol == IPPROTO_UDP;
 	default:

@@ -78,6 +78,14 @@ static void test_classify(void)
 	check(r.retval == XDP_DROP && count_of(EG_REASON_UNPARSEABLE, EG_HOOK_XDP) == 1, "xdp",
 	      "QinQ");
 	g = f;
+	g.ethertype = 0x8847;
+	run_xdp(progs.xdp, POD_SHADOW, &g, &r);
+	check(r.retval == XDP_PASS, "xdp", "MPLS of a pod that is only watched");
+	g = f;
+	g.source = "10.0.0.77";
+	run_xdp(progs.xdp, POD_SHADOW, &g, &r);
+	check(r.retval == XDP_PASS && !r.has_meta, "xdp", "its other sources");
+	g = f;
 	g.destination = ELSEWHERE4;
 	run_xdp(progs.xdp, POD, &g, &r);
 	check(r.retval == XDP_PASS && !r.has_meta, "xdp", "elsewhere");

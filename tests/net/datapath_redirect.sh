@@ -59,6 +59,11 @@ one_mode() { # NAME OPTION...
 		hasnt "$name: podB, which is routed, to $a" "$(ask podB $a 443 x)" provider
 		has "$name: podC, which is not governed, to its neighbour $a" "$(ask podC $a 443 x)" "provider"
 	done
+	# EG_POD_SHADOW and EG_POD_FAIL_OPEN: it loses no connection.
+	check "$name: podA is only watched" dp_pod podA governed 65
+	for a in $(pod_ip podD) $(pod_ip6 podD); do
+		has "$name: and answered at $a, by the agent or by its neighbour" "$(ask podA $a 443 x)" "$a 443 x"
+	done
 	dp events
 	dp stop >/dev/null
 	dp_quit

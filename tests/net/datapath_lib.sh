@@ -51,6 +51,19 @@ dp_clean() {
 }
 T_BEFORE_DOWN+=(dp_clean)
 
+# Namespaces, links, rules and routes of both families, filters, qdiscs and pins. Numbers of links are left out.
+dp_state() {
+	find /run/netns -name "$T-*" | sort
+	node ip -o link | sed 's/^[0-9]*: //; s/@[^:]*//' | cut -d' ' -f1 | sort
+	for family in -4 -6; do
+		node ip $family rule | sed 's/[[:space:]]\+/ /g'
+		node ip $family route show table all | grep -v '^fe80\|^ff00\|^multicast\|fe80::' | sort
+	done
+	node bpftool -j net show 2>/dev/null | jq -r '.[] | (.xdp + .tc)[] | "\(.devname) \(.kind) \(.name)"' | sed 's|:.*||' | sort
+	for l in cni0 eth0 veth-podA cali-podB egret0; do node tc qdisc show dev $l 2>/dev/null; done
+	(cd "$DP_PINS" 2>/dev/null && find . -type f | sed 's/-[0-9]*//' | sort)
+}
+
 # The policy of these tests: OpenAI's name and addresses are captured for policy 1.
 dp_policy() {
 	dp name api.openai.com && dp name '*.anthropic.com' && dp cidr 203.0.113.200 32 excluded &&

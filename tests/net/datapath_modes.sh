@@ -22,18 +22,6 @@ ip netns add "$T_ELSE" || t_die "cannot add namespace $T_ELSE"
 T_BEFORE_DOWN+=(else_down)
 else_down() { ip netns del "$T_ELSE"; }
 
-# Namespaces, links, rules and routes of both families, filters, qdiscs and pins. Numbers of links are left out.
-state() {
-	find /run/netns -name "$T-*" | sort
-	node ip -o link | sed 's/^[0-9]*: //; s/@[^:]*//' | cut -d' ' -f1 | sort
-	for family in -4 -6; do
-		node ip $family rule | sed 's/[[:space:]]\+/ /g'
-		node ip $family route show table all | grep -v '^fe80\|^ff00\|^multicast\|fe80::' | sort
-	done
-	node bpftool -j net show 2>/dev/null | jq -r '.[] | (.xdp + .tc)[] | "\(.devname) \(.kind) \(.name)"' | sed 's|:.*||' | sort
-	for l in cni0 eth0 veth-podA cali-podB egret0; do node tc qdisc show dev $l 2>/dev/null; done
-	(cd "$DP_PINS" 2>/dev/null && find . -type f | sed 's/-[0-9]*//' | sort)
-}
 start() { # OPTION...
 	dp_start -d 3000 "$@"
 	dp open >/dev/null && dp_policy >/dev/null && dp resolved api.openai.com 60000 $GOVERNED4 $GOVERNED6 >/dev/null &&
@@ -55,7 +43,7 @@ from_elsewhere() { # COMMAND [-- PREFIX...]: to the driver, in a network namespa
 	nsenter --net="/run/netns/$T_ELSE" "$@" "$DP_DRIVER" "${DP_OPTIONS[@]}" <<< "$command"
 }
 same() { # TEXT FILE: what is there now is what was there then
-	state > "$T_RUN/now"
+	dp_state > "$T_RUN/now"
 	is "$1" "$(diff "$T_RUN/$2" "$T_RUN/now")" ""
 }
 stop() { dp stop >/dev/null; dp_quit; }
@@ -63,11 +51,11 @@ stop() { dp stop >/dev/null; dp_quit; }
 for how in tcx clsact; do
 	options=(); [ $how = tcx ] || options=(-c)
 	dp_names $how
-	state > "$T_RUN/none"
+	dp_state > "$T_RUN/none"
 	# What each mode makes, alone.
 	for mode in netns mark; do
 		start -m $mode "${options[@]}"
-		state > "$T_RUN/$mode"
+		dp_state > "$T_RUN/$mode"
 		isnt "$how, $mode: it makes something" "$(cmp "$T_RUN/none" "$T_RUN/$mode" 2>&1)" ""
 		stop
 		dp_clean

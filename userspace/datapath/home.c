@@ -44,8 +44,7 @@ static int look_behind(void *context, struct eg_error *error)
 	return r;
 }
 
-/* Which namespace listener_lookup is in; 0: none that still exists. */
-static uint32_t pinned_inode(const char *pin_dir)
+uint32_t eg_home_pinned_inode(const char *pin_dir)
 {
 	uint32_t type, inode;
 	EG_CLEANUP_FD int fd = -1;
@@ -89,7 +88,7 @@ int eg_home_find(const struct eg_datapath_options *o, enum eg_redirect_mode mode
 		 struct eg_error *error)
 {
 	static const char nobody[] = "no process and no mount that is seen here has it";
-	uint32_t inode = pinned_inode(o->pin_dir);
+	uint32_t inode = eg_home_pinned_inode(o->pin_dir);
 	struct behind b = {.agent_link = o->agent_link, .found = -1};
 	EG_CLEANUP_FD int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	EG_CLEANUP_FD int fd = -1;

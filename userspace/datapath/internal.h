@@ -239,9 +239,9 @@ struct eg_namespace_pair {
 };
 int eg_namespace_remove(const char *path, const struct eg_namespace_pair *pair,
 			struct eg_error *error) EG_MUST;
-/* The same for whatever namespace the link of this number leads to, whose mount lies beside `path`.
- * 0 also when there is no such link. */
-int eg_namespace_remove_behind(uint32_t ifindex, const char *path,
+/* The same for the namespace of this inode, whatever its mount beside `path` is called. 0 also when
+ * there is no such mount. */
+int eg_namespace_remove_pinned(uint32_t inode, const char *path,
 			       const struct eg_namespace_pair *pair,
 			       struct eg_error *error) EG_MUST;
 /*
@@ -252,8 +252,11 @@ int eg_namespace_whose(struct nl_sock *inside, const char *path, const char *age
 		       struct eg_error *error) EG_MUST;
 int eg_namespace_whose_fd(int netns_fd, const char *path, const char *agent_link,
 			  struct eg_error *error) EG_MUST;
+/* home.c: the inode of the namespace that listener_lookup is pinned in: in netns mode the agent's,
+ * in mark mode the node's. 0: it is gone, or there is no such pin. */
+uint32_t eg_home_pinned_inode(const char *pin_dir);
 /*
- * home.c: the node's network namespace as the pins of o->pin_dir tell, whose mode was `mode`. *out:
+ * The node's network namespace as the pins of o->pin_dir tell, whose mode was `mode`. *out:
  * a descriptor of it, the caller's; -1: it is this process's own, or nothing tells of another.
  * -ENOENT: it is another and can't be reached. Needs SYS_ADMIN when it is another.
  */

@@ -451,9 +451,8 @@ int eg_namespace_remove(const char *path, const struct eg_namespace_pair *pair,
 	return 0;
 }
 
-/* Where the namespace is mounted that the links of this one know by number; false: nowhere there.
- */
-static bool find_mount(struct nl_sock *s, const char *path, int32_t nsid, char *out, size_t size)
+/* Where, beside `path`, the namespace of this inode is mounted; false: nowhere there. */
+static bool find_mount(const char *path, uint32_t inode, char *out, size_t size)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[256];
@@ -465,40 +464,28 @@ static bool find_mount(struct nl_sock *s, const char *path, int32_t nsid, char *
 	dir = opendir(directory);
 	while (dir && !found && (e = readdir(dir))) {
 		EG_CLEANUP_FD int fd = -1;
-		int32_t other = -1;
+		struct stat st;
 
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(out, size, "%s/%s", directory, e->d_name);
 		fd = open(out, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		found = fd >= 0 && is_namespace(fd) && !eg_netlink_nsid(s, fd, &other) &&
-			other == nsid;
+		found = fd >= 0 && is_namespace(fd) && !fstat(fd, &st) &&
+			(uint32_t)st.st_ino == inode;
 	}
 	if (dir)
 		closedir(dir);
 	return found;
 }
 
-int eg_namespace_remove_behind(uint32_t ifindex, const char *path,
+int eg_namespace_remove_pinned(uint32_t inode, const char *path,
 			       const struct eg_namespace_pair *pair, struct eg_error *error)
 {
-	struct nl_sock *s = eg_netlink_open();
-	struct eg_netlink_link l;
 	char mount[600];
-	int r = 0;
 
-	if (!s)
-		return eg_error_set(error, -errno, "cannot open netlink: %s", strerror(errno));
-	if (ifindex && !eg_netlink_link_by_index(s, ifindex, &l) &&
-	    !strcmp(l.name, pair->host_link) && !strcmp(l.kind, "veth") && l.peer_nsid >= 0) {
-		if (find_mount(s, path, l.peer_nsid, mount, sizeof(mount)))
-			r = eg_namespace_remove(mount, pair, error);
-		else if ((r = eg_netlink_delete_link(s, ifindex)))
-			eg_error_set(error, r, "cannot remove the link %s: %s", pair->host_link,
-				     strerror(-r));
-	}
-	eg_netlink_close(s);
-	return r;
+	return inode && find_mount(path, inode, mount, sizeof(mount))
+		       ? eg_namespace_remove(mount, pair, error)
+		       : 0;
 }
 
 void eg_namespace_leave(struct eg_datapath *d)

@@ -12,8 +12,14 @@
 
 #define BPF_FS_MAGIC_NUMBER 0xcafe4a11
 
-/* Detaches what the pins in links/ tell of. */
-static int detach_all(const char *pin_dir, struct eg_error *error)
+/* Nothing comes to these once the pods' links are free; and of a namespace their pins tell. */
+static bool is_way_in(enum eg_program_id id)
+{
+	return id == EG_PROGRAM_LISTENER_LOOKUP || id == EG_PROGRAM_REPLY_TC;
+}
+
+/* Detaches what the pins in links/ tell of: the way into the agent, or all else. */
+static int detach_all(const char *pin_dir, bool way_in, struct eg_error *error)
 {
 	struct eg_pin_name pin;
 	char path[600];
@@ -27,7 +33,8 @@ static int detach_all(const char *pin_dir, struct eg_error *error)
 				       : eg_error_set(error, -errno, "cannot read %s: %s", path,
 						      strerror(errno));
 	while ((e = readdir(dir))) {
-		if (!eg_pin_name_parse(e->d_name, &pin) || pin.program == EG_PROGRAM_COUNT)
+		if (!eg_pin_name_parse(e->d_name, &pin) || pin.program == EG_PROGRAM_COUNT ||
+		    is_way_in(pin.program) != way_in)
 			continue;
 		eg_detach(pin_dir, pin.program, pin.ifindex);
 	}
@@ -102,13 +109,10 @@ static void keep_first(int *result, struct eg_error *error, int r, const struct 
 	}
 }
 
-/* Each part is tried: what is strange in one place keeps nothing of ours in another. */
-static int remove_pins(const char *pin_dir, struct eg_error *error)
+/* 1: there are pins; 0: there are none; -errno with a sentence: the directory is not ours. */
+static int has_pins(const char *pin_dir, struct eg_error *error)
 {
-	struct eg_error next;
 	struct statfs fs;
-	char path[300];
-	int result;
 
 	if (statfs(pin_dir, &fs))
 		return errno == ENOENT ? 0
@@ -117,7 +121,17 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	if (fs.f_type != BPF_FS_MAGIC_NUMBER)
 		return eg_error_set(error, -EINVAL,
 				    "%s is not on a bpffs: nothing is removed there", pin_dir);
-	result = detach_all(pin_dir, error);
+	return 1;
+}
+
+/* Each part is tried: what is strange in one place keeps nothing of ours in another. */
+static int remove_pins(const char *pin_dir, struct eg_error *error)
+{
+	struct eg_error next;
+	char path[300];
+	int result;
+
+	result = detach_all(pin_dir, true, error);
 	snprintf(path, sizeof(path), "%s/links", pin_dir);
 	keep_first(&result, error, remove_dir(path, is_link, &next), &next);
 	snprintf(path, sizeof(path), "%s/programs", pin_dir);
@@ -147,27 +161,33 @@ static bool pinned_config(const char *pin_dir, struct eg_config *c)
 
 struct uninstall {
 	const struct eg_datapath_options *o;
-	uint32_t way_in; /* the link that the programs redirected to; 0: none is known */
+	uint32_t agents_inode; /* of the namespace that the agent was in; 0: none is known */
 };
 
-/* In the namespace that egretd ran in. Each part is tried, and the first error is told. */
+/*
+ * In the namespace that egretd ran in. Each part is tried, and the first error is told. Programs
+ * first, then where they lead to, and last the pins, which alone tell an uninstall that comes after
+ * an interrupted one where it has to look.
+ */
 static int remove_all(void *context, struct eg_error *error)
 {
 	const struct uninstall *u = context;
 	const struct eg_datapath_options *o = u->o;
 	const struct eg_namespace_pair pair = {o->host_link, o->agent_link};
+	int pins = has_pins(o->pin_dir, error), result = EG_MIN(pins, 0);
 	struct eg_error next;
-	int r, result;
 
-	/* Programs first, then where they lead to. Both modes: an earlier start may have had the
-	 * other. */
-	result = remove_pins(o->pin_dir, error);
-	r = eg_namespace_remove(o->namespace_path, &pair, &next);
-	keep_first(&result, error, r, &next);
+	if (pins > 0)
+		result = detach_all(o->pin_dir, false, error);
+	/* Both modes: an earlier start may have had the other. */
+	keep_first(&result, error, eg_namespace_remove(o->namespace_path, &pair, &next), &next);
 	/* That of a start with another --agent-namespace. */
-	r = eg_namespace_remove_behind(u->way_in, o->namespace_path, &pair, &next);
-	keep_first(&result, error, r, &next);
+	keep_first(&result, error,
+		   eg_namespace_remove_pinned(u->agents_inode, o->namespace_path, &pair, &next),
+		   &next);
 	keep_first(&result, error, eg_mark_remove(o, &next), &next);
+	if (pins > 0)
+		keep_first(&result, error, remove_pins(o->pin_dir, &next), &next);
 	return result;
 }
 
@@ -190,7 +210,8 @@ int eg_datapath_uninstall(const struct eg_datapath_options *options, struct eg_e
 				    "another egretd uses the pin directory %s; stop it first",
 				    o.pin_dir);
 	if (pinned_config(o.pin_dir, &config)) {
-		u.way_in = config.agent_ifindex;
+		if (config.mode == EG_MODE_NETNS)
+			u.agents_inode = eg_home_pinned_inode(o.pin_dir);
 		r = eg_home_find(&o, config.mode, &home, error);
 		if (r)
 			return r;

@@ -42,10 +42,10 @@ none_wrong() { # TEXT: and it was cut often enough for that to mean something
 
 for mode in netns mark; do
 	dp_names $mode
-	OPTIONS=(-m $mode -u eth0)
+	OPTIONS=(-m "$mode" -u eth0)
 	dp_state > "$T_RUN/none"
 
-	WRONG= CUTS=0
+	WRONG="" CUTS=0
 	for ((n = 1; ; n += 47)); do
 		cut_at $n "${COMMANDS[@]}" || break
 		CUTS=$((CUTS + 1))
@@ -55,7 +55,7 @@ for mode in netns mark; do
 	none_wrong "$mode: a start that is cut leaves nothing to an uninstall"
 	dp_clean
 
-	WRONG= CUTS=0
+	WRONG="" CUTS=0
 	for ((n = 5; ; n += 67)); do
 		start "$mode" || break
 		dp_kill
@@ -71,7 +71,7 @@ for mode in netns mark; do
 	dp_clean
 
 	# The name of the agent's namespace is told by the pins alone.
-	WRONG= CUTS=0
+	WRONG="" CUTS=0
 	for ((n = 1; ; n += 7)); do
 		start "$mode" || break
 		stop

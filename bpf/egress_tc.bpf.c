@@ -2,6 +2,7 @@
 /* TC ingress on the host side of each pod's link: what the pod sends is classified here. */
 #include "lib/backstop.h"
 #include "lib/bridged.h"
+#include "lib/known.h"
 #include "lib/offload.h"
 #include "lib/queries.h"
 #include "lib/skb.h"
@@ -48,6 +49,7 @@ int egress_tc(struct __sk_buff *skb)
 	eg_classify(&s);
 	eg_gate(&s);
 	eg_bridged(skb, &s);
+	eg_known(skb, &s);
 	eg_offload(skb, &s);
 	if (sni_backstop)
 		eg_backstop(skb, &s);

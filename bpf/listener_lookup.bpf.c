@@ -15,7 +15,7 @@
 #define AF_INET 2
 #endif
 
-static __always_inline int flow_is_redirected(const struct eg_packet *p)
+static __always_inline struct eg_flow *redirected_flow(const struct eg_packet *p)
 {
 	struct eg_address source = p->source;
 	struct eg_flow_key key;
@@ -27,7 +27,29 @@ static __always_inline int flow_is_redirected(const struct eg_packet *p)
 		return 0;
 	flow_key(&key, p, *link);
 	flow = bpf_map_lookup_elem(&flows, &key);
-	return flow && flow->action == EG_ACTION_REDIRECT;
+	return flow && flow->action == EG_ACTION_REDIRECT ? flow : 0;
+}
+
+/*
+ * A packet that has a socket does not come here: so one that is not its flow's first is of a
+ * connection that nobody has. In netns mode the kernel answers it with a reset; in mark mode it
+ * does not over IPv4, since the provider's address is in no table `local` (__ip_dev_find()), and
+ * the pod would wait for as long as TCP does. So egress_tc answers what comes after the third. Not
+ * the first already: with SYN cookies the packet that ends a handshake has no socket either, and is
+ * sent again while the listener has no room.
+ */
+static __always_inline void note_stray(struct eg_flow *flow)
+{
+	if (flow->packets < 2)
+		return;
+	if (!(flow->flags & EG_FLOW_STRAY)) {
+		flow->flags |= EG_FLOW_STRAY;
+	} else if (!(flow->flags & EG_FLOW_STRAY_AGAIN)) {
+		flow->flags |= EG_FLOW_STRAY_AGAIN;
+	} else {
+		flow->reason = EG_REASON_FLOW_UNKNOWN;
+		flow->action = EG_ACTION_RESET;
+	}
 }
 
 /* Spreads connections over workers: the pod's address and port vary, the rest hardly. */
@@ -79,8 +101,13 @@ int listener_lookup(struct bpf_sk_lookup *ctx)
 		return SK_PASS;
 	p.protocol = IPPROTO_TCP;
 	lookup_addresses(ctx, &p);
-	if (cfg->mode == EG_MODE_MARK && !flow_is_redirected(&p))
-		return SK_PASS;
+	if (cfg->mode == EG_MODE_MARK) {
+		struct eg_flow *flow = redirected_flow(&p);
+
+		if (!flow)
+			return SK_PASS;
+		note_stray(flow);
+	}
 	first = spread(&p);
 	for (i = 0; i < EG_MAX_WORKERS; i++) {
 		struct bpf_sock *sk;

@@ -725,8 +725,16 @@ static void run_row(const struct row *row, const char *learned)
 	      flow.reason);
 }
 
-/* The same rows with the mark: what was redirected is marked and passes on; nothing else changes.
- */
+/* What is no SYN and has no flow is of a connection that no agent has here. */
+static bool is_unknown_to_agent(const struct row *row)
+{
+	uint8_t flags = row->frame.tcp_flags;
+
+	return row->verdict == REDIRECT && flags && (flags == 0xff || (flags & (SYN | ACK)) != SYN);
+}
+
+/* The same rows with the mark: what was redirected is marked and passes on, if the agent can have
+ * it; nothing else changes. */
 static void run_row_mark(const struct row *row, const char *learned)
 {
 	struct run r = {.ifindex = row->ifindex ? row->ifindex : POD, .mark = 0x1234abcd};
@@ -739,6 +747,11 @@ static void run_row_mark(const struct row *row, const char *learned)
 	world_reset();
 	if (learned)
 		set_learned(POD, learned, 5, 0);
+	if (is_unknown_to_agent(row)) { /* a reset is not answered with one */
+		expected =
+			row->frame.tcp_flags != 0xff && (row->frame.tcp_flags & RST) ? DROP : RESET;
+		mark = 0x1234abcd;
+	}
 	world_config()->mode = EG_MODE_MARK;
 	v = run_tc(progs.egress, frame, frame_build(&row->frame, frame), &r);
 	check(v == expected, name, "verdict %s, expected %s", verdict_text(v),

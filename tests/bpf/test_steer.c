@@ -115,6 +115,35 @@ static void test_spread(void)
 		      count[i]);
 }
 
+/* Mark mode: packets of a connection that the agent does not have are answered after the third. */
+static void test_strays(struct frame syn)
+{
+	struct frame later = syn;
+	struct eg_flow flow;
+	int i;
+
+	later.tcp_flags = 0x10;
+	for (i = 0; i < 5; i++) { /* a SYN that is sent again finds no socket either */
+		check(run_frame(progs.egress, POD, &syn) == NEXT, "stray", "SYN %d", i);
+		check(chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == 0, "stray", "SYN %d", i);
+	}
+	for (i = 0; i < 3; i++) {
+		check(run_frame(progs.egress, POD, &later) == NEXT, "stray", "packet %d", i);
+		check(chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == 0, "stray", "packet %d",
+		      i);
+	}
+	check(run_frame(progs.egress, POD, &later) == RESET, "stray", "the fourth");
+	check(count_of(EG_REASON_FLOW_UNKNOWN, EG_HOOK_EGRESS) == 1, "stray", "counted");
+	check(find_flow(POD, &later, &flow) && flow.reason == EG_REASON_FLOW_UNKNOWN, "stray",
+	      "in flows");
+	check(run_frame(progs.egress, POD, &syn) == NEXT &&
+		      chosen(POD4, 40000, PROVIDER4, 443, IPPROTO_TCP) == 0,
+	      "stray", "a new connection");
+	/* Without listener_lookup there was a socket: nothing is counted. */
+	for (i = 0; i < 9; i++)
+		check(run_frame(progs.egress, POD, &later) == NEXT, "stray", "no stray %d", i);
+}
+
 void test_lookup(void)
 {
 	struct frame f = {.source = POD4, .destination = PROVIDER4, .sport = 40000, .dport = 443};
@@ -150,6 +179,7 @@ void test_lookup(void)
 	      "another flow");
 	check(chosen("10.0.0.77", 40000, PROVIDER4, 443, IPPROTO_TCP) == -1, "lookup mark",
 	      "not a pod");
+	test_strays(f);
 	f.destination = ELSEWHERE4;
 	run_frame(progs.egress, POD, &f);
 	check(chosen(POD4, 40000, ELSEWHERE4, 443, IPPROTO_TCP) == -1, "lookup mark",

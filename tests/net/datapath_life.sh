@@ -34,6 +34,7 @@ start() { # OPTION...
 		dp prune >/dev/null && dp listen >/dev/null && dp beat on >/dev/null
 }
 link_ids() { for l in "$DP_PINS"/links/*; do node bpftool -j link show pinned "$l" | jq -c '[.id]'; done; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
 ifindex_of() { node ip -j link show dev "$1" | jq '.[0].ifindex'; } # /sys would be the host's
 prog_of() { node bpftool -j link show pinned "$DP_PINS/links/$1" | jq .prog_id; }
 
@@ -146,7 +147,17 @@ PODS=(podA)
 has "a namespace without link: said so" "$(dp find "/run/netns/$T-podB")" "no link of this namespace leads"
 check "a pod that is removed by hand" dp remove veth-podA
 is "is untouched" "$(ask podA $GOVERNED4 443 hi)" "$PROVIDER hi"
+hold podA $GOVERNED4
+is "what it opens meanwhile is the provider's" "$(held one)" answered
 check "and comes back" dp_pod podA governed
+echo two >&9
+check "what it had open to a provider is reset" await 5 gone "$HOLD_PID"
+release
+dp_pod podA ungoverned >/dev/null
+hold podA $OTHER4
+dp_pod podA governed >/dev/null
+is "what it had open elsewhere goes on" "$(held three)" answered
+release
 is "captured" "$(ask podA $GOVERNED4 443 hi)" "$AGENT_A hi"
 dp stop >/dev/null; dp_quit
 

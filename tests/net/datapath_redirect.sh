@@ -20,6 +20,7 @@ await 20 grep -q ready "$T_RUN/provider.log" || sleep 1
 
 spawn neighbour pod podD python3 datapath_provider.py "$T_RUN/neighbour.log" 443
 await 20 grep -q ready "$T_RUN/neighbour.log"
+gone() { ! kill -0 "$1" 2>/dev/null; }
 own() { case $2 in *:*) pod_ip6 "$1" ;; *) pod_ip "$1" ;; esac; }
 bits() { case $1 in *:*) echo 128 ;; *) echo 32 ;; esac; }
 
@@ -47,6 +48,26 @@ one_mode() { # NAME OPTION...
 	done
 	is "$name: other IPv6 untouched" "$(ask podA $OTHER6 443 x | cut -d' ' -f1,3-)" "provider $OTHER6 443 x"
 	is "$name: ungoverned pod untouched" "$(ask podC $GOVERNED4 443 x)" "provider 192.0.2.10 $GOVERNED4 443 x"
+	# What it has open to a provider is a connection that the agent does not know.
+	for a in $GOVERNED4 "[$GOVERNED6]"; do
+		hold podC "$a"
+		is "$name: podC has a connection to $a" "$(held one)" answered
+		dp_pod podC governed >/dev/null
+		echo two >&9
+		check "$name: once podC is governed, it is reset" await 10 gone "$HOLD_PID"
+		release
+		dp_pod podC ungoverned >/dev/null
+	done
+	# One that it knows goes on, also where its flow is forgotten.
+	for a in $GOVERNED4 "[$GOVERNED6]"; do
+		hold podA "$a"
+		node bpftool -j map dump pinned "$DP_PINS/flows" | jq -r '.[].key | join(" ")' | while read -r key; do
+			# shellcheck disable=SC2086 # bytes, one a word
+			node bpftool map delete pinned "$DP_PINS/flows" key $key
+		done
+		is "$name: podA's connection to $a goes on without its flow" "$(held one)" answered
+		release
+	done
 	isnt "$name: another port of a governed address is closed" "$(ask podA $GOVERNED4 8443 | cut -d' ' -f1)" provider
 	# A neighbour on the pod's own bridge, which no route leads to: what is governed is not taken to it.
 	for a in $(pod_ip podD) $(pod_ip6 podD); do

@@ -157,6 +157,9 @@ struct eg_flow {
 
 enum eg_flow_flags {
 	EG_FLOW_PAYLOAD = 1 << 0, /* the pod sent bytes: its ClientHello is no longer awaited */
+	/* Mark mode: a later packet of it found no socket of the agent; once, twice. */
+	EG_FLOW_STRAY = 1 << 1,
+	EG_FLOW_STRAY_AGAIN = 1 << 2,
 };
 
 /*

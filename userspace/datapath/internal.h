@@ -7,7 +7,6 @@
 #include "datapath/netlink.h"
 #include "datapath/skb_layout.h"
 
-struct bpf_object;
 struct ring_buffer;
 
 /* Shared maps: the index of eg_map_table, which has name, type and sizes of each. */
@@ -117,8 +116,7 @@ struct eg_datapath {
 	bool tcx;
 	char notes[8192];
 
-	struct bpf_object *object[EG_PROGRAM_COUNT];
-	int program[EG_PROGRAM_COUNT]; /* borrowed from object; -1 */
+	int program[EG_PROGRAM_COUNT]; /* owned; -1 */
 	int map[EG_MAP_COUNT];	       /* owned; -1 */
 	bool made[EG_MAP_COUNT];       /* not there before this open() */
 	struct eg_config *config;      /* mapped */

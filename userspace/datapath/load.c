@@ -269,6 +269,17 @@ static int set_constants(const struct eg_datapath *d, const struct eg_program_sh
 	return -ENOENT;
 }
 
+/* The program's text in this binary: its pages stay the file's, and are not this process's. */
+static void forget(const void *elf, size_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)elf + page - 1) & ~(page - 1);
+	uintptr_t to = ((uintptr_t)elf + bytes) & ~(page - 1);
+
+	if (from < to)
+		(void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* Opens and loads; -errno of the kernel without a sentence, or with one when it is not the
  * kernel's. */
 static int try_load(struct eg_datapath *d, enum eg_program_id id, enum extent extent,
@@ -305,14 +316,17 @@ static int try_load(struct eg_datapath *d, enum eg_program_id id, enum extent ex
 			eg_error_set(error, r, "the kernel refuses the program %s: %s%s%s", p->name,
 				     strerror(-r), last_words[0] ? "; " : "", last_words);
 	}
-	if (r) {
-		bpf_object__close(object);
-		return r;
+	if (!r) {
+		keep_map_fds(d, object);
+		d->program[id] = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3);
+		if (d->program[id] < 0)
+			r = eg_error_set(error, -errno, "cannot keep the program %s: %s", p->name,
+					 strerror(errno));
 	}
-	keep_map_fds(d, object);
-	d->object[id] = object;
-	d->program[id] = bpf_program__fd(program);
-	return 0;
+	/* What libbpf made of it, a megabyte in all, nobody needs any more. */
+	bpf_object__close(object);
+	forget(elf, bytes);
+	return r;
 }
 
 /* 0 also for an optional one that does not load, which is noted. */
@@ -484,11 +498,8 @@ void eg_load_close(struct eg_datapath *d)
 	if (d->config)
 		munmap(d->config, sizeof(*d->config));
 	d->config = NULL;
-	for (int i = 0; i < EG_PROGRAM_COUNT; i++) {
-		bpf_object__close(d->object[i]);
-		d->object[i] = NULL;
-		d->program[i] = -1;
-	}
+	for (int i = 0; i < EG_PROGRAM_COUNT; i++)
+		eg_fd_close(&d->program[i]);
 	for (int i = 0; i < EG_MAP_COUNT; i++)
 		eg_fd_close(&d->map[i]);
 	eg_fd_close(&d->lock);

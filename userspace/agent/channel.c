@@ -174,11 +174,12 @@ int eg_channel_receive_bytes(int channel, void *bytes, size_t size, size_t *n, i
 		return 0;
 	*n = (size_t)got;
 	*count = take_fds(&h, fds);
-	if (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		eg_channel_close_fds(fds);
-		return -EPROTO;
-	}
-	return 1;
+	if (!(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return 1;
+	eg_channel_close_fds(fds);
+	/* Room there was for all that a message may have: it is this process that may have no more.
+	 */
+	return h.msg_flags & MSG_TRUNC || *count >= EG_WIRE_FDS ? -EPROTO : -EMFILE;
 }
 
 int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS])
@@ -187,6 +188,8 @@ int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS])
 	size_t n;
 	int r = eg_channel_receive_bytes(channel, m, sizeof(*m), &n, fds, &count);
 
+	if (r == -EMFILE && (n < sizeof(m->type) || n != eg_wire_size(m->type)))
+		return -EPROTO;
 	if (r != 1)
 		return r;
 	if (n < sizeof(m->type) || n != eg_wire_size(m->type) || count < shapes[m->type].least ||

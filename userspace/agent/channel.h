@@ -15,8 +15,9 @@ int eg_channel_send(int channel, const struct eg_message *m, const int *fds,
 		    unsigned int count) EG_MUST;
 /*
  * 1 and a message whose size and descriptor count are those of its type; 0: the other side is gone;
- * -EAGAIN; -EPROTO: it sent something else. Descriptors are the caller's to close (close-on-exec);
- * unused places of fds are -1.
+ * -EAGAIN; -EPROTO: it sent something else; -EMFILE: a message, but this process may have no more
+ * descriptors, and those that came with it are lost. Descriptors are the caller's to close
+ * (close-on-exec); unused places of fds are -1.
  */
 int eg_channel_receive(int channel, struct eg_message *m, int fds[EG_WIRE_FDS]) EG_MUST;
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Gateway and signer as processes: started by the spawner, watched, replaced. */
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #define STEADY_MS   10000u /* lived so long: a later failure is a new one */
 #define BACKOFF_MS  100u
 #define BACKOFF_MAX 5000u
+#define TAKEN_MS    500u
 
 static const char *role_name(enum eg_role role)
 {
@@ -145,6 +147,22 @@ void eg_child_kill(struct eg_child *c, const char *why)
 		eg_supervisor_fail(c->supervisor, "the spawner does not take what it is asked for");
 }
 
+/* It has not taken the descriptors that were sent before, of which the kernel lets a limited number
+ * (RLIMIT_NOFILE) be on their way. A moment for it; one that hangs is not waited for. */
+static int send_when_taken(struct eg_child *c, const struct eg_message *m, const int *fds,
+			   unsigned int count)
+{
+	uint64_t end_ms = eg_now_ms() + TAKEN_MS;
+	int r;
+
+	while ((r = eg_channel_send(c->control, m, fds, count)) == -ETOOMANYREFS &&
+	       eg_now_ms() < end_ms) {
+		(void)poll(NULL, 0, 1);
+		eg_heartbeat_keep(c->supervisor);
+	}
+	return r;
+}
+
 bool eg_child_send(struct eg_child *c, const struct eg_message *m, const int *fds,
 		   unsigned int count)
 {
@@ -152,8 +170,8 @@ bool eg_child_send(struct eg_child *c, const struct eg_message *m, const int *fd
 
 	if (c->control < 0)
 		return false;
-	r = eg_channel_send(c->control, m, fds, count);
-	if (r == -EAGAIN)
+	r = send_when_taken(c, m, fds, count);
+	if (r == -EAGAIN || r == -ETOOMANYREFS)
 		eg_child_kill(c, "it does not read what it is sent");
 	else if (r && r != -EPIPE)
 		eg_child_kill(c, strerror(-r));
@@ -270,7 +288,7 @@ static void gateway_ready(struct eg_watch *w, uint32_t events)
 		eg_channel_close_fds(fds);
 		gateway_says(c, &m);
 	}
-	if (r == -EPROTO)
+	if (r == -EPROTO || r == -EMFILE)
 		eg_child_kill(c, "it sent what is not a message");
 	if (r != 1 && r != -EAGAIN)
 		closed(c);

@@ -13,11 +13,15 @@
 #include "loop/loop.h"
 #include "net/resolver.h"
 
-#define EG_STAGED_KEEP (-2)  /* in place of a descriptor: what is in force of that file stays */
-#define EG_STAGED_MAX  4096u /* credentials, and providers, of one snapshot */
+#define EG_STAGED_MAX 4096u /* credentials, and providers, of one snapshot */
 
 struct eg_names;
 struct eg_page;
+
+struct eg_staged_credential {
+	struct eg_credential_set *read; /* of this one; NULL: none came */
+	bool keep;			/* what is in force of that file stays */
+};
 
 struct eg_staged_trust {
 	struct eg_trust *roots; /* NULL: none came */
@@ -28,7 +32,7 @@ struct eg_staged_trust {
 struct eg_staged {
 	char *policy, *pods; /* heap */
 	size_t policy_bytes, pods_bytes;
-	int *credentials; /* descriptors by index, -1: none came, EG_STAGED_KEEP */
+	struct eg_staged_credential *credentials; /* by index */
 	size_t credential_count;
 	struct eg_staged_trust *trust; /* by index of the provider */
 	size_t trust_count;
@@ -77,6 +81,8 @@ void eg_gateway_say(const struct eg_message *m);
 
 /* gateway_stage.c */
 void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[EG_WIRE_FDS]);
+/* Of this message the descriptor is missing. True: it is of a snapshot, which will be refused. */
+bool eg_stage_cut(struct eg_gateway *g, const struct eg_message *m);
 void eg_stage_commit(struct eg_gateway *g, uint32_t generation);
 void eg_stage_fini(struct eg_staged *s);
 

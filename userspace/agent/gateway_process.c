@@ -435,8 +435,16 @@ static void control_ready(struct eg_watch *w, uint32_t events)
 	int r;
 
 	(void)events;
-	while ((r = eg_channel_receive(EG_CONTROL_FD, &m, fds)) == 1) {
-		follow(g, &m, fds);
+	while ((r = eg_channel_receive(EG_CONTROL_FD, &m, fds)) == 1 || r == -EMFILE) {
+		if (r == 1)
+			follow(g, &m, fds);
+		else if (m.type == EG_WIRE_ACCESS_LOG)
+			eg_error("the access log can't be opened anew: %s; records go on to where "
+				 "they went",
+				 strerror(EMFILE));
+		else if (!eg_stage_cut(g, &m))
+			give_up("a descriptor did not arrive: this process may have no more of "
+				"them (RLIMIT_NOFILE)");
 		eg_channel_close_fds(fds);
 	}
 	if (r != -EAGAIN) {

@@ -18,7 +18,7 @@ void eg_stage_fini(struct eg_staged *s)
 	free(s->policy);
 	free(s->pods);
 	for (size_t i = 0; i < s->credential_count; i++)
-		eg_fd_close(&s->credentials[i]);
+		eg_credential_set_unref(s->credentials[i].read);
 	free(s->credentials);
 	for (size_t i = 0; i < s->trust_count; i++)
 		eg_trust_unref(s->trust[i].roots);
@@ -43,28 +43,34 @@ static void stage_memory(struct eg_staged *s, const char *what, const struct eg_
 	*n = (size_t)m->value;
 }
 
-static void stage_credential(struct eg_staged *s, uint32_t index, int what)
+/* Read at once and closed by the caller: a generation may have more of them than this process may
+ * have descriptors. memory -1: what is in force stays. */
+static void stage_credential(struct eg_staged *s, uint32_t index, int memory)
 {
+	struct eg_staged_credential *place;
+
 	if (index >= EG_STAGED_MAX) {
 		fail(s, "credentials", -E2BIG);
-		eg_fd_close(&what);
 		return;
 	}
 	if (index >= s->credential_count) {
-		int *grown = realloc(s->credentials, (index + 1) * sizeof(*grown));
+		struct eg_staged_credential *grown =
+			realloc(s->credentials, (index + 1) * sizeof(*grown));
 
 		if (!grown) {
 			fail(s, "credentials", -ENOMEM);
-			eg_fd_close(&what);
 			return;
 		}
 		for (size_t i = s->credential_count; i <= index; i++)
-			grown[i] = -1;
+			grown[i] = (struct eg_staged_credential){NULL, false};
 		s->credentials = grown;
 		s->credential_count = index + 1;
 	}
-	eg_fd_close(&s->credentials[index]);
-	s->credentials[index] = what;
+	place = &s->credentials[index];
+	eg_credential_set_unref(place->read);
+	*place = (struct eg_staged_credential){NULL, memory < 0};
+	if (memory >= 0 && eg_credential_set_create(&memory, 1, &place->read))
+		fail(s, "credentials", -ENOMEM);
 }
 
 /* The place of a provider's roots; NULL: there is none, and the snapshot has failed. */
@@ -129,13 +135,28 @@ void eg_stage_message(struct eg_gateway *g, const struct eg_message *m, int fds[
 	else if (m->type == EG_WIRE_PODS)
 		stage_memory(s, "pods", m, fds[0], &s->pods, &s->pods_bytes);
 	else if (m->type == EG_WIRE_CREDENTIAL)
-		stage_credential(s, m->number, eg_fd_take(&fds[0]));
+		stage_credential(s, m->number, fds[0]);
 	else if (m->type == EG_WIRE_KEEP)
-		stage_credential(s, m->number, EG_STAGED_KEEP);
+		stage_credential(s, m->number, -1);
 	else if (m->type == EG_WIRE_PROVIDER_TRUST)
 		stage_trust(g, m, fds[0]);
 	else if (m->type == EG_WIRE_KEEP_TRUST)
 		stage_kept_trust(s, m->number);
+}
+
+bool eg_stage_cut(struct eg_gateway *g, const struct eg_message *m)
+{
+	static const char *const what[EG_WIRE_TYPES] = {
+		[EG_WIRE_POLICY] = "policy",
+		[EG_WIRE_PODS] = "pods",
+		[EG_WIRE_CREDENTIAL] = "credentials",
+		[EG_WIRE_PROVIDER_TRUST] = "ca_file",
+	};
+
+	if (m->type >= EG_WIRE_TYPES || !what[m->type])
+		return false;
+	fail(&g->staged, what[m->type], -EMFILE);
+	return true;
 }
 
 /* ---- commit ---- */
@@ -252,23 +273,25 @@ static int load_credentials(struct eg_gateway *g, struct eg_arena *a, struct eg_
 	const struct eg_credential_spec *specs;
 	struct eg_staged *s = &g->staged;
 	size_t count;
-	int *fds, r;
+	int *none, r;
 
 	specs = eg_credentials(set, &count);
-	fds = eg_arena_alloc(a, (count + 1) * sizeof(*fds));
-	if (!fds)
+	none = eg_arena_alloc(a, (count + 1) * sizeof(*none));
+	if (!none)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		fds[i] = i < s->credential_count ? s->credentials[i] : -1;
-	r = eg_credential_set_create(fds, count, out);
-	for (size_t i = 0; !r && i < count; i++) {
-		bool keep = fds[i] == EG_STAGED_KEEP;
+		none[i] = -1;
+	r = eg_credential_set_create(none, count, out);
+	for (size_t i = 0; !r && i < EG_MIN(count, s->credential_count); i++) {
+		const struct eg_staged_credential *c = &s->credentials[i];
 
+		if (c->read)
+			eg_credential_set_put(*out, i, c->read);
 		/* One that came anew and is the same is the same secret, with what is known of it
 		 * (a spent quota). */
 		if (!take_former(g->snapshot, &specs[i], *out,
-				 keep ? eg_credential_set_keep : eg_credential_set_share) &&
-		    keep)
+				 c->keep ? eg_credential_set_keep : eg_credential_set_share) &&
+		    c->keep)
 			eg_error("credential '%s': there is no key to keep; requests that need it "
 				 "will be refused (no_credential)",
 				 specs[i].name);

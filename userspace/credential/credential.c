@@ -107,6 +107,18 @@ bool eg_credential_set_share(struct eg_credential_set *s, size_t index,
 	return true;
 }
 
+void eg_credential_set_put(struct eg_credential_set *s, size_t index,
+			   const struct eg_credential_set *one)
+{
+	struct eg_secret *secret = secret_at(one, 0);
+
+	if (index >= s->count || !one->count)
+		return;
+	eg_secret_unref(s->entries[index].secret);
+	s->entries[index] = (struct entry){.secret = secret ? eg_secret_ref(secret) : NULL,
+					   .why = one->entries[0].why};
+}
+
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s)
 {
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

@@ -50,6 +50,9 @@ bool eg_credential_set_keep(struct eg_credential_set *s, size_t index,
  * number. What is empty stays so. True: they had. */
 bool eg_credential_set_share(struct eg_credential_set *s, size_t index,
 			     const struct eg_credential_set *former, size_t former_index);
+/* Likewise: the index has what `one`, a set of one, has, or the reason why that has none. */
+void eg_credential_set_put(struct eg_credential_set *s, size_t index,
+			   const struct eg_credential_set *one);
 struct eg_credential_set *eg_credential_set_ref(struct eg_credential_set *s);
 void eg_credential_set_unref(struct eg_credential_set *s);
 

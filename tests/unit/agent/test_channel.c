@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -105,6 +106,28 @@ static void test_other_bytes_are_refused(void **state)
 	assert_int_equal(eg_channel_receive(ends[1], &got, fds), -EAGAIN);
 }
 
+/* A descriptor that this process may not have is not taken for the other side's end. */
+static void test_no_room_for_a_descriptor(void **state)
+{
+	struct eg_message m = {.type = EG_WIRE_CREDENTIAL, .number = 7}, got;
+	struct rlimit all, few;
+	int fds[EG_WIRE_FDS];
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	few = (struct rlimit){3, all.rlim_max};
+	assert_int_equal(eg_channel_send(ends[0], &m, &ends[0], 1), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(eg_channel_receive(ends[1], &got, fds), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_int_equal(got.type, EG_WIRE_CREDENTIAL);
+	assert_int_equal(got.number, 7);
+	assert_int_equal(fds[0], -1);
+	/* What comes next is whole. */
+	assert_int_equal(eg_channel_send(ends[0], &m, &ends[0], 1), 0);
+	assert_int_equal(eg_channel_receive(ends[1], &got, fds), 1);
+	eg_channel_close_fds(fds);
+}
+
 static void test_end(void **state)
 {
 	struct eg_message m = {.type = EG_WIRE_PING}, got;
@@ -133,6 +156,7 @@ int main(void)
 		TEST(test_unsealed_memory_is_refused),
 		TEST(test_descriptors_must_fit_the_kind),
 		TEST(test_other_bytes_are_refused),
+		TEST(test_no_room_for_a_descriptor),
 		TEST(test_end),
 		TEST(test_full),
 	};

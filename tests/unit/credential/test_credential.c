@@ -206,6 +206,34 @@ static void kept(void **state)
 	eg_credential_set_unref(second);
 }
 
+/* Sets of one, read as they came, become one set. */
+static void put_together(void **state)
+{
+	int fds[] = {memfd_of("key"), memfd_of(""), -1}, none[3] = {-1, -1, -1};
+	struct eg_credential_set *one[2], *all;
+	const char *why;
+
+	(void)state;
+	assert_int_equal(eg_credential_set_create(none, 3, &all), 0);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(eg_credential_set_create(&fds[i], 1, &one[i]), 0);
+		eg_fd_close(&fds[i]);
+	}
+	eg_credential_set_put(all, 2, one[0]);
+	eg_credential_set_put(all, 1, one[0]);
+	eg_credential_set_put(all, 1, one[1]);
+	eg_credential_set_put(all, 3, one[0]); /* there is no such place */
+	eg_credential_set_unref(one[0]);
+	eg_credential_set_unref(one[1]);
+	assert_true(eg_secret_equal(eg_credential_set_get(all, 2, &why), "key", 3));
+	assert_null(why);
+	assert_null(eg_credential_set_get(all, 1, &why));
+	assert_non_null(strstr(why, "empty"));
+	assert_null(eg_credential_set_get(all, 0, &why));
+	assert_non_null(strstr(why, "missing"));
+	eg_credential_set_unref(all);
+}
+
 /* What comes anew and is the same stays the very secret; another is another, at whatever address.
  */
 static void same_again(void **state)
@@ -323,6 +351,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_directory_is_never_left, set_up, tear_down),
 		cmocka_unit_test(sets),
 		cmocka_unit_test(kept),
+		cmocka_unit_test(put_together),
 		cmocka_unit_test(same_again),
 		cmocka_unit_test(writing),
 		cmocka_unit_test(every_byte),

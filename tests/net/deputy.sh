@@ -62,7 +62,7 @@ cidr_of() { case $1 in *:*) echo "$1/128" ;; *) echo "$1/32" ;; esac; }
 mapfile -t CHOSEN < <(printf '%s\n' "${CAVE[@]}" "${POD[@]}" "${OWN[@]:0:4}" | grep -vxF "$METADATA")
 for address in "${CHOSEN[@]}"; do [ "$address" = "$T_POD_NET4.1" ] || cidr_of "$address"; done | jq -R . | jq -s . > "$T_RUN/cidrs"
 jq --argjson n ${#TARGETS[@]} --slurpfile cidrs "$T_RUN/cidrs" '
-	([range(1; $n + 1) | "t\(.)"] + ["half"]) as $all
+	([range(1; $n + 1) | "t\(.)"] + ["half", "late"]) as $all
 	| reduce $all[] as $t (.; .providers[$t] = {kind: "openai", endpoint: "https://\($t).poisoned.example/v1", credential: "openai"})
 	| .policies[0].routes |= ([$all[] as $t | {name: $t, match: {hosts: ["api.openai.com"], models: [$t]}, targets: [{provider: $t}]}] + .)
 	| .destinations = [$cidrs[0][] | {cidr: .}]' "$E_DIR/policy/policy.json" > "$T_RUN/next.json" && mv "$T_RUN/next.json" "$E_DIR/policy/policy.json"
@@ -137,4 +137,23 @@ served() { for _ in 1 2 3 4; do [ "$(ask gpt-4o)" = 200 ] || return 1; done; }
 await 20 served
 is "with honest DNS it is served again" "$(ask gpt-4o)" 200
 is "with the real key" "$(mock_last .credentials.authorization)" "Bearer $OPENAI"
+
+echo "# an address that the node has since a moment ago"
+LATE=198.51.100.99
+node ip address add "$LATE/32" dev lo
+spawn call-late node python3 "$T_ROOT/tests/lib/callers.py" "$CALLERS" 443 "$LATE"
+await 10 grep -q ready "$T_RUN/call-late.log" || fail "late listens" "$(cat "$T_RUN/call-late.log")"
+dns_set late.poisoned.example "{\"a\":[\"$LATE\"],\"aaaa\":[],\"ttl\":5}"
+GATEWAY=$(ctl status --json | jq .gateway.pid) SEEN=$(egret_generation)
+kill -HUP "$E_PID" # or within 10 s
+check "it is seen" await 20 egret_newer "$SEEN"
+: > "$CALLERS"
+is "a provider whose name is poisoned with it" "$(ask late) $(reason)" "403 forbidden_destination"
+quiet "$LATE"
+is "by the gateway that was there before" "$(ctl status --json | jq .gateway.pid)" "$GATEWAY"
+node ip address del "$LATE/32" dev lo
+SEEN=$(egret_generation)
+kill -HUP "$E_PID"
+check "that it is gone is seen, too" await 20 egret_newer "$SEEN"
+isnt "then it is an address like others" "$(ask late) $(reason)" "403 forbidden_destination"
 checks_done

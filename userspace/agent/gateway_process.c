@@ -284,26 +284,33 @@ static void configure(struct eg_gateway *g, const struct eg_message *m, int fds[
 	g->configured = true;
 }
 
+/* Before START, and again when the node's addresses have changed. */
 static void take_forbidden(struct eg_gateway *g, const struct eg_message *m, int fd)
 {
 	struct eg_wire_cidr c;
+	struct eg_cidr *list;
 	char *bytes = NULL;
 	size_t n;
 
-	if (g->forbidden || m->value < 0 || m->value > (int64_t)(EG_FORBIDDEN_MAX * sizeof(c)) ||
+	if (m->value < 0 || m->value > (int64_t)(EG_FORBIDDEN_MAX * sizeof(c)) ||
 	    eg_memory_read(fd, (size_t)m->value, &bytes))
 		give_up("what is never to be dialled did not arrive whole");
 	n = (size_t)m->value / sizeof(c);
-	g->forbidden = calloc(n + 1, sizeof(*g->forbidden));
-	if (!g->forbidden)
+	list = calloc(n + 1, sizeof(*list));
+	if (!list)
 		give_up("out of memory");
 	for (size_t i = 0; i < n; i++) {
 		memcpy(&c, bytes + i * sizeof(c), sizeof(c));
-		g->forbidden[i] = (struct eg_cidr){.address = c.address,
-						   .prefix_bits = (uint8_t)c.prefix_bits};
+		list[i] = (struct eg_cidr){.address = c.address,
+					   .prefix_bits = (uint8_t)c.prefix_bits};
 	}
-	g->forbidden_count = n;
 	free(bytes);
+	free(g->forbidden);
+	g->forbidden = list;
+	g->forbidden_count = n;
+	for (uint32_t i = 0; g->names && i < g->config.worker_count; i++)
+		if (eg_worker_forbid(g->workers[i].worker, list, n))
+			give_up("out of memory");
 }
 
 static void take_pem(struct eg_gateway *g, const struct eg_message *m, int fd)

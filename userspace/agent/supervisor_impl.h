@@ -53,6 +53,7 @@ struct eg_child {
 	/* Of a gateway only. */
 	struct eg_flight *flight;	 /* of the one that runs, or ran last; NULL: none yet */
 	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
+	uint64_t forbidden_hash;	 /* of what it was told never to dial; 0: nothing yet */
 };
 
 /* A gateway that is replaced while it is well (renewal.c). */
@@ -204,6 +205,8 @@ void eg_renewal_close(struct eg_supervisor *s);
 
 /* gateway_start.c: all that comes before START, and the signer's sockets. */
 int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
+/* The node's addresses may have changed: what is never dialled, to each gateway that has it not. */
+void eg_gateways_forbid(struct eg_supervisor *s);
 int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 /* The sockets of a gateway's workers to the signer that runs. */
 void eg_signer_clients(struct eg_supervisor *s, const struct eg_child *gateway);

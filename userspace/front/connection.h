@@ -53,6 +53,11 @@ struct connection {
 	uint64_t began_ms;
 };
 
+struct worker_forbidden {
+	size_t count;
+	struct eg_cidr list[];
+};
+
 struct eg_worker {
 	int index;
 	struct eg_loop *loop;
@@ -63,7 +68,7 @@ struct eg_worker {
 	struct eg_telemetry *telemetry;
 	struct eg_engine engine;
 	struct eg_dial_rules rules;
-	struct eg_cidr *forbidden; /* owned */
+	struct worker_forbidden *forbidden; /* what the rules borrow */
 	struct eg_address gateway[2];
 	size_t gateway_count;
 	struct eg_watch listener;
@@ -86,6 +91,7 @@ struct eg_worker {
 	_Atomic(struct eg_snapshot *) published;
 	atomic_ullong drain; /* 0: not asked for; else (limit in ms + 1) * 2, + 1: gently */
 	_Atomic(unsigned char *) new_ticket_key;
+	_Atomic(struct worker_forbidden *) new_forbidden;
 	atomic_bool accept; /* hold no longer */
 	atomic_ullong turns;
 };

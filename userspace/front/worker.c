@@ -95,13 +95,37 @@ static void begin_drain(struct eg_worker *w, uint64_t limit_ms, bool gently)
 		connections_end(w, EG_REASON_DRAINING);
 }
 
+static struct worker_forbidden *copy_forbidden(const struct eg_cidr *list, size_t count)
+{
+	struct worker_forbidden *f = malloc(sizeof(*f) + count * sizeof(*list));
+
+	if (!f)
+		return NULL;
+	f->count = count;
+	if (count)
+		memcpy(f->list, list, count * sizeof(*list));
+	return f;
+}
+
+static void set_forbidden(struct eg_worker *w, struct worker_forbidden *f)
+{
+	w->rules = (struct eg_dial_rules){f->list, f->count};
+	if (w->upstream)
+		eg_upstream_set_rules(w->upstream, &w->rules);
+	free(w->forbidden);
+	w->forbidden = f;
+}
+
 static void on_wake(void *ctx)
 {
 	struct eg_worker *w = ctx;
+	struct worker_forbidden *f = atomic_exchange(&w->new_forbidden, NULL);
 	struct eg_snapshot *s = atomic_exchange(&w->published, NULL);
 	unsigned char *key = atomic_exchange(&w->new_ticket_key, NULL);
 	uint64_t drain = atomic_exchange(&w->drain, 0);
 
+	if (f)
+		set_forbidden(w, f);
 	if (atomic_exchange(&w->accept, false)) {
 		w->hold = false;
 		if (w->engine.snapshot)
@@ -148,6 +172,17 @@ void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds, bool gently)
 {
 	atomic_store(&w->drain, (milliseconds + 1) * 2 + gently);
 	eg_loop_wake(w->loop);
+}
+
+int eg_worker_forbid(struct eg_worker *w, const struct eg_cidr *list, size_t count)
+{
+	struct worker_forbidden *f = copy_forbidden(list, count);
+
+	if (!f)
+		return -ENOMEM;
+	free(atomic_exchange(&w->new_forbidden, f));
+	eg_loop_wake(w->loop);
+	return 0;
 }
 
 void eg_worker_ticket_key(struct eg_worker *w, const unsigned char key[TICKET_KEY])
@@ -203,17 +238,16 @@ int eg_worker_run(struct eg_worker *w)
 
 static int copy_options(struct eg_worker *w, const struct eg_worker_options *o)
 {
+	struct worker_forbidden *f;
+
 	if (o->gateway4)
 		w->gateway[w->gateway_count++] = *o->gateway4;
 	if (o->gateway6)
 		w->gateway[w->gateway_count++] = *o->gateway6;
-	if (!o->forbidden_count)
-		return 0;
-	w->forbidden = calloc(o->forbidden_count, sizeof(*w->forbidden));
-	if (!w->forbidden)
+	f = copy_forbidden(o->forbidden, o->forbidden_count);
+	if (!f)
 		return -ENOMEM;
-	memcpy(w->forbidden, o->forbidden, o->forbidden_count * sizeof(*w->forbidden));
-	w->rules = (struct eg_dial_rules){w->forbidden, o->forbidden_count};
+	set_forbidden(w, f);
 	return 0;
 }
 
@@ -323,6 +357,7 @@ void eg_worker_destroy(struct eg_worker *w)
 		free(key);
 	}
 	eg_loop_destroy(w->loop);
+	free(atomic_exchange(&w->new_forbidden, NULL));
 	free(w->forbidden);
 	free(w);
 }

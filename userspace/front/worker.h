@@ -58,6 +58,8 @@ uint64_t eg_worker_turns(const struct eg_worker *w);
  * that crosses a request on its way would be a request lost.
  */
 void eg_worker_drain(struct eg_worker *w, uint64_t milliseconds, bool gently);
+/* What is never dialled is this from now on. 0 or -ENOMEM. */
+int eg_worker_forbid(struct eg_worker *w, const struct eg_cidr *list, size_t count) EG_MUST;
 void eg_worker_ticket_key(struct eg_worker *w, const unsigned char key[80]);
 
 #endif

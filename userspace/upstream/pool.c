@@ -506,6 +506,11 @@ struct eg_upstream *eg_upstream_create(const struct eg_upstream_options *o)
 	return u;
 }
 
+void eg_upstream_set_rules(struct eg_upstream *u, const struct eg_dial_rules *rules)
+{
+	u->o.rules = *rules;
+}
+
 void eg_upstream_destroy(struct eg_upstream *u)
 {
 	if (!u)

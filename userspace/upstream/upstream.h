@@ -32,7 +32,7 @@ struct eg_upstream_options {
 	struct eg_resolver *resolver;	/* borrowed; NULL: IP literals and fixed addresses only */
 	struct eg_trust *default_trust; /* a reference is taken; NULL: TLS needs an own trust */
 	struct eg_telemetry *telemetry; /* borrowed; NULL: nothing is counted */
-	struct eg_dial_rules rules;	/* borrowed for good */
+	struct eg_dial_rules rules;	/* borrowed until others come */
 	size_t response_head_bytes;	/* 0: 64 KiB */
 	size_t idle_max; /* pooled connections of all origins; 0: each origin's limit only */
 };
@@ -81,6 +81,8 @@ struct eg_upstream_wait {
 struct eg_upstream *eg_upstream_create(const struct eg_upstream_options *o) EG_MUST;
 /* No lease and no wait may be left. */
 void eg_upstream_destroy(struct eg_upstream *u);
+/* For what is dialled from now on; connections that are there stay. Borrowed likewise. */
+void eg_upstream_set_rules(struct eg_upstream *u, const struct eg_dial_rules *rules);
 
 /*
  * A pooled connection at once (most recently used first, none idle for longer than max_idle_ms;

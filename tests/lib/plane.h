@@ -442,13 +442,20 @@ PLANE char *plane_records(struct plane *p)
 	return out;
 }
 
+/* Does anybody call provider 0? */
+PLANE bool plane_called(struct plane *p)
+{
+	struct pollfd called_now = {.fd = p->provider[0], .events = POLLIN};
+
+	return poll(&called_now, 1, 0) != 0;
+}
+
 /* How many turns the loop makes until provider 0 is called. */
 PLANE size_t plane_turns_until_called(struct plane *p)
 {
-	struct pollfd called_now = {.fd = p->provider[0], .events = POLLIN};
 	size_t turns = 0;
 
-	for (; poll(&called_now, 1, 0) == 0; turns++) {
+	for (; !plane_called(p); turns++) {
 		assert_true(turns < 10000);
 		plane_turns(p, 1);
 	}

@@ -130,8 +130,12 @@ bool exchange_decode_some(struct eg_exchange *x, size_t *budget)
 	const char *detail = NULL;
 	enum eg_reason r = decode(x, budget, &detail);
 
-	if (r == EG_REASON_OK && behind(x))
+	if (r == EG_REASON_OK && behind(x)) {
+		/* Its fields may be dear, too: not all of them at its end. */
+		if (x->form)
+			eg_form_feed(x->form, exchange_body_said(x));
 		return true;
+	}
 	exchange_decoded(x, r, detail);
 	return false;
 }

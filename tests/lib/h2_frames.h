@@ -82,6 +82,7 @@ H2_FRAMES void raw_check_settings(const unsigned char *p, size_t n, bool client)
 		uint32_t id = (uint32_t)p[i] << 8 | p[i + 1], value = raw_u32(p + i + 2);
 
 		push_seen |= id == NGHTTP2_SETTINGS_ENABLE_PUSH;
+		assert_int_not_equal(id, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL);
 		if (id == NGHTTP2_SETTINGS_ENABLE_PUSH)
 			assert_int_equal(value, 0);
 		if (id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)

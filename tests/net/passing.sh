@@ -101,6 +101,20 @@ mock_mode www.example.net ok
 await 60 grep -q done "$T_RUN/stalled.log"
 check "and given back when the connections end" await 15 nothing_held
 
+echo "# a site that does not answer, and one that refuses"
+SITE=$(jq -r '.hosts["www.example.net"].addresses[0]' "$T_ROOT/tests/mock/world.json")
+for how in REJECT DROP; do
+	more=; [ $how = REJECT ] && more="--reject-with tcp-reset"
+	# shellcheck disable=SC2086 # no option, or two words
+	inet iptables -I INPUT -p tcp -d "$SITE" --syn -j $how $more
+	check_not "$how: the connection is reset" untouched podPass --max-time 15 -o /dev/null https://www.example.net/
+	is "$how: with the reason" "$(egret_last .reason)" pass_through_failed
+	# shellcheck disable=SC2086
+	inet iptables -D INPUT -p tcp -d "$SITE" --syn -j $how $more
+done
+is "after 10 s" "$(egret_last '.duration_ms >= 10000 and .duration_ms < 15000')" true
+has "then the site is reached again" "$(untouched podPass https://www.example.net/page 2>&1)" "This is www.example.net"
+
 echo "# no agent: what only watches closes nothing"
 disown "$E_PID" 2>/dev/null; kill -KILL "$E_PID"; t_await_exit "$E_PID"; E_PID=
 passes() { [ "$(untouched podNames --max-time 3 -o /dev/null -w '%{http_code}' -H "authorization: Bearer $OWN" -H 'content-type: application/json' -d "$ask" https://api.deepseek.com/v1/chat/completions)" = 200 ]; }

@@ -178,6 +178,9 @@ static const struct rule rules[] = {
 	{"6.5.2", "frames below 16,384", {SET("\0\5\0\0\x3f\xff")}, ENDS(PROTOCOL)},
 	{"6.5.2", "frames above 16,777,215", {SET("\0\5\1\0\0\0")}, ENDS(PROTOCOL)},
 	{"6.5.2", "a setting that is unknown", {SET("\x7f\x2a\xff\xff\xff\xff")}, LIVES},
+	{"6.5.2", "all that is smallest", {SET("\0\1\0\0\0\0\0\3\0\0\0\0\0\5\0\0\x40\0\0\6\0\0\0\0"), H(END, 1, GET("")), HEAD_OF(1)}, ANSWERS(1)},
+	{"6.5.2", "all that is largest", {SET("\0\1\xff\xff\xff\xff\0\3\xff\xff\xff\xff\0\4\x7f\xff\xff\xff\0\5\0\xff\xff\xff\0\6\xff\xff\xff\xff"), H(END, 1, GET("")), HEAD_OF(1)}, ANSWERS(1)},
+	{"6.9.2", "a window that comes and goes under an answer", {SET("\0\4\0\0\0\0"), H(END, 1, GET("")), HEAD_OF(1), {NGHTTP2_SETTINGS, 0, 0, NULL, "\0\4\0\0\0\1\0\4\0\0\0\0", 12, 99}, SET("\0\4\x7f\xff\xff\xff")}, ANSWERS(1)},
 	{"6.6", "PUSH_PROMISE", {OPEN, F(NGHTTP2_PUSH_PROMISE, EOH, 1, "\0\0\0\2\x82\x87\x84")}, ENDS(PROTOCOL)},
 	{"6.7", "PING on a stream", {OPEN, F(NGHTTP2_PING, 0, 1, "12345678")}, ENDS(PROTOCOL)},
 	{"6.7", "PING of 7 bytes", {F(NGHTTP2_PING, 0, 0, "1234567")}, ENDS(SIZE)},
@@ -249,6 +252,9 @@ static const struct rule rules[] = {
 	{"8.3.1", "a host alone", {H(END, 1, ":method|GET\n:scheme|https\n:path|/nothing\nhost|api.openai.com\n")}, ANSWERS(1)},
 	{"8.5", "CONNECT", {H(0, 1, ":method|CONNECT\n:authority|api.openai.com:443\n")}, RESETS(1, PROTOCOL)},
 	{"8.5", "CONNECT with a :path", {H(0, 1, ":method|CONNECT\n:scheme|https\n:authority|api.openai.com:443\n:path|/\n")}, RESETS(1, PROTOCOL)},
+	{"8.5", "extended CONNECT (RFC 8441), which was not offered", {H(0, 1, ":method|CONNECT\n:protocol|websocket\n:scheme|https\n:authority|api.openai.com\n:path|/v1/realtime?model=m\nsec-websocket-version|13\n")}, RESETS(1, PROTOCOL)},
+	{"8.5", "the same by a client that offers it", {SET("\0\x8\0\0\0\1"), H(0, 1, ":method|CONNECT\n:protocol|websocket\n:scheme|https\n:authority|api.openai.com\n:path|/v1/realtime?model=m\nsec-websocket-version|13\n")}, RESETS(1, PROTOCOL)},
+	{"8.5", "a :protocol without CONNECT", {H(END, 1, GET(":protocol|websocket\n"))}, RESETS(1, PROTOCOL)},
 };
 /* clang-format on */
 

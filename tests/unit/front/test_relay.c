@@ -346,6 +346,43 @@ static void test_crowd(void **state)
 	(void)state;
 }
 
+/* As if nothing had moved for so long. */
+static void rest(struct world *w, uint64_t ms)
+{
+	plane_turns(&w->plane, 3);
+	w->relay.activity_ms -= ms;
+	assert_int_equal(eg_timer_set(w->plane.loop, &w->relay.timer, 0), 0);
+	plane_turns(&w->plane, 3);
+}
+
+/* An hour of silence, or five minutes after one side has ended: both sides are reset. A byte of
+ * either begins it anew. */
+static void test_silence(void **state)
+{
+	for (int half = 0; half < 2; half++) {
+		struct world *w = begin("");
+		uint64_t limit = half ? 5 * 60 * 1000 : 60 * 60 * 1000;
+
+		if (half) {
+			shutdown(w->pod.fd, SHUT_WR);
+			inbox_await_end(&w->plane, &w->site);
+		}
+		rest(w, limit - 2000);
+		assert_false(w->over);
+		plane_send(&w->plane, w->site.fd, "x");
+		inbox_await(&w->plane, &w->pod, "x");
+		rest(w, limit - 2000);
+		assert_false(w->over);
+		rest(w, 2000);
+		assert_true(w->over);
+		assert_true(w->failed);
+		inbox_await_end(&w->plane, &w->pod);
+		assert_true(w->pod.reset);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* What a pipe holds is pieces, however small, and of a user with many of them it has few pages: one
  * that is full is not tried again before its reader took something. */
 static void test_full_pipe(void **state)
@@ -430,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_no_leave_for_a_pipe),
 		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_full_pipe),
 		cmocka_unit_test(test_site_that_does_not_read),
 	};

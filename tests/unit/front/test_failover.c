@@ -473,6 +473,59 @@ static void test_client_gone_while_waiting(void **state)
 	(void)state;
 }
 
+/* Where a request may be made once only, a connection that rested for more than a second is not
+ * trusted with it: it may be closed already. A fresher one is. */
+static void test_fresh_without_replay(void **state)
+{
+	for (int rests = 0; rests < 2; rests++) {
+		struct world *w = begin(never);
+
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		inbox_forget(&w->pod.in);
+		inbox_forget(&w->up[0]);
+		for (uint64_t since = eg_now_ms(); rests && eg_now_ms() - since < 1100;)
+			plane_turn(&w->plane);
+		pod_send(&w->pod, ASK);
+		if (rests) {
+			inbox_fini(&w->up[0]);
+			w->up[0].text = NULL;
+		}
+		called(w, 0, BODY, OK(7, "{\"n\":2}"));
+		inbox_await(&w->plane, &w->pod.in, "{\"n\":2}");
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		finish(w);
+	}
+	(void)state;
+}
+
+/* Eight interim answers and no more: then it is none of HTTP's, and another target is asked. */
+static void test_interim_answers(void **state)
+{
+	static const char interim[] = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+
+	for (int count = 8; count <= 9; count++) {
+		struct world *w = begin(three);
+
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY, NULL);
+		for (int i = 0; i < count; i++)
+			plane_send(&w->plane, w->up[0].fd, interim);
+		if (count > 8)
+			called(w, 1, BODY, OK(2, "{}"));
+		else
+			plane_send(&w->plane, w->up[0].fd, OK(2, "{}"));
+		inbox_await(&w->plane, &w->pod.in, "{}");
+		assert_true(inbox_has(&w->pod.in, "HTTP/1.1 200 OK"));
+		assert_false(inbox_has(&w->pod.in, "HTTP/1.1 103"));
+		assert_int_equal(plane_recorded(&w->plane, "\"reason\":\"upstream_protocol\""),
+				 count > 8);
+		finish(w);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +544,8 @@ int main(void)
 		cmocka_unit_test(test_replay_never),
 		cmocka_unit_test(test_stale_pooled_connection),
 		cmocka_unit_test(test_stale_connection_without_replay),
+		cmocka_unit_test(test_fresh_without_replay),
+		cmocka_unit_test(test_interim_answers),
 		cmocka_unit_test(test_no_failover_after_first_byte),
 		cmocka_unit_test(test_large_error_body),
 		cmocka_unit_test(test_client_gone_while_waiting),

@@ -202,7 +202,6 @@ static void read_operations(const struct place *at, json_t *array, struct eg_rou
 
 static void read_targets(const struct place *at, json_t *array, struct eg_route *r)
 {
-	struct eg_policy_set *s = at->l->set;
 	size_t n = EG_MIN(json_array_size(array), (size_t)EG_MAX_TARGETS);
 	struct eg_target_spec *out = source_alloc(at->l, n, sizeof(*out));
 
@@ -213,9 +212,7 @@ static void read_targets(const struct place *at, json_t *array, struct eg_route 
 
 		if (!name)
 			continue;
-		for (size_t k = 0; k < s->provider_count && !found; k++)
-			if (!strcmp(s->providers[k].name, name))
-				found = &s->providers[k];
+		found = find_provider(at->l, name);
 		if (!found && source_map_read(at->l, "providers"))
 			source_error(&p,
 				     "provider \"%.63s\" is not defined; expected a name under "

@@ -3,6 +3,7 @@
 #include "policy/source.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static size_t count_map(const struct loading *l, const char *key)
 {
@@ -434,6 +435,34 @@ static void read_provider(const struct place *at, const char *name, json_t *v)
 				   source_pattern);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct eg_provider *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* Targets of thousands of routes look for thousands of them. */
+static void sort_providers(struct loading *l)
+{
+	size_t n = l->set->provider_count;
+
+	l->providers = source_alloc(l, n, sizeof(*l->providers));
+	for (size_t i = 0; i < n && !l->out_of_memory; i++)
+		l->providers[i] = &l->set->providers[i];
+	if (n && !l->out_of_memory)
+		qsort(l->providers, n, sizeof(*l->providers), by_name);
+}
+
+const struct eg_provider *find_provider(const struct loading *l, const char *name)
+{
+	const struct eg_provider key = {.name = name}, *at = &key, *const *found = NULL;
+
+	if (l->providers && l->set->provider_count)
+		found = bsearch(&at, l->providers, l->set->provider_count, sizeof(at), by_name);
+	return found ? *found : NULL;
+}
+
 void read_providers(struct loading *l)
 {
 	size_t count = count_map(l, "providers");
@@ -457,4 +486,6 @@ void read_providers(struct loading *l)
 			read_provider(&at, name, v);
 		}
 	}
+	if (!l->out_of_memory)
+		sort_providers(l);
 }

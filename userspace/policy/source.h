@@ -43,7 +43,8 @@ struct loading {
 	size_t reports_left_out;
 	struct found found[PLACE_DEPTHS]; /* by depth */
 	struct lined lined;
-	size_t searched; /* bytes that the searches for places went over */
+	size_t searched;		      /* bytes that the searches for places went over */
+	const struct eg_provider **providers; /* of the set, by name; NULL: none */
 	bool out_of_memory;
 };
 
@@ -131,6 +132,8 @@ void *source_alloc(struct loading *l, size_t count, size_t size);
 /* ---- read_*.c: each reads its part of all documents into the set ---- */
 void read_credentials(struct loading *l);
 void read_providers(struct loading *l);
+/* After that. NULL: there is none of that name. */
+const struct eg_provider *find_provider(const struct loading *l, const char *name);
 void read_policies(struct loading *l);
 void read_destinations(struct loading *l);
 

@@ -209,7 +209,8 @@ static struct entry **bucket(struct eg_resolver *r, const char *host)
 	return &r->buckets[h % BUCKETS];
 }
 
-static void evict(struct eg_resolver *r, uint64_t now)
+/* What nobody waits for; `fresh`: also what would be an answer still. */
+static void evict(struct eg_resolver *r, uint64_t now, bool fresh)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
 		struct entry **at = &r->buckets[i];
@@ -217,7 +218,8 @@ static void evict(struct eg_resolver *r, uint64_t now)
 		while (*at) {
 			struct entry *n = *at;
 
-			if (n->querying || !eg_list_empty(&n->waits) || n->fresh_until_ms > now) {
+			if (n->querying || !eg_list_empty(&n->waits) ||
+			    (!fresh && n->fresh_until_ms > now)) {
 				at = &n->next;
 				continue;
 			}
@@ -237,7 +239,10 @@ static struct entry *find_or_add(struct eg_resolver *r, const char *host)
 		if (!strcasecmp(n->host, host))
 			return n;
 	if (r->entries >= MAX_ENTRIES)
-		evict(r, eg_loop_now_ms(r->loop));
+		evict(r, eg_loop_now_ms(r->loop), false);
+	/* After a reload they may all be names of before. */
+	if (r->entries >= MAX_ENTRIES)
+		evict(r, eg_loop_now_ms(r->loop), true);
 	if (r->entries >= MAX_ENTRIES || strlen(host) >= sizeof(n->host))
 		return NULL;
 	n = calloc(1, sizeof(*n));

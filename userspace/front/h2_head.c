@@ -9,8 +9,8 @@ void h2_head_init(struct h2_head *h)
 {
 	*h = (struct h2_head){.verdict = H2_HEAD_OK};
 	eg_buf_init_secret(&h->text, TEXT_MAX);
-	eg_buf_init(&h->cookie, TEXT_MAX);
-	eg_buf_init(&h->pseudo, TEXT_MAX);
+	eg_buf_init_secret(&h->cookie, TEXT_MAX);
+	eg_buf_init_secret(&h->pseudo, TEXT_MAX);
 }
 
 void h2_head_fini(struct h2_head *h)

@@ -20,7 +20,8 @@ static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLAN
 static void test_http2(void **state)
 {
 	static const char rest[] = ":method|POST\n:scheme|https\n:authority|api.openai.com\n"
-				   ":path|/v1/chat/completions\n"
+				   ":path|/v1/chat/completions?api_key=" OWN_KEY "\n"
+				   "cookie|a=" OWN_KEY "\ncookie|b=" OWN_KEY "\n"
 				   "content-type|application/json\nx-api-key|" OWN_KEY "\n";
 	static const char body[] = "{\"model\":\"gpt-4o\",\"messages\":[]}";
 	struct plane *plane = calloc(1, sizeof(*plane));

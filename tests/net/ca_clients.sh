@@ -67,6 +67,7 @@ chmod 600 "$ca/intermediate.key"
 check_not "an address is no name" "$build/egretctl" ca create --dir "$work/none" --names 10.0.0.1
 check_not "no name is no intermediate" "$build/egretctl" ca create --dir "$work/none" --names ''
 check_not "a whole top level is no name" "$build/egretctl" ca create --dir "$work/none" --names '*.com'
+check_not "nor without the star" "$build/egretctl" ca create --dir "$work/none" --names com
 is "what was refused left no file" "$(find "$work/none" -type f 2>/dev/null)" ""
 printf 'one root\n' >"$work/system.pem"
 is "bundle is the system's roots and ours" "$("$build/egretctl" ca bundle "$ca" --system "$work/system.pem")" \

@@ -35,12 +35,11 @@ static bool number(struct eg_str label)
 
 bool eg_ca_name_valid(struct eg_str name, bool wildcard)
 {
-	size_t start = 0, dots = 0, least = 0;
+	/* "*.com" would be a whole top level, and so would "com" in a constraint. */
+	size_t start = 0, dots = 0, least = wildcard ? 1 : 0;
 
-	if (wildcard && eg_str_starts(name, EG_STR("*."))) {
+	if (wildcard && eg_str_starts(name, EG_STR("*.")))
 		name = (struct eg_str){name.p + 2, name.n - 2};
-		least = 1; /* "*.com" would be a whole top level */
-	}
 	if (!name.n || name.n > 253)
 		return false;
 	for (size_t i = 0; i <= name.n; i++) {

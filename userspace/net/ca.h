@@ -15,8 +15,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-/* "api.openai.com", or with `wildcard` also "*.openai.azure.com" (two labels at least): letters,
- * digits, '-' and '_', no final dot, nothing that could be read as an IP address. */
+/* "api.openai.com", or with `wildcard` also "*.openai.azure.com" (two labels at least, of either):
+ * letters, digits, '-' and '_', no final dot, nothing that could be read as an IP address. */
 bool eg_ca_name_valid(struct eg_str name, bool wildcard);
 
 /* PEM outputs are appended; key buffers must be eg_buf_init_secret(). */

@@ -333,7 +333,9 @@ static void no_subjects(void **state)
 static void bad_orders_for_tiers(void **state)
 {
 	static const char *const bad[] = {"api.openai.com", "a,permitted;DNS:com"};
-	static const char *const ip[] = {"10.0.0.1"}, *const top[] = {"*.com"};
+	static const char *const ip[] = {"10.0.0.1"};
+	/* A constraint holds all that lies below its name. */
+	static const char *const top[] = {"*.com", "com", "localhost", "-.com"};
 	struct eg_buf c, k, other_cert, other_key;
 	struct eg_error e = {""};
 
@@ -354,9 +356,13 @@ static void bad_orders_for_tiers(void **state)
 	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&root_key),
 						   ip, 1, 30, &c, &k, &e),
 			 -EINVAL);
-	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&root_key),
-						   top, 1, 30, &c, &k, &e),
-			 -EINVAL);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(top); i++) {
+		assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert),
+							   eg_buf_str(&root_key), &top[i], 1, 30,
+							   &c, &k, &e),
+				 -EINVAL);
+		assert_non_null(strstr(e.text, top[i]));
+	}
 	assert_int_equal(eg_ca_create_root("Other", 10, &other_cert, &other_key, &e), 0);
 	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&other_key),
 						   names, 2, 30, &c, &k, &e),

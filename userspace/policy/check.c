@@ -332,10 +332,13 @@ static bool last_label_is_number(const char *text)
 {
 	const char *dot = strrchr(text, '.');
 	const char *label = dot ? dot + 1 : text;
+	const char *digits = "0123456789";
 
-	if (!strncmp(label, "0x", 2))
+	if (!strncmp(label, "0x", 2)) {
 		label += 2;
-	return strspn(label, "0123456789") == strlen(label);
+		digits = "0123456789abcdef";
+	}
+	return strspn(label, digits) == strlen(label);
 }
 
 static bool dns_name(const char *text)

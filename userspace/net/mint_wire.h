@@ -27,8 +27,8 @@
 
 #define EG_MINT_MESSAGE_MAX (64u << 10)
 #define EG_MINT_KEY_MAX	    128u
-#define EG_MINT_CLIENTS_MAX 64u /* at one time: workers of two gateways */
-#define EG_MINT_NAMES_BYTES (1u << 20)
+#define EG_MINT_CLIENTS_MAX 64u	       /* at one time: workers of two gateways */
+#define EG_MINT_NAMES_BYTES (4u << 20) /* of two sets, each with as many as it may have */
 
 enum eg_mint_control_type {
 	EG_MINT_CA = 1,

@@ -233,6 +233,36 @@ static void the_clock_is_set_back(void **state)
 	signer_stop(&t);
 }
 
+/* While a reload is under way: the names in force, and those to come, each as long as may be. */
+static void names_of_two_sets(void **state)
+{
+	enum { COUNT = 2 * 4096, LENGTH = 253 };
+	const char **list = calloc(COUNT, sizeof(*list));
+	char *text = malloc((size_t)COUNT * (LENGTH + 1)), long_label[61];
+	struct eg_error e = {""};
+	struct signer s;
+
+	assert_non_null(list);
+	assert_non_null(text);
+	memset(long_label, 'l', 60);
+	long_label[60] = '\0';
+	for (int i = 0; i < COUNT; i++) {
+		char *at = text + (size_t)i * (LENGTH + 1);
+
+		snprintf(at, LENGTH + 1, "n%06d-%s.%s.%s.%s.example", i, long_label + 8, long_label,
+			 long_label, long_label);
+		assert_in_range(strlen(at), 250, LENGTH);
+		list[i] = at;
+	}
+	signer_start(&s);
+	assert_int_equal(signer_ca(&s, &cert, &key, &e), 0);
+	assert_int_equal(signer_names(&s, list, COUNT, &e), 0);
+	assert_string_equal(e.text, "");
+	signer_stop(&s);
+	free(list);
+	free(text);
+}
+
 static void the_leaf_serves_tls(void **state)
 {
 	struct eg_tls_server *server = eg_tls_server_create(NULL);
@@ -696,6 +726,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(minted_once_for_all_who_wait),
 		cmocka_unit_test(the_clock_is_set_back),
+		cmocka_unit_test(names_of_two_sets),
 		cmocka_unit_test(the_leaf_serves_tls),
 		cmocka_unit_test(refused_names),
 		cmocka_unit_test(too_long_a_name_is_told_later),

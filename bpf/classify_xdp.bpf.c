@@ -88,6 +88,33 @@ static __always_inline int is_gateway(const struct eg_config *cfg, __u8 family,
 	return (gateway.word_be[0] || gateway.word_be[3]) && eg_address_equal(address, &gateway);
 }
 
+#define EG_ICMP6_SOLICITATION  135 /* RFC 4861 4.3, 4.4: 8 bytes, then the address it is about */
+#define EG_ICMP6_ADVERTISEMENT 136
+
+struct eg_discovery {
+	__u8 type;
+	__u8 header[7];
+	struct eg_address target;
+};
+
+/* Who advertises it, or asks from the unspecified address whether it is taken (RFC 4862 5.4.3). */
+static __always_inline int discovery_claims(struct xdp_md *ctx, const struct eg_config *cfg,
+					    const struct eg_packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct eg_discovery *d = data + (p->l4_offset & EG_OFFSET_MASK);
+	const struct eg_address none = {};
+	struct eg_address target;
+
+	if (p->family != 6 || p->protocol != IPPROTO_ICMPV6 || p->defect || (void *)(d + 1) > end)
+		return 0;
+	if (d->type != EG_ICMP6_ADVERTISEMENT &&
+	    (d->type != EG_ICMP6_SOLICITATION || !eg_address_equal(&p->source, &none)))
+		return 0;
+	__builtin_memcpy(&target, &d->target, sizeof(target));
+	return is_gateway(cfg, 6, &target);
+}
+
 SEC("xdp")
 int guard_xdp(struct xdp_md *ctx)
 {
@@ -104,7 +131,8 @@ int guard_xdp(struct xdp_md *ctx)
 		if (!s.config->gateway4_be || !arp_claims(ctx, s.config->gateway4_be))
 			return XDP_PASS;
 	} else if (!is_gateway(s.config, p->family, &p->source) &&
-		   !is_gateway(s.config, p->family, &p->destination)) {
+		   !is_gateway(s.config, p->family, &p->destination) &&
+		   !discovery_claims(ctx, s.config, p)) {
 		return XDP_PASS;
 	}
 	s.ifindex = ctx->ingress_ifindex;

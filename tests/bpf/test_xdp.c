@@ -139,6 +139,40 @@ static void test_uplink(void)
 	check(count_all() == 4, "guard_xdp", "and are not counted");
 }
 
+/* Neighbour discovery: type at byte 54 of the frame, the target behind the eight bytes of its
+ * header. */
+static int discovery(uint8_t type, const char *source, const char *target)
+{
+	struct eg_address address = address_of(target);
+	struct frame f = {.source = source,
+			  .destination = "ff02::1",
+			  .protocol = IPPROTO_ICMPV6,
+			  .payload = &address,
+			  .payload_length = sizeof(address)};
+	uint8_t frame[PACKET_MAX];
+	uint32_t length = (uint32_t)frame_build(&f, frame);
+	struct xdp_md in = {.data_end = length, .ingress_ifindex = UPLINK};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = length,
+		    .ctx_in = &in, .ctx_size_in = sizeof(in), .repeat = 1);
+
+	frame[54] = type;
+	return bpf_prog_test_run_opts(progs.guard_xdp, &opts) ? -1 : (int)opts.retval;
+}
+
+static void test_discovery(void)
+{
+	world_reset();
+	check(discovery(136, "fe80::9", GATEWAY6) == XDP_DROP, "guard_xdp",
+	      "an advertisement of the gateway");
+	check(discovery(135, "::", GATEWAY6) == XDP_DROP, "guard_xdp",
+	      "who detects whether its address, the gateway's, is taken");
+	check(count_of(EG_REASON_INGRESS_SPOOF, EG_HOOK_XDP) == 2, "guard_xdp", "counted");
+	check(discovery(135, "fe80::9", GATEWAY6) == XDP_PASS, "guard_xdp", "who only asks for it");
+	check(discovery(136, "fe80::9", PROVIDER6) == XDP_PASS, "guard_xdp", "another's");
+	check(discovery(128, "fe80::9", GATEWAY6) == XDP_PASS, "guard_xdp", "an echo request");
+	check(count_all() == 2, "guard_xdp", "and are not counted");
+}
+
 /* Without a gateway address nothing claims it: DHCP, ARP probes and address detection go on. */
 static void test_uplink_no_gateway(void)
 {
@@ -179,5 +213,6 @@ void test_xdp(void)
 {
 	test_classify();
 	test_uplink();
+	test_discovery();
 	test_uplink_no_gateway();
 }

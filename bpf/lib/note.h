@@ -28,6 +28,12 @@ __noinline int eg_count(__u32 pod_id, __u32 name_id, __u32 reason, __u32 hook, _
 
 		bpf_map_update_elem(&counters, &key, &zero, BPF_NOEXIST);
 		c = bpf_map_lookup_elem(&counters, &key);
+	}
+	if (!c) { /* full; user space made these before */
+		key.pod_id = 0;
+		key.name_id = 0;
+		key.reason = EG_REASON_UNCOUNTED;
+		c = bpf_map_lookup_elem(&counters, &key);
 		if (!c)
 			return -1;
 	}

@@ -108,6 +108,7 @@ void test_egress(void);
 void test_verdicts(void);
 void test_parse(void);
 void test_flows(void);
+void test_counters(void);
 void test_fail(void);
 void test_dns(void);
 void test_learn(void);

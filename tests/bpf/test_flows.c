@@ -382,3 +382,28 @@ void test_fail(void)
 	check(run_frame(progs.egress, POD, &syn) == NEXT && find_flow(POD, &syn, NULL), "mark",
 	      "alive");
 }
+
+/* A full map of counters: what finds no place in it is counted as that. */
+void test_counters(void)
+{
+	static struct eg_counter zero[256];
+	struct eg_counter_key key = {.reason = EG_REASON_UNCOUNTED, .hook = EG_HOOK_EGRESS};
+	struct frame quic = {.source = POD4, .destination = PROVIDER4, .protocol = IPPROTO_UDP};
+	int i;
+
+	world_reset();
+	check(run_frame(progs.egress, POD, &quic) == DROP, "counters", "a place of its own");
+	check(!bpf_map_update_elem(map_fd("counters"), &key, zero, BPF_NOEXIST), "counters",
+	      "user space makes one");
+	key = (struct eg_counter_key){.pod_id = 1u << 20, .hook = EG_HOOK_EGRESS};
+	while (!bpf_map_update_elem(map_fd("counters"), &key, zero, BPF_NOEXIST))
+		key.pod_id++;
+	for (i = 0; i < 3; i++)
+		run_frame(progs.egress, POD, &quic);
+	check(count_of(EG_REASON_QUIC_REFUSED, EG_HOOK_EGRESS) == 4, "counters", "goes on");
+	quic.source = "10.0.0.9";
+	check(run_frame(progs.egress, POD, &quic) == DROP, "counters", "full");
+	check(count_of(EG_REASON_UNCOUNTED, EG_HOOK_EGRESS) == 1, "counters",
+	      "counted all the same");
+	world_reset();
+}

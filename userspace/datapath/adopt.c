@@ -235,6 +235,8 @@ int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error)
 	if (!r)
 		r = set_resolvers(d);
 	if (!r)
+		r = eg_counters_open(d);
+	if (!r)
 		r = eg_places_remove_if(d, is_old_gateway, NULL);
 	if (!r)
 		r = add_gateway(d);

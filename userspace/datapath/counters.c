@@ -12,6 +12,25 @@
 
 #define AT_ONCE 1024 /* entries a sweep: the caller's heartbeat is due */
 
+int eg_counters_open(struct eg_datapath *d)
+{
+	int cpus = libbpf_num_possible_cpus();
+	EG_CLEANUP_FREE struct eg_counter *zero =
+		cpus > 0 ? calloc((size_t)cpus, sizeof(*zero)) : NULL;
+
+	if (!zero)
+		return -ENOMEM;
+	for (uint32_t hook = 1; hook < EG_HOOK_COUNT; hook++) {
+		struct eg_counter_key key = {.reason = EG_REASON_UNCOUNTED, .hook = hook};
+
+		/* One that an earlier build's pods have filled has no room for them: as it was. */
+		if (bpf_map_update_elem(d->map[EG_MAP_COUNTERS], &key, zero, BPF_NOEXIST) &&
+		    errno != EEXIST && errno != E2BIG)
+			return -errno;
+	}
+	return 0;
+}
+
 static int compare_number(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;

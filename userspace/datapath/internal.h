@@ -330,6 +330,8 @@ void eg_mapsync_forget_link(struct eg_datapath *d, uint32_t ifindex);
 
 /* counters.c: those of pods that are gone, some at a time. -errno: tried again by the next call. */
 int eg_counters_sweep(struct eg_datapath *d) EG_MUST;
+/* Makes the places where is counted what finds the map full. */
+int eg_counters_open(struct eg_datapath *d) EG_MUST;
 
 /* places.c: destinations. */
 /* Adds or renews. 0, -ENOMEM, -ENOSPC: the map is full. */

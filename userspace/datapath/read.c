@@ -242,7 +242,8 @@ static bool one_counter(void *context, const void *k, const void *v)
 		sum.packets += of[i].packets;
 		sum.bytes += of[i].bytes;
 	}
-	return c->each(c->context, k, &sum);
+	/* What is kept for a full map has counted nothing yet. */
+	return sum.packets ? c->each(c->context, k, &sum) : true;
 }
 
 int eg_pins_counters(struct eg_pins *p,

@@ -215,7 +215,8 @@ struct eg_name {
 
 /* ---- listeners: SOCKMAP, EG_MAX_WORKERS slots: slot w is worker w's dual-stack listener ---- */
 
-/* ---- counters: PERCPU_HASH. What pods that are gone left is added up by user space. ---- */
+/* ---- counters: PERCPU_HASH. What pods that are gone left is added up by user space, which also
+ * makes the entries of EG_REASON_UNCOUNTED, of no pod and name, for when the map is full. ---- */
 #define EG_POD_GONE 0xffffffffu
 
 struct eg_counter_key {
@@ -233,6 +234,7 @@ enum eg_hook {
 	EG_HOOK_XDP = 5,
 	EG_HOOK_REPLY = 6,
 	EG_HOOK_LOOKUP = 7,
+	EG_HOOK_COUNT = 8,
 };
 
 struct eg_counter {

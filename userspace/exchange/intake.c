@@ -48,7 +48,7 @@ static void look_at(struct eg_exchange *x, enum eg_field f, const struct eg_head
 		x->origin = true;
 	else if (f == EG_FIELD_X_EGRET_VIA)
 		x->via = h->value;
-	else if (f == EG_FIELD_SEC_WEBSOCKET_PROTOCOL)
+	else if (f == EG_FIELD_SEC_WEBSOCKET_PROTOCOL && x->websocket)
 		look_at_subprotocols(x, h->value);
 	else if (f == EG_FIELD_AUTHORIZATION || f == EG_FIELD_X_API_KEY)
 		x->placeholder |= h->value.n > 0;
@@ -234,14 +234,20 @@ static bool via_has(struct eg_str list, struct eg_str tag)
 	return false;
 }
 
-/* Every field of that name: one that comes twice must not hide the tag. */
+/* Every field of that name: one that comes twice must not hide the tag. No more is looked through
+ * than there may be. */
 static bool loops(const struct eg_exchange *x)
 {
-	for (size_t i = 0; i < x->header_count; i++)
-		if (eg_str_ieq(x->headers[i].name, VIA) &&
-		    via_has(x->headers[i].value, eg_str_from(x->engine->tag)))
+	size_t all = 0;
+
+	for (size_t i = 0; x->via.p && i < x->header_count; i++) {
+		if (!eg_str_ieq(x->headers[i].name, VIA))
+			continue;
+		all += x->headers[i].value.n;
+		if (all > VIA_MAX || via_has(x->headers[i].value, eg_str_from(x->engine->tag)))
 			return true;
-	return x->via.n > VIA_MAX;
+	}
+	return false;
 }
 
 static enum eg_reason check_target(struct eg_exchange *x, const char **detail)

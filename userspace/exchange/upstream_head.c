@@ -194,27 +194,48 @@ static int write_credential(struct eg_exchange *x, struct eg_buf *out, const cha
 	return secret ? eg_credential_write(out, spec, secret) : -ENOKEY;
 }
 
-/* What the client accepts and is read here; all fields of that name are one list. */
+/* All fields of a name are one list. .p NULL: there is none; with a length: no memory for it. */
+static struct eg_str joined(struct eg_exchange *x, struct eg_str name)
+{
+	struct eg_str only = {NULL, 0};
+	size_t count = 0, n = 0;
+	char *out;
+
+	for (size_t i = 0; i < x->header_count; i++) {
+		if (!eg_str_ieq(x->headers[i].name, name))
+			continue;
+		only = x->headers[i].value;
+		n += only.n + 1;
+		count++;
+	}
+	if (count < 2)
+		return only;
+	out = eg_arena_alloc(&x->arena, n);
+	if (!out)
+		return (struct eg_str){NULL, n};
+	n = 0;
+	for (size_t i = 0; i < x->header_count; i++) {
+		struct eg_str value = x->headers[i].value;
+
+		if (!eg_str_ieq(x->headers[i].name, name))
+			continue;
+		memcpy(out + n, value.p, value.n);
+		n += value.n;
+		out[n++] = ',';
+	}
+	return (struct eg_str){out, n};
+}
+
+/* What the client accepts and is read here. */
 static int write_accept_encoding(struct eg_exchange *x, struct eg_buf *out)
 {
 	struct eg_str accept = {NULL, 0};
 	int r = write_str(out, "accept-encoding: ");
 
-	for (size_t i = 0; i < x->header_count && !x->websocket; i++) {
-		struct eg_str value = x->headers[i].value;
-
-		if (!eg_str_ieq(x->headers[i].name, EG_STR("accept-encoding")))
-			continue;
-		if (accept.n) {
-			char *joined = eg_arena_printf(&x->arena, "%.*s,%.*s", EG_STR_ARG(accept),
-						       EG_STR_ARG(value));
-
-			if (!joined)
-				return -ENOMEM;
-			value = eg_str_from(joined);
-		}
-		accept = value;
-	}
+	if (!x->websocket)
+		accept = joined(x, EG_STR("accept-encoding"));
+	if (!accept.p && accept.n)
+		return -ENOMEM;
 	if (!r)
 		r = eg_coding_write_accept(out, accept);
 	return r ? r : write_str(out, "\r\n");

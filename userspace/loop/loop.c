@@ -8,9 +8,8 @@
 
 #define BATCH	  128
 #define TURN_MS	  100u /* of handling: what is left is the next turn's; and as much of its end */
-#define LOOK_EACH 16   /* events, timers, ... between two looks at the clock */
-#define LOOK_END  4  /* likewise, at the end: a quarter of a megabyte to encrypt is common there */
-#define WAITED_MS 2u /* less may be the clock's step */
+#define REST_MS	  25u  /* timers, and what was put off, have that much whatever the events took */
+#define WAITED_MS 2u   /* less may be the clock's step */
 
 struct eg_loop {
 	int epoll_fd;
@@ -228,23 +227,29 @@ void eg_timer_cancel(struct eg_loop *l, struct eg_timer *t)
 		sift(l, i, last);
 }
 
-/* Has the turn had its time? Looked at now and then. */
-static bool turn_is_over(const struct eg_loop *l, int done)
+/* Has the turn had its time, and this part of it, too? Looked at after each event, timer, ...: one
+ * may be a hundred requests that are dear to read, and the clock is no system call. */
+static bool turn_is_over(const struct eg_loop *l, uint64_t began_ms)
 {
-	return done % LOOK_EACH == 0 && eg_now_ms() - l->now_ms >= TURN_MS;
+	uint64_t now = eg_now_ms();
+
+	return now - l->now_ms >= TURN_MS && now - began_ms >= REST_MS;
 }
 
 static void fire_timers(struct eg_loop *l)
 {
-	int done = 0;
+	uint64_t began_ms;
 
+	if (!l->timers || l->heap[0]->due_ms > l->now_ms)
+		return;
+	began_ms = eg_now_ms();
 	l->firing = true;
 	while (l->timers && l->heap[0]->due_ms <= l->now_ms) {
 		struct eg_timer *t = l->heap[0];
 
 		eg_timer_cancel(l, t);
 		t->fire(t);
-		if (turn_is_over(l, ++done))
+		if (turn_is_over(l, began_ms))
 			break;
 	}
 	l->firing = false;
@@ -267,17 +272,17 @@ void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
 static void run_deferred(struct eg_loop *l)
 {
 	uint64_t began_ms = l->deferred ? eg_now_ms() : 0;
-	int done = 0;
+	bool some = false;
 
 	l->behind = false;
 	while (l->deferred) {
 		struct eg_defer *d = l->deferred;
 
-		if (done && done % LOOK_END == 0 && eg_now_ms() - began_ms >= TURN_MS) {
+		if (some && eg_now_ms() - began_ms >= TURN_MS) {
 			l->behind = true;
 			return;
 		}
-		done++;
+		some = true;
 		l->deferred = d->next;
 		if (!l->deferred)
 			l->deferred_tail = &l->deferred;
@@ -306,7 +311,7 @@ void eg_loop_soon(struct eg_loop *l, struct eg_defer *d)
 static void run_soon(struct eg_loop *l)
 {
 	struct eg_defer *d = l->soon, *next, **tail = l->soon_tail;
-	int done = 0;
+	uint64_t began_ms = d ? eg_now_ms() : 0;
 
 	l->soon = NULL;
 	l->soon_tail = &l->soon;
@@ -315,7 +320,7 @@ static void run_soon(struct eg_loop *l)
 		d->next = NULL;
 		d->queued = false;
 		d->run(d);
-		if (next && turn_is_over(l, ++done)) {
+		if (next && turn_is_over(l, began_ms)) {
 			*tail = l->soon;
 			if (!l->soon)
 				l->soon_tail = tail;
@@ -408,7 +413,7 @@ static void handle(struct eg_loop *l)
 
 		if (events)
 			w->ready(w, events);
-		if (turn_is_over(l, l->batch_at))
+		if (turn_is_over(l, l->now_ms))
 			break;
 	}
 }

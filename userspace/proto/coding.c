@@ -37,10 +37,11 @@ enum eg_coding eg_coding_join(enum eg_coding a, enum eg_coding b)
 
 /* Those that are asked for, and identity: also the indices of `struct accepted`. */
 static const char *const asked[] = {"gzip", "br", "zstd", "identity"};
-#define ASKED	 4u
-#define IDENTITY 3u
-#define ANY	 4u /* "*" */
-#define UNSAID	 (-1)
+#define ELEMENTS_MAX 64u /* of a list that is read: a head has room for thirty thousand */
+#define ASKED	     4u
+#define IDENTITY     3u
+#define ANY	     4u /* "*" */
+#define UNSAID	     (-1)
 
 struct accepted {
 	int weight[ASKED + 1]; /* thousandths; UNSAID */
@@ -129,7 +130,7 @@ int eg_coding_write_accept(struct eg_buf *out, struct eg_str accept)
 	bool comma = false;
 	int r = 0;
 
-	while (eg_h1_list_next(&accept, &element))
+	for (unsigned int i = 0; i < ELEMENTS_MAX && eg_h1_list_next(&accept, &element); i++)
 		take(&a, element);
 	for (unsigned int i = 0; i < a.count && !r; i++) {
 		unsigned int which = a.order[i];

@@ -134,6 +134,10 @@ static unsigned int distinct_bytes(struct eg_str s)
 	return distinct;
 }
 
+/* Of what may be a key: a head has room for 64 KiB of it, and each byte is compared with every
+ * word. */
+#define LOOKED_AT 256u
+
 bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
 {
 	ssize_t space;
@@ -147,6 +151,7 @@ bool eg_credential_looks_real(struct eg_str name, struct eg_str value)
 	/* The shortest keys that providers give out have 32 characters and more. */
 	if (value.n < 24)
 		return false;
+	value.n = EG_MIN(value.n, (size_t)LOOKED_AT);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(placeholder_words); i++)
 		if (contains_word(value, placeholder_words[i]))
 			return false;

@@ -237,6 +237,12 @@ static void test_chunked_request(void **state)
 	inbox_await(&w->plane, &w->pod.in, "{}");
 }
 
+/* Half of what the tags of agents may be, and a little. */
+#define TEN "0123456789"
+#define TAGS                                                                                    \
+	TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN \
+		TEN TEN TEN TEN
+
 /* What each denial looks like, and whether the connection can go on. */
 static void test_denials(void **state)
 {
@@ -275,6 +281,9 @@ static void test_denials(void **state)
 		 "400", "bad_body", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508",
 		 "loop", false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: " TAGS "\r\nx-egret-via: " TAGS
+		 "\r\n\r\n",
+		 "508", "loop", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "Expect: tea\r\n\r\n", "417", "expectation",
 		 false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS

@@ -429,6 +429,8 @@ static void test_names(void **state)
 	(void)state;
 }
 
+#define EIGHT "a,a,a,a,a,a,a,a,"
+
 static void test_accept(void **state)
 {
 	static const char *const rows[][2] = {
@@ -453,6 +455,8 @@ static void test_accept(void **state)
 		{"gzip ; q=0.3", "gzip;q=0.300"},
 		{"gzip;q=1.001, ,, br", "br"},
 		{"gzip;q=", "identity"},
+		/* Sixty-four are read, and what comes then is not said. */
+		{EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT "a,a,a,a,a,a,a,gzip, br", "gzip"},
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {

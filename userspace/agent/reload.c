@@ -35,9 +35,9 @@ void eg_loaded_unref(struct eg_loaded *l)
 
 /* ---- policy ---- */
 
-static void log_errors(const struct eg_policy_errors *errors)
+static void log_errors(struct eg_supervisor *s, const struct eg_policy_errors *errors)
 {
-	for (size_t i = 0; i < errors->count; i++) {
+	for (size_t i = 0; i < errors->count; i++, eg_heartbeat_keep(s)) {
 		const struct eg_policy_error *e = &errors->item[i];
 		char place[48] = "";
 
@@ -91,14 +91,21 @@ static void say_resolvers(const struct eg_supervisor *s, struct eg_policy_set *s
 		}
 }
 
+static void compile_goes_on(void *context)
+{
+	eg_heartbeat_keep(context);
+}
+
 static void compile(struct eg_supervisor *s, struct eg_source *source)
 {
+	const struct eg_policy_busy busy = {compile_goes_on, s};
 	struct eg_policy_errors errors = {.item = NULL};
 	struct eg_policy_set *set = NULL;
 	struct eg_loaded *l = calloc(1, sizeof(*l));
-	int r = l ? eg_policy_load(source->files, source->count, &set, &errors) : -ENOMEM;
+	int r = l ? eg_policy_load_busy(source->files, source->count, &busy, &set, &errors)
+		  : -ENOMEM;
 
-	log_errors(&errors);
+	log_errors(s, &errors);
 	if (r) {
 		char why[EG_WIRE_TEXT];
 		const struct eg_policy_error *first = NULL;

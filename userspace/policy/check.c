@@ -192,6 +192,7 @@ bool source_check(const struct place *at, json_t *v, const struct eg_key_object 
 	const char *name;
 	json_t *child;
 
+	set_busy(at->l->set);
 	if (!expect(at, v, json_is_object(v), "an object"))
 		return false;
 	json_object_foreach(v, name, child)

@@ -323,6 +323,7 @@ static int add_all(struct build *b, size_t *buckets)
 	for (size_t i = 0; i < b->set->policy_count; i++) {
 		const struct eg_policy *p = &b->set->policies[i];
 
+		set_busy(b->set);
 		for (size_t k = 0; k < p->route_count; k++) {
 			int r = add_route(b, p, k);
 

@@ -117,7 +117,7 @@ static void lint_ties(struct loading *l)
 	list_namespaces(s, list);
 	if (n)
 		qsort(list, n, sizeof(*list), by_rank_and_namespace);
-	for (size_t i = 0; i < n && work <= LINT_WORK_MAX; i++)
+	for (size_t i = 0; i < n && work <= LINT_WORK_MAX; i++, set_busy(s))
 		for (size_t k = i + 1; k < n && work <= LINT_WORK_MAX; k++) {
 			uint32_t a = s->order[list[i].place], b = s->order[list[k].place];
 

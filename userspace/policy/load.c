@@ -96,7 +96,7 @@ static void collect_names(struct loading *l)
 	l->set->names = source_alloc(l, EG_POLICY_MAX_NAMES, sizeof(*l->set->names));
 	if (!n.table)
 		l->out_of_memory = true;
-	for (size_t i = 0; i < l->set->policy_count && !l->out_of_memory; i++)
+	for (size_t i = 0; i < l->set->policy_count && !l->out_of_memory; i++, set_busy(l->set))
 		for (size_t k = 0; k < l->set->policies[i].route_count; k++)
 			for (size_t h = 0; h < l->set->policies[i].routes[k].host_count; h++)
 				add_name(&n, l->set->policies[i].routes[k].hosts[h]);
@@ -122,6 +122,7 @@ static int hash_files(const struct loading *l, char out[17])
 		const struct document *d = &l->documents[i];
 		uint64_t sizes[2] = {d->name.n, d->text.n};
 
+		set_busy(l->set);
 		good = EVP_DigestUpdate(c, sizes, sizeof(sizes)) == 1 &&
 		       EVP_DigestUpdate(c, d->name.p, d->name.n) == 1 &&
 		       EVP_DigestUpdate(c, d->text.p, d->text.n) == 1;
@@ -207,6 +208,13 @@ static int by_place(const void *a, const void *b)
 int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_policy_set **out,
 		   struct eg_policy_errors *errors)
 {
+	return eg_policy_load_busy(files, count, NULL, out, errors);
+}
+
+int eg_policy_load_busy(const struct eg_policy_file *files, size_t count,
+			const struct eg_policy_busy *busy, struct eg_policy_set **out,
+			struct eg_policy_errors *errors)
+{
 	struct loading l = {.errors = errors};
 	int r;
 
@@ -215,6 +223,7 @@ int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_p
 	if (!l.set)
 		return -ENOMEM;
 	atomic_init(&l.set->refs, 1);
+	l.set->busy = busy;
 	eg_arena_init(&l.set->memory, SET_BUDGET_BYTES);
 	r = source_open(&l, files, count);
 	if (!r && !l.document_count && !l.errors_seen)
@@ -232,6 +241,7 @@ int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_p
 		last->warning = l.errors_seen == 0;
 	}
 	source_close(&l);
+	l.set->busy = NULL;
 	if (r) {
 		destroy(l.set);
 		return r;

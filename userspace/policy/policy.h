@@ -126,6 +126,16 @@ struct eg_policy_set;
  * 0. */
 int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_policy_set **out,
 		   struct eg_policy_errors *errors) EG_MUST;
+/* Reading megabytes takes its time: for who has other duties meanwhile. Called often, for each
+ * policy, file and error at least; between two calls lies what jansson takes for one file. */
+struct eg_policy_busy {
+	void (*call)(void *context);
+	void *context;
+};
+/* The same; `busy` may be NULL. */
+int eg_policy_load_busy(const struct eg_policy_file *files, size_t count,
+			const struct eg_policy_busy *busy, struct eg_policy_set **out,
+			struct eg_policy_errors *errors) EG_MUST;
 struct eg_policy_set *eg_policy_set_ref(struct eg_policy_set *s);
 void eg_policy_set_unref(struct eg_policy_set *s);
 

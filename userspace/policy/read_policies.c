@@ -463,6 +463,7 @@ void read_policies(struct loading *l)
 		{
 			struct place at = place_index(&list, k);
 
+			set_busy(l->set);
 			if (!json_is_object(v))
 				continue;
 			read_policy(&at, v, &d);

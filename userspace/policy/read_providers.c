@@ -193,6 +193,7 @@ void read_credentials(struct loading *l)
 		{
 			struct place at = place_key(&map, name);
 
+			set_busy(l->set);
 			read_credential(&at, name, v);
 		}
 	}
@@ -483,6 +484,7 @@ void read_providers(struct loading *l)
 		{
 			struct place at = place_key(&map, name);
 
+			set_busy(l->set);
 			read_provider(&at, name, v);
 		}
 	}

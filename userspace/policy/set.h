@@ -84,7 +84,14 @@ struct eg_policy_set {
 	size_t front_count;
 	size_t route_count;
 	struct index index;
+	const struct eg_policy_busy *busy; /* of who loads it; NULL: nobody, or it is loaded */
 };
+
+static inline void set_busy(const struct eg_policy_set *s)
+{
+	if (s->busy)
+		s->busy->call(s->busy->context);
+}
 
 /* ---- fronts.c ---- */
 /* Fills set->fronts from the providers. 0, -ENOMEM, -E2BIG (more than EG_POLICY_MAX_NAMES). */

@@ -232,6 +232,8 @@ static void report(const struct place *at, bool warning, size_t offset, const ch
 	struct eg_policy_error *e = new_report(at->l, warning);
 	size_t depth;
 
+	set_busy(at->l->set);
+
 	if (!e)
 		return;
 	eg_str_copy(e->file, sizeof(e->file), at->document->name);
@@ -319,6 +321,7 @@ static void parse(struct loading *l, struct document *d)
 	}
 	if (!syntax_check(l, d))
 		return;
+	set_busy(l->set);
 	d->root = json_loadb(d->text.p, d->text.n, JSON_DECODE_ANY, &e);
 	/* jansson says some failures of malloc with no text at all. */
 	if (!d->root && (json_error_code(&e) == json_error_out_of_memory || !*e.text))
@@ -398,8 +401,10 @@ bool eg_policy_locate(const struct eg_policy_file *files, size_t count, const ch
 
 void source_close(struct loading *l)
 {
-	for (size_t i = 0; i < l->document_count; i++)
+	for (size_t i = 0; i < l->document_count; i++) {
+		set_busy(l->set);
 		json_decref(l->documents[i].root);
+	}
 	free(l->documents);
 }
 

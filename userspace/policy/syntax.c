@@ -233,6 +233,7 @@ static bool parse_object(struct syntax *s, const struct place *at, unsigned int 
 {
 	uint32_t base = s->keys.count;
 
+	set_busy(at->l->set);
 	s->i++;
 	skip_space(s);
 	if (peek(s) == '}') {

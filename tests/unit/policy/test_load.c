@@ -1053,6 +1053,48 @@ static void names_and_cidrs(void **state)
 	eg_policy_set_unref(s);
 }
 
+static void count_call(void *context)
+{
+	++*(size_t *)context;
+}
+
+/* Who loads is told so for each policy and each error, whether the set is good or not. */
+static void busy_meanwhile(void **state)
+{
+	size_t calls = 0, policies = 500;
+	const struct eg_policy_busy busy = {count_call, &calls};
+
+	(void)state;
+	for (int broken = 0; broken < 2; broken++) {
+		struct eg_policy_errors errors = {NULL, 0};
+		struct eg_policy_set *set = NULL;
+		struct eg_policy_file file = {.name = EG_STR("p.json")};
+		struct eg_buf text;
+
+		eg_buf_init(&text, 1 << 20);
+		assert_int_equal(eg_buf_printf(&text, "{\"version\":\"egret/v1\",\"policies\":["),
+				 0);
+		for (size_t i = 0; i < policies; i++)
+			assert_int_equal(eg_buf_printf(&text,
+						       "%s{\"name\":\"p%zu\",\"pods\":{"
+						       "\"namespaces\":[\"n%zu\"]},\"routes\":[],"
+						       "\"otherwise\":\"%s\"}",
+						       i ? "," : "", i, i,
+						       broken ? "nothing" : "deny"),
+					 0);
+		assert_int_equal(eg_buf_printf(&text, "]}"), 0);
+		file.text = eg_buf_str(&text);
+		calls = 0;
+		assert_int_equal(eg_policy_load_busy(&file, 1, &busy, &set, &errors),
+				 broken ? -EINVAL : 0);
+		assert_true(calls >= 2 * policies);
+		if (!broken)
+			eg_policy_set_unref(set);
+		eg_policy_errors_fini(&errors);
+		eg_buf_fini(&text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1074,6 +1116,7 @@ int main(void)
 		cmocka_unit_test(places_of_many_errors),
 		cmocka_unit_test(suffixes_as_the_kernel_has_them),
 		cmocka_unit_test(names_and_cidrs),
+		cmocka_unit_test(busy_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,6 +251,10 @@ static int parse_forbid(struct eg_options *o, const char *value, struct eg_error
 			return bad(e, "forbid", c, "at most 64 ranges");
 		if (eg_plan_cidr(eg_str_from(c), true, &o->forbid[o->forbid_count++]))
 			return bad(e, "forbid", c, "a range such as 10.244.0.0/16 or fd00::/64");
+		/* Every provider's address is in it: nothing would be captured, and nobody told. */
+		if (!o->forbid[o->forbid_count - 1].prefix_bits)
+			return bad(e, "forbid", c,
+				   "a range of the node's or the cluster's, not every address");
 	}
 	return 0;
 }

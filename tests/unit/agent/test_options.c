@@ -121,6 +121,8 @@ static void test_refused(void **state)
 		{"--resolver", "[fd00::a]:", "an IP address"},
 		{"--resolver", "[10.0.0.10", "an IP address"},
 		{"--forbid", "10.0.0.0/40", "a range"},
+		{"--forbid", "10.0.0.0/0", "a range of the node's or the cluster's"},
+		{"--forbid", "fd00::/64,::/0", "a range of the node's or the cluster's"},
 		{"--xdp", "eth0", "IF=auto"},
 		{"--xdp", "eth0=fast", "auto, native, generic or off"},
 		{"--uplink", "a-very-long-interface-name", "the name of an interface"},

@@ -70,6 +70,31 @@ set_of 20000 five
 place five
 check "one that hung before it was offered anything is replaced" await 5 gone "$GATEWAY"
 check "and its successor takes that" await 30 decides shop-five
+# As many hosts as may be, each as long as may be, and at each reload others: what is resolved changes whole.
+hosts_of() { # MARK
+	python3 - "$1" "$T_RUN/next" <<-'EOP'
+	import json, os, sys
+	mark, to = sys.argv[1:]
+	host = ".".join(["l" * 60] * 3) + ".h%s-%d.example"
+	routes = [{"name": "chat", "match": {"hosts": ["api.openai.com"]}, "targets": [{"provider": "openai"}]}]
+	routes += [{"name": "r%d" % i, "match": {"hosts": [host % (mark, k) for k in range(i, i + 250)]}, "targets": [{"provider": "openai"}]}
+	           for i in range(0, 4000, 250)]
+	os.makedirs(to, exist_ok=True)
+	with open(os.path.join(to, "10-all.json"), "w") as f:
+	    json.dump({"version": "egret/v1", "policies": [{"name": "shop-" + mark, "pods": {"namespaces": ["shop"]}, "routes": routes}],
+	               "providers": {"openai": {"kind": "openai", "endpoint": "https://api.openai.com/v1", "credential": "openai"}},
+	               "credentials": {"openai": {"type": "bearer", "file": "openai/key"}}}, f)
+	EOP
+}
+GATEWAY=$(pid_of gateway) HANGS=$(metric egret_gateway_hangs_total)
+for n in a b c; do
+	hosts_of $n
+	place "hosts-$n"
+	check "4,000 other hosts: $n" await 30 decides "shop-$n"
+	sleep 2
+done
+is "by the same gateway, which has not been taken for one that hangs" "$(pid_of gateway) $(metric egret_gateway_hangs_total)" "$GATEWAY $HANGS"
+
 # More pods than can be handed to a gateway: those whose files are damaged later stay as they were, and count for nothing in the
 # directory. Each round has labels of 8 MiB.
 pods_of() {

@@ -15,10 +15,11 @@
 #define AGAIN_MAX_S	 60u
 #define AGAIN_FAILED_S	 5u
 #define ANSWER_ADDRESSES 128u /* more than EG_EVENT_DATA bytes can hold */
+#define BUCKETS		 1024u
 
 struct watched {
 	struct eg_names *names;
-	struct watched *next;
+	struct watched *next; /* of its bucket */
 	char text[EG_WIRE_NAME];
 	struct eg_resolve query;
 	struct eg_timer again;
@@ -28,7 +29,7 @@ struct watched {
 struct eg_names {
 	struct eg_loop *loop;
 	struct eg_resolver *resolver;
-	struct watched *first;
+	struct watched *buckets[BUCKETS]; /* by text: a reload may change thousands */
 };
 
 struct eg_names *eg_names_create(struct eg_loop *l, const char *resolvers, struct eg_error *e)
@@ -98,9 +99,18 @@ static void due(struct eg_timer *t)
 	ask(eg_container_of(t, struct watched, again));
 }
 
+static struct watched **bucket(struct eg_names *n, const char *text)
+{
+	uint32_t h = 2166136261u; /* FNV-1a; names come from policy, not from pods */
+
+	for (const char *c = text; *c; c++)
+		h = (h ^ (unsigned char)*c) * 16777619u;
+	return &n->buckets[h % BUCKETS];
+}
+
 static struct watched *find(struct eg_names *n, const char *text)
 {
-	for (struct watched *w = n->first; w; w = w->next)
+	for (struct watched *w = *bucket(n, text); w; w = w->next)
 		if (!strcmp(w->text, text))
 			return w;
 	return NULL;
@@ -108,7 +118,7 @@ static struct watched *find(struct eg_names *n, const char *text)
 
 static void add(struct eg_names *n, const char *text)
 {
-	struct watched *w = calloc(1, sizeof(*w));
+	struct watched *w = calloc(1, sizeof(*w)), **head = bucket(n, text);
 
 	if (!w) {
 		eg_error("out of memory: %s is not resolved", text);
@@ -118,8 +128,8 @@ static void add(struct eg_names *n, const char *text)
 	w->kept = true;
 	eg_str_copy(w->text, sizeof(w->text), eg_str_from(text));
 	eg_timer_init(&w->again, due);
-	w->next = n->first;
-	n->first = w;
+	w->next = *head;
+	*head = w;
 	ask(w);
 }
 
@@ -134,13 +144,23 @@ static void drop(struct eg_names *n, struct watched **at)
 	free(w);
 }
 
+static void drop_others(struct eg_names *n, struct watched **at)
+{
+	while (*at)
+		if ((*at)->kept)
+			at = &(*at)->next;
+		else
+			drop(n, at);
+}
+
 void eg_names_follow(struct eg_names *n, struct eg_policy_set *set)
 {
 	size_t count;
 	const struct eg_watched_name *names = eg_watched_names(set, &count);
 
-	for (struct watched *w = n->first; w; w = w->next)
-		w->kept = false;
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct watched *w = n->buckets[i]; w; w = w->next)
+			w->kept = false;
 	for (size_t i = 0; i < count; i++) {
 		struct watched *w;
 
@@ -156,11 +176,8 @@ void eg_names_follow(struct eg_names *n, struct eg_policy_set *set)
 		eg_timer_cancel(n->loop, &w->again);
 		ask(w);
 	}
-	for (struct watched **at = &n->first; *at;)
-		if ((*at)->kept)
-			at = &(*at)->next;
-		else
-			drop(n, at);
+	for (size_t i = 0; i < BUCKETS; i++)
+		drop_others(n, &n->buckets[i]);
 }
 
 /* ---- answers that the kernel could not read ---- */

@@ -64,6 +64,19 @@ static void arm(struct eg_resolver *r)
 		eg_warn("resolver: no memory for a timer; a look-up may take longer");
 }
 
+/*
+ * Queries have begun, or have been answered: thousands of them may at once, and c-ares finds the
+ * first that is due by a look at each. It is none that is due before TRY_MS, or the timer is armed
+ * for it; one that is answered lets the timer come for nothing.
+ */
+static void arm_for_new(struct eg_resolver *r)
+{
+	if (eg_timer_armed(&r->timer) && r->timer.due_ms <= eg_loop_now_ms(r->loop) + TRY_MS + 1)
+		return;
+	if (eg_timer_set(r->loop, &r->timer, TRY_MS + 1))
+		eg_warn("resolver: no memory for a timer; a look-up may take longer");
+}
+
 static void timer_fired(struct eg_timer *t)
 {
 	struct eg_resolver *r = eg_container_of(t, struct eg_resolver, timer);
@@ -81,7 +94,7 @@ static void socket_ready(struct eg_watch *w, uint32_t events)
 
 	ares_process_fd(r->channel, in ? fd : ARES_SOCKET_BAD,
 			events & EPOLLOUT ? fd : ARES_SOCKET_BAD);
-	arm(r);
+	arm_for_new(r);
 }
 
 static void socket_free(struct eg_defer *d)
@@ -382,7 +395,7 @@ void eg_resolver_lookup(struct eg_resolver *r, const char *host, struct eg_resol
 		return;
 	n->querying = true;
 	ares_getaddrinfo(r->channel, n->host, NULL, &hints, answered, n);
-	arm(r);
+	arm_for_new(r);
 }
 
 void eg_resolver_cancel(struct eg_resolver *r, struct eg_resolve *q)

@@ -426,29 +426,46 @@ static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
 	free(f);
 }
 
+/* The numbers that the kernel's tables have of this set already. */
+static void keep_numbers(struct eg_supervisor *s, struct eg_generation *g)
+{
+	free(g->policy_ids);
+	free(g->name_ids);
+	g->policy_ids = s->applied.policy_ids;
+	g->name_ids = s->applied.name_ids;
+	s->applied.policy_ids = s->applied.name_ids = NULL;
+}
+
+/*
+ * A set that could not be written leaves a part of itself in the tables: then the last good one,
+ * which is offered again, is written again, too (datapath.h). When that fails as well, pods stay
+ * where they are, since all of it that they need is still there, and it is tried again later.
+ */
 static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_error *e)
 {
 	uint64_t node = eg_node_addresses_hash();
-	bool same = g->policies == s->applied.policies && node == s->node_hash && !s->resync;
-	int r = 0;
+	bool in_force = g->policies == s->applied.policies;
+	bool same = in_force && node == s->node_hash && !s->resync && !s->half_written;
+	int r = same ? 0 : set_policy(s, g, e);
 
-	if (same) {
-		g->policy_ids = s->applied.policy_ids;
-		g->name_ids = s->applied.name_ids;
-		s->applied.policy_ids = s->applied.name_ids = NULL;
-	} else {
-		r = set_policy(s, g, e);
-	}
-	if (r)
+	s->half_written = r;
+	if (r && (!in_force || s->resync))
 		return r;
-	s->node_hash = node;
+	if (r)
+		eg_error("the policy in force could not be written again: %s; it is tried again "
+			 "within 10 s",
+			 e->text);
+	else
+		s->node_hash = node;
+	if (same || r)
+		keep_numbers(s, g);
 	set_pods(s, g);
 	if (s->applied.number)
 		drop_pods(s, s->applied.table, g->table);
 	if (s->resync || s->former_left || (!s->applied.number && eg_datapath_adopted(s->datapath)))
 		drop_former(s, g->table);
 	s->resync = false;
-	if (!same && eg_datapath_prune(s->datapath, e))
+	if (!same && !r && eg_datapath_prune(s->datapath, e))
 		eg_warn("what the policy no longer has could not be removed: %s", e->text);
 	eg_generation_fini(&s->applied);
 	s->applied = *g;
@@ -486,6 +503,13 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 	}
 	swapped = s->offered.policies != s->applied.policies;
 	if (apply(s, &s->offered, &e)) {
+		if (s->offered.loaded == s->applied.loaded) {
+			eg_error("the policy in force could not be written: %s; it is tried again "
+				 "within 10 s",
+				 e.text);
+			eg_generation_fini(&s->offered);
+			return;
+		}
 		refuse(s, s->offered.policies, e.text);
 		eg_reload_back(s);
 		eg_generation_fini(&s->offered);

@@ -347,9 +347,12 @@ void eg_reload_all(struct eg_supervisor *s)
 	eg_signer_ca_changed(s);
 	read_pods(s, false);
 	eg_gateways_forbid(s);
-	if (eg_tables_are_ours(s) && s->applied.number &&
-	    eg_node_addresses_hash() != s->node_hash) {
+	if (!eg_tables_are_ours(s) || !s->applied.number)
+		return;
+	if (eg_node_addresses_hash() != s->node_hash) {
 		eg_info("the node's addresses have changed");
+		eg_offer(s);
+	} else if (s->half_written) {
 		eg_offer(s);
 	}
 }

@@ -528,5 +528,15 @@ PLANE bool plane_rests(struct plane *p)
 #define PLANE_PROVIDER(name)                                                                      \
 	"\"" name "\": {\"kind\": \"openai\", \"endpoint\": \"http://provider.internal:%u/v1\", " \
 	"\"region\": \"cluster\", \"credential\": \"key\"}"
+/* One route, of all that is asked of api.openai.com, to the first provider. */
+#define PLANE_POLICY                                                                           \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(                         \
+		"p0") "},"                                                                     \
+		      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "  \
+		      "{\"namespaces\": [\"shop\"]},"                                          \
+		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "              \
+		      "[\"api.openai.com\"]},"                                                 \
+		      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}"
 
 #endif

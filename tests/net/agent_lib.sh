@@ -20,6 +20,21 @@ ask() {
 	pod_curl "$pod" -o "$T_RUN/answer" -w '%{http_code}' -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \
 		-d '{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}' "$@" https://api.openai.com/v1/chat/completions 2>/dev/null
 }
+# podA asks all the time, by two, each connection a new one; from asking_begins to asking_ends all have to be answered.
+asking_begins() {
+	local n
+	askers=()
+	for n in 1 2; do
+		until [ -e "$T_RUN/enough" ]; do ask podA --max-time 10; echo; done > "$T_RUN/asked.$n" &
+		askers+=($!)
+	done
+}
+asking_ends() {
+	touch "$T_RUN/enough"
+	wait "${askers[@]}"
+	at_least "there were connections all the time" "$(cat "$T_RUN"/asked.? | wc -l)" 20
+	is "and none of them went past the agent, or failed" "$(sort "$T_RUN"/asked.? | uniq)" 200
+}
 load() { # REQUESTS CONNECTIONS [OPTION...]: the result line of load.mjs
 	local requests=$1 connections=$2; shift 2
 	pod_sdk podA OPENAI_API_KEY=placeholder "$T_ROOT/tests/lib/load.mjs" --url https://api.openai.com/v1/chat/completions \

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plane.h"
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 static void test_pods(void **state)
 {
 	struct plane p;
@@ -18,7 +10,7 @@ static void test_pods(void **state)
 			  none = plane_address("127.0.0.3"), six = plane_address("2001:db8::1");
 
 	plane_up(&p, NULL);
-	s = plane_snapshot(&p, policy, true);
+	s = plane_snapshot(&p, PLANE_POLICY, true);
 	pod = eg_snapshot_pod(s, &a);
 	assert_non_null(pod);
 	assert_string_equal(pod->identity.name, "a");
@@ -42,7 +34,7 @@ static void test_serials(void **state)
 
 	plane_up(&p, NULL);
 	for (int i = 0; i < 8; i++) {
-		struct eg_snapshot *s = plane_snapshot(&p, policy, true);
+		struct eg_snapshot *s = plane_snapshot(&p, PLANE_POLICY, true);
 
 		assert_true(eg_snapshot_serial(s) > last);
 		last = eg_snapshot_serial(s);
@@ -63,7 +55,7 @@ static void test_many_pods(void **state)
 	struct eg_snapshot *s;
 
 	plane_up(&p, NULL);
-	set = plane_policy(&p, policy);
+	set = plane_policy(&p, PLANE_POLICY);
 	for (unsigned int i = 0; i < COUNT; i++) {
 		char text[64];
 
@@ -112,7 +104,7 @@ static void test_address_taken_over(void **state)
 	struct eg_snapshot *s;
 
 	plane_up(&p, NULL);
-	set = plane_policy(&p, policy);
+	set = plane_policy(&p, PLANE_POLICY);
 	pods[0].address[0] = pods[1].address[0] = plane_address("10.0.0.1");
 	s = eg_snapshot_create(1, set, plane_credentials(set, true), NULL, pods, 2);
 	assert_string_equal(eg_snapshot_pod(s, &pods[0].address[0])->identity.name, "new");

@@ -7,14 +7,6 @@
 
 #define OWN_KEY "sk-proj-0123456789abcdefghijklmnopqrstuvwxyz"
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 /* Twice: in a field that HPACK's table takes (RFC 7541 section 6.2.1), and in one that it doesn't;
  * the second time the table alone has it. */
 static void test_http2(void **state)
@@ -30,7 +22,7 @@ static void test_http2(void **state)
 	char block[4096], *field;
 	size_t n;
 
-	plane_up(plane, policy);
+	plane_up(plane, PLANE_POLICY);
 	pod2_open(pod, plane, "api.openai.com");
 	freed_watch(OWN_KEY);
 	pod2_begin(pod);

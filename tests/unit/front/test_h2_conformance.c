@@ -4,14 +4,6 @@
  * docs/internals/h2_conformance.md says which rule has which case. */
 #include "pod2.h"
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 struct world {
 	struct plane plane;
 	struct pod2 pod;
@@ -21,7 +13,7 @@ static struct world *up(void)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	plane_up(&w->plane, policy);
+	plane_up(&w->plane, PLANE_POLICY);
 	pod2_open(&w->pod, &w->plane, "api.openai.com");
 	pod2_begin(&w->pod);
 	return w;

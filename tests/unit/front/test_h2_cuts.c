@@ -7,14 +7,6 @@
 
 #define ALONE SIZE_MAX
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 #define END_STREAM  NGHTTP2_FLAG_END_STREAM
 #define END_HEADERS NGHTTP2_FLAG_END_HEADERS
 #define STREAMS	    4
@@ -247,7 +239,7 @@ static struct told *run(const struct script *s, const struct wire *w, size_t cut
 	struct pod2 *pod = calloc(1, sizeof(*pod));
 	struct inbox up = {.fd = -1};
 
-	plane_up(p, policy);
+	plane_up(p, PLANE_POLICY);
 	pod2_open(pod, p, "api.openai.com");
 	pod2_begin(pod);
 	send_cut(p, pod->in.fd, w, cut);

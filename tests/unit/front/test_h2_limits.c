@@ -5,14 +5,6 @@
 
 #include "pod2.h"
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 #define CHAT   "/v1/chat/completions"
 #define MODELS ":method|GET\n:scheme|https\n:authority|api.openai.com\n:path|/v1/models\n"
 
@@ -25,7 +17,7 @@ static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	plane_up(&w->plane, policy);
+	plane_up(&w->plane, PLANE_POLICY);
 	pod2_open(&w->pod, &w->plane, "api.openai.com");
 	*state = w;
 	return 0;

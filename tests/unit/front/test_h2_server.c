@@ -4,14 +4,6 @@
 
 #include "encode.h"
 
-static const char policy[] = "{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER(
-	"p0") "},"
-	      "\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}},"
-	      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "
-	      "{\"namespaces\": [\"shop\"]},"
-	      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": [\"api.openai.com\"]},"
-	      "\"targets\": [{\"provider\": \"p0\"}]}], \"otherwise\": \"deny\"}]}";
-
 #define CHAT "/v1/chat/completions"
 #define SSE                                                                                \
 	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked" \
@@ -29,7 +21,7 @@ static struct world *world(const char *server_name)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	plane_up(&w->plane, policy);
+	plane_up(&w->plane, PLANE_POLICY);
 	pod2_open(&w->pod, &w->plane, server_name);
 	return w;
 }

@@ -380,16 +380,22 @@ static void test_replay_never(void **state)
 	(void)state;
 }
 
-/* A pooled connection that the provider had closed meanwhile: once more, to the same target. */
-static void test_stale_pooled_connection(void **state)
+/* By the first target, whose connection is kept. */
+static void answered_once(struct world *w)
 {
-	struct world *w = begin(three);
-
 	pod_send(&w->pod, ASK);
 	called(w, 0, BODY, OK(2, "{}"));
 	inbox_await(&w->plane, &w->pod.in, "{}");
 	inbox_forget(&w->pod.in);
 	inbox_forget(&w->up[0]);
+}
+
+/* A pooled connection that the provider had closed meanwhile: once more, to the same target. */
+static void test_stale_pooled_connection(void **state)
+{
+	struct world *w = begin(three);
+
+	answered_once(w);
 	pod_send(&w->pod, ASK);
 	called(w, 0, BODY, NULL);
 	hang_up(w, 0, true);
@@ -407,11 +413,7 @@ static void test_stale_connection_without_replay(void **state)
 {
 	struct world *w = begin(never);
 
-	pod_send(&w->pod, ASK);
-	called(w, 0, BODY, OK(2, "{}"));
-	inbox_await(&w->plane, &w->pod.in, "{}");
-	inbox_forget(&w->pod.in);
-	inbox_forget(&w->up[0]);
+	answered_once(w);
 	pod_send(&w->pod, ASK);
 	called(w, 0, BODY, NULL);
 	hang_up(w, 0, true);
@@ -480,11 +482,7 @@ static void test_fresh_without_replay(void **state)
 	for (int rests = 0; rests < 2; rests++) {
 		struct world *w = begin(never);
 
-		pod_send(&w->pod, ASK);
-		called(w, 0, BODY, OK(2, "{}"));
-		inbox_await(&w->plane, &w->pod.in, "{}");
-		inbox_forget(&w->pod.in);
-		inbox_forget(&w->up[0]);
+		answered_once(w);
 		for (uint64_t since = eg_now_ms(); rests && eg_now_ms() - since < 1100;)
 			plane_turn(&w->plane);
 		pod_send(&w->pod, ASK);

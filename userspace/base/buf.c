@@ -48,21 +48,20 @@ void eg_buf_release(struct eg_buf *b)
 		eg_buf_fini(b);
 }
 
-/*
- * Memory for `size` bytes that has the content at `b->head`, or NULL; *old is true when it is other
- * memory than the buffer's, which is to be dropped.
+/* Memory for `size` bytes with the content of the buffer, whose own is gone; NULL: it is as it was.
  */
-static char *enlarge(struct eg_buf *b, size_t size, bool *old)
+static char *enlarge(struct eg_buf *b, size_t size)
 {
 	char *p;
 
-	*old = false;
 	if (is_block(b) && !b->head)
 		return eg_block_room(b->p) >= size ? b->p : realloc(b->p, size);
 	p = size >= EG_BLOCK_SMALLEST && !b->secret ? eg_block_take(size) : malloc(size);
-	if (p && b->length)
+	if (!p)
+		return NULL;
+	if (b->length)
 		memcpy(p, b->p + b->head, b->length);
-	*old = p;
+	drop(b);
 	return p;
 }
 
@@ -73,7 +72,6 @@ static char *enlarge(struct eg_buf *b, size_t size, bool *old)
 static int make_room(struct eg_buf *b, size_t n, size_t spare)
 {
 	size_t need, size;
-	bool old;
 	char *p;
 
 	if (n > b->cap || b->length > b->cap - n)
@@ -92,11 +90,9 @@ static int make_room(struct eg_buf *b, size_t n, size_t spare)
 		size *= 2;
 	if (size > b->cap)
 		size = EG_MAX(b->cap, need);
-	p = enlarge(b, size, &old);
+	p = enlarge(b, size);
 	if (!p)
 		return -ENOMEM;
-	if (old)
-		drop(b);
 	b->p = p;
 	b->head = 0;
 	b->size = size;

@@ -10,12 +10,11 @@ struct eg_secret {
 	size_t n;
 	uint64_t serial;
 	atomic_uint refs;
-	size_t sought; /* of its bytes, by the table: SOUGHT_MAX at most */
-	unsigned char skip[256];
+	unsigned char skip[256]; /* make_table() */
 	char bytes[];
 };
 
-#define SOUGHT_MAX 250u
+#define SOUGHT_MAX 250u /* of its bytes, by the table */
 
 void eg_wipe(void *p, size_t n)
 {
@@ -56,15 +55,14 @@ static void make_table(struct eg_secret *s)
 {
 	const unsigned char *bytes = (const unsigned char *)s->bytes;
 
-	s->sought = EG_MIN(s->n, (size_t)SOUGHT_MAX);
-	for (size_t i = 1; i < s->sought; i++)
+	for (size_t i = 1; i < EG_MIN(s->n, (size_t)SOUGHT_MAX); i++)
 		s->skip[pair(bytes + i)] = (unsigned char)i;
 }
 
 bool eg_secret_in(const struct eg_secret *s, struct eg_str text)
 {
 	const unsigned char *at = (const unsigned char *)text.p, *end = at + text.n;
-	size_t last = s->sought - 1;
+	size_t last = EG_MIN(s->n, (size_t)SOUGHT_MAX) - 1;
 
 	if (s->n < 2)
 		return text.n && memchr(text.p, s->bytes[0], text.n);

@@ -210,7 +210,7 @@ static void start(struct eg_gateway *g)
 static void give_back(struct eg_gateway *g)
 {
 	int64_t used = 0;
-	uint64_t requests = 0;
+	uint64_t requests = 0, now = eg_now_ms();
 
 	for (uint32_t i = 0; i < g->config.worker_count; i++) {
 		const struct eg_telemetry *t = g->workers[i].telemetry;
@@ -219,9 +219,8 @@ static void give_back(struct eg_gateway *g)
 		used += eg_telemetry_gauge_now(t, EG_GAUGE_CLIENT_CONNECTIONS) * CONNECTION_BYTES;
 		requests += eg_telemetry_gauge_rises(t, EG_GAUGE_REQUESTS_ACTIVE);
 	}
-	eg_blocks_trim(eg_now_ms());
-	if (eg_give_back_due(&g->give_back, (uint64_t)EG_MAX(used, (int64_t)0), requests,
-			     eg_now_ms()))
+	eg_blocks_trim(now);
+	if (eg_give_back_due(&g->give_back, (uint64_t)EG_MAX(used, (int64_t)0), requests, now))
 		(void)malloc_trim(0);
 }
 

@@ -19,24 +19,15 @@ static unsigned int mapped_bits(const struct eg_cidr *c)
 	return eg_address_is4(&c->address) ? c->prefix_bits + 96u : c->prefix_bits;
 }
 
-static uint64_t hash_bytes(const void *bytes, size_t n)
-{
-	uint64_t h = 14695981039346656037u;
-
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ ((const unsigned char *)bytes)[i]) * 1099511628211u;
-	return h;
-}
-
-/* What the operator forbids, and the node itself, unless that is what it was told last. */
-static int send_forbidden(struct eg_supervisor *s, struct eg_child *c)
+/* What the operator forbids, and the node itself. `node_hash` was taken before: an address that
+ * comes between is sent again. */
+static int send_forbidden(struct eg_supervisor *s, struct eg_child *c, uint64_t node_hash)
 {
 	struct eg_message m = {.type = EG_WIRE_FORBIDDEN};
 	EG_CLEANUP_FREE struct eg_cidr *all = NULL;
 	EG_CLEANUP_FREE struct eg_wire_cidr *wire = NULL;
 	EG_CLEANUP_FD int memory = -1;
 	size_t n = eg_forbidden(s->o, &all);
-	uint64_t hash;
 	int r;
 
 	wire = calloc(n + 1, sizeof(*wire));
@@ -46,25 +37,26 @@ static int send_forbidden(struct eg_supervisor *s, struct eg_child *c)
 		wire[i].address = all[i].address;
 		wire[i].prefix_bits = mapped_bits(&all[i]);
 	}
-	hash = hash_bytes(wire, n * sizeof(*wire));
-	if (hash == c->forbidden_hash)
-		return 0;
 	m.value = (int64_t)(n * sizeof(*wire));
 	r = eg_memory_seal("egret", (struct eg_str){(const char *)wire, n * sizeof(*wire)},
 			   &memory);
 	if (!r)
 		r = eg_channel_send(c->control, &m, &memory, 1);
 	if (!r)
-		c->forbidden_hash = hash;
+		c->node_hash = node_hash;
 	return r;
 }
 
 void eg_gateways_forbid(struct eg_supervisor *s)
 {
+	uint64_t node_hash = eg_node_addresses_hash();
+
 	for (size_t i = 0; i < EG_ARRAY_SIZE(s->gateways); i++) {
 		struct eg_child *c = &s->gateways[i];
-		int r = c->control >= 0 && !c->killed ? send_forbidden(s, c) : 0;
+		int r = 0;
 
+		if (c->control >= 0 && !c->killed && c->node_hash != node_hash)
+			r = send_forbidden(s, c, node_hash);
 		/* It would dial what it was not told of. */
 		if (r == -EAGAIN)
 			eg_child_kill(c, "it does not read what it is sent");
@@ -169,11 +161,10 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		ends[i] = -1;
-	s->gateway->forbidden_hash = 0;
 	ca_path(s, "intermediate.crt", chain, sizeof(chain));
 	r = send_config(s);
 	if (!r)
-		r = send_forbidden(s, s->gateway);
+		r = send_forbidden(s, s->gateway, eg_node_addresses_hash());
 	if (!r)
 		r = send_flight(s);
 	if (!r)

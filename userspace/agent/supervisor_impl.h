@@ -53,7 +53,7 @@ struct eg_child {
 	/* Of a gateway only. */
 	struct eg_flight *flight;	 /* of the one that runs, or ran last; NULL: none yet */
 	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
-	uint64_t forbidden_hash;	 /* of what it was told never to dial; 0: nothing yet */
+	uint64_t node_hash;		 /* of the node's addresses that it was told not to dial */
 };
 
 /* A gateway that is replaced while it is well (renewal.c). */

@@ -108,6 +108,21 @@ warned "the log names the other" "uplink eth9: there is no interface of that nam
 has "doctor warns" "$(doctor guard)" "warning --uplink names eth9, and there is no such interface: correct"
 stop
 
+echo "# --uplink auto: the links that default routes lead over"
+E_UPLINK=auto egret_up --workers 1
+is "found at the start" "$(status .state) $(uplinks)" "serving eth0 true true"
+is "an unknown pod does not reach the provider" "$(ask_unknown)" 000
+node ip link add eth9 type bridge && node ip addr add 198.18.9.1/24 dev eth9 && node ip link set eth9 up
+is "a link that none leads over is none" "$(uplinks)" "eth0 true true"
+node ip route add default via 198.18.9.2 dev eth9 metric 5000 table 77
+check "one of another table: guarded at once" await 5 eval '[ "$(uplinks)" = "eth0 true true, eth9 true true" ]'
+warned "the log says so" "uplink eth9: a default route leads over it; it is guarded from now on"
+node ip link add eth8 type bridge && node ip addr add 198.18.8.1/24 dev eth8 && node ip link set eth8 up
+node ip route add default table 78 nexthop via 198.18.9.2 dev eth9 nexthop via 198.18.8.2 dev eth8
+check "one of several paths, too" await 5 eval '[ "$(uplinks)" = "eth0 true true, eth9 true true, eth8 true true" ]'
+node ip link del eth9; node ip link del eth8
+stop
+
 echo "# the agent's veth"
 for how in deleted down "down inside" "moved away" "without listener_lookup"; do
 	egret_up --workers 1

@@ -12,6 +12,7 @@
 
 #include "agent/plan.h"
 
+#define RESOLV_CONF   "/etc/resolv.conf"
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 enum option_id {
@@ -98,9 +99,11 @@ const char *eg_options_usage(void)
 	       "  --upstream-ca FILE     roots that providers must chain to  the system's bundle\n"
 	       "\n"
 	       "The node\n"
-	       "  --uplink IF[,IF]       where traffic leaves the node (guarded)\n"
+	       "  --uplink IF[,IF]       where traffic leaves the node (guarded); auto: each link\n"
+	       "                         that a default route leads over\n"
 	       "  --resolver IP[,IP]     the cluster's DNS servers; only their answers are "
-	       "believed\n"
+	       "believed;\n"
+	       "                         auto: those of /etc/resolv.conf\n"
 	       "  --mode netns|mark      how connections are redirected      netns\n"
 	       "  --link-prefix P        attach to new links that begin so   only links of known "
 	       "pods\n"
@@ -179,13 +182,19 @@ static int parse_links(struct eg_options *o, const char *value, struct eg_error 
 	char *at = keep(o, value), *save = NULL;
 
 	for (char *name = strtok_r(at, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		if (!strcmp(name, "auto")) {
+			o->uplink_auto = true;
+			continue;
+		}
 		if (o->uplink_count == EG_OPTION_LINKS)
 			return bad(e, "uplink", value, "at most 16 interfaces");
 		if (strlen(name) >= IFNAMSIZ || strchr(name, '/'))
 			return bad(e, "uplink", name, "the name of an interface");
 		o->uplinks[o->uplink_count++] = name;
 	}
-	return o->uplink_count ? 0 : bad(e, "uplink", value, "the name of an interface");
+	return o->uplink_count || o->uplink_auto
+		       ? 0
+		       : bad(e, "uplink", value, "the name of an interface, or auto");
 }
 
 /* Nothing, or ":53". */
@@ -225,21 +234,66 @@ static int server_address(const char *server, struct eg_address *out)
 	return eg_address_from_text(text, out);
 }
 
+static int add_resolver(struct eg_options *o, const char *server, struct eg_error *e)
+{
+	size_t used = strlen(o->resolver_text), n = strlen(server);
+
+	if (o->resolver_count == EG_OPTION_SERVERS)
+		return bad(e, "resolver", server, "at most 8 addresses");
+	if (server_address(server, &o->resolvers[o->resolver_count]))
+		return bad(e, "resolver", server, "an IP address, with or without :port, or auto");
+	if (used + n + 2 > sizeof(o->resolver_text))
+		return bad(e, "resolver", server, "at most 255 characters of all servers");
+	o->resolver_count++;
+	snprintf(o->resolver_text + used, sizeof(o->resolver_text) - used, "%s%s", used ? "," : "",
+		 server);
+	o->resolver = o->resolver_text;
+	return 0;
+}
+
+int eg_options_resolv_conf(struct eg_options *o, const char *path, struct eg_error *e)
+{
+	FILE *f = fopen(path, "re");
+	char line[512], server[64];
+	size_t before = o->resolver_count;
+	int r = 0;
+
+	if (!f)
+		return eg_error_set(e, -errno, "--resolver auto: cannot read %s: %s", path,
+				    strerror(errno));
+	while (!r && fgets(line, sizeof(line), f)) {
+		struct eg_address a;
+
+		/* resolv.conf(5). An address with a scope (fe80::1%eth0) is of the node alone. */
+		if (sscanf(line, " nameserver %63s", server) != 1 || strchr(server, '%'))
+			continue;
+		if (!eg_address_from_text(server, &a) && eg_address_never_pod(&a))
+			r = eg_error_set(e, -EINVAL,
+					 "--resolver auto: %s names %s, a resolver of this machine "
+					 "alone, which no pod asks; name the pods' servers",
+					 path, server);
+		else
+			r = add_resolver(o, server, e);
+	}
+	fclose(f);
+	if (!r && o->resolver_count == before)
+		r = eg_error_set(e, -ENOENT,
+				 "--resolver auto: %s has no nameserver line that "
+				 "could be used",
+				 path);
+	return r;
+}
+
 static int parse_resolvers(struct eg_options *o, const char *value, struct eg_error *e)
 {
-	char *save = NULL, copy[256];
+	char *save = NULL;
+	int r = 0;
 
-	if (strlen(value) >= sizeof(copy))
-		return bad(e, "resolver", value, "at most 255 characters");
-	strcpy(copy, value);
-	for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
-		if (o->resolver_count == EG_OPTION_SERVERS)
-			return bad(e, "resolver", value, "at most 8 addresses");
-		if (server_address(s, &o->resolvers[o->resolver_count++]))
-			return bad(e, "resolver", s, "an IP address, with or without :port");
-	}
-	o->resolver = value;
-	return o->resolver_count ? 0 : bad(e, "resolver", value, "an IP address");
+	for (char *s = strtok_r(keep(o, value), ",", &save); !r && s;
+	     s = strtok_r(NULL, ",", &save))
+		r = strcmp(s, "auto") != 0 ? add_resolver(o, s, e)
+					   : eg_options_resolv_conf(o, RESOLV_CONF, e);
+	return r || o->resolver_count ? r : bad(e, "resolver", value, "an IP address, or auto");
 }
 
 static int parse_forbid(struct eg_options *o, const char *value, struct eg_error *e)
@@ -512,12 +566,12 @@ static int check(const struct eg_options *o, struct eg_error *e)
 			e, -EINVAL,
 			"--resolver is missing: the DNS servers of the pods, whose answers "
 			"are believed and which the agent itself asks (see /etc/resolv.conf "
-			"of a pod)");
-	if (!o->uplink_count)
+			"of a pod), or auto, where egretd's own /etc/resolv.conf is the pods'");
+	if (!o->uplink_count && !o->uplink_auto)
 		return eg_error_set(
 			e, -EINVAL,
 			"--uplink is missing: the interface by which the node reaches the "
-			"internet (see `ip route get 1.1.1.1`)");
+			"internet (see `ip route get 1.1.1.1`), or auto");
 	if (o->gateway_uid == o->signer_uid)
 		return eg_error_set(
 			e, -EINVAL,

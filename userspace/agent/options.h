@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "datapath/datapath.h"
 
-#define EG_OPTION_LINKS	  16
+#define EG_OPTION_LINKS	  EG_UPLINKS_MAX
 #define EG_OPTION_FORBID  64
 #define EG_OPTION_SERVERS 8
 
@@ -20,11 +20,13 @@ struct eg_options {
 	const char *upstream_ca;     /* NULL: the system's bundle */
 	const char *access_log;	     /* NULL: none; "-": standard output */
 	const char *handover_socket; /* NULL: in run_dir; "none" */
-	const char *resolver;	     /* as given: net/resolver.h */
+	const char *resolver;	     /* all of them, as net/resolver.h takes them; NULL: none */
+	char resolver_text[256];     /* where that lies */
 	struct eg_address resolvers[EG_OPTION_SERVERS];
 	size_t resolver_count;
 	const char *uplinks[EG_OPTION_LINKS];
 	size_t uplink_count;
+	bool uplink_auto;
 	struct eg_xdp_link xdp[EG_OPTION_LINKS];
 	size_t xdp_count;
 	struct eg_cidr forbid[EG_OPTION_FORBID];
@@ -51,6 +53,9 @@ struct eg_options {
 
 /* 0; -EINVAL with a sentence. Never prints. */
 int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_error *e) EG_MUST;
+/* Adds the servers of a resolv.conf(5) to o->resolvers, as `--resolver auto` does. A server of this
+ * machine alone is refused: pods ask others. */
+int eg_options_resolv_conf(struct eg_options *o, const char *path, struct eg_error *e) EG_MUST;
 void eg_options_fini(struct eg_options *o);
 /* The text of --help. */
 const char *eg_options_usage(void);

@@ -205,6 +205,7 @@ void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_opt
 		.down_grace_ms = EG_DOWN_GRACE_MS,
 		.uplinks = o->uplinks,
 		.uplink_count = o->uplink_count,
+		.uplink_auto = o->uplink_auto,
 		.xdp = o->xdp,
 		.xdp_count = o->xdp_count,
 		.link_prefix = o->link_prefix,

@@ -126,13 +126,14 @@ static int copy_options(struct eg_datapath *d, const struct eg_datapath_options 
 	d->host_link = strdup(d->o.host_link);
 	d->agent_link = strdup(d->o.agent_link);
 	d->link_prefix = d->o.link_prefix ? strdup(d->o.link_prefix) : NULL;
-	d->uplinks = calloc(d->o.uplink_count + 1, sizeof(*d->uplinks));
+	d->uplinks = calloc(EG_UPLINKS_MAX, sizeof(*d->uplinks));
 	d->xdp = calloc(d->o.xdp_count + 1, sizeof(*d->xdp));
 	resolvers = calloc(d->o.resolver_count + 1, sizeof(*resolvers));
 	d->o.resolvers = resolvers;
 	if (!d->pin_dir || !d->namespace_path || !d->host_link || !d->agent_link || !d->uplinks ||
 	    !d->xdp || !resolvers || (d->o.link_prefix && !d->link_prefix))
 		return -ENOMEM;
+	d->o.uplink_count = EG_MIN(d->o.uplink_count, (size_t)EG_UPLINKS_MAX);
 	for (size_t i = 0; i < d->o.uplink_count; i++)
 		if (!(d->uplinks[i] = strdup(options->uplinks[i])))
 			return -ENOMEM;

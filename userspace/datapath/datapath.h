@@ -29,6 +29,8 @@
 #include "base/error.h"
 #include "egret/abi/maps.h"
 
+#define EG_UPLINKS_MAX 16
+
 struct eg_datapath;
 
 enum eg_xdp_mode {
@@ -109,7 +111,8 @@ struct eg_datapath_options {
 	unsigned int hold_grace_ms;    /* 10000 */
 	unsigned int learned_grace_ms; /* 3600000 */
 	const char *const *uplinks;    /* guard_tc on their egress */
-	size_t uplink_count;
+	size_t uplink_count;	       /* at most EG_UPLINKS_MAX */
+	bool uplink_auto; /* beside them each link that a default route leads over, now or later */
 	const struct eg_xdp_link *xdp;
 	size_t xdp_count;
 	const char *link_prefix; /* NULL: only links that set_pod names; "": every veth */
@@ -256,7 +259,7 @@ int eg_datapath_learn(struct eg_datapath *d, uint32_t ifindex, uint32_t name_id,
 int eg_datapath_attach(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 
 struct eg_datapath_uplink {
-	const char *name; /* as in the options; borrowed from d */
+	const char *name; /* as in the options, or as a route led there; borrowed from d */
 	bool present;	  /* there is an interface of that name */
 	bool guarded;	  /* and guard_tc is attached to it */
 };

@@ -108,7 +108,9 @@ struct eg_known_name {
 struct eg_datapath {
 	struct eg_datapath_options o; /* strings owned, below */
 	char *pin_dir, *namespace_path, *host_link, *agent_link, *link_prefix;
-	char **uplinks;
+	char **uplinks;	      /* room for EG_UPLINKS_MAX */
+	bool uplinks_full;    /* there were more, and it was said */
+	bool uplinks_suspect; /* a default route came: eg_uplinks_follow() */
 	struct eg_xdp_link *xdp;
 	int lock;			 /* the pin directory, flocked */
 	bool adopted;			 /* pins of an earlier start were there */
@@ -281,6 +283,9 @@ int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) 
 /* mend.c: is the agent's way in whole? Puts it back, or tells calls.lost. */
 void eg_way_check(struct eg_datapath *d);
 
+/* uplinks.c: with uplink_auto, names the links that default routes lead over; those it did not have
+ * get the guard, if they are known to links.c. */
+void eg_uplinks_follow(struct eg_datapath *d);
 /* uplinks.c: a notice for each uplink and XDP link of the options that does not exist. */
 void eg_uplinks_say_missing(struct eg_datapath *d);
 /* A notice for each uplink on which the guard of another installation stands as well. */

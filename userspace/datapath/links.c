@@ -300,6 +300,8 @@ static int on_link(struct nl_msg *m, void *context)
 	/* Somebody's rule went; whether it was ours is seen by looking. */
 	if (h->nlmsg_type == RTM_DELRULE)
 		d->way_suspect = true;
+	if (h->nlmsg_type == RTM_NEWROUTE && eg_netlink_is_default(h))
+		d->uplinks_suspect = true;
 	if ((h->nlmsg_type != RTM_NEWLINK && h->nlmsg_type != RTM_DELLINK) ||
 	    eg_netlink_parse_link(h, &n) || n.family == AF_BRIDGE)
 		return NL_OK;
@@ -327,6 +329,8 @@ int eg_links_open(struct eg_datapath *d, struct eg_error *error)
 	    (d->o.mode == EG_MODE_MARK &&
 	     (nl_socket_add_membership(d->link_watch, RTNLGRP_IPV4_RULE) ||
 	      nl_socket_add_membership(d->link_watch, RTNLGRP_IPV6_RULE))) ||
+	    (d->o.uplink_auto && (nl_socket_add_membership(d->link_watch, RTNLGRP_IPV4_ROUTE) ||
+				  nl_socket_add_membership(d->link_watch, RTNLGRP_IPV6_ROUTE))) ||
 	    epoll_ctl(d->epoll, EPOLL_CTL_ADD, nl_socket_get_fd(d->link_watch), &e))
 		return eg_error_set(error, -EIO, "cannot watch the links by rtnetlink: %s",
 				    strerror(errno));
@@ -343,7 +347,7 @@ void eg_links_close(struct eg_datapath *d)
 	d->link_count = d->link_room = 0;
 }
 
-int eg_links_events(struct eg_datapath *d, struct eg_error *error)
+static int read_events(struct eg_datapath *d, struct eg_error *error)
 {
 	for (int i = 0; i < EVENTS_AT_ONCE; i++) {
 		int r = nl_recvmsgs_default(d->link_watch);
@@ -351,16 +355,31 @@ int eg_links_events(struct eg_datapath *d, struct eg_error *error)
 		if (r == -NLE_AGAIN)
 			return 0;
 		/* Lost notifications (ENOBUFS) or anything odd: look at everything. */
-		if (r < 0)
+		if (r < 0) {
+			d->uplinks_suspect = true;
 			return reconcile(d, error);
+		}
 	}
 	return 0;
 }
 
+int eg_links_events(struct eg_datapath *d, struct eg_error *error)
+{
+	int r = read_events(d, error);
+
+	if (d->uplinks_suspect) {
+		d->uplinks_suspect = false;
+		eg_uplinks_follow(d);
+	}
+	return r;
+}
+
 int eg_datapath_attach(struct eg_datapath *d, struct eg_error *error)
 {
-	int r = reconcile(d, error);
+	int r;
 
+	eg_uplinks_follow(d);
+	r = reconcile(d, error);
 	eg_uplinks_say_missing(d);
 	eg_uplinks_say_namesakes(d);
 	d->attached = true;

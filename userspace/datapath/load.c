@@ -379,7 +379,7 @@ static bool is_wanted(const struct eg_datapath *d, enum eg_program_id id)
 	case EG_PROGRAM_GUARD_XDP:
 		return d->o.xdp_count > 0;
 	case EG_PROGRAM_GUARD_TC:
-		return d->o.uplink_count > 0;
+		return d->o.uplink_count > 0 || d->o.uplink_auto;
 	case EG_PROGRAM_EGRESS_TC:
 	case EG_PROGRAM_DNS_TC:
 	case EG_PROGRAM_LISTENER_LOOKUP:

@@ -38,6 +38,7 @@ struct answer {
 	void *context;
 	bool (*each_link)(void *context, const struct eg_netlink_link *l);
 	bool (*each_address)(void *context, const struct eg_netlink_address *ad);
+	bool (*each_way)(void *context, uint32_t ifindex);
 	uint32_t ifindex;
 	int32_t nsid;
 };
@@ -324,6 +325,62 @@ int eg_netlink_way_to(struct nl_sock *s, int family, const void *address,
 	if (!m || nla_put(m, RTA_DST, bytes, address))
 		return -ENOMEM;
 	return talk(s, m, &a);
+}
+
+/* RTA_MULTIPATH: a list of struct rtnexthop, each with attributes of its own. */
+static void each_path(struct answer *a, const struct nlattr *list)
+{
+	const char *at = nla_data(list);
+	size_t left = (size_t)nla_len(list);
+
+	while (!a->stop && left >= sizeof(struct rtnexthop)) {
+		struct rtnexthop n;
+		size_t step;
+
+		memcpy(&n, at, sizeof(n));
+		step = RTNH_ALIGN((size_t)n.rtnh_len);
+		if (n.rtnh_len < sizeof(n) || step > left)
+			return;
+		a->stop = !a->each_way(a->context, (uint32_t)n.rtnh_ifindex);
+		at += step;
+		left -= step;
+	}
+}
+
+static int one_default(struct answer *a, const struct nlmsghdr *h)
+{
+	struct nlattr *tb[RTA_MAX + 1];
+	const struct rtmsg *r = nlmsg_data(h);
+
+	if (h->nlmsg_type != RTM_NEWROUTE)
+		return 0;
+	if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(*r), tb, RTA_MAX, NULL) < 0)
+		return -EPROTO;
+	if (!eg_netlink_is_default(h))
+		return 0;
+	if (tb[RTA_OIF] && nla_len(tb[RTA_OIF]) >= 4)
+		a->stop = !a->each_way(a->context, nla_get_u32(tb[RTA_OIF]));
+	if (tb[RTA_MULTIPATH])
+		each_path(a, tb[RTA_MULTIPATH]);
+	return 0;
+}
+
+bool eg_netlink_is_default(const struct nlmsghdr *h)
+{
+	const struct rtmsg *r = nlmsg_data(h);
+
+	return nlmsg_valid_hdr(h, sizeof(*r)) && !r->rtm_dst_len && !r->rtm_src_len &&
+	       r->rtm_type == RTN_UNICAST;
+}
+
+int eg_netlink_each_default(struct nl_sock *s, int family,
+			    bool (*each)(void *context, uint32_t ifindex), void *context)
+{
+	struct rtmsg head = {.rtm_family = (unsigned char)family};
+	struct answer a = {.each = one_default, .each_way = each, .context = context};
+	CLEANUP_MESSAGE struct nl_msg *m = message(RTM_GETROUTE, NLM_F_DUMP, &head, sizeof(head));
+
+	return m ? talk(s, m, &a) : -ENOMEM;
 }
 
 int eg_netlink_set_default(struct nl_sock *s, const struct eg_netlink_route *r)

@@ -57,6 +57,13 @@ struct eg_netlink_way {
 int eg_netlink_way_to(struct nl_sock *s, int family, const void *address,
 		      struct eg_netlink_way *out) EG_MUST;
 
+/* Whether a message about a route (RTM_NEWROUTE, RTM_DELROUTE) is about a unicast default route. */
+bool eg_netlink_is_default(const struct nlmsghdr *h);
+/* The links that unicast default routes lead over, of any table, each path of one that has several.
+ * Stops when each returns false. */
+int eg_netlink_each_default(struct nl_sock *s, int family,
+			    bool (*each)(void *context, uint32_t ifindex), void *context) EG_MUST;
+
 struct eg_netlink_route {
 	int family;
 	uint8_t type; /* RTN_UNICAST, RTN_LOCAL */

@@ -41,6 +41,73 @@ size_t eg_datapath_uplinks(struct eg_datapath *d, struct eg_datapath_uplink *out
 	return n;
 }
 
+/* ---- the links that default routes lead over ---- */
+
+struct follow {
+	struct eg_datapath *d;
+	bool full;
+};
+
+static bool is_uplink(const struct eg_datapath *d, const char *name)
+{
+	for (size_t i = 0; i < d->o.uplink_count; i++)
+		if (!strcmp(d->uplinks[i], name))
+			return true;
+	return false;
+}
+
+static void guard(struct eg_datapath *d, uint32_t ifindex)
+{
+	struct eg_link *l = eg_links_find(d, ifindex);
+	struct eg_error e = {""};
+
+	if (!l) /* it is yet to be attached to, with its roles */
+		return;
+	l->roles |= EG_ROLE_UPLINK;
+	if (eg_links_attach(d, l, &e))
+		eg_datapath_notice(d, "uplink %s: %s", l->name, e.text);
+}
+
+static bool follow_way(void *context, uint32_t ifindex)
+{
+	struct follow *f = context;
+	struct eg_datapath *d = f->d;
+	char name[IF_NAMESIZE], *copy;
+
+	if (ifindex == d->agent_ifindex || !if_indextoname(ifindex, name) || is_uplink(d, name))
+		return true;
+	copy = d->o.uplink_count < EG_UPLINKS_MAX ? strdup(name) : NULL;
+	if (!copy) {
+		f->full = true;
+		return true;
+	}
+	d->uplinks[d->o.uplink_count++] = copy;
+	eg_datapath_notice(d, "uplink %s: a default route leads over it; it is guarded from now on",
+			   name);
+	guard(d, ifindex);
+	return true;
+}
+
+void eg_uplinks_follow(struct eg_datapath *d)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	struct follow f = {.d = d};
+
+	for (size_t i = 0; d->o.uplink_auto && i < EG_ARRAY_SIZE(families); i++) {
+		int r = eg_netlink_each_default(d->netlink, families[i], follow_way, &f);
+
+		if (r && r != -EAFNOSUPPORT && r != -EOPNOTSUPP)
+			eg_datapath_notice(d, "uplinks: the routes can't be listed: %s",
+					   strerror(-r));
+	}
+	if (f.full && !d->uplinks_full)
+		eg_datapath_notice(d,
+				   "uplinks: default routes lead over more than %d links; on the "
+				   "others no guard stands",
+				   EG_UPLINKS_MAX);
+	d->uplinks_full = f.full;
+}
+
 bool eg_datapath_is_outside(struct eg_datapath *d, const struct eg_address *a)
 {
 	int family = eg_address_is4(a) ? AF_INET : AF_INET6;

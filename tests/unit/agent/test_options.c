@@ -4,6 +4,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -91,6 +93,56 @@ static void test_lists(void **state)
 	eg_options_fini(&o);
 }
 
+/* All --resolver options together are who is believed, and who is asked. */
+static void test_resolvers(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, "--resolver", "10.0.0.10", "--uplink", "auto,eth0",
+			       "--resolver", "10.0.0.11:53,fd00::a"),
+			 0);
+	assert_int_equal(o.resolver_count, 3);
+	assert_string_equal(o.resolver, "10.0.0.10,10.0.0.11:53,fd00::a");
+	assert_true(o.uplink_auto);
+	assert_int_equal(o.uplink_count, 1);
+	eg_options_fini(&o);
+}
+
+static int resolv_conf(const char *text, struct eg_options *o, struct eg_error *e)
+{
+	char path[] = "/tmp/egret-resolv-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	*o = (struct eg_options){.resolver_count = 0};
+	*e = (struct eg_error){""};
+	r = eg_options_resolv_conf(o, path, e);
+	unlink(path);
+	return r;
+}
+
+static void test_resolv_conf(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(resolv_conf("# nameserver 10.0.0.1\nsearch a b\nnameserver 10.96.0.10\n"
+				     " nameserver\tfd00::a \nnameserver fe80::1%eth0\noptions x\n",
+				     &o, &e),
+			 0);
+	assert_string_equal(o.resolver, "10.96.0.10,fd00::a");
+	assert_int_equal(o.resolver_count, 2);
+	assert_int_equal(resolv_conf("nameserver 127.0.0.53\n", &o, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "names 127.0.0.53, a resolver of this machine alone"));
+	assert_int_equal(resolv_conf("nameserver dns.example\n", &o, &e), -EINVAL);
+	assert_int_equal(resolv_conf("search a\n", &o, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "has no nameserver line"));
+	assert_int_equal(eg_options_resolv_conf(&o, "/nonexistent/resolv.conf", &e), -ENOENT);
+}
+
 static void test_refused(void **state)
 {
 	static const char *const rows[][3] = {
@@ -171,9 +223,10 @@ static void test_missing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_no_metrics),
-		cmocka_unit_test(test_lists),	 cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_no_metrics),
+		cmocka_unit_test(test_lists),	    cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_missing),	    cmocka_unit_test(test_resolvers),
+		cmocka_unit_test(test_resolv_conf),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -306,6 +306,27 @@ wait $SECOND # start_by_hand ends it
 check "the uninstall that it names" node "$EGRETD" --uninstall --pin-dir "$E_PIN-second" --agent-namespace "$T-second" --run-dir "$E_DIR/run-second"
 is "leaves the first as it was" "$(ask podA)" 200
 
+# --- the metrics page for others: who has the token
+kill -TERM "$E_PID"; t_await_exit "$E_PID" 20
+echo "$T-first-token-0123456789" > "$T_RUN/page.token"
+egret_start --metrics 0.0.0.0:9909 --metrics-token "$T_RUN/page.token"
+check "it starts" await 20 ctl status
+as() { page --max-time 3 -H "Authorization: Bearer $1" http://10.244.7.1:9909/metrics; }
+is "nobody without it, not even from here" "$(page http://127.0.0.1:9909/metrics) $(page http://127.0.0.1:9909/readyz)" "401 401"
+is "nobody with another one" "$(as "$T-first-token-012345678")" 401
+is "who has it, by the node's own address" "$(as "$T-first-token-0123456789")" 200
+echo "$T-second-token-0123456789" > "$T_RUN/next.token"; mv "$T_RUN/next.token" "$T_RUN/page.token"
+by_second() { [ "$(as "$T-second-token-0123456789")" = 200 ]; }
+check "a new one is taken" await 15 by_second
+is "and the former opens nothing" "$(as "$T-first-token-0123456789")" 401
+: > "$T_RUN/page.token"
+check "one that is none is said" await 15 grep -q "page.token: expected a token of 16.*the former token stays" "$T_RUN/egretd.log"
+is "and the former stays" "$(as "$T-second-token-0123456789")" 200
+hasnt "no token is in the log" "$(cat "$T_RUN/egretd.log")" "token-0123"
+refused "nor does it start with such a file" "page.token: expected a token of 16" node "$EGRETD" --resolver 203.0.113.53 --uplink eth0 \
+	--run-dir "$E_DIR/run-second" --pin-dir "$E_PIN-second" --agent-namespace "$T-second" --ca-dir "$E_DIR/ca" --upstream-ca "$T_RUN/certs/root.crt" \
+	--handover-socket none --metrics 127.0.0.1:9910 --metrics-token "$T_RUN/page.token"
+
 # --- uninstall
 kill -TERM "$E_PID"; t_await_exit "$E_PID" 20
 check "uninstall" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run"

@@ -42,6 +42,7 @@ static const struct {
 	[EG_WIRE_DRAIN] = {BARE, 0, 0},
 	[EG_WIRE_ACCESS_LOG] = {BARE, 1, 1},
 	[EG_WIRE_ACCEPT] = {BARE, 0, 0},
+	[EG_WIRE_PAGE_TOKEN] = {PAYLOAD(page_token), 0, 0},
 	[EG_WIRE_READY] = {BARE, 0, 0},
 	[EG_WIRE_ACK] = {BARE, 0, 0},
 	[EG_WIRE_NACK] = {PAYLOAD(text), 0, 0},

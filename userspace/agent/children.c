@@ -257,6 +257,7 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 	case EG_WIRE_DRAIN:
 	case EG_WIRE_ACCESS_LOG:
 	case EG_WIRE_ACCEPT:
+	case EG_WIRE_PAGE_TOKEN:
 	case EG_WIRE_TYPES:
 		eg_child_kill(c, "it sent what only others send");
 		break;

@@ -74,6 +74,8 @@ struct eg_gateway {
 	struct eg_timer ping_timer, ticket_timer;
 	struct eg_names *names;
 	struct eg_page *page;
+	uint8_t page_token[EG_PAGE_DIGEST]; /* with EG_CONFIG_PAGE_TOKEN: what opens it */
+	bool page_token_known;
 };
 
 /* To the supervisor. A failure ends the process: without it there is no gateway. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /metrics, /healthz and /readyz on a loopback port, plain HTTP/1.1, one request a connection.
- * There is no secret on it and no authentication, so a web page must not be able to read it either:
- * Host must be the loopback's (a name that a browser was made to resolve to it is refused) and an
- * Origin is refused.
+ * /metrics, /healthz and /readyz, plain HTTP/1.1, one request a connection. There is no secret on
+ * it. On a loopback port without authentication a web page must not be able to read it either: Host
+ * must be the loopback's (a name that a browser was made to resolve to it is refused) and an Origin
+ * is refused. With --metrics-token it is for who has the token, from wherever.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,11 +192,24 @@ static bool loopback_host(struct eg_str host)
 	return false;
 }
 
+static bool has_token(const struct eg_gateway *g, const struct eg_h1_head *h)
+{
+	const struct eg_header *f = eg_h1_find(h, EG_STR("authorization"));
+
+	return g->page_token_known && f && eg_page_token_opens(g->page_token, f->value);
+}
+
 static void serve(struct visitor *v, const struct eg_h1_head *h)
 {
+	const struct eg_gateway *g = v->page->gateway;
 	bool head = eg_str_eq(h->method, EG_STR("HEAD"));
 
-	if (!loopback_host(h->host) || eg_h1_find(h, EG_STR("origin")))
+	if (g->config.flags & EG_CONFIG_PAGE_TOKEN && !has_token(g, h))
+		answer(v, 401, "Unauthorized",
+		       "text/plain; charset=utf-8\r\nWWW-Authenticate: Bearer",
+		       EG_STR("only for who has the token of --metrics-token\n"));
+	else if (!(g->config.flags & EG_CONFIG_PAGE_TOKEN) &&
+		 (!loopback_host(h->host) || eg_h1_find(h, EG_STR("origin"))))
 		say(v, 403, "Forbidden",
 		    "only for programs on this node: Host must be localhost\n");
 	else if (head || !eg_str_eq(h->method, EG_STR("GET")))

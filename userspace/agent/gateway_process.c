@@ -416,6 +416,10 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	case EG_WIRE_ACCEPT:
 		accept_now(g);
 		break;
+	case EG_WIRE_PAGE_TOKEN:
+		memcpy(g->page_token, m->u.page_token, sizeof(g->page_token));
+		g->page_token_known = true;
+		break;
 	case EG_WIRE_SPAWN:
 	case EG_WIRE_SIGNAL:
 	case EG_WIRE_SPAWNED:

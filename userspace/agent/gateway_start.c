@@ -67,6 +67,37 @@ void eg_gateways_forbid(struct eg_supervisor *s)
 	}
 }
 
+static void page_token(const struct eg_supervisor *s, struct eg_message *m)
+{
+	*m = (struct eg_message){.type = EG_WIRE_PAGE_TOKEN};
+	memcpy(m->u.page_token, s->page_token, sizeof(m->u.page_token));
+}
+
+void eg_gateways_page_token(struct eg_supervisor *s)
+{
+	struct eg_message m;
+	uint8_t now[EG_PAGE_DIGEST];
+	struct eg_error e = {""};
+
+	if (!s->o->metrics_token)
+		return;
+	if (eg_page_token_read(s->o->metrics_token, now, &e)) {
+		if (!s->page_token_lost)
+			eg_warn("--metrics-token: %s; the former token stays", e.text);
+		s->page_token_lost = true;
+		return;
+	}
+	s->page_token_lost = false;
+	if (!memcmp(now, s->page_token, sizeof(now)))
+		return;
+	memcpy(s->page_token, now, sizeof(now));
+	eg_info("--metrics-token: the token has changed");
+	page_token(s, &m);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(s->gateways); i++)
+		if (s->gateways[i].control >= 0 && !s->gateways[i].killed)
+			(void)eg_child_send(&s->gateways[i], &m, NULL, 0);
+}
+
 static int send_config(struct eg_supervisor *s)
 {
 	struct eg_message m = {.type = EG_WIRE_CONFIG};
@@ -85,6 +116,8 @@ static int send_config(struct eg_supervisor *s)
 		c->flags |= EG_CONFIG_METRICS;
 		fds[count++] = s->metrics_fd;
 	}
+	if (s->o->metrics_token)
+		c->flags |= EG_CONFIG_PAGE_TOKEN;
 	if (s->charge == EG_CHARGE_TAKING || s->renewal == EG_RENEWAL_PREPARING)
 		c->flags |= EG_CONFIG_SHARED;
 	if (s->o->gateway4_set)
@@ -154,7 +187,7 @@ static int make_signer_sockets(struct eg_supervisor *s, int *worker_ends)
 
 int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 {
-	struct eg_message start = {.type = EG_WIRE_START};
+	struct eg_message start = {.type = EG_WIRE_START}, token;
 	int ends[EG_MAX_WORKERS];
 	char chain[4096];
 	int r;
@@ -165,6 +198,10 @@ int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e)
 	r = send_config(s);
 	if (!r)
 		r = send_forbidden(s, s->gateway, eg_node_addresses_hash());
+	if (!r && s->o->metrics_token) {
+		page_token(s, &token);
+		r = eg_channel_send(s->gateway->control, &token, NULL, 0);
+	}
 	if (!r)
 		r = send_flight(s);
 	if (!r)

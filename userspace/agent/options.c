@@ -29,6 +29,7 @@ enum option_id {
 	O_UPSTREAM_CA,
 	O_FAIL,
 	O_METRICS,
+	O_METRICS_TOKEN,
 	O_ACCESS_LOG,
 	O_GATEWAY4,
 	O_GATEWAY6,
@@ -62,6 +63,7 @@ static const struct option known[] = {
 	{"upstream-ca", required_argument, NULL, O_UPSTREAM_CA},
 	{"fail", required_argument, NULL, O_FAIL},
 	{"metrics", required_argument, NULL, O_METRICS},
+	{"metrics-token", required_argument, NULL, O_METRICS_TOKEN},
 	{"access-log", required_argument, NULL, O_ACCESS_LOG},
 	{"gateway4", required_argument, NULL, O_GATEWAY4},
 	{"gateway6", required_argument, NULL, O_GATEWAY6},
@@ -125,6 +127,7 @@ const char *eg_options_usage(void)
 	       "RUN_DIR/handover.sock\n"
 	       "  --pin-dir DIR          on a bpffs                          " EG_PIN_DIR "\n"
 	       "  --metrics ADDR:PORT    loopback address, or none           127.0.0.1:9909\n"
+	       "  --metrics-token FILE   any address: for who has this bearer token alone\n"
 	       "  --access-log FILE      one JSON line a request; - for standard output\n"
 	       "  --workers N            event loops, 1 to 16                one a CPU\n"
 	       "  --user-gateway UID     of the gateway process              64777\n"
@@ -389,27 +392,37 @@ static int parse_metrics(struct eg_options *o, const char *value, struct eg_erro
 		return 0;
 	n = colon ? (size_t)(colon - value) : 0;
 	if (!n || n >= sizeof(host))
-		return bad(e, "metrics", value, "ADDRESS:PORT on loopback, or none");
+		return bad(e, "metrics", value, "ADDRESS:PORT, or none");
 	memcpy(host, value, n);
 	host[n] = '\0';
 	if (parse_number(e, "metrics", colon + 1, 1, 65535, &o->metrics_port))
 		return -EINVAL;
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1 &&
-	    ntohl(v4->sin_addr.s_addr) >> 24 == 127) {
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
 		v4->sin_family = AF_INET;
 		v4->sin_port = htons((uint16_t)o->metrics_port);
 		o->metrics_length = sizeof(*v4);
-	} else if (!strcmp(host, "[::1]")) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_addr = in6addr_loopback;
-		v6->sin6_port = htons((uint16_t)o->metrics_port);
-		o->metrics_length = sizeof(*v6);
-	} else {
-		return bad(e, "metrics", value,
-			   "a loopback address (the page has no authentication): 127.0.0.1:PORT or "
-			   "[::1]:PORT");
+		return 0;
 	}
-	return 0;
+	if (host[0] == '[' && host[n - 1] == ']') {
+		host[n - 1] = '\0';
+		if (inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1) {
+			v6->sin6_family = AF_INET6;
+			v6->sin6_port = htons((uint16_t)o->metrics_port);
+			o->metrics_length = sizeof(*v6);
+			return 0;
+		}
+	}
+	return bad(e, "metrics", value, "an IP address with a port, 127.0.0.1:PORT or [::1]:PORT");
+}
+
+static bool metrics_are_loopback(const struct eg_options *o)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&o->metrics;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&o->metrics;
+
+	if (o->metrics.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+	return o->metrics.ss_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
 static int parse_namespace(struct eg_options *o, const char *value, struct eg_error *e)
@@ -500,6 +513,9 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		return parse_forbid(o, value, e);
 	case O_XDP:
 		return parse_xdp(o, value, e);
+	case O_METRICS_TOKEN:
+		o->metrics_token = value;
+		break;
 	case O_METRICS:
 		return parse_metrics(o, value, e);
 	case O_AGENT_NAMESPACE:
@@ -572,6 +588,11 @@ static int check(const struct eg_options *o, struct eg_error *e)
 			e, -EINVAL,
 			"--uplink is missing: the interface by which the node reaches the "
 			"internet (see `ip route get 1.1.1.1`), or auto");
+	if (!metrics_are_loopback(o) && !o->metrics_token)
+		return eg_error_set(e, -EINVAL,
+				    "--metrics: the page has no authentication, so it needs a "
+				    "loopback address: 127.0.0.1:PORT or [::1]:PORT, or "
+				    "--metrics-token FILE");
 	if (o->gateway_uid == o->signer_uid)
 		return eg_error_set(
 			e, -EINVAL,

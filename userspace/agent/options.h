@@ -40,6 +40,7 @@ struct eg_options {
 	struct sockaddr_storage metrics; /* ss_family 0: none */
 	socklen_t metrics_length;
 	unsigned int metrics_port;
+	const char *metrics_token; /* file; NULL: the page is the loopback's, and asks for none */
 	bool gateway4_set, gateway6_set;
 	struct eg_address gateway4, gateway6;
 	uid_t gateway_uid, signer_uid;

@@ -347,6 +347,7 @@ void eg_reload_all(struct eg_supervisor *s)
 	eg_signer_ca_changed(s);
 	read_pods(s, false);
 	eg_gateways_forbid(s);
+	eg_gateways_page_token(s);
 	if (!eg_tables_are_ours(s) || !s->applied.number)
 		return;
 	if (eg_node_addresses_hash() != s->node_hash) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/ca_check.h"
+#include "agent/page_token.h"
 #include "base/files.h"
 #include "net/tls.h"
 
@@ -39,6 +40,8 @@ static int check_roots(const char *path, struct eg_error *e)
 int eg_start_files_check(const struct eg_options *o, struct eg_error *e)
 {
 	static const char *const files[] = {"intermediate.crt", "intermediate.key"};
+	uint8_t digest[EG_PAGE_DIGEST];
+	struct eg_error why;
 	char path[4096];
 	int r;
 
@@ -52,5 +55,10 @@ int eg_start_files_check(const struct eg_options *o, struct eg_error *e)
 				path, strerror(errno), o->ca_dir);
 	}
 	r = check_roots(o->upstream_ca, e);
+	if (!r && o->metrics_token) {
+		r = eg_page_token_read(o->metrics_token, digest, &why);
+		if (r)
+			(void)eg_error_set(e, r, "--metrics-token: %s", why.text);
+	}
 	return r ? r : eg_ca_check(o->ca_dir, e);
 }

@@ -10,8 +10,9 @@
 #define EG_ROOTS_BYTES ((size_t)8 << 20) /* of --upstream-ca */
 
 /*
- * The CA (ca_check.h) and the roots that providers must chain to. 0, or -errno with a sentence that
- * names the file and what to do. To be called before there are threads.
+ * The CA (ca_check.h), the roots that providers must chain to, and the token of the metrics page.
+ * 0, or -errno with a sentence that names the file and what to do. To be called before there are
+ * threads.
  */
 int eg_start_files_check(const struct eg_options *o, struct eg_error *e) EG_MUST;
 

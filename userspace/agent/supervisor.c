@@ -291,6 +291,8 @@ static int open_metrics(struct eg_supervisor *s, struct eg_error *e)
 {
 	int one = 1;
 
+	if (s->o->metrics_token && eg_page_token_read(s->o->metrics_token, s->page_token, e))
+		return -EINVAL;
 	s->metrics_fd = eg_handover_metrics(s);
 	if (!s->o->metrics_length || s->metrics_fd >= 0)
 		return 0;

@@ -120,6 +120,8 @@ struct eg_supervisor {
 	const int *listeners;
 	size_t listener_count;
 	int metrics_fd, access_fd;
+	uint8_t page_token[EG_PAGE_DIGEST]; /* of --metrics-token, as it was read last */
+	bool page_token_lost;		    /* its file can't be used, and that was said */
 	uint32_t signer_sequence;
 	struct eg_file_mark ca_marks[2];
 	uint32_t ca_changed; /* the message with a CA that came later; 0: none was sent */
@@ -208,6 +210,8 @@ void eg_renewal_close(struct eg_supervisor *s);
 int eg_gateway_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 /* The node's addresses may have changed: what is never dialled, to each gateway that has it not. */
 void eg_gateways_forbid(struct eg_supervisor *s);
+/* The token's file may have changed. One that can't be used leaves the former token. */
+void eg_gateways_page_token(struct eg_supervisor *s);
 int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 /* The sockets of a gateway's workers to the signer that runs. */
 void eg_signer_clients(struct eg_supervisor *s, const struct eg_child *gateway);

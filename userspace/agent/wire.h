@@ -15,6 +15,7 @@
 #define EGRET_AGENT_WIRE_H
 
 #include "base/base.h"
+#include "agent/page_token.h"
 #include "egret/abi/maps.h"
 
 #define EG_WIRE_FDS	  3u   /* the most descriptors beside one message */
@@ -53,6 +54,7 @@ enum eg_wire_type {
 	EG_WIRE_DRAIN,		/* value: milliseconds; number: 1 when another gateway serves on */
 	EG_WIRE_ACCESS_LOG,	/* fd: the file, opened anew */
 	EG_WIRE_ACCEPT,		/* the listeners are this gateway's alone now */
+	EG_WIRE_PAGE_TOKEN,	/* what opens the metrics page, from now on */
 	/* gateway -> supervisor */
 	EG_WIRE_READY,	    /* workers turn, the system call filter is in place */
 	EG_WIRE_ACK,	    /* number: generation */
@@ -73,7 +75,8 @@ enum eg_config_flags {
 	EG_CONFIG_METRICS = 1 << 1,    /* likewise, after the access log's */
 	EG_CONFIG_GATEWAY4 = 1 << 2,   /* gateway4 is set */
 	EG_CONFIG_GATEWAY6 = 1 << 3,
-	EG_CONFIG_SHARED = 1 << 4, /* another gateway accepts from the listeners until ACCEPT */
+	EG_CONFIG_SHARED = 1 << 4,     /* another gateway accepts from the listeners until ACCEPT */
+	EG_CONFIG_PAGE_TOKEN = 1 << 5, /* the metrics page is for who has the token alone */
 };
 
 #define EG_FORBIDDEN_MAX 16384u /* ranges and addresses that are never dialled for a pod */
@@ -144,6 +147,7 @@ struct eg_message {
 		struct eg_wire_addresses addresses;
 		struct eg_wire_dns dns;
 		struct eg_wire_stats stats;
+		uint8_t page_token[EG_PAGE_DIGEST];
 	} u;
 };
 

@@ -61,6 +61,12 @@ static void test_no_metrics(void **state)
 	assert_int_equal(PARSE(&o, &e, NEEDED, "--metrics", "[::1]:80", "--metrics", "none"), 0);
 	assert_int_equal(o.metrics_length, 0);
 	eg_options_fini(&o);
+	/* Another address only for who has a token. */
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--metrics", "[::]:9909", "--metrics-token", "/t"),
+			 0);
+	assert_int_equal(o.metrics.ss_family, AF_INET6);
+	assert_string_equal(o.metrics_token, "/t");
+	eg_options_fini(&o);
 }
 
 static void test_lists(void **state)
@@ -152,7 +158,7 @@ static void test_refused(void **state)
 		{"--workers", "0", "a number from 1 to 16"},
 		{"--workers", "17", "a number from 1 to 16"},
 		{"--workers", "2x", "a number from 1 to 16"},
-		{"--metrics", "0.0.0.0:9909", "a loopback address"},
+		{"--metrics", "0.0.0.0:9909", "a loopback address: 127.0.0.1:PORT"},
 		{"--metrics", "127.0.0.1", "ADDRESS:PORT"},
 		{"--metrics", "127.0.0.1:0", "a number from 1"},
 		{"--metrics", "192.0.2.1:80", "a loopback address"},

@@ -114,7 +114,8 @@ static void ask_all(const struct eg_policy_set *s)
 	struct eg_identity pod = {
 		.namespace_name = "shop", .name = "a", .uid = "u", .service_account = "sa"};
 	size_t count;
-	const struct eg_policy *p = eg_policies(s, &count), *chosen = eg_policy_select(s, &pod);
+	const struct eg_policy *p = eg_policies(s, &count),
+			       *chosen = eg_policy_select(s, &pod).policy;
 
 	FUZZ_CHECK(!chosen || (chosen >= p && chosen < p + count));
 	for (size_t i = 0; i < EG_MIN(count, (size_t)4); i++)

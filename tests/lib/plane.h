@@ -47,6 +47,7 @@ struct plane {
 	int log_fd;
 	int provider[4]; /* listeners of the fake providers p0..p3 */
 	uint16_t port[4];
+	bool labels_unknown; /* of pod a, in snapshots that are made from now on */
 };
 
 /*
@@ -355,7 +356,8 @@ PLANE struct eg_snapshot *plane_snapshot(struct plane *p, const char *format, bo
 		{.identity = {.namespace_name = "shop",
 			      .name = "a",
 			      .uid = "uid-a",
-			      .service_account = "default"},
+			      .service_account = "default",
+			      .labels_unknown = p->labels_unknown},
 		 .pod_id = 1,
 		 .address = {plane_address("127.0.0.1")},
 		 .address_count = 1},

@@ -69,6 +69,9 @@ pod_file() { jq "$1" "$T_RUN/podA.json" > "$T_RUN/next.json"; mv "$T_RUN/next.js
 pod_is() { [ "$(ctl pods --json | jq -r '[.pods[].state] | join(" ")')" = "$1" ]; }
 cp "$E_DIR/pods/shop-podA.json" "$T_RUN/podA.json"
 check "(it is there)" await 15 pod_is governed
+pod_labels() { [ "$(ctl pods --json | jq -c '[.pods[] | .labels, .namespace_labels]')" = "$1" ]; }
+pod_file '.labels = {app: "x"} | .namespaceLabels = {team: "a"}'
+check "egretctl pods has its labels and those of its namespace" await 15 pod_labels '[{"app":"x"},{"team":"a"}]'
 pod_file '.interface = "nolink"'
 check "egretctl pods does not call it governed" await 15 pod_is no_link
 warned "the log names pod, file and link" "pod shop/podA: there is no link nolink, which shop-podA.json names: nothing of the pod is captured until there is"

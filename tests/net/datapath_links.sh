@@ -17,6 +17,7 @@ await 20 grep -q ready "$T_RUN/provider.log"
 ifindex_of() { node ip -j link show dev "$1" | jq '.[0].ifindex'; }
 pin_there() { test -e "$DP_PINS/links/$1-$(ifindex_of "$2")"; }
 state_of() { bpftool -j map dump pinned "$DP_PINS/pods" | jq "[.[] | select(.key == $(ifindex_of "$1") or .formatted.key == $(ifindex_of "$1")) | .formatted.value.state][0]"; }
+since_of() { bpftool -j map dump pinned "$DP_PINS/pods" | jq "[.[] | select(.key == $(ifindex_of "$1") or .formatted.key == $(ifindex_of "$1")) | .formatted.value.since_ns][0]"; }
 begin() { # OPTION...
 	dp_start "$@"
 	dp open >/dev/null && dp_policy >/dev/null && dp resolved api.openai.com 600000 $GOVERNED4 >/dev/null &&
@@ -51,6 +52,18 @@ dp_names grace
 begin -l veth- -H 1 || fail "start" "$DP_ANSWER"
 sleep 0.1
 is "past the grace an unknown pod is reset" "$(ask podA $GOVERNED4 443 x)" ECONNREFUSED
+finish
+# The grace is the link's: what is learned of a pod bit by bit does not begin it anew.
+dp_names wait
+begin -l veth- -H 60000 || fail "start" "$DP_ANSWER"
+since=$(since_of veth-podA)
+dp_pod podA held >/dev/null
+is "an unknown pod that is known in part has waited as long" "$(since_of veth-podA)" "$since"
+dp pod veth-podA "" unknown 0 0 >/dev/null
+is "likewise one that is forgotten again" "$(since_of veth-podA)" "$since"
+dp_pod podA governed >/dev/null
+dp_pod podA held >/dev/null
+check "one that was known waits anew" test "$(since_of veth-podA)" -gt "$since"
 finish
 dp_names allow
 begin -l veth- -U 1 || fail "start" "$DP_ANSWER"

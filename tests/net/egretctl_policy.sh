@@ -412,6 +412,33 @@ for body in "" "--body policies/examples/eu-only.json"; do
 	run explain --policy-dir "$dir/live.json" "${S[@]}" --host api.openai.com --method GET --path "/v1/realtime?model=gpt-4o-mini" $body
 	has "a model of the query is the model${body:+, whatever an unread body says}" "$out" "Allowed by route small"
 done
+# Namespaces by label: what is not said is not known, and where that makes a difference it is asked for.
+jq '.policies |= map(.pods = {namespaceLabels: {team: "retail"}})' policies/examples/eu-only.json >"$dir/team.json"
+T=(explain --policy-dir "$dir/team.json" --namespace shop --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini)
+run check "$dir/team.json"
+is "a namespace's labels select: valid" $code 0
+run "${T[@]}"
+is "not said: not decided" $code 1
+has "and why" "$out" "eu-chat perhaps (enforce)"
+has "with what is missing" "$out" "give --namespace-labels"
+has "and the reason that the agent has of such a pod" "$out" "reason: unknown_pod"
+run "${T[@]}" --namespace-labels team=retail,x=y
+is "those that it asks for: selected" $code 0
+has "they are shown" "$out" "pod        shop/(any), labels of its namespace team=retail,x=y"
+has "and lead to the route" "$out" "Allowed by route small"
+for labels in "" team=other; do
+	run "${T[@]}" --namespace-labels "$labels"
+	has "'$labels': untouched" "$out" "Untouched: no policy selects this pod"
+done
+run "${T[@]}" --namespace-labels team
+is "no label: a usage error" $code 2
+has "which is named" "$err" '--namespace-labels: "team" is not KEY=VALUE'
+mkdir "$dir/team"
+echo '{"namespace": "shop", "name": "a", "uid": "u1", "namespaceLabels": {"team": "retail"}, "netns": "/run/netns/a"}' >"$dir/team/a.json"
+run explain --policy-dir "$dir/team.json" --pods-dir "$dir/team" --pod shop/a --host api.openai.com --path /v1/chat/completions --model gpt-4o-mini
+has "a pod's file has them" "$out" "Allowed by route small"
+run explain --policy-dir policies/examples/eu-only.json --namespace shop --labels app=assistant --host api.openai.com --path /v1/models
+hasnt "no policy asks for them: nothing is missing" "$out" "namespace-labels"
 # By its name alone: neither path nor query is seen, so nothing of them decides.
 for mode in enforce sni full; do
 	from=$dir/shadow-$mode.json; [ $mode = enforce ] && from=policies/examples/eu-only.json

@@ -40,7 +40,7 @@ const full = {
 	},
 	policies: [
 		{
-			name: 'p', mode: 'shadow', shadow: 'full', pods: { namespaces: ['shop', 'b-2'], labels: { 'app.example.org/name': 'a_b' }, serviceAccounts: ['default', 'a.b'] },
+			name: 'p', mode: 'shadow', shadow: 'full', pods: { namespaces: ['shop', 'b-2'], namespaceLabels: { team: 'b.c' }, labels: { 'app.example.org/name': 'a_b' }, serviceAccounts: ['default', 'a.b'] },
 			regions: { allow: ['EU', 'cluster', 'EU:DE'] },
 			routes: [
 				{
@@ -85,7 +85,7 @@ const BY_KEY = {
 	file: ['k2', 'a/b', 'a//b', 'a/', '/a', './a', '...', 'a/..', 'a/.b', `${x(255)}`, `${x(256)}`, `${x(127)}/${x(128)}`],
 	namespaces: ['shop', 'b-2', '123', 'a.b', 'a_b', 'a*', 'kube-system'], namespace: ['shop', '123', 'a.b', 'A'], serviceAccounts: ['a.b', 'a..b', '1', 'A', 'a_b', '-a', 'default'],
 	name: ['p2', 'r2', 'a.b', 'A-b_c', '9', '.a', '-a', 'a/b', 'p'], provider: ['eu', 'own', 'nowhere', 'a.b', 'a b'], credential: ['h', 'n', 'nowhere', 'a b'],
-	labels: ['a', 'a_b', 'a-', '.a', 'a b', 'A.9'],
+	namespaceLabels: ['a', 'A_b-', '_a'], labels: ['a', 'a_b', 'a-', '.a', 'a b', 'A.9'],
 };
 BY_KEY.ca_file = BY_KEY.file;
 const KEYS = ['', 'a', 'a b', 'a.b', '-a', x(63), x(64), x(256), x(257), 'a*', 'a\u0000b', 'app/name', '/a', 'A.B/c', 'a.example.org/n', `${x(253)}/a`, `${x(254)}/a`, 'a/b/c', 'a/_b', 'zzz', 'limits', 'é'];
@@ -119,7 +119,7 @@ function* changes(doc) {
 				yield [`${where} with a key ${JSON.stringify(k.slice(0, 40))}`, path.length ? at(path, (o, p) => { o[p][k] = 'x'; }) : { ...clone(doc), [k]: 'x' }];
 				if (first && path.length) yield [`${where}: ${first} called ${JSON.stringify(k.slice(0, 40))}`, at(path, (o, p) => { o[p][k] = o[p][first]; if (k !== first) delete o[p][first]; })];
 			}
-			for (const k of Object.keys(v)) yield* walk(v[k], [...path, k], ['labels', 'models'].includes(key) && typeof v[k] === 'string' ? key : k);
+			for (const k of Object.keys(v)) yield* walk(v[k], [...path, k], ['labels', 'namespaceLabels', 'models'].includes(key) && typeof v[k] === 'string' ? key : k);
 		}
 	}
 	yield* walk(doc, [], '');

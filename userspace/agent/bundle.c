@@ -4,6 +4,11 @@
 #define MAGIC_POLICY 0x45675046u
 #define MAGIC_PODS   0x45675044u
 
+/* What of an identity is not known. */
+#define LABELS_UNKNOWN		 (1u << 0)
+#define SERVICE_ACCOUNT_UNKNOWN	 (1u << 1)
+#define NAMESPACE_LABELS_UNKNOWN (1u << 2)
+
 static int put_u32(struct eg_buf *out, size_t v)
 {
 	uint32_t n = (uint32_t)v;
@@ -35,6 +40,18 @@ int eg_bundle_put_policy(struct eg_buf *out, const struct eg_policy_file *files,
 	return r;
 }
 
+static int put_labels(struct eg_buf *out, const struct eg_label *labels, size_t count)
+{
+	int r = put_u32(out, count);
+
+	for (size_t i = 0; !r && i < count; i++) {
+		r = put_string(out, eg_str_from(labels[i].key));
+		if (!r)
+			r = put_string(out, eg_str_from(labels[i].value));
+	}
+	return r;
+}
+
 static int put_pod(struct eg_buf *out, const struct eg_bundle_pod *pod)
 {
 	const struct eg_identity *id = &pod->identity;
@@ -48,13 +65,13 @@ static int put_pod(struct eg_buf *out, const struct eg_bundle_pod *pod)
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(strings); i++)
 		r = put_string(out, eg_str_from(strings[i]));
 	if (!r)
-		r = put_u32(out, id->label_count);
-	for (size_t i = 0; !r && i < id->label_count; i++) {
-		r = put_string(out, eg_str_from(id->labels[i].key));
-		if (!r)
-			r = put_string(out, eg_str_from(id->labels[i].value));
-	}
-	return r;
+		r = put_u32(out,
+			    (id->labels_unknown ? LABELS_UNKNOWN : 0u) |
+				    (id->service_account_unknown ? SERVICE_ACCOUNT_UNKNOWN : 0u) |
+				    (id->namespace_labels_unknown ? NAMESPACE_LABELS_UNKNOWN : 0u));
+	if (!r)
+		r = put_labels(out, id->labels, id->label_count);
+	return r ? r : put_labels(out, id->namespace_labels, id->namespace_label_count);
 }
 
 int eg_bundle_put_pods(struct eg_buf *out, const struct eg_bundle_pod *pods, size_t count)
@@ -136,19 +153,13 @@ int eg_bundle_get_policy(struct eg_arena *a, struct eg_str in, struct eg_policy_
 	return 0;
 }
 
-static int take_pod(struct eg_arena *a, struct eg_str *in, struct eg_bundle_pod *pod)
+static int take_labels(struct eg_arena *a, struct eg_str *in, const struct eg_label **out,
+		       size_t *count)
 {
-	struct eg_identity *id = &pod->identity;
 	struct eg_label *labels;
 	uint32_t n;
 
-	if (!take(in, &pod->pod_id, sizeof(pod->pod_id)) ||
-	    !take(in, &pod->address_count, sizeof(pod->address_count)) ||
-	    pod->address_count > EG_POD_ADDRESSES || !take(in, pod->address, sizeof(pod->address)))
-		return -EPROTO;
-	if (!take_c_string(in, &id->namespace_name) || !take_c_string(in, &id->name) ||
-	    !take_c_string(in, &id->uid) || !take_c_string(in, &id->service_account) ||
-	    !take_count(in, 10, &n))
+	if (!take_count(in, 10, &n))
 		return -EPROTO;
 	labels = eg_arena_zalloc(a, (n + 1) * sizeof(*labels));
 	if (!labels)
@@ -156,9 +167,30 @@ static int take_pod(struct eg_arena *a, struct eg_str *in, struct eg_bundle_pod 
 	for (uint32_t i = 0; i < n; i++)
 		if (!take_c_string(in, &labels[i].key) || !take_c_string(in, &labels[i].value))
 			return -EPROTO;
-	id->labels = labels;
-	id->label_count = n;
+	*out = labels;
+	*count = n;
 	return 0;
+}
+
+static int take_pod(struct eg_arena *a, struct eg_str *in, struct eg_bundle_pod *pod)
+{
+	struct eg_identity *id = &pod->identity;
+	uint32_t unknown;
+	int r;
+
+	if (!take(in, &pod->pod_id, sizeof(pod->pod_id)) ||
+	    !take(in, &pod->address_count, sizeof(pod->address_count)) ||
+	    pod->address_count > EG_POD_ADDRESSES || !take(in, pod->address, sizeof(pod->address)))
+		return -EPROTO;
+	if (!take_c_string(in, &id->namespace_name) || !take_c_string(in, &id->name) ||
+	    !take_c_string(in, &id->uid) || !take_c_string(in, &id->service_account) ||
+	    !take(in, &unknown, sizeof(unknown)))
+		return -EPROTO;
+	id->labels_unknown = unknown & LABELS_UNKNOWN;
+	id->service_account_unknown = unknown & SERVICE_ACCOUNT_UNKNOWN;
+	id->namespace_labels_unknown = unknown & NAMESPACE_LABELS_UNKNOWN;
+	r = take_labels(a, in, &id->labels, &id->label_count);
+	return r ? r : take_labels(a, in, &id->namespace_labels, &id->namespace_label_count);
 }
 
 int eg_bundle_get_pods(struct eg_arena *a, struct eg_str in, struct eg_bundle_pod **pods,
@@ -167,7 +199,7 @@ int eg_bundle_get_pods(struct eg_arena *a, struct eg_str in, struct eg_bundle_po
 	struct eg_bundle_pod *p;
 	uint32_t n;
 
-	if (!take_magic(&in, MAGIC_PODS) || !take_count(&in, 32 + sizeof(p->address), &n))
+	if (!take_magic(&in, MAGIC_PODS) || !take_count(&in, 40 + sizeof(p->address), &n))
 		return -EPROTO;
 	p = eg_arena_zalloc(a, (n + 1) * sizeof(*p));
 	if (!p)

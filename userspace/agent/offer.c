@@ -297,13 +297,14 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 
 	for (size_t i = 0; i < g->table->count; i++) {
 		const struct eg_table_pod *p = &g->table->pods[i];
-		const struct eg_policy *policy = eg_policy_select(g->policies, &p->pod.identity);
+		struct eg_selected selected = eg_policy_select(g->policies, &p->pod.identity);
 		struct eg_pod pod;
 
 		fill_pod(&p->pod, &pod);
-		pod.state = policy ? EG_POD_GOVERNED : EG_POD_UNGOVERNED;
-		pod.flags = eg_plan_flags(policy, s->o->fail);
-		pod.policy_id = policy ? g->policy_ids[policy - first] : 0;
+		pod.state = eg_plan_state(&selected);
+		pod.flags = eg_plan_flags(&selected, s->o->fail);
+		if (selected.what == EG_SELECTION_POLICY)
+			pod.policy_id = g->policy_ids[selected.policy - first];
 		for (size_t k = 0; k < p->link_count; k++) {
 			struct eg_error e = {""};
 

@@ -39,11 +39,27 @@ size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 	return EG_PLAN_RULES;
 }
 
-uint8_t eg_plan_flags(const struct eg_policy *p, enum eg_fail_policy otherwise)
+enum eg_pod_state eg_plan_state(const struct eg_selected *s)
 {
+	switch (s->what) {
+	case EG_SELECTION_NONE:
+		return EG_POD_UNGOVERNED;
+	case EG_SELECTION_POLICY:
+		return EG_POD_GOVERNED;
+	case EG_SELECTION_PERHAPS:
+		break;
+	}
+	return EG_POD_HELD;
+}
+
+uint8_t eg_plan_flags(const struct eg_selected *s, enum eg_fail_policy otherwise)
+{
+	const struct eg_policy *p = s->policy;
 	unsigned int flags = 0;
 
-	if (!p)
+	if (s->what == EG_SELECTION_PERHAPS) /* nothing is lost to what may only watch */
+		return s->may_enforce ? 0 : EG_POD_UNKNOWN_ALLOW | EG_POD_SHADOW;
+	if (s->what == EG_SELECTION_NONE)
 		return 0;
 	if (p->mode != EG_MODE_ENFORCE) /* what only watches closes nothing, whoever says so */
 		flags |= EG_POD_SHADOW | EG_POD_FAIL_OPEN;

@@ -23,9 +23,10 @@ unsigned int eg_plan_kind(const struct eg_policy *p);
  */
 size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 			struct eg_verdict_rule out[EG_PLAN_RULES]);
-/* enum eg_pod_flags of a pod that `p` selects (NULL: none does); `otherwise` where the policy does
- * not state its own fail policy. */
-uint8_t eg_plan_flags(const struct eg_policy *p, enum eg_fail_policy otherwise);
+/* What is to become of a pod for which policy says so: held while it is not known which it is. */
+enum eg_pod_state eg_plan_state(const struct eg_selected *s);
+/* enum eg_pod_flags of it; `otherwise` where the policy does not state its own fail policy. */
+uint8_t eg_plan_flags(const struct eg_selected *s, enum eg_fail_policy otherwise);
 /* "10.0.0.0/8", "fd00::/64", or an address alone. 0 or -EINVAL. Host bits are cleared. */
 int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out) EG_MUST;
 /* An IPv4 address is in no IPv6 range, not even in one that holds its mapped form. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/plan.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 #include "datapath/read.h"
@@ -96,6 +97,20 @@ static void fill_uplinks(const struct eg_supervisor *s, struct eg_wire_stats *ou
 	}
 }
 
+/* What the kernel has of a pod's links; *policy (may be NULL): its policy's, or the first that may
+ * be its. */
+static enum eg_pod_state state_of(const struct eg_supervisor *s, const struct eg_identity *id,
+				  const struct eg_policy **policy)
+{
+	struct eg_selected selected = {.what = EG_SELECTION_PERHAPS};
+
+	if (s->applied.number)
+		selected = eg_policy_select(s->applied.policies, id);
+	if (policy)
+		*policy = selected.policy;
+	return eg_plan_state(&selected);
+}
+
 void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 {
 	struct eg_error e = {""};
@@ -126,10 +141,10 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
 		const struct eg_identity *id = &s->table->pods[i].pod.identity;
 
-		if (!s->applied.number)
-			out->pods_held++;
-		else if (eg_policy_select(s->applied.policies, id))
-			out->pods_governed++;
+		enum eg_pod_state state = state_of(s, id, NULL);
+
+		out->pods_held += state == EG_POD_HELD;
+		out->pods_governed += state == EG_POD_GOVERNED;
 	}
 	if (s->applied.policies)
 		eg_str_copy(out->policy_version, sizeof(out->policy_version),
@@ -283,31 +298,50 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 	return r ? r : eg_buf_append(out, "}", 1);
 }
 
+/* null: not known yet. */
+static int put_labels(struct eg_buf *out, const char *key, const struct eg_label *labels,
+		      size_t count, bool unknown)
+{
+	int r = eg_buf_printf(out, "\"%s\":%s", key, unknown ? "null" : "{");
+
+	if (unknown)
+		return r;
+	for (size_t i = 0; !r && i < count; i++) {
+		r = i ? eg_buf_append(out, ",", 1) : 0;
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(labels[i].key), 512);
+		if (!r)
+			r = eg_buf_append(out, ":", 1);
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(labels[i].value), 512);
+	}
+	return r ? r : eg_buf_append(out, "}", 1);
+}
+
 static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct eg_buf *out)
 {
 	const struct eg_identity *id = &p->pod.identity;
-	const struct eg_policy *policy =
-		s->applied.policies ? eg_policy_select(s->applied.policies, id) : NULL;
+	const struct eg_policy *policy;
+	enum eg_pod_state state = state_of(s, id, &policy);
 	const struct {
 		const char *key, *value;
 	} fields[] = {
 		{"namespace", id->namespace_name},
 		{"name", id->name},
 		{"uid", id->uid},
-		{"service_account", id->service_account},
+		{"service_account", id->service_account_unknown ? NULL : id->service_account},
 		{"policy", policy ? policy->name : ""},
-		{"state", !p->link_count       ? "no_link"
-			  : !s->applied.number ? "held"
-			  : policy	       ? "governed"
-					       : "ungoverned"},
+		{"state", !p->link_count ? "no_link" : eg_pod_state_name(state)},
 		{"file", p->file},
 	};
 	int r = eg_buf_printf(out, "{\"id\":%u", p->pod.pod_id);
 
 	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(fields); i++) {
 		r = eg_buf_append(out, ",", 1);
-		if (!r)
+		if (!r && fields[i].value)
 			r = put_string(out, fields[i].key, fields[i].value);
+		else if (!r)
+			r = eg_buf_printf(out, "\"%s\":null", fields[i].key);
 	}
 	if (!r)
 		r = eg_buf_append(out, ",\"links\":[", 10);
@@ -322,17 +356,15 @@ static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct
 				  eg_address_format(&p->pod.address[i], text));
 	}
 	if (!r)
-		r = eg_buf_append(out, "],\"labels\":{", 12);
-	for (size_t i = 0; !r && i < id->label_count; i++) {
-		r = i ? eg_buf_append(out, ",", 1) : 0;
-		if (!r)
-			r = eg_json_quote(out, eg_str_from(id->labels[i].key), 512);
-		if (!r)
-			r = eg_buf_append(out, ":", 1);
-		if (!r)
-			r = eg_json_quote(out, eg_str_from(id->labels[i].value), 512);
-	}
-	return r ? r : eg_buf_append(out, "}}", 2);
+		r = eg_buf_append(out, "],", 2);
+	if (!r)
+		r = put_labels(out, "labels", id->labels, id->label_count, id->labels_unknown);
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
+	if (!r)
+		r = put_labels(out, "namespace_labels", id->namespace_labels,
+			       id->namespace_label_count, id->namespace_labels_unknown);
+	return r ? r : eg_buf_append(out, "}", 1);
 }
 
 int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out)

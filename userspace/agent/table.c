@@ -13,25 +13,34 @@ static const char *copy(struct eg_arena *a, const char *s)
 	return s ? eg_arena_dup(a, eg_str_from(s)) : NULL;
 }
 
+/* NULL: out of memory. */
+static const struct eg_label *copy_labels(struct eg_arena *a, const struct eg_label *from,
+					  size_t count)
+{
+	struct eg_label *labels = eg_arena_zalloc(a, (count + 1) * sizeof(*labels));
+
+	for (size_t i = 0; labels && i < count; i++) {
+		labels[i].key = copy(a, from[i].key);
+		labels[i].value = copy(a, from[i].value);
+		if (!labels[i].key || !labels[i].value)
+			return NULL;
+	}
+	return labels;
+}
+
 static int copy_identity(struct eg_arena *a, const struct eg_identity *from, struct eg_identity *to)
 {
-	struct eg_label *labels = eg_arena_zalloc(a, (from->label_count + 1) * sizeof(*labels));
-
-	if (!labels)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->label_count; i++) {
-		labels[i].key = copy(a, from->labels[i].key);
-		labels[i].value = copy(a, from->labels[i].value);
-		if (!labels[i].key || !labels[i].value)
-			return -ENOMEM;
-	}
+	*to = *from; /* what is no pointer */
 	to->namespace_name = copy(a, from->namespace_name);
 	to->name = copy(a, from->name);
 	to->uid = copy(a, from->uid);
 	to->service_account = copy(a, from->service_account ? from->service_account : "");
-	to->labels = labels;
-	to->label_count = from->label_count;
-	return to->namespace_name && to->name && to->uid && to->service_account ? 0 : -ENOMEM;
+	to->labels = copy_labels(a, from->labels, from->label_count);
+	to->namespace_labels = copy_labels(a, from->namespace_labels, from->namespace_label_count);
+	return to->namespace_name && to->name && to->uid && to->service_account && to->labels &&
+			       to->namespace_labels
+		       ? 0
+		       : -ENOMEM;
 }
 
 static uint32_t number(struct eg_datapath *d, const struct eg_table *former, const char *uid)
@@ -358,17 +367,26 @@ void eg_table_unref(struct eg_table *t)
 	free(t);
 }
 
-static bool same_identity(const struct eg_identity *a, const struct eg_identity *b)
+static bool same_labels(const struct eg_label *a, size_t an, const struct eg_label *b, size_t bn)
 {
-	if (strcmp(a->namespace_name, b->namespace_name) != 0 || strcmp(a->name, b->name) != 0 ||
-	    strcmp(a->uid, b->uid) != 0 || strcmp(a->service_account, b->service_account) != 0 ||
-	    a->label_count != b->label_count)
+	if (an != bn)
 		return false;
-	for (size_t i = 0; i < a->label_count; i++)
-		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
-		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
+	for (size_t i = 0; i < an; i++)
+		if (strcmp(a[i].key, b[i].key) != 0 || strcmp(a[i].value, b[i].value) != 0)
 			return false;
 	return true;
+}
+
+static bool same_identity(const struct eg_identity *a, const struct eg_identity *b)
+{
+	return !strcmp(a->namespace_name, b->namespace_name) && !strcmp(a->name, b->name) &&
+	       !strcmp(a->uid, b->uid) && !strcmp(a->service_account, b->service_account) &&
+	       same_labels(a->labels, a->label_count, b->labels, b->label_count) &&
+	       same_labels(a->namespace_labels, a->namespace_label_count, b->namespace_labels,
+			   b->namespace_label_count) &&
+	       a->labels_unknown == b->labels_unknown &&
+	       a->service_account_unknown == b->service_account_unknown &&
+	       a->namespace_labels_unknown == b->namespace_labels_unknown;
 }
 
 static bool same_pod(const struct eg_table_pod *a, const struct eg_table_pod *b)

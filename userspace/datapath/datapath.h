@@ -222,7 +222,7 @@ int eg_datapath_prune(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /*
  * Sets what is known of the pod behind the link `ifindex`, the way back to each of its addresses,
  * and attaches to the link (nothing when attached). since_ns 0 is filled: now for a new state, the
- * old one while the state stays. Attach comes after the maps.
+ * old one while the state stays or goes between unknown and held. Attach comes after the maps.
  */
 int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *pod,
 			struct eg_error *error) EG_MUST;

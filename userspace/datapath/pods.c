@@ -61,6 +61,13 @@ static bool is_untouched(const struct eg_pod *p)
 	return p->state == EG_POD_UNGOVERNED || p->state == EG_POD_FOREIGN;
 }
 
+/* Neither is known whole: the grace of the one that ends is the other's, or a pod whose feeders
+ * come and go would be held for ever. */
+static bool same_wait(const struct eg_pod *a, const struct eg_pod *b)
+{
+	return a->state == b->state || (a->state <= EG_POD_HELD && b->state <= EG_POD_HELD);
+}
+
 /* A process that takes over, or a start, gives pods other numbers. */
 static bool same_pod(const struct eg_pod *a, const struct eg_pod *b)
 {
@@ -79,7 +86,7 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 				    EG_POD_NAME, fresh.name, fresh.address_count, EG_POD_ADDRESSES);
 	fresh.name[EG_POD_NAME - 1] = 0;
 	if (!fresh.since_ns)
-		fresh.since_ns = had && old.state == fresh.state ? old.since_ns : eg_now_ns();
+		fresh.since_ns = had && same_wait(&old, &fresh) ? old.since_ns : eg_now_ns();
 	/* A pod that is no longer governed: its connections that are with the agent stay there. */
 	if (had && is_untouched(&fresh) &&
 	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) && same_pod(&old, &fresh))

@@ -164,7 +164,8 @@ static const char *get_string(struct place *p, const json_t *j, const char *path
 	return copy;
 }
 
-static int get_labels(struct place *p, json_t *j, struct eg_identity *out)
+static int get_labels(struct place *p, const char *name, json_t *j, const struct eg_label **out,
+		      size_t *count)
 {
 	struct eg_label *labels;
 	const char *key;
@@ -174,28 +175,26 @@ static int get_labels(struct place *p, json_t *j, struct eg_identity *out)
 
 	if (!json_is_object(j))
 		return eg_error_set(p->error, -EINVAL,
-				    "%s: $.labels: expected an object of strings, "
-				    "found %s",
-				    p->file, type_name(j));
+				    "%s: $.%s: expected an object of strings, found %s", p->file,
+				    name, type_name(j));
 	if (json_object_size(j) > LABELS)
 		return eg_error_set(p->error, -EINVAL,
-				    "%s: $.labels: %zu labels, at most %d are "
-				    "possible",
-				    p->file, json_object_size(j), LABELS);
+				    "%s: $.%s: %zu labels, at most %d are possible", p->file, name,
+				    json_object_size(j), LABELS);
 	labels = eg_arena_zalloc(p->memory, (json_object_size(j) + 1) * sizeof(*labels));
 	if (!labels)
 		return eg_error_set(p->error, -ENOMEM, "%s: out of memory", p->file);
 	json_object_foreach(j, key, value)
 	{
-		snprintf(path, sizeof(path), "$.labels[\"%.200s\"]", key);
+		snprintf(path, sizeof(path), "$.%s[\"%.200s\"]", name, key);
 		labels[n].key = eg_arena_dup(p->memory, eg_str_from(key));
 		labels[n].value = get_string(p, value, path, true);
 		if (!labels[n].key || !labels[n].value)
 			return -EINVAL;
 		n++;
 	}
-	out->labels = labels;
-	out->label_count = n;
+	*out = labels;
+	*count = n;
 	return 0;
 }
 
@@ -244,7 +243,10 @@ static int get_key(struct place *p, const char *key, json_t *value, struct eg_po
 
 	snprintf(path, sizeof(path), "$.%.40s", key);
 	if (!strcmp(key, "labels"))
-		return get_labels(p, value, &out->identity);
+		return get_labels(p, key, value, &out->identity.labels, &out->identity.label_count);
+	if (!strcmp(key, "namespaceLabels"))
+		return get_labels(p, key, value, &out->identity.namespace_labels,
+				  &out->identity.namespace_label_count);
 	if (!strcmp(key, "ips"))
 		return get_addresses(p, value, out);
 	if (!strcmp(key, "namespace"))
@@ -262,7 +264,7 @@ static int get_key(struct place *p, const char *key, json_t *value, struct eg_po
 	if (!into)
 		return eg_error_set(p->error, -EINVAL,
 				    "%s: %s: unknown key; expected namespace, name, uid, labels, "
-				    "serviceAccount, ips, netns or interface",
+				    "namespaceLabels, serviceAccount, ips, netns or interface",
 				    p->file, path);
 	*into = get_string(p, value, path, into == &out->identity.service_account);
 	return *into ? 0 : -EINVAL;

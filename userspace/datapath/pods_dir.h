@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * --pods-dir: a directory of *.json, one pod a file, for laptops, tests and plain VMs:
- *	{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "x"}, "serviceAccount":
- *"sa", "ips": ["10.1.0.2"], "netns": "/run/netns/a"}          or "interface": "veth0" Strict: an
- *unknown or duplicate key, a wrong type, a uid or address or link that another file has, is an
- *error that names file, JSON path and what was expected. A bad file never hides the others. One
- *thread.
+ *	{"namespace": "shop", "name": "a", "uid": "u1", "labels": {"app": "x"},
+ *	 "namespaceLabels": {"team": "y"}, "serviceAccount": "sa", "ips": ["10.1.0.2"],
+ *	 "netns": "/run/netns/a"}	or "interface": "veth0"
+ * Strict: an unknown or duplicate key, a wrong type, a uid or address or link that another file
+ * has, is an error that names file, JSON path and what was expected. A bad file never hides the
+ * others. One thread.
  */
 #ifndef EGRET_DATAPATH_PODS_DIR_H
 #define EGRET_DATAPATH_PODS_DIR_H

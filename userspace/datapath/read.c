@@ -16,6 +16,13 @@ struct eg_pins {
 	int map[EG_MAP_COUNT]; /* opened when they are read; -1 */
 };
 
+const char *eg_pod_state_name(uint8_t state)
+{
+	static const char *const names[] = {"unknown", "held", "governed", "ungoverned", "foreign"};
+
+	return state < EG_ARRAY_SIZE(names) ? names[state] : "?";
+}
+
 int eg_pins_open(const char *pin_dir, struct eg_pins **out, struct eg_error *error)
 {
 	struct eg_pins *p = calloc(1, sizeof(*p));

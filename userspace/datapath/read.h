@@ -13,6 +13,9 @@
 
 struct eg_pins;
 
+/* "unknown", "held"...; "?" for what is no enum eg_pod_state. */
+const char *eg_pod_state_name(uint8_t state);
+
 /* pin_dir NULL: EG_PIN_DIR. -ENOENT: Egret is not installed there. -EPERM: CAP_BPF is missing. */
 int eg_pins_open(const char *pin_dir, struct eg_pins **out, struct eg_error *error) EG_MUST;
 void eg_pins_close(struct eg_pins *p);

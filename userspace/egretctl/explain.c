@@ -18,7 +18,9 @@ static const char usage[] =
 	"\n"
 	"POD, one of:\n"
 	"  --pods-dir DIR --pod NAMESPACE/NAME     a pod of the agent's --pods-dir\n"
-	"  --namespace NS [--labels K=V,...] [--service-account SA]   any pod like that\n"
+	"  --namespace NS [--labels K=V,...] [--service-account SA] [--namespace-labels K=V,...]\n"
+	"                                          any pod like that; without --namespace-labels\n"
+	"                                          those of NS are not known\n"
 	"\n"
 	"  --host H         the server's name as the client wrote it, with its port if it had\n"
 	"                   one; --gateway instead: the gateway's own address\n"
@@ -36,16 +38,20 @@ static const char usage[] =
 #define LABELS_MAX 64
 
 /* ---- the pod ---- */
-/* "k=v,k=v" cut into the copy `text`. */
-static int parse_labels(char *text, struct eg_label *labels, size_t *count)
+/* "k=v,k=v" of the option `name` into labels[LABELS_MAX]; `list` may be NULL. */
+static int parse_labels(struct explanation *x, const char *name, const char *list,
+			struct eg_label *labels, size_t *count)
 {
-	char *save = NULL;
+	char *text = eg_arena_dup(&x->arena, eg_str_from(list ? list : "")), *save = NULL;
 
+	if (!text)
+		return eg_usage_error("explain", "out of memory");
 	for (char *part = strtok_r(text, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
 		char *equals = strchr(part, '=');
 
 		if (!equals || equals == part || *count == LABELS_MAX)
-			return eg_usage_error("explain", "--labels: \"%s\" is not KEY=VALUE", part);
+			return eg_usage_error("explain", "--%s: \"%s\" is not KEY=VALUE", name,
+					      part);
 		*equals = '\0';
 		labels[(*count)++] = (struct eg_label){part, equals + 1};
 	}
@@ -106,12 +112,14 @@ static int print(const struct explanation *x, const struct eg_policy_set *s)
 static int with_pod(struct explanation *x, const struct eg_policy_set *s)
 {
 	const struct question *q = x->q;
-	struct eg_label labels[LABELS_MAX];
+	struct eg_label labels[LABELS_MAX], namespace_labels[LABELS_MAX];
 	struct eg_identity pod = {.namespace_name = q->namespace_name,
 				  .name = "(any)",
 				  .uid = "",
 				  .service_account = q->service_account ? q->service_account : "",
-				  .labels = labels};
+				  .labels = labels,
+				  .namespace_labels = namespace_labels,
+				  .namespace_labels_unknown = !q->namespace_labels};
 	struct eg_pods_dir *dir;
 	struct eg_pod_list list;
 	const struct eg_pod_entry *found;
@@ -119,9 +127,10 @@ static int with_pod(struct explanation *x, const struct eg_policy_set *s)
 	int code;
 
 	if (!q->pods_dir) {
-		char *text = q->labels ? eg_arena_dup(&x->arena, eg_str_from(q->labels)) : NULL;
-
-		code = text ? parse_labels(text, labels, &pod.label_count) : EG_EXIT_OK;
+		code = parse_labels(x, "labels", q->labels, labels, &pod.label_count);
+		if (!code)
+			code = parse_labels(x, "namespace-labels", q->namespace_labels,
+					    namespace_labels, &pod.namespace_label_count);
 		return code ? code : explain_pod(x, s, &pod);
 	}
 	if (eg_pods_dir_open(q->pods_dir, &dir, &e))
@@ -222,6 +231,7 @@ int eg_cmd_explain(int argc, char **argv)
 		{"namespace", required_argument, NULL, 's'},
 		{"labels", required_argument, NULL, 'l'},
 		{"service-account", required_argument, NULL, 'a'},
+		{"namespace-labels", required_argument, NULL, 'L'},
 		{"host", required_argument, NULL, 'H'},
 		{"gateway", no_argument, NULL, 'g'},
 		{"path", required_argument, NULL, 'P'},
@@ -259,6 +269,9 @@ int eg_cmd_explain(int argc, char **argv)
 			break;
 		case 'a':
 			slot = &q.service_account;
+			break;
+		case 'L':
+			slot = &q.namespace_labels;
 			break;
 		case 'H':
 			slot = &q.host;

@@ -11,7 +11,8 @@
 #include "policy/policy.h"
 
 struct question {
-	const char *policy_dir, *pods_dir, *pod, *namespace_name, *labels, *service_account;
+	const char *policy_dir, *pods_dir, *pod, *namespace_name, *labels, *service_account,
+		*namespace_labels;
 	const char *host, *path, *method, *model, *body, *content_type;
 	bool gateway, json;
 	struct eg_str name; /* of host: lower case, without port */

@@ -41,16 +41,39 @@ static void conclude(struct explanation *x, enum eg_reason reason, bool allowed,
 	va_end(ap);
 }
 
-static void show_pod(struct explanation *x, const struct eg_identity *pod)
+/* ", labels a=b,c=d"; what says nothing is nothing. */
+static void write_labels(char out[256], const char *what, const struct eg_label *labels,
+			 size_t count)
 {
-	char labels[256] = "";
 	size_t n = 0;
 
-	for (size_t i = 0; i < pod->label_count && n < sizeof(labels); i++)
-		n += (size_t)snprintf(labels + n, sizeof(labels) - n, "%s%s=%s", i ? "," : "",
-				      pod->labels[i].key, pod->labels[i].value);
-	add_step(x, "pod", EG_REASON_OK, "%s/%s%s%s", pod->namespace_name, pod->name,
-		 *labels ? ", labels " : "", labels);
+	*out = '\0';
+	for (size_t i = 0; i < count && n < 256; i++)
+		n += (size_t)snprintf(out + n, 256 - n, "%s%s=%s", i ? "," : what, labels[i].key,
+				      labels[i].value);
+}
+
+static void show_pod(struct explanation *x, const struct eg_identity *pod)
+{
+	char labels[256], of_namespace[256];
+
+	write_labels(labels, ", labels ", pod->labels, pod->label_count);
+	write_labels(of_namespace, ", labels of its namespace ", pod->namespace_labels,
+		     pod->namespace_label_count);
+	add_step(x, "pod", EG_REASON_OK, "%s/%s%s%s", pod->namespace_name, pod->name, labels,
+		 of_namespace);
+}
+
+/* Of a pod of the agent's the feeders will tell; of any pod like this it has to be said. */
+static int explain_perhaps(struct explanation *x, const struct eg_selected *s)
+{
+	add_step(x, "policy", EG_REASON_UNKNOWN_POD,
+		 "%s perhaps (%s): it depends on the labels of the namespace, which are not known",
+		 s->policy->name, s->policy->mode == EG_MODE_ENFORCE ? "enforce" : "shadow");
+	conclude(x, EG_REASON_UNKNOWN_POD, false,
+		 "Which policy selects the pod depends on its namespace: give --namespace-labels "
+		 "(\"\" for none).");
+	return EG_EXIT_OK;
 }
 
 static int refuse_body(struct explanation *x, enum eg_reason reason, const char *why)
@@ -338,11 +361,14 @@ static void explain_front(struct explanation *x, const struct eg_policy *p)
 
 int explain_pod(struct explanation *x, const struct eg_policy_set *s, const struct eg_identity *pod)
 {
-	const struct eg_policy *p = eg_policy_select(s, pod);
+	struct eg_selected selected = eg_policy_select(s, pod);
+	const struct eg_policy *p = selected.policy;
 	const struct question *q = x->q;
 	enum eg_name_verdict verdict;
 
 	show_pod(x, pod);
+	if (selected.what == EG_SELECTION_PERHAPS)
+		return explain_perhaps(x, &selected);
 	if (!p) {
 		add_step(x, "policy", EG_REASON_PASS_UNGOVERNED, "no policy selects the pod");
 		conclude(x, EG_REASON_PASS_UNGOVERNED, !q->gateway,

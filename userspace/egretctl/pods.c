@@ -32,13 +32,6 @@ static const char *text(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
-static const char *state_name(uint8_t state)
-{
-	static const char *const names[] = {"unknown", "held", "governed", "ungoverned", "foreign"};
-
-	return state < EG_ARRAY_SIZE(names) ? names[state] : "?";
-}
-
 static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 {
 	json_t *all = context, *addresses = json_array();
@@ -62,7 +55,7 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 			  (int)pod->pod_id, "namespace",
 			  eg_json_text((struct eg_str){name, slash ? (size_t)(slash - name) : 0}),
 			  "name", eg_json_text(eg_str_from(slash ? slash + 1 : name)), "state",
-			  state_name(pod->state), "policy_id", (int)pod->policy_id, "links",
+			  eg_pod_state_name(pod->state), "policy_id", (int)pod->policy_id, "links",
 			  (int)ifindex, "link", eg_json_text(eg_str_from(link)), "addresses",
 			  addresses, "fail_open", pod->flags & EG_POD_FAIL_OPEN, "capture_all_tls",
 			  pod->flags & EG_POD_CAPTURE_ALL_TLS, "strict",

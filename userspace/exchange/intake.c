@@ -155,6 +155,10 @@ enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
 		*detail = "another pod has this address now";
 		return EG_REASON_POLICY_CHANGED;
 	}
+	if (x->pod->held) {
+		*detail = "its labels are not known yet, and a policy selects by them";
+		return EG_REASON_UNKNOWN_POD;
+	}
 	x->policy = x->pod->policy;
 	x->shadow = x->policy && x->policy->mode != EG_MODE_ENFORCE;
 	return EG_REASON_OK;

@@ -45,25 +45,33 @@ static int copy_text(struct eg_arena *a, const char **s)
 	return *s ? 0 : -ENOMEM;
 }
 
-static int copy_identity(struct eg_arena *a, struct eg_identity *id)
+static int copy_labels(struct eg_arena *a, const struct eg_label **list, size_t count)
 {
 	struct eg_label *labels = NULL;
 
-	if (copy_text(a, &id->namespace_name) || copy_text(a, &id->name) ||
-	    copy_text(a, &id->uid) || copy_text(a, &id->service_account))
-		return -ENOMEM;
-	if (id->label_count) {
-		labels = eg_arena_alloc(a, id->label_count * sizeof(*labels));
+	if (count) {
+		labels = eg_arena_alloc(a, count * sizeof(*labels));
 		if (!labels)
 			return -ENOMEM;
-		for (size_t i = 0; i < id->label_count; i++) {
-			labels[i] = id->labels[i];
+		for (size_t i = 0; i < count; i++) {
+			labels[i] = (*list)[i];
 			if (copy_text(a, &labels[i].key) || copy_text(a, &labels[i].value))
 				return -ENOMEM;
 		}
 	}
-	id->labels = labels;
+	*list = labels;
 	return 0;
+}
+
+static int copy_identity(struct eg_arena *a, struct eg_identity *id)
+{
+	if (copy_text(a, &id->namespace_name) || copy_text(a, &id->name) ||
+	    copy_text(a, &id->uid) || copy_text(a, &id->service_account))
+		return -ENOMEM;
+	return copy_labels(a, &id->labels, id->label_count) ||
+			       copy_labels(a, &id->namespace_labels, id->namespace_label_count)
+		       ? -ENOMEM
+		       : 0;
 }
 
 /* A later pod on the same address wins: the feeders hand them over oldest first. */
@@ -86,13 +94,17 @@ static int copy_pods(struct eg_snapshot *s, const struct eg_pod_view *pods, size
 	if (!s->pods)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
+		struct eg_selected selected;
+
 		s->pods[i] = pods[i];
 		s->pods[i].address_count =
 			EG_MIN(pods[i].address_count, (size_t)EG_POD_VIEW_ADDRESSES);
 		addresses += s->pods[i].address_count;
 		if (copy_identity(&s->text, &s->pods[i].identity))
 			return -ENOMEM;
-		s->pods[i].policy = eg_policy_select(s->policies, &s->pods[i].identity);
+		selected = eg_policy_select(s->policies, &s->pods[i].identity);
+		s->pods[i].policy = selected.what == EG_SELECTION_POLICY ? selected.policy : NULL;
+		s->pods[i].held = selected.what == EG_SELECTION_PERHAPS;
 	}
 	while (slots < 2 * addresses)
 		slots *= 2;

@@ -20,7 +20,8 @@ struct eg_pod_view {
 	uint32_t pod_id; /* eg_pod.pod_id; stable for a uid; index of budgets */
 	struct eg_address address[EG_POD_VIEW_ADDRESSES];
 	size_t address_count;
-	const struct eg_policy *policy; /* NULL: no policy selects it */
+	const struct eg_policy *policy; /* NULL: no policy selects it, or it is not known which */
+	bool held; /* what selects it is not known yet: an unknown pod, with a name */
 };
 
 struct eg_snapshot;
@@ -45,7 +46,7 @@ uint64_t eg_snapshot_serial(const struct eg_snapshot *s);
 struct eg_policy_set *eg_snapshot_policies(const struct eg_snapshot *s);
 struct eg_credential_set *eg_snapshot_credentials(const struct eg_snapshot *s);
 struct eg_trust *eg_snapshot_trust(const struct eg_snapshot *s, const struct eg_provider *p);
-/* By source address, hashed; NULL: unknown pod. */
+/* By source address, hashed; NULL: unknown pod. One that is held is to be taken for one, too. */
 const struct eg_pod_view *eg_snapshot_pod(const struct eg_snapshot *s, const struct eg_address *a);
 
 #endif

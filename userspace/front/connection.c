@@ -376,7 +376,8 @@ static void begin(struct connection *c)
 	const struct eg_pod_view *pod =
 		eg_snapshot_pod(w->engine.snapshot, &c->peer.source.address);
 	enum eg_reason r = admit(c, pod);
-	bool names_only = pod && (!pod->policy || pod->policy->mode == EG_MODE_SHADOW_SNI);
+	bool names_only =
+		pod && !pod->held && (!pod->policy || pod->policy->mode == EG_MODE_SHADOW_SNI);
 
 	c->peer.gateway = is_gateway(w, &c->peer.destination.address);
 	if (r != EG_REASON_OK) {

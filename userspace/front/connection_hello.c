@@ -98,7 +98,7 @@ void connection_peek(struct connection *c)
 	(void)eg_account_hold(&c->worker->engine, c->peer.account, &c->charged, 0);
 	if (r != EG_IO_DONE)
 		r = EG_IO_FAIL;
-	if (!pod) {
+	if (!pod || pod->held) {
 		connection_deny(c, EG_REASON_UNKNOWN_POD, NULL);
 		return;
 	}

@@ -17,6 +17,10 @@ struct eg_identity {
 	const char *service_account; /* "" when unknown */
 	const struct eg_label *labels;
 	size_t label_count;
+	const struct eg_label *namespace_labels;
+	size_t namespace_label_count;
+	/* What no feeder has told yet, whatever stands above: it may be anything. */
+	bool labels_unknown, service_account_unknown, namespace_labels_unknown;
 };
 
 #endif

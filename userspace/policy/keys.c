@@ -52,11 +52,12 @@ const struct eg_key_object eg_key_credential =
 
 static const struct eg_key pods_keys[] = {
 	{.name = "namespaces", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 63},
+	{.name = "namespaceLabels", .type = EG_KEY_MAP, .min = 1, .max = 32, .max_length = 63},
 	{.name = "labels", .type = EG_KEY_MAP, .min = 1, .max = 32, .max_length = 63},
 	{.name = "serviceAccounts", .type = EG_KEY_ARRAY, .min = 1, .max = 256, .max_length = 253},
 };
 const struct eg_key_object eg_key_pods =
-	OBJECT(pods_keys, "pods", LIST("namespaceLabels", "matchExpressions", "names"));
+	OBJECT(pods_keys, "pods", LIST("matchExpressions", "names"));
 
 static const struct eg_key regions_keys[] = {
 	{.name = "allow",

@@ -35,6 +35,7 @@ static size_t overlap_work(const struct selector *a, const struct selector *b)
 {
 	return (a->namespace_count + 1) * (b->namespace_count + 1) +
 	       (a->service_account_count + 1) * (b->service_account_count + 1) +
+	       (a->namespace_label_count + 1) * (b->namespace_label_count + 1) +
 	       (a->label_count + 1) * (b->label_count + 1);
 }
 
@@ -65,9 +66,14 @@ static int by_rank_and_namespace(const void *a, const void *b)
 	return r ? r : (x->place > y->place) - (x->place < y->place);
 }
 
-/* Two policies that share several namespaces are reported at the first one of the one that wins. */
+/* Two policies that share several namespaces are reported at the first one of the one that wins;
+ * one that names none (but its labels, say) shares all of the other's. */
 static bool first_shared(const struct selector *a, const struct selector *b, const char *name)
 {
+	const struct selector *only = a->namespace_count ? a : b;
+
+	if (!a->namespace_count || !b->namespace_count)
+		return !only->namespace_count || !strcmp(only->namespaces[0], name);
 	for (size_t i = 0; i < a->namespace_count; i++)
 		for (size_t k = 0; k < b->namespace_count; k++)
 			if (!strcmp(a->namespaces[i], b->namespaces[k]))
@@ -117,14 +123,17 @@ static void lint_ties(struct loading *l)
 	list_namespaces(s, list);
 	if (n)
 		qsort(list, n, sizeof(*list), by_rank_and_namespace);
+	/* Within a rank those that name no namespace come first: all others may be of theirs. */
 	for (size_t i = 0; i < n && work <= LINT_WORK_MAX; i++, set_busy(s))
 		for (size_t k = i + 1; k < n && work <= LINT_WORK_MAX; k++) {
-			uint32_t a = s->order[list[i].place], b = s->order[list[k].place];
+			uint32_t a = s->order[EG_MIN(list[i].place, list[k].place)];
+			uint32_t b = s->order[EG_MAX(list[i].place, list[k].place)];
 
-			if (list[i].rank != list[k].rank || strcmp(list[i].name, list[k].name))
+			if (list[i].rank != list[k].rank ||
+			    (*list[i].name && strcmp(list[i].name, list[k].name) != 0))
 				break;
 			work += overlap_work(&s->selectors[a], &s->selectors[b]);
-			lint_tie(l, a, b, list[i].name);
+			lint_tie(l, a, b, list[k].name);
 		}
 	if (work > LINT_WORK_MAX)
 		too_large(l);

@@ -148,9 +148,22 @@ const struct eg_credential_spec *eg_credentials(const struct eg_policy_set *s, s
 const struct eg_watched_name *eg_watched_names(const struct eg_policy_set *s, size_t *count);
 /* CIDRs that policy governs ("destinations": [...] in a policy file), as text "10.0.0.0/8". */
 const char *const *eg_policy_cidrs(const struct eg_policy_set *s, size_t *count);
-/* The policy that selects a pod (most specific first, ties by name), or NULL: untouched. */
-const struct eg_policy *eg_policy_select(const struct eg_policy_set *s,
-					 const struct eg_identity *pod);
+
+/* Which policy governs a pod (most specific first, ties by name). */
+enum eg_selection {
+	EG_SELECTION_NONE,    /* none, whatever is not known of it: untouched */
+	EG_SELECTION_POLICY,  /* this one, whatever is not known of it */
+	EG_SELECTION_PERHAPS, /* it depends on what is not known of it */
+};
+struct eg_selected {
+	enum eg_selection what;
+	/* POLICY: that one. PERHAPS: the first that may be. NONE: NULL. */
+	const struct eg_policy *policy;
+	/* Whether one of those that may be is enforced. If none is, holding the pod until it is
+	 * known would close what policy only wants to watch. */
+	bool may_enforce;
+};
+struct eg_selected eg_policy_select(const struct eg_policy_set *s, const struct eg_identity *pod);
 
 /* ---- decisions ---- */
 /* Is a request that lands there within `regions.allow`? Without such a rule: always. */

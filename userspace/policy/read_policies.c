@@ -115,18 +115,14 @@ static bool label_valid(const char *key, const char *value)
 	       strlen(value) <= 63 && label_part(value, strlen(value), false);
 }
 
-static void read_pods(const struct place *at, json_t *v, struct selector *s)
+static const struct eg_label *read_labels(const struct place *at, json_t *pods, const char *name,
+					  size_t *count)
 {
-	struct place namespaces = place_key(at, "namespaces"), labels = place_key(at, "labels");
-	struct place accounts = place_key(at, "serviceAccounts");
-	json_t *map = source_object(v, "labels"), *value;
+	struct place labels = place_key(at, name);
+	json_t *map = source_object(pods, name), *value;
 	struct eg_label *list = source_alloc(at->l, json_object_size(map), sizeof(*list));
 	const char *key;
 
-	s->namespaces = source_strings(&namespaces, source_array(v, "namespaces"),
-				       &s->namespace_count, source_namespace);
-	s->service_accounts = source_strings(&accounts, source_array(v, "serviceAccounts"),
-					     &s->service_account_count, source_service_account);
 	json_object_foreach(map, key, value)
 	{
 		struct place p = place_key(&labels, key);
@@ -136,11 +132,24 @@ static void read_pods(const struct place *at, json_t *v, struct selector *s)
 		if (!label_valid(key, json_string_value(value)))
 			source_error(&p, "is not a label; expected [prefix/]name and a value of at "
 					 "most 63 letters, digits, '-', '_', '.'");
-		list[s->label_count].key = source_dup(at->l, key);
-		list[s->label_count].value = source_dup(at->l, json_string_value(value));
-		s->label_count++;
+		list[*count].key = source_dup(at->l, key);
+		list[*count].value = source_dup(at->l, json_string_value(value));
+		++*count;
 	}
-	s->labels = list;
+	return list;
+}
+
+static void read_pods(const struct place *at, json_t *v, struct selector *s)
+{
+	struct place namespaces = place_key(at, "namespaces");
+	struct place accounts = place_key(at, "serviceAccounts");
+
+	s->namespaces = source_strings(&namespaces, source_array(v, "namespaces"),
+				       &s->namespace_count, source_namespace);
+	s->service_accounts = source_strings(&accounts, source_array(v, "serviceAccounts"),
+					     &s->service_account_count, source_service_account);
+	s->namespace_labels = read_labels(at, v, "namespaceLabels", &s->namespace_label_count);
+	s->labels = read_labels(at, v, "labels", &s->label_count);
 }
 
 /* ---- routes ---- */

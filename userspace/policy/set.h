@@ -58,6 +58,8 @@ struct index {
 struct selector {
 	const char *const *namespaces;
 	size_t namespace_count;
+	const struct eg_label *namespace_labels;
+	size_t namespace_label_count;
 	const struct eg_label *labels;
 	size_t label_count;
 	const char *const *service_accounts;

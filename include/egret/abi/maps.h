@@ -54,7 +54,8 @@ struct eg_pod {
 	__u8 flags;	 /* enum eg_pod_flags */
 	__u8 address_count;
 	__u8 pad[5];
-	__u64 since_ns; /* CLOCK_MONOTONIC when this state began: the hold grace runs from it */
+	__u64 since_ns; /* CLOCK_MONOTONIC when this state began (unknown and held are one): the
+			   hold grace runs from it */
 	struct eg_address address[EG_POD_ADDRESSES];
 	char name[EG_POD_NAME];
 };

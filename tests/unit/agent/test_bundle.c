@@ -17,7 +17,13 @@ static void fill(struct eg_buf *b)
 		{.identity = {"shop", "a", "u-1", "sa", labels, 2},
 		 .pod_id = 7,
 		 .address_count = 1},
-		{.identity = {"n", "b", "u-2", "", NULL, 0}, .pod_id = 9},
+		{.identity = {.namespace_name = "n",
+			      .name = "b",
+			      .uid = "u-2",
+			      .service_account = "",
+			      .namespace_labels = labels,
+			      .namespace_label_count = 1},
+		 .pod_id = 9},
 	};
 
 	pods[0].address[0].word_be[3] = 0x01020304;
@@ -44,8 +50,36 @@ static void test_pods(void **state)
 	assert_int_equal(pods[0].address[0].word_be[3], 0x01020304);
 	assert_string_equal(pods[1].identity.service_account, "");
 	assert_int_equal(pods[1].identity.label_count, 0);
+	assert_int_equal(pods[0].identity.namespace_label_count, 0);
+	assert_int_equal(pods[1].identity.namespace_label_count, 1);
+	assert_string_equal(pods[1].identity.namespace_labels[0].key, "app");
+	assert_string_equal(pods[1].identity.namespace_labels[0].value, "assistant");
 	eg_arena_fini(&a);
 	eg_buf_fini(&b);
+}
+
+/* Each alone and all together: none is another. */
+static void test_unknown(void **state)
+{
+	for (unsigned int what = 0; what < 8; what++) {
+		struct eg_bundle_pod in = {.identity = {"n", "b", "u", "", NULL, 0}}, *out;
+		struct eg_arena a;
+		struct eg_buf b;
+		size_t n;
+
+		in.identity.labels_unknown = what & 1;
+		in.identity.service_account_unknown = what & 2;
+		in.identity.namespace_labels_unknown = what & 4;
+		eg_buf_init(&b, EG_BUNDLE_BYTES);
+		eg_arena_init(&a, 0);
+		assert_int_equal(eg_bundle_put_pods(&b, &in, 1), 0);
+		assert_int_equal(eg_bundle_get_pods(&a, eg_buf_str(&b), &out, &n), 0);
+		assert_int_equal(out->identity.labels_unknown, (what & 1) != 0);
+		assert_int_equal(out->identity.service_account_unknown, (what & 2) != 0);
+		assert_int_equal(out->identity.namespace_labels_unknown, (what & 4) != 0);
+		eg_arena_fini(&a);
+		eg_buf_fini(&b);
+	}
 }
 
 static void test_policy(void **state)
@@ -126,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pods),
+		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_kinds_are_told_apart),

@@ -53,29 +53,41 @@ static void test_shadow_changes_nothing(void **state)
 			assert_int_not_equal(r[i].verdict.action, EG_ACTION_DROP);
 		assert_int_equal(verdict(r, n, IPPROTO_TCP, 443)->action, EG_ACTION_REDIRECT);
 		assert_int_equal(verdict(r, n, IPPROTO_UDP, 443)->action, EG_ACTION_PASS);
-		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED),
+		struct eg_selected of = {EG_SELECTION_POLICY, &p, false};
+
+		assert_int_equal(eg_plan_flags(&of, EG_FAIL_CLOSED),
 				 EG_POD_FAIL_OPEN | EG_POD_SHADOW);
 		p.fail_stated = true; /* and says closed: nothing is closed by what only watches */
-		assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED),
+		assert_int_equal(eg_plan_flags(&of, EG_FAIL_CLOSED),
 				 EG_POD_FAIL_OPEN | EG_POD_SHADOW);
+		/* Nor is it while it is not known whether it watches at all. */
+		of.what = EG_SELECTION_PERHAPS;
+		assert_int_equal(eg_plan_flags(&of, EG_FAIL_CLOSED),
+				 EG_POD_UNKNOWN_ALLOW | EG_POD_SHADOW);
 	}
 }
 
 static void test_flags(void **state)
 {
 	struct eg_policy p = {.mode = EG_MODE_ENFORCE};
+	struct eg_selected of = {EG_SELECTION_POLICY, &p, true}, none = {EG_SELECTION_NONE},
+			   perhaps = {EG_SELECTION_PERHAPS, &p, true};
 
-	assert_int_equal(eg_plan_flags(NULL, EG_FAIL_OPEN), 0);
-	assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED), 0);
+	assert_int_equal(eg_plan_state(&of), EG_POD_GOVERNED);
+	assert_int_equal(eg_plan_state(&none), EG_POD_UNGOVERNED);
+	assert_int_equal(eg_plan_state(&perhaps), EG_POD_HELD);
+	assert_int_equal(eg_plan_flags(&none, EG_FAIL_OPEN), 0);
+	assert_int_equal(eg_plan_flags(&perhaps, EG_FAIL_OPEN), 0);
+	assert_int_equal(eg_plan_flags(&of, EG_FAIL_CLOSED), 0);
 	/* what a policy states wins, both ways */
-	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), EG_POD_FAIL_OPEN);
+	assert_int_equal(eg_plan_flags(&of, EG_FAIL_OPEN), EG_POD_FAIL_OPEN);
 	p.fail_stated = true;
-	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), 0);
+	assert_int_equal(eg_plan_flags(&of, EG_FAIL_OPEN), 0);
 	p.fail_open = true;
-	assert_int_equal(eg_plan_flags(&p, EG_FAIL_CLOSED), EG_POD_FAIL_OPEN);
+	assert_int_equal(eg_plan_flags(&of, EG_FAIL_CLOSED), EG_POD_FAIL_OPEN);
 	p.fail_open = false;
 	p.strict = p.capture_all_tls = true;
-	assert_int_equal(eg_plan_flags(&p, EG_FAIL_OPEN), EG_POD_STRICT | EG_POD_CAPTURE_ALL_TLS);
+	assert_int_equal(eg_plan_flags(&of, EG_FAIL_OPEN), EG_POD_STRICT | EG_POD_CAPTURE_ALL_TLS);
 }
 
 static void test_cidr(void **state)

@@ -21,6 +21,7 @@ static void accepts_everything(void **state)
 {
 	const char *text = "{\"namespace\":\"shop\",\"name\":\"a\",\"uid\":\"u1\","
 			   "\"labels\":{\"app\":\"x\",\"empty\":\"\"},\"serviceAccount\":\"sa\","
+			   "\"namespaceLabels\":{\"team\":\"y\"},"
 			   "\"ips\":[\"10.1.0.2\",\"fd00::2\"],\"netns\":\"/run/netns/a\"}";
 	struct eg_pod_entry p;
 	struct eg_error e;
@@ -36,6 +37,12 @@ static void accepts_everything(void **state)
 	assert_int_equal(p.identity.label_count, 2);
 	assert_string_equal(p.identity.labels[0].key, "app");
 	assert_string_equal(p.identity.labels[1].value, "");
+	assert_int_equal(p.identity.namespace_label_count, 1);
+	assert_string_equal(p.identity.namespace_labels[0].key, "team");
+	assert_string_equal(p.identity.namespace_labels[0].value, "y");
+	/* What a file does not say the pod does not have. */
+	assert_false(p.identity.labels_unknown || p.identity.service_account_unknown ||
+		     p.identity.namespace_labels_unknown);
 	assert_int_equal(p.address_count, 2);
 	assert_string_equal(eg_address_format(&p.addresses[0], address), "10.1.0.2");
 	assert_string_equal(eg_address_format(&p.addresses[1], address), "fd00::2");
@@ -87,6 +94,8 @@ static void refuses(void **state)
 		{"{\"labels\":[]}", "$.labels: expected an object of strings, found an array"},
 		{"{\"labels\":{\"app\":1}}",
 		 "$.labels[\"app\"]: expected a string, found a number"},
+		{"{\"namespaceLabels\":{\"team\":null}}",
+		 "$.namespaceLabels[\"team\"]: expected a string, found null"},
 		{"{\"ips\":\"10.0.0.1\"}", "$.ips: expected an array of addresses, found a string"},
 		{"{\"ips\":[\"10.0.0.1\",\"10.0.0.256\"]}",
 		 "$.ips[1]: expected an IPv4 or IPv6 address"},

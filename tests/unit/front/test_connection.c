@@ -183,6 +183,58 @@ static void test_first_bytes(void **state)
 	(void)state;
 }
 
+static void publish(struct world *w, const char *policy, bool labels_unknown)
+{
+	struct eg_snapshot *s;
+
+	w->plane.labels_unknown = labels_unknown;
+	s = plane_snapshot(&w->plane, policy, true);
+	eg_worker_publish(w->worker, s);
+	eg_snapshot_unref(s);
+	plane_turns(&w->plane, 3);
+}
+
+/* A pod that a policy perhaps selects is refused by name, TLS and the gateway's address alike; once
+ * it is known that none does, it is untouched. */
+static void test_held_pod(void **state)
+{
+	static const char by_label[] = "{\"version\": \"egret/v1\", \"policies\": [{\"name\": "
+				       "\"a\", \"pods\": {\"labels\": "
+				       "{\"app\": \"x\"}}, \"routes\": []}]}";
+	static const char *const gateways[] = {NULL, "127.0.0.1"};
+	unsigned char bytes[4096];
+	size_t n = hello("www.example.org", bytes, sizeof(bytes));
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(gateways); i++) {
+		struct world *w = begin(enforce, gateways[i], 100);
+
+		publish(w, by_label, true);
+		dial(w);
+		if (gateways[i]) {
+			plane_send(&w->plane, w->in.fd,
+				   "GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+				   "Authorization: Bearer x\r\n\r\n");
+			inbox_await(&w->plane, &w->in, " 403 ");
+			inbox_await(&w->plane, &w->in, "unknown_pod");
+		} else {
+			plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+			expect_reset(w, "unknown_pod");
+		}
+		assert_true(plane_recorded(&w->plane, "\"namespace\":\"shop\",\"name\":\"a\""));
+		finish(w);
+	}
+	for (int unknown = 0; unknown < 2; unknown++) {
+		struct world *w = begin(enforce, NULL, 100);
+
+		publish(w, unknown ? "{\"version\": \"egret/v1\"}" : by_label, unknown);
+		dial(w);
+		plane_send_n(&w->plane, w->in.fd, (char *)bytes, n);
+		expect_reset(w, "forbidden_destination"); /* on to where it wanted, here refused */
+		finish(w);
+	}
+	(void)state;
+}
+
 /* The hello in pieces: nothing is decided before it is whole. */
 static void test_split_hello(void **state)
 {
@@ -706,6 +758,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_bytes),
+		cmocka_unit_test(test_held_pod),
 		cmocka_unit_test(test_split_hello),
 		cmocka_unit_test(test_first_bytes_cut),
 		cmocka_unit_test(test_governed_name_is_minted),

@@ -172,6 +172,34 @@ static void test_released(void **state)
 	(void)state;
 }
 
+/* It is not known any more whose the pod is: that is not nobody's. */
+static void test_held(void **state)
+{
+	static const char by_label[] = "{\"version\": \"egret/v1\", \"policies\": [{\"name\": "
+				       "\"a\", \"pods\": {\"labels\": "
+				       "{\"app\": \"x\"}}, \"routes\": []}]}";
+	struct world *w = begin_plain(enforce);
+
+	pod_send(&w->pod, HEAD("GET /a//b", NAME));
+	inbox_await(&w->plane, &w->pod.in, "path_unsafe");
+	inbox_forget(&w->pod.in);
+	w->plane.labels_unknown = true;
+	plane_publish(&w->plane, by_label, true);
+	pod_send(&w->pod, HEAD("GET /v1/models", NAME));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
+	inbox_await(&w->plane, &w->pod.in, "unknown_pod");
+	assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"unknown_pod\""));
+	inbox_forget(&w->pod.in);
+	w->plane.labels_unknown = false; /* and it has none: now it is */
+	plane_publish(&w->plane, by_label, true);
+	pod_send(&w->pod, HEAD("GET /v1/models", NAME));
+	called(w, 1, "\r\n\r\n", OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
+	finish(w);
+	(void)state;
+}
+
 /* A name behind which a provider can be asked for is refused on a new connection, so on this too.
  */
 static void test_released_front(void **state)
@@ -499,7 +527,7 @@ int main(void)
 		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
 		cmocka_unit_test(test_released),	  cmocka_unit_test(test_released_gateway),
 		cmocka_unit_test(test_released_in_vain),  cmocka_unit_test(test_released_front),
-		cmocka_unit_test(test_ended_badly),
+		cmocka_unit_test(test_ended_badly),	  cmocka_unit_test(test_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,6 +270,12 @@ static const struct bad bads[] = {
 	 "$.policies[0].pods.labels[\"a b\"]", "is not a label", 1, 0},
 	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"labels\":{}}}]}",
 	 "$.policies[0].pods.labels", "has 0 elements", 1, 0},
+	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"namespaceLabels\":{\"a "
+	 "b\":\"c\"}}}]}",
+	 "$.policies[0].pods.namespaceLabels[\"a b\"]", "is not a label", 1, 0},
+	{"{" BASE
+	 ",\"policies\":[{\"name\":\"p\",\"routes\":[],\"pods\":{\"namespaceLabels\":{}}}]}",
+	 "$.policies[0].pods.namespaceLabels", "has 0 elements", 1, 0},
 	{"{" BASE ",\"policies\":[{\"name\":\"p\",\"pods\":{},\"routes\":[]},\n"
 	 "{\"name\":\"p\",\"pods\":{},\"routes\":[]}]}",
 	 "$.policies[1].name", "expected different names", 2, 9},
@@ -844,6 +850,10 @@ static void names_are_bounded(void **state)
 	"{\"name\":\"r1\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" first "}}," \
 	"{\"name\":\"r2\",\"targets\":[{\"provider\":\"world\"}],\"match\":{" second "}}]}]}"
 
+#define PODS2(name1, pods1, name2, pods2)                                                      \
+	"{" BASE ",\"policies\":[{\"name\":\"" name1 "\",\"pods\":{" pods1 "},\"routes\":[]}," \
+	"{\"name\":\"" name2 "\",\"pods\":{" pods2 "},\"routes\":[]}]}"
+
 static void warnings(void **state)
 {
 	static const struct {
@@ -866,6 +876,25 @@ static void warnings(void **state)
 		{"{" BASE
 		 ",\"policies\":[{\"name\":\"a\",\"pods\":{\"namespaces\":[\"n\"]},\"routes\":[]},"
 		 "{\"name\":\"b\",\"pods\":{},\"routes\":[]}]}",
+		 "wins by name", 0},
+		/* A namespace may have the labels whatever its name is; once, whichever wins. */
+		{PODS2("a", "\"namespaces\":[\"n\",\"m\"]", "b",
+		       "\"namespaceLabels\":{\"x\":\"1\"}"),
+		 "\"a\" wins by name", 1},
+		{PODS2("b", "\"namespaces\":[\"n\",\"m\"]", "a",
+		       "\"namespaceLabels\":{\"x\":\"1\"}"),
+		 "\"a\" wins by name", 1},
+		{PODS2("a", "\"namespaceLabels\":{\"x\":\"1\"}", "b",
+		       "\"namespaceLabels\":{\"y\":\"1\"}"),
+		 "\"a\" wins by name", 1},
+		{PODS2("a", "\"namespaceLabels\":{\"x\":\"1\"}", "b",
+		       "\"namespaceLabels\":{\"x\":\"2\"}"),
+		 "wins by name", 0},
+		/* Not as specific. */
+		{PODS2("a", "\"namespaces\":[\"n\"],\"labels\":{\"x\":\"1\"}", "b",
+		       "\"namespaceLabels\":{\"x\":\"1\"}"),
+		 "wins by name", 0},
+		{PODS2("a", "\"labels\":{\"x\":\"1\"}", "b", "\"namespaceLabels\":{\"x\":\"1\"}"),
 		 "wins by name", 0},
 		{"{" BASE "}", "\"claude\" is used by nothing", 1},
 		{"{\"version\":\"egret/v1\",\"credentials\":{\"x\":{\"type\":\"none\"}}}",

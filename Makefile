@@ -30,9 +30,9 @@ LTO ?= $(if $(SAN),,-flto=auto)
 LDLIBS = -lbpf -lelf -lz -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -lcares -lcap -lseccomp -lnghttp2 -lbrotlidec -lzstd -lpthread
 
 # Rooms, lowest layer first (docs/internals/layers.md; tools/check-layers enforces it).
-ROOMS = base loop proto net policy provider credential telemetry upstream datapath exchange front agent
+ROOMS = base loop proto net policy provider credential telemetry upstream datapath kube exchange front agent
 # Link order is top down.
-ROOM_LIBS = $(foreach r,agent front exchange datapath upstream telemetry credential policy provider net proto loop base,$(O)/lib$(r).a)
+ROOM_LIBS = $(foreach r,agent front exchange kube datapath upstream telemetry credential policy provider net proto loop base,$(O)/lib$(r).a)
 
 BPF_PROGS = $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
 SKELS = $(BPF_PROGS:%=$(O)/skel/%.skel.h)
@@ -94,10 +94,11 @@ UNIT_credential = credential base
 UNIT_telemetry = telemetry base
 UNIT_upstream = upstream telemetry credential policy provider net proto loop base
 UNIT_datapath = datapath loop base
+UNIT_kube = kube net proto loop base
 UNIT_exchange = exchange upstream telemetry credential policy provider net proto loop base
 UNIT_front = front exchange upstream telemetry credential policy provider net proto loop base
-UNIT_agent = agent front exchange datapath upstream telemetry credential policy provider net proto loop base
-UNIT_fault = front exchange upstream telemetry credential policy provider net proto loop base
+UNIT_agent = agent front exchange kube datapath upstream telemetry credential policy provider net proto loop base
+UNIT_fault = front exchange kube upstream telemetry credential policy provider net proto loop base
 define UNIT_RULES
 $$(filter $$(O)/tests/unit/$(1)/%,$$(UNIT_BINS)): $$(O)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $$(foreach r,$$(UNIT_$(1)),$$(O)/lib$$(r).a)
 	@mkdir -p $$(@D)

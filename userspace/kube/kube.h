@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the Kubernetes API says of this node's pods and of all namespaces, kept current by two
+ * watches (https://kubernetes.io/docs/reference/using-api/api-concepts/, "Efficient detection of
+ * changes", "Streaming lists"). One loop, one thread. Reads only; never asks for anything but
+ * pods of one node and namespaces.
+ *
+ * While the API is away, or says what can't be understood, what it said last holds. An object that
+ * has become one that can't be understood is forgotten: it is not what it was.
+ */
+#ifndef EGRET_KUBE_KUBE_H
+#define EGRET_KUBE_KUBE_H
+
+#include "base/base.h"
+#include "base/error.h"
+#include "loop/loop.h"
+#include "policy/identity.h"
+
+struct eg_kube;
+
+/* All strings are copied. */
+struct eg_kube_options {
+	const char *host; /* an IP address without brackets, as KUBERNETES_SERVICE_HOST is */
+	uint16_t port;
+	const char *server_name; /* NULL: `host`; what the certificate must be for */
+	const char *node_name;	 /* spec.nodeName of the pods that are asked for */
+	const char *token_file;	 /* read anew for each request; never kept longer */
+	const char *ca_file;	 /* PEM; read anew at each connection */
+};
+
+struct eg_kube_pod {
+	struct eg_identity identity; /* labels (in order of their keys), service account known */
+	bool host_network;	     /* spec.hostNetwork: has no link of its own */
+	bool finished; /* phase Succeeded or Failed: its addresses may be another's already */
+};
+
+/* Both come at the end of a turn, never from inside a call; both may close. */
+struct eg_kube_calls {
+	/* What pods() or namespace_labels() give has changed, or a list is whole for the first
+	 * time; at most once a turn of the loop. */
+	void (*changed)(void *context);
+	/* A sentence for the log, once for each state, not once a try. bad: something is wrong. */
+	void (*said)(void *context, bool bad, const char *sentence);
+	void *context;
+};
+
+struct eg_kube_status {
+	bool synced;	      /* both lists were whole once */
+	bool current;	      /* both watches run now */
+	uint64_t heard_ms;    /* eg_now_ms() of the last event or bookmark of the watch that heard
+				 something longer ago; 0: one never did */
+	uint64_t failures;    /* tries that failed, since open */
+	uint64_t passed_over; /* objects and lines that could not be understood */
+	char error[160];      /* why it is not current; "" */
+};
+
+/* Begins at once; nothing is known before `changed`. 0 or -errno: options that can't be used. */
+int eg_kube_open(struct eg_loop *l, const struct eg_kube_options *options,
+		 const struct eg_kube_calls *calls, struct eg_kube **out,
+		 struct eg_error *error) EG_MUST;
+/* NULL is allowed. The memory goes at the end of the turn. */
+void eg_kube_close(struct eg_kube *k);
+/* Borrowed until the caller returns to the loop. Of this node, by uid in order. */
+const struct eg_kube_pod *const *eg_kube_pods(const struct eg_kube *k, size_t *count);
+/* Of the pod with that uid, or NULL. Borrowed likewise. */
+const struct eg_kube_pod *eg_kube_pod(const struct eg_kube *k, const char *uid);
+/* False: no such namespace is known, which is not one without labels. Borrowed likewise. */
+bool eg_kube_namespace_labels(const struct eg_kube *k, const char *name,
+			      const struct eg_label **labels, size_t *count);
+void eg_kube_status(const struct eg_kube *k, struct eg_kube_status *out);
+
+#endif

@@ -43,6 +43,7 @@ is "status asks the kernel" "$(uplinks) $(status '[.state, .ready] | join(" ")')
 has "for a person" "$(ctl status)" "uplink    eth0, NO GUARD"
 has "with what it costs" "$(ctl status)" "TROUBLE   no guard on the uplink eth0: what a pod that is not governed or not known yet sends to a provider leaves there unseen"
 check_not "the exit code says so" ctl status
+check "but it is alive" ctl status --alive
 has "readyz, too" "$(readyz)" "no guard on the uplink eth0"
 has "with 503" "$(readyz)" " 503"
 is "metric" "$(guard_metric eth0)" 0

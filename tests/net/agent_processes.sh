@@ -329,6 +329,7 @@ refused "nor does it start with such a file" "page.token: expected a token of 16
 
 # --- uninstall
 kill -TERM "$E_PID"; t_await_exit "$E_PID" 20
+check_not "nothing answers: it is not alive" ctl status --alive
 check "uninstall" node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run"
 check_not "no pins" test -e "$E_PIN"
 check_not "no namespace" test -e "/run/netns/$T-agent"

@@ -13,10 +13,11 @@ static const char usage[] =
 	"\n"
 	"  --run-dir DIR   where its control socket is (" ASK_RUN_DIR ")\n"
 	"  --pin-dir DIR   where its pins are (asked of the agent, or " EG_PIN_DIR ")\n"
+	"  --alive         only whether it answers, whatever it says: a liveness probe\n"
 	"  --json          one JSON document\n"
 	"  -h, --help      this text\n"
 	"\n"
-	"Exit codes: 0 the agent serves; 1 it does not, or could not go on serving; 2 wrong\n"
+	"Exit codes: 0 the agent serves (--alive: it answers); 1 it does not, or could not go on serving; 2 wrong\n"
 	"arguments.\n";
 
 static const char *text(const json_t *o, const char *key)
@@ -176,13 +177,14 @@ int eg_cmd_status(int argc, char **argv)
 	struct eg_error e = {""};
 	char pin_dir[4096];
 	json_t *answer, *kernel = NULL;
-	int code, r = ask_parse(argc, argv, usage, NULL, NULL, &o);
-	bool ready;
+	static const char *const own[] = {"alive", NULL};
+	bool alive = false, ready;
+	int code, r = ask_parse(argc, argv, usage, own, &alive, &o);
 
 	if (r >= 0)
 		return r;
 	answer = ask_agent(o.run_dir, "status", &code, &e);
-	ready = answer && json_is_true(json_object_get(answer, "ready"));
+	ready = answer && (alive || json_is_true(json_object_get(answer, "ready")));
 	if (!answer) {
 		kernel = kernel_state(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)));
 		if (o.json) {

@@ -113,7 +113,7 @@ static size_t find_child(struct eg_str t, size_t i, const struct place *child, b
 static size_t find_place(const struct place *at, bool want_key, size_t *depth)
 {
 	struct eg_str t = at->document->text;
-	struct found none = {NULL};
+	struct found none = {.document = NULL};
 	size_t up;
 
 	*depth = 0;

@@ -98,7 +98,7 @@ UNIT_kube = kube net proto loop base
 UNIT_exchange = exchange upstream telemetry credential policy provider net proto loop base
 UNIT_front = front exchange upstream telemetry credential policy provider net proto loop base
 UNIT_agent = agent front exchange kube datapath upstream telemetry credential policy provider net proto loop base
-UNIT_fault = front exchange kube upstream telemetry credential policy provider net proto loop base
+UNIT_fault = front exchange kube datapath upstream telemetry credential policy provider net proto loop base
 define UNIT_RULES
 $$(filter $$(O)/tests/unit/$(1)/%,$$(UNIT_BINS)): $$(O)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $$(foreach r,$$(UNIT_$(1)),$$(O)/lib$$(r).a)
 	@mkdir -p $$(@D)

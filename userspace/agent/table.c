@@ -218,16 +218,30 @@ static bool is_possible(struct eg_datapath *d, const struct eg_address *a)
 	return !eg_address_never_pod(a) && !eg_datapath_is_outside(d, a);
 }
 
+static void say_addresses(const struct eg_table_pod *p, const struct eg_table_pod *before,
+			  size_t count)
+{
+	if (!before || before->pod.address_count < EG_POD_ADDRESSES)
+		eg_warn("pod %s/%s has %zu addresses; what it sends to governed destinations from "
+			"others than the first %d is dropped",
+			p->pod.identity.namespace_name, p->pod.identity.name, count,
+			EG_POD_ADDRESSES);
+}
+
 /* Those of all links: on each the pod may send from any of them. */
 static void find_addresses(const struct eg_table *t, struct eg_datapath *d, struct eg_table_pod *p,
-			   const struct eg_pod_list *list, const struct eg_table *former)
+			   size_t no_room, const struct eg_pod_list *list,
+			   const struct eg_table *former)
 {
 	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
 	struct eg_address found[FOUND_MAX];
 	size_t count = p->pod.address_count;
 
-	if (count) /* its file has them */
+	if (count) { /* its file has them */
+		if (no_room)
+			say_addresses(p, before, count + no_room);
 		return;
+	}
 	for (size_t i = 0; i < p->link_count; i++) {
 		struct eg_error e = {""};
 		size_t more = 0;
@@ -252,11 +266,8 @@ static void find_addresses(const struct eg_table *t, struct eg_datapath *d, stru
 		eg_warn("pod %s/%s has %zu addresses that are another's; what it sends to "
 			"governed destinations from them is dropped",
 			p->pod.identity.namespace_name, p->pod.identity.name, p->anothers);
-	if (count > EG_POD_ADDRESSES && (!before || before->pod.address_count < EG_POD_ADDRESSES))
-		eg_warn("pod %s/%s has %zu addresses; what it sends to governed destinations from "
-			"others than the first %d is dropped",
-			p->pod.identity.namespace_name, p->pod.identity.name, count,
-			EG_POD_ADDRESSES);
+	if (count > EG_POD_ADDRESSES)
+		say_addresses(p, before, count);
 	p->pod.address_count = (uint32_t)EG_MIN(count, (size_t)EG_POD_ADDRESSES);
 }
 
@@ -277,7 +288,7 @@ static int add_entry(struct eg_table *t, struct eg_datapath *d, const struct eg_
 	p->pod.address_count = (uint32_t)EG_MIN(entry->address_count, (size_t)EG_POD_ADDRESSES);
 	memcpy(p->pod.address, entry->addresses, p->pod.address_count * sizeof(p->pod.address[0]));
 	find_links(t, d, p, former);
-	find_addresses(t, d, p, list, former);
+	find_addresses(t, d, p, entry->addresses_more, list, former);
 	t->count++;
 	return 0;
 }

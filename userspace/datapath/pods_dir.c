@@ -2,83 +2,34 @@
 #include "datapath/pods_dir.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/files.h"
 #include "datapath/datapath.h"
+#include "datapath/pod_files.h"
 
 #define FILE_BYTES  65536
-#define FILES	    4096
 #define ALL_BYTES   (8u << 20) /* of all files; a gateway is handed all pods at once */
 #define LABELS	    128
 #define VALUE_BYTES 253
 
 struct eg_pods_dir {
-	int dir;     /* what lies at `path` now */
-	int notify;  /* inotify */
-	int watched; /* the watch of `dir` in it; -1: none */
-	char *path;
+	struct eg_pod_files files;
 };
-
-static int watch(struct eg_pods_dir *d)
-{
-	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE |
-			      IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR;
-	int former = d->watched, r;
-
-	d->watched = inotify_add_watch(d->notify, d->path, mask);
-	r = d->watched < 0 ? -errno : 0;
-	if (former >= 0 && former != d->watched) /* another directory; the former may be gone */
-		(void)inotify_rm_watch(d->notify, former);
-	return r;
-}
-
-/* Another directory may have been put in its place, by a rename or by a link: names and files have
- * to be of one. What can't be watched is still read every 10 s. */
-static int follow(struct eg_pods_dir *d, struct eg_error *error)
-{
-	int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT ? eg_error_set(error, -ENOENT,
-						      "the pods directory %s was removed", d->path)
-				       : eg_error_set(error, -errno,
-						      "cannot read the pods directory %s: %s",
-						      d->path, strerror(errno));
-	eg_fd_close(&d->dir);
-	d->dir = fd;
-	(void)watch(d);
-	return 0;
-}
 
 int eg_pods_dir_open(const char *path, struct eg_pods_dir **out, struct eg_error *error)
 {
 	struct eg_pods_dir *d = calloc(1, sizeof(*d));
-	int r = 0;
+	int r;
 
 	if (!d)
 		return eg_error_set(error, -ENOMEM, "out of memory");
-	d->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	d->watched = -1;
-	d->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d->path = strdup(path);
-	if (d->dir < 0)
-		r = eg_error_set(error, -errno, "cannot open the pods directory %s: %s", path,
-				 strerror(errno));
-	else if (!d->path)
-		r = eg_error_set(error, -ENOMEM, "out of memory");
-	else if (d->notify < 0 || watch(d))
-		r = eg_error_set(error, -errno, "cannot watch the pods directory %s: %s", path,
-				 eg_watch_failure(errno));
+	r = eg_pod_files_open(&d->files, "the pods directory", path, false, error);
 	if (r) {
-		eg_pods_dir_close(d);
+		free(d);
 		return r;
 	}
 	*out = d;
@@ -89,25 +40,18 @@ void eg_pods_dir_close(struct eg_pods_dir *d)
 {
 	if (!d)
 		return;
-	eg_fd_close(&d->dir);
-	eg_fd_close(&d->notify);
-	free(d->path);
+	eg_pod_files_close(&d->files);
 	free(d);
 }
 
 int eg_pods_dir_fd(const struct eg_pods_dir *d)
 {
-	return d->notify;
+	return d->files.notify;
 }
 
 bool eg_pods_dir_changed(struct eg_pods_dir *d)
 {
-	char events[4096];
-	bool any = false;
-
-	while (read(d->notify, events, sizeof(events)) > 0)
-		any = true;
-	return any;
+	return eg_pod_files_changed(&d->files);
 }
 
 /* ---- one file ---- */
@@ -338,7 +282,7 @@ static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *m
 {
 	EG_CLEANUP_FREE char *text = NULL;
 	size_t n = 0;
-	int r = eg_file_read(d->dir, name, FILE_BYTES, &text, &n, error);
+	int r = eg_file_read(d->files.dir, name, FILE_BYTES, &text, &n, error);
 
 	if (r)
 		return r;
@@ -346,54 +290,17 @@ static int read_file(struct eg_pods_dir *d, const char *name, struct eg_arena *m
 	return eg_pods_parse(name, text, n, memory, out, error);
 }
 
-static bool shares_address(const struct eg_pod_entry *a, const struct eg_pod_entry *b,
-			   size_t *index)
-{
-	for (size_t i = 0; i < a->address_count; i++)
-		for (size_t k = 0; k < b->address_count; k++)
-			if (!memcmp(&a->addresses[i], &b->addresses[k], sizeof(a->addresses[i]))) {
-				*index = i;
-				return true;
-			}
-	return false;
-}
-
-static bool same(const char *a, const char *b)
-{
-	return a && b && !strcmp(a, b);
-}
-
-int eg_pods_check_twin(const struct eg_pod_entry *p, const struct eg_pod_entry *other,
-		       struct eg_error *error)
-{
-	size_t i;
-
-	if (same(p->identity.uid, other->identity.uid))
-		return eg_error_set(error, -EEXIST, "%s: $.uid: %s has the same uid %s", p->file,
-				    other->file, p->identity.uid);
-	if (same(p->interface, other->interface))
-		return eg_error_set(error, -EEXIST, "%s: $.interface: %s has the same link %s",
-				    p->file, other->file, p->interface);
-	if (same(p->netns, other->netns))
-		return eg_error_set(error, -EEXIST, "%s: $.netns: %s has the same namespace %s",
-				    p->file, other->file, p->netns);
-	if (shares_address(p, other, &i))
-		return eg_error_set(error, -EEXIST, "%s: $.ips[%zu]: %s has the same address",
-				    p->file, i, other->file);
-	return 0;
-}
-
 static int is_json(const struct dirent *e)
 {
 	return e->d_name[0] != '.' && eg_str_ends(eg_str_from(e->d_name), EG_STR(".json"));
 }
 
-static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
+static int read_names(struct eg_pods_dir *d, struct dirent **names, size_t count,
 		      struct eg_pod_list *list, struct eg_error *whole)
 {
 	size_t bytes = 0;
 
-	for (int i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct eg_pod_entry *pod = &list->pods[list->count];
 		struct eg_error *error = &list->errors[list->error_count];
 		int r = read_file(d, names[i]->d_name, list->memory, pod, &bytes, error);
@@ -404,7 +311,7 @@ static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
 			return eg_error_set(whole, -E2BIG,
 					    "the files of the pods directory %s have more than %u "
 					    "bytes together",
-					    d->path, ALL_BYTES);
+					    d->files.path, ALL_BYTES);
 		/* Of two that claim one thing the first by name has it: it does not depend on time.
 		 */
 		for (size_t k = 0; !r && k < list->count; k++)
@@ -419,48 +326,19 @@ static int read_names(struct eg_pods_dir *d, struct dirent **names, int count,
 
 int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out, struct eg_error *error)
 {
-	struct eg_pod_list list = {0};
+	struct eg_pod_list list;
 	struct dirent **names;
-	int count, r;
+	size_t count;
+	int r = eg_pod_files_names(&d->files, is_json, &names, &count, error);
 
-	r = follow(d, error);
 	if (r)
 		return r;
-	count = scandirat(d->dir, ".", &names, is_json, alphasort);
-	if (count < 0)
-		return eg_error_set(error, -errno, "cannot read the pods directory %s: %s", d->path,
-				    strerror(errno));
-	list.memory = malloc(sizeof(*list.memory));
-	list.pods = calloc((size_t)count + 1, sizeof(*list.pods));
-	list.errors = calloc((size_t)count + 1, sizeof(*list.errors));
-	if (list.memory)
-		eg_arena_init(list.memory, 0);
-	if (count > FILES)
-		r = eg_error_set(error, -E2BIG,
-				 "the pods directory %s has %d files, at most %d are "
-				 "possible",
-				 d->path, count, FILES);
-	else if (!list.memory || !list.pods || !list.errors)
-		r = eg_error_set(error, -ENOMEM, "out of memory");
-	else
-		r = read_names(d, names, count, &list, error);
-	for (int i = 0; i < count; i++)
-		free(names[i]);
-	free(names);
-	if (r) {
+	r = eg_pod_list_init(&list, count) ? eg_error_set(error, -ENOMEM, "out of memory")
+					   : read_names(d, names, count, &list, error);
+	eg_pod_files_free(names, count);
+	if (r)
 		eg_pod_list_fini(&list);
-		return r;
-	}
-	*out = list;
-	return 0;
-}
-
-void eg_pod_list_fini(struct eg_pod_list *list)
-{
-	if (list->memory)
-		eg_arena_fini(list->memory);
-	free(list->memory);
-	free(list->pods);
-	free(list->errors);
-	*list = (struct eg_pod_list){0};
+	else
+		*out = list;
+	return r;
 }

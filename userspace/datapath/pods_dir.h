@@ -11,29 +11,7 @@
 #ifndef EGRET_DATAPATH_PODS_DIR_H
 #define EGRET_DATAPATH_PODS_DIR_H
 
-#include "base/base.h"
-#include "base/error.h"
-#include "egret/abi/maps.h"
-#include "policy/identity.h"
-
-struct eg_arena;
-
-struct eg_pod_entry {
-	struct eg_identity identity; /* strings owned by the list */
-	struct eg_address addresses[EG_POD_ADDRESSES];
-	size_t address_count; /* 0: ask eg_datapath_pod_addresses() */
-	const char *netns;    /* exactly one of netns and interface is not NULL */
-	const char *interface;
-	const char *file; /* name within the directory */
-};
-
-struct eg_pod_list {
-	struct eg_pod_entry *pods; /* sorted by file name */
-	size_t count;
-	struct eg_error *errors; /* one for each file that was refused */
-	size_t error_count;
-	struct eg_arena *memory; /* of all strings */
-};
+#include "datapath/pod_list.h"
 
 struct eg_pods_dir;
 
@@ -44,15 +22,12 @@ void eg_pods_dir_close(struct eg_pods_dir *d);
 int eg_pods_dir_fd(const struct eg_pods_dir *d);
 /* Empties the watch; true when something was in it. */
 bool eg_pods_dir_changed(struct eg_pods_dir *d);
-/* The whole directory as it is now. A file that is refused is in errors. The caller frees *out. */
+/* The whole directory as it is now. A file that is refused is in errors; sorted by
+ * file name. The caller frees *out. */
 int eg_pods_dir_read(struct eg_pods_dir *d, struct eg_pod_list *out,
 		     struct eg_error *error) EG_MUST;
-void eg_pod_list_fini(struct eg_pod_list *list);
 /* One file's text; strings go into memory. 0, or -EINVAL and a sentence that begins with `file`. */
 int eg_pods_parse(const char *file, const char *text, size_t bytes, struct eg_arena *memory,
 		  struct eg_pod_entry *out, struct eg_error *error) EG_MUST;
-/* -EEXIST when both claim one uid, link, namespace or address. */
-int eg_pods_check_twin(const struct eg_pod_entry *p, const struct eg_pod_entry *other,
-		       struct eg_error *error) EG_MUST;
 
 #endif

@@ -9,6 +9,8 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
+#include "proto/client_hello.h"
+
 static struct made ca, other_ca;
 static struct eg_trust *trust;
 
@@ -366,6 +368,49 @@ static void addresses_are_verified_as_addresses(void **state)
 	tls_free(&t);
 	eg_leaf_unref(leaf);
 	unmake(&m);
+	/* In any form that it may be written in. */
+	m = make_cert("x", "IP:fd00:0:0::1", &ca, -3600, 3600);
+	leaf = leaf_of("fd00::1", &m);
+	tls_make(&t);
+	handshake(&t, leaf, "fd00::1");
+	pair_close(&t.p);
+	handshake(&t, leaf, "FD00:0::1");
+	pair_close(&t.p);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+	client_refuses(&m, "fd00::2", "IP address mismatch", true);
+	unmake(&m);
+	/* An address that is written as a name is none. */
+	m = make_cert("10.1.2.3", "DNS:10.1.2.3", &ca, -3600, 3600);
+	client_refuses(&m, "10.1.2.3", "IP address mismatch", true);
+	unmake(&m);
+}
+
+/* RFC 6066 section 3: no address is sent as a server's name. */
+static void addresses_are_sent_as_no_name(void **state)
+{
+	static const struct {
+		const char *host;
+		bool sent;
+	} hosts[] = {{"10.1.2.3", false}, {"fd00::1", false}, {"api.example", true}};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(hosts); i++) {
+		struct eg_client_hello hello;
+		struct eg_str bytes;
+		struct tls_pair t;
+
+		tls_make(&t);
+		tls_open(&t);
+		assert_int_equal(eg_stream_tls_connect(t.p.b.stream, t.client, hosts[i].host, 443),
+				 0);
+		eg_stream_want(t.p.a.stream, true, false);
+		turn_until(&t.p,
+			   eg_stream_peek(t.p.a.stream, EG_CLIENT_HELLO_MAX, &bytes) == EG_IO_DONE);
+		assert_int_equal(eg_client_hello_parse(bytes, &hello), EG_IO_DONE);
+		assert_int_equal(hello.has_sni, hosts[i].sent);
+		pair_close(&t.p);
+		tls_free(&t);
+	}
 }
 
 static void cut_without_close_notify(void **state)
@@ -972,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(peeked_hello_is_what_tls_begins_with),
 		cmocka_unit_test(certificates_that_are_refused),
 		cmocka_unit_test(addresses_are_verified_as_addresses),
+		cmocka_unit_test(addresses_are_sent_as_no_name),
 		cmocka_unit_test(cut_without_close_notify),
 		cmocka_unit_test(reset_under_tls_is_no_truncation),
 		cmocka_unit_test(garbage_instead_of_tls),

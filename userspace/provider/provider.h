@@ -294,7 +294,8 @@ void eg_region_of_endpoint(struct eg_str host, struct eg_str base_path, struct e
  * Where one request is processed: the endpoint's region (stated or by the table), changed by what
  * the request itself says: a geographic model id at an AWS host ("global.anthropic..."; `model` is
  * the one sent upstream), Anthropic's inference_geo. `stated`: policy says the endpoint's region,
- * which bedrock-mantle hosts need for geographic ids. Code "" when that can't be placed.
+ * which bedrock-mantle hosts need for geographic ids. Code "" when that can't be placed, or
+ * contradicts the endpoint.
  */
 void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg_region *endpoint,
 			  bool stated, struct eg_str model, const struct eg_body_facts *body,

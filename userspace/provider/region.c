@@ -440,8 +440,11 @@ void eg_region_of_request(enum eg_dialect d, struct eg_str host, const struct eg
 	/* inference_geo: "us" or "global" (Anthropic's data residency documentation). */
 	if (d == EG_DIALECT_ANTHROPIC && body->has_inference_geo) {
 		if (eg_str_eq(body->inference_geo, EG_STR("us"))) {
+			/* Elsewhere it proves nothing, and asks for another place. */
 			if (eg_str_eq(host, EG_STR("api.anthropic.com")))
 				set_code(out, "US");
+			else if (strcmp(endpoint->code, "US") != 0)
+				set_code(out, "");
 		} else {
 			set_code(out,
 				 eg_str_eq(body->inference_geo, EG_STR("global")) ? "GLOBAL" : "");

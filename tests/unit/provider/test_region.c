@@ -161,6 +161,18 @@ static const char *of_stated(const char *host, const char *stated, const char *m
 	return out.code;
 }
 
+static const char *of_stated_geo(const char *stated, const char *geo)
+{
+	static struct eg_region out;
+	struct eg_body_facts body = {.has_inference_geo = true, .inference_geo = eg_str_from(geo)};
+	struct eg_region endpoint;
+
+	assert_int_equal(eg_region_parse(eg_str_from(stated), &endpoint), 0);
+	eg_region_of_request(EG_DIALECT_ANTHROPIC, EG_STR("claude.example.org"), &endpoint, true,
+			     EG_STR("m"), &body, &out);
+	return out.code;
+}
+
 static void requests(void **state)
 {
 	static const char aws[] = "bedrock-runtime.eu-central-1.amazonaws.com";
@@ -229,6 +241,14 @@ static void requests(void **state)
 	/* Elsewhere "us" proves nothing, and "global" is believed. */
 	assert_string_equal(of_request(a, "claude.example.org", "m", "us", true), "");
 	assert_string_equal(of_request(o, "api.openai.com", "m", "us", true), "GLOBAL");
+	/* What policy states of an endpoint doesn't hold for a request that asks for another place.
+	 */
+	assert_string_equal(of_stated_geo("US", "us"), "US");
+	assert_string_equal(of_stated_geo("EU", "us"), "");
+	assert_string_equal(of_stated_geo("EU:DE", "us"), "");
+	assert_string_equal(of_stated_geo("cluster", "us"), "");
+	assert_string_equal(of_stated_geo("EU", "global"), "GLOBAL");
+	assert_string_equal(of_stated_geo("EU", "eu"), "");
 }
 
 /* ---- ../shared/data/providers/regions/cases.json ---- */

@@ -11,6 +11,9 @@
  * before it knows which route it is for. */
 #define MODEL_WITHIN_BYTES (1u << 20)
 
+/* The depth at which the members stand of what is in an array of the body's. */
+#define ITEM_MEMBERS 2u
+
 /* Of "stream_options", which says a word or two. */
 #define OPTIONS_MAX (4u << 10)
 
@@ -27,6 +30,7 @@ struct eg_body_reading {
 	struct eg_state_walk walk;
 	struct eg_str tools; /* what of that is to be looked through for models; .n 0: nothing */
 	size_t tools_depth;
+	size_t tool_members; /* the depth at which members of tools stand; 0: none do here */
 };
 
 /* A short one: the memory of a request is not for whatever length a name may have. */
@@ -70,36 +74,43 @@ static int misspelt(struct eg_body_reading *r, const char *name)
 			    name, name);
 }
 
-static bool is_model(struct eg_str token)
+static bool names(struct eg_str token, struct eg_str name)
 {
 	struct eg_str key = {token.p + 1, token.n - 2};
-	char text[6 * 5]; /* "model" with every letter escaped */
+	char text[6 * 5]; /* one of ours with every letter escaped */
 	ssize_t n;
 
 	if (!memchr(key.p, '\\', key.n))
-		return eg_str_ieq(key, EG_STR("model"));
+		return eg_str_ieq(key, name);
 	n = key.n > sizeof(text) ? -1 : eg_json_unescape(text, key);
-	return n > 0 && eg_str_ieq((struct eg_str){text, (size_t)n}, EG_STR("model"));
+	return n > 0 && eg_str_ieq((struct eg_str){text, (size_t)n}, name);
 }
 
-/* A string of an array of tools: with a colon after it, two levels down, it is a member of a tool.
- * True: its value is a model's name. */
+/* A string: with a colon after it, where members of tools stand, it is one's. True: its value is a
+ * model's name. */
 static bool tool_member_names_model(struct eg_body_reading *r)
 {
 	struct eg_str token = {r->tools.p, eg_json_token_length(r->tools)}, rest = r->tools;
 
 	rest = (struct eg_str){rest.p + token.n, rest.n - token.n};
 	r->tools = rest;
+	if (r->tools_depth != ITEM_MEMBERS && r->tools_depth != r->tool_members)
+		return false;
 	rest = eg_json_skip_space(rest);
-	if (r->tools_depth != 2 || !rest.n || rest.p[0] != ':' || !is_model(token))
+	if (!rest.n || rest.p[0] != ':')
 		return false;
 	rest = eg_json_skip_space((struct eg_str){rest.p + 1, rest.n - 1});
-	return !eg_str_starts(rest, EG_STR("null"));
+	if (r->tools_depth == r->tool_members)
+		return names(token, EG_STR("model")) && !eg_str_starts(rest, EG_STR("null"));
+	if (names(token, EG_STR("tools")) && eg_str_starts(rest, EG_STR("[")))
+		r->tool_members = ITEM_MEMBERS + 2;
+	return false;
 }
 
 /*
  * Does a tool ask a model of its own: Anthropic's advisor, OpenAI's image generation? One pass over
- * the array. 0, or -EAGAIN: there is more of it.
+ * the array of tools, or over that of the items that may bring some. 0, or -EAGAIN: there is more
+ * of it.
  */
 static int look_through_tools(struct eg_body_reading *r, size_t *budget)
 {
@@ -114,8 +125,9 @@ static int look_through_tools(struct eg_body_reading *r, size_t *budget)
 		}
 		if (c == '{' || c == '[')
 			r->tools_depth++;
-		else if (c == '}' || c == ']')
-			r->tools_depth--;
+		else if ((c == '}' || c == ']') && --r->tools_depth == ITEM_MEMBERS &&
+			 r->tool_members != ITEM_MEMBERS)
+			r->tool_members = 0; /* the item's list of tools has ended */
 		r->tools = (struct eg_str){r->tools.p + 1, r->tools.n - 1};
 	}
 	*budget -= EG_MIN(*budget, from - r->tools.n);
@@ -123,7 +135,9 @@ static int look_through_tools(struct eg_body_reading *r, size_t *budget)
 }
 
 /* Who else may answer: OpenRouter reads "models" and "provider" in both dialects; "fallbacks" is
- * Anthropic's (type BetaFallbacksParam of its SDK 1.12.0), and OpenRouter's too. */
+ * Anthropic's (type BetaFallbacksParam of its SDK 1.12.0), and OpenRouter's too. Tools are also
+ * brought by items of the Responses API (openai-node 6.49.0: ResponseInputItem.AdditionalTools and
+ * ResponseToolSearchOutputItemParam). */
 static void read_choices(struct eg_body_reading *r, const struct eg_json_member *m)
 {
 	struct eg_body_facts *out = &r->out;
@@ -133,8 +147,14 @@ static void read_choices(struct eg_body_reading *r, const struct eg_json_member 
 	out->other_models |=
 		eg_str_ieq(m->key, EG_STR("models")) || eg_str_ieq(m->key, EG_STR("fallbacks"));
 	out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
-	if (m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("tools")))
+	if (m->type != EG_JSON_ARRAY)
+		return;
+	if (eg_str_ieq(m->key, EG_STR("tools"))) {
 		r->tools = m->raw;
+		r->tool_members = ITEM_MEMBERS;
+	} else if (r->op->may_hold_state && eg_str_ieq(m->key, EG_STR("input"))) {
+		r->tools = m->raw;
+	}
 }
 
 /* 0, or -EAGAIN. */
@@ -155,7 +175,7 @@ static int read_member(struct eg_body_reading *r, const struct eg_json_member *m
 
 	r->walking = false;
 	r->tools = (struct eg_str){NULL, 0};
-	r->tools_depth = 0;
+	r->tools_depth = r->tool_members = 0;
 	if (r->op->model_in_body && eg_str_eq(m->key, EG_STR("model"))) {
 		if (m->raw.p - r->begin >= MODEL_WITHIN_BYTES)
 			return eg_error_set(r->error, -EINVAL,

@@ -634,6 +634,24 @@ static void fallbacks_in_the_body(void **state)
 		{by_model,
 		 ASKS("gpt-4o", "\"tools\":[{\"type\":\"image_generation\",\"model\":\"x\"}]"),
 		 EG_REASON_MODEL_DENIED},
+		{by_model,
+		 ASKS("gpt-4o",
+		      "\"input\":[\"a\",{\"type\":\"additional_tools\",\"tools\":[{\"type\":\"x\"},"
+		      "{\"type\":\"image_generation\",\"model\":\"x\"}]}]"),
+		 EG_REASON_MODEL_DENIED},
+		{by_model,
+		 ASKS("gpt-4o",
+		      "\"input\":[{\"tools\":[]},{\"type\":\"tool_search_output\",\"t\\u006fols\": "
+		      "[{\"model\":\"x\"}]}]"),
+		 EG_REASON_MODEL_DENIED},
+		{any, ASKS("gpt-4o", "\"input\":[{\"tools\":[{\"model\":\"x\"}]}]"), EG_REASON_OK},
+		{by_model,
+		 ASKS("gpt-4o",
+		      "\"input\":[{\"tools\":[{\"model\":null,\"parameters\":{\"model\":{}}}],"
+		      "\"content\":[{\"model\":\"x\"}]},{\"model\":\"x\",\"content\":[{\"tools\":"
+		      "[{\"model\":\"x\"}]}]},{\"tools\":{\"a\":{\"model\":\"x\"}}},"
+		      "[[{\"model\":\"x\"}]]]"),
+		 EG_REASON_OK},
 		{claude, ASKS("claude-h", "\"fallbacks\":[{\"model\":\"claude-o\"}]"),
 		 EG_REASON_MODEL_DENIED},
 		{claude, ASKS("claude-h", "\"fallb\\u0061cks\":\"default\""),
@@ -672,6 +690,8 @@ static void fallbacks_in_the_body(void **state)
 
 		if (*rows[i].body == '-')
 			a.path = "/v1/audio/transcriptions";
+		if (strstr(rows[i].body, "\"input\""))
+			a.path = "/v1/responses";
 		if (strstr(rows[i].body, "claude-h"))
 			a = (struct ask){"api.anthropic.com", "POST", "/v1/messages", rows[i].body,
 					 NULL};

@@ -119,6 +119,12 @@ static void facts(void **state)
 		-EINVAL);
 	assert_int_equal(read_body(&a, CHAT, "{\"inference_geo\":\"us\"}", &f), 0);
 	assert_false(f.has_inference_geo);
+	assert_int_equal(read_body(&a, RESPONSES,
+				   "{\"input\":[{\"content\":[{\"type\":\"input_text\"}]},"
+				   "{\"tools\":[{\"parameters\":{}},{\"model\":\"m\"}]}]}",
+				   &f),
+			 0);
+	assert_true(f.tool_models);
 	/* Not a JSON operation: nothing is read. */
 	assert_int_equal(read_body(&a, "/v1/audio/transcriptions", "--boundary", &f), 0);
 	eg_arena_fini(&a);

@@ -188,6 +188,8 @@ is "the chain is the one in the CA's directory" "$(served api.openai.com)" "$(op
 "$EGRETCTL" ca intermediate --dir "$E_DIR/ca" --names api.openai.com,api.anthropic.com > "$T_RUN/ca.log" 2>&1 || cat "$T_RUN/ca.log"
 kill -HUP "$E_PID"
 await 15 grep -q "the signer has the new one" "$T_RUN/egretd.log"
+served_new() { [ "$(served "$1")" = "$(openssl x509 -noout -fingerprint -in "$E_DIR/ca/intermediate.crt")" ]; }
+check "a name that is in use gets it, though no other is asked for" await 10 served_new api.openai.com
 is "a name that is minted now has the new one, without a restart" "$(served api.anthropic.com)" \
 	"$(openssl x509 -noout -fingerprint -in "$E_DIR/ca/intermediate.crt")"
 is "and pods accept it" "$(ask podA)" 200

@@ -359,6 +359,13 @@ static void on_reply(struct eg_mint *m, const unsigned char *p, size_t n)
 	if (n < sizeof(r))
 		return;
 	memcpy(&r, p, sizeof(r));
+	if (!r.id) {
+		if (r.error || r.leaf_bytes || n != sizeof(r) + r.chain_bytes ||
+		    take_chain(m, p + sizeof(r), r.chain_bytes))
+			warn_sometimes(m, "another intermediate",
+				       "the signer's word is unreadable");
+		return;
+	}
 	eg_list_init(&waits);
 	eg_list_for_each (i, &m->asked)
 		if (eg_container_of(i, struct entry, asked)->id == r.id)

@@ -37,6 +37,18 @@ struct serve {
 
 /* ---- control ---- */
 
+/* To a worker that did not ask: by which intermediate leaves are signed from now on. One that can't
+ * take it now hears it with its next leaf. */
+static void say_chain(const struct serve *s, int fd)
+{
+	struct eg_str chain = eg_signer_chain(s->signer);
+	struct eg_mint_reply r = {.chain_bytes = (uint16_t)chain.n};
+	struct iovec v[2] = {{&r, sizeof(r)}, {(void *)(uintptr_t)chain.p, chain.n}};
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+
+	(void)!sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static int set_ca(struct serve *s, int cert_fd, int key_fd, struct eg_error *e)
 {
 	struct eg_secret *cert = NULL, *key = NULL;
@@ -63,6 +75,8 @@ static int set_ca(struct serve *s, int cert_fd, int key_fd, struct eg_error *e)
 	}
 	eg_signer_destroy(s->signer);
 	s->signer = signer;
+	for (size_t i = 0; i < s->clients; i++)
+		say_chain(s, s->client[i]);
 	return 0;
 }
 
@@ -138,6 +152,8 @@ static int add_client(struct serve *s, int *fd, struct eg_error *e)
 				    EG_MINT_CLIENTS_MAX);
 	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK))
 		return eg_error_set(e, -errno, "a worker's socket: %s", strerror(errno));
+	if (s->signer)
+		say_chain(s, *fd);
 	s->client[s->clients++] = eg_fd_take(fd);
 	return 0;
 }

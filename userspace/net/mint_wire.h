@@ -13,7 +13,9 @@
  *     good is refused whole, and the former one stays.
  *   gateway worker -> signer, "client":  eg_mint_request + name + SubjectPublicKeyInfo
  *     answered by eg_mint_reply + leaf DER + intermediate DER. Requests may come more than once
- *     (a worker asks again when no answer came); ids are the worker's own.
+ *     (a worker asks again when no answer came); ids are the worker's own, and never 0.
+ *   signer -> gateway worker: eg_mint_reply with id 0, without a leaf, + intermediate DER: to each
+ *     worker that comes, and to all when there is another intermediate.
  *
  * The supervisor keeps the signer's ends of the workers' socketpairs. When a signer dies it starts
  * another and sends CA, NAMES and every CLIENT again: workers see nothing of it but a delay. It
@@ -56,7 +58,7 @@ struct eg_mint_request {
 };
 
 struct eg_mint_reply {
-	uint32_t id;
+	uint32_t id;   /* 0: nobody asked, there is another intermediate */
 	int32_t error; /* as eg_signer_sign(); -ENOKEY: the signer has no CA yet */
 	uint16_t leaf_bytes;
 	uint16_t chain_bytes;

@@ -449,6 +449,7 @@ static void requests_that_are_junk(void **state)
 	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
 	signer_client(&s, pair[1]);
 	signer_client(&s, w.kept);
+	assert_true(recv(pair[0], &r, sizeof(r), 0) == sizeof(r) && !r.id && r.chain_bytes);
 	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
 		memset(message, 0, sizeof(message));
 		q->id = (uint32_t)i + 1;
@@ -532,6 +533,10 @@ static void answers_that_are_junk(void **state)
 	assert_null(eg_mint_get(w.mint, "api.openai.com", &b.wait));
 	assert_true(recv(w.kept, message, sizeof(message), 0) > 0);
 	memcpy(&q, message, sizeof(q));
+	memset(message, 0, sizeof(message)); /* another intermediate, of nothing */
+	assert_int_equal(send(w.kept, message, sizeof(*r), 0), sizeof(*r));
+	r->chain_bytes = 100;
+	assert_int_equal(send(w.kept, message, sizeof(*r) + 100, 0), sizeof(*r) + 100);
 	memset(message, 0, sizeof(message));
 	r->id = q.id;
 	r->leaf_bytes = 60000; /* longer than the message */
@@ -590,6 +595,47 @@ static void a_new_intermediate_and_new_names(void **state)
 	assert_ptr_not_equal(hit, old);
 	eg_leaf_unref(old);
 	eg_leaf_unref(c.leaf);
+	eg_buf_fini(&cert2);
+	eg_buf_fini(&key2);
+	worker_stop(&w);
+	signer_stop(&s);
+}
+
+/* No other name is asked for meanwhile: the signer itself says that there is another intermediate.
+ */
+static void a_leaf_in_use_is_minted_anew(void **state)
+{
+	struct wait a = WAIT;
+	struct eg_buf cert2, key2;
+	struct eg_error e = {""};
+	struct eg_leaf *old, *hit = NULL;
+	struct signer s;
+	struct worker w;
+
+	eg_buf_init(&cert2, 65536);
+	eg_buf_init_secret(&key2, 65536);
+	assert_int_equal(eg_ca_create_intermediate(eg_buf_str(&root_cert), eg_buf_str(&root_key),
+						   names, 2, 90, &cert2, &key2, &e),
+			 0);
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(signer_names(&s, names, 2, &e), 0);
+	assert_int_equal(signer_ca(&s, &cert, &key, &e), 0);
+	signer_client(&s, w.kept);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	run_until_called(&w, &a);
+	old = a.leaf;
+	assert_int_equal(signer_ca(&s, &cert2, &key2, &e), 0);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(eg_loop_turn(w.loop, 10), 0);
+		hit = eg_mint_get(w.mint, "api.openai.com", &a.wait);
+		assert_non_null(hit);
+		eg_leaf_unref(hit);
+		if (hit != old)
+			break;
+	}
+	assert_ptr_not_equal(hit, old);
+	eg_leaf_unref(old);
 	eg_buf_fini(&cert2);
 	eg_buf_fini(&key2);
 	worker_stop(&w);
@@ -737,6 +783,7 @@ int main(void)
 		cmocka_unit_test(requests_that_are_junk),
 		cmocka_unit_test(an_ended_intermediate),
 		cmocka_unit_test(a_new_intermediate_and_new_names),
+		cmocka_unit_test(a_leaf_in_use_is_minted_anew),
 		cmocka_unit_test(control_refuses_what_is_bad),
 		cmocka_unit_test(a_ping_is_answered_after_what_came_before),
 		cmocka_unit_test(names_said_before_a_request_hold_for_it),

@@ -54,6 +54,39 @@ static int put_uplinks(struct eg_buf *out, const struct eg_wire_stats *s)
 	return r;
 }
 
+static int put_kube(struct eg_buf *out, const struct eg_wire_stats *s)
+{
+	int r = eg_buf_printf(
+		out,
+		"# HELP egret_kubernetes_synced 1: the API has said once what pods and namespaces "
+		"there are.\n# TYPE egret_kubernetes_synced gauge\negret_kubernetes_synced %llu\n"
+		"# HELP egret_kubernetes_current 1: both watches run.\n"
+		"# TYPE egret_kubernetes_current gauge\negret_kubernetes_current %llu\n"
+		"# HELP egret_kubernetes_heard_seconds Since the API said anything, by the watch "
+		"that heard nothing for longer.\n# TYPE egret_kubernetes_heard_seconds gauge\n"
+		"egret_kubernetes_heard_seconds %llu.%03llu\n",
+		(unsigned long long)s->kube_synced, (unsigned long long)s->kube_current,
+		(unsigned long long)(s->kube_heard_ms / 1000),
+		(unsigned long long)(s->kube_heard_ms % 1000));
+
+	return r ? r
+		 : eg_buf_printf(
+			   out,
+			   "# HELP egret_kubernetes_failures_total Requests to the API that "
+			   "failed.\n# TYPE egret_kubernetes_failures_total counter\n"
+			   "egret_kubernetes_failures_total %llu\n"
+			   "# HELP egret_kubernetes_passed_over_total Objects of the API that "
+			   "could "
+			   "not be understood.\n# TYPE egret_kubernetes_passed_over_total counter\n"
+			   "egret_kubernetes_passed_over_total %llu\n"
+			   "# HELP egret_pods_out_of_reach Pods that a policy selects and that are "
+			   "in the node's own network.\n# TYPE egret_pods_out_of_reach gauge\n"
+			   "egret_pods_out_of_reach %llu\n",
+			   (unsigned long long)s->kube_failures,
+			   (unsigned long long)s->kube_passed_over,
+			   (unsigned long long)s->pods_out_of_reach);
+}
+
 int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 {
 	const struct {
@@ -128,6 +161,8 @@ int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 				  "force.\n# TYPE egret_build_info gauge\n"
 				  "egret_build_info{version=\"%s\",policy=\"%s\"} 1\n",
 				  EG_VERSION, s->policy_version);
+	if (!r && s->kube)
+		r = put_kube(out, s);
 	if (!r)
 		r = put_uplinks(out, s);
 	return r ? r : put_packets(out, s);

@@ -11,13 +11,23 @@
 #include <unistd.h>
 
 #include "agent/plan.h"
+#include "datapath/cni_dir.h"
 
+#define KUBE_SECRETS  "/var/run/secrets/kubernetes.io/serviceaccount"
+#define KUBE_TOKEN    KUBE_SECRETS "/token"
+#define KUBE_CA	      KUBE_SECRETS "/ca.crt"
 #define RESOLV_CONF   "/etc/resolv.conf"
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 enum option_id {
 	O_POLICY_DIR = 256,
 	O_PODS_DIR,
+	O_KUBERNETES,
+	O_NODE_NAME,
+	O_CNI_DIR,
+	O_KUBE_API,
+	O_KUBE_TOKEN,
+	O_KUBE_CA,
 	O_CREDENTIALS_DIR,
 	O_CA_DIR,
 	O_RUN_DIR,
@@ -52,6 +62,12 @@ enum option_id {
 static const struct option known[] = {
 	{"policy-dir", required_argument, NULL, O_POLICY_DIR},
 	{"pods-dir", required_argument, NULL, O_PODS_DIR},
+	{"kubernetes", no_argument, NULL, O_KUBERNETES},
+	{"node-name", required_argument, NULL, O_NODE_NAME},
+	{"cni-dir", required_argument, NULL, O_CNI_DIR},
+	{"kube-api", required_argument, NULL, O_KUBE_API},
+	{"kube-token", required_argument, NULL, O_KUBE_TOKEN},
+	{"kube-ca", required_argument, NULL, O_KUBE_CA},
 	{"credentials-dir", required_argument, NULL, O_CREDENTIALS_DIR},
 	{"ca-dir", required_argument, NULL, O_CA_DIR},
 	{"run-dir", required_argument, NULL, O_RUN_DIR},
@@ -99,6 +115,16 @@ const char *eg_options_usage(void)
 	       "/etc/egret/credentials\n"
 	       "  --ca-dir DIR           the node's intermediate             /etc/egret/ca\n"
 	       "  --upstream-ca FILE     roots that providers must chain to  the system's bundle\n"
+	       "\n"
+	       "In place of --pods-dir\n"
+	       "  --kubernetes           pods by the CNI cache and the Kubernetes API\n"
+	       "  --node-name NAME       this node's, as the API has it\n"
+	       "  --cni-dir DIR          of libcni's results, watched        /var/lib/cni/results\n"
+	       "  --kube-api ADDR:PORT   of the API server                   the environment's\n"
+	       "                                                   KUBERNETES_SERVICE_HOST and "
+	       "_PORT\n"
+	       "  --kube-token FILE      bearer token, read for each request " KUBE_TOKEN "\n"
+	       "  --kube-ca FILE         roots of the API server             " KUBE_CA "\n"
 	       "\n"
 	       "The node\n"
 	       "  --uplink IF[,IF]       where traffic leaves the node (guarded); auto: each link\n"
@@ -425,6 +451,66 @@ static bool metrics_are_loopback(const struct eg_options *o)
 	return o->metrics.ss_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
+/* "10.96.0.1:443", "[fd00::1]:443" */
+static int parse_kube_api(struct eg_options *o, const char *value, struct eg_error *e)
+{
+	char *at = keep(o, value), *colon = strrchr(at, ':');
+	struct eg_address a;
+
+	if (!colon || parse_number(e, "kube-api", colon + 1, 1, 65535, &o->kube_port))
+		return bad(e, "kube-api", value, "ADDRESS:PORT");
+	*colon = '\0';
+	if (*at == '[' && colon[-1] == ']') {
+		colon[-1] = '\0';
+		at++;
+	}
+	if (eg_address_from_text(at, &a))
+		return bad(e, "kube-api", value,
+			   "an IP address with a port, 10.96.0.1:443 or [fd00::1]:443");
+	o->kube_host = at;
+	return 0;
+}
+
+/* A DNS subdomain (RFC 1123), as Kubernetes has it: it goes into a query. */
+static bool is_node_name(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n && n <= 253 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789.-") == n &&
+	       s[0] != '.' && s[0] != '-' && s[n - 1] != '.' && s[n - 1] != '-';
+}
+
+/* What is not on the command line stands in the environment of a pod. */
+static int settle_kubernetes(struct eg_options *o, struct eg_error *e)
+{
+	const char *port = getenv("KUBERNETES_SERVICE_PORT");
+
+	if (!o->kubernetes || o->help || o->version || o->uninstall)
+		return 0;
+	if (!o->node_name)
+		return eg_error_set(e, -EINVAL,
+				    "--node-name is missing: this node's name as the Kubernetes "
+				    "API has it (in a DaemonSet: spec.nodeName by fieldRef)");
+	if (!is_node_name(o->node_name))
+		return bad(e, "node-name", o->node_name,
+			   "a node's name: lower case letters, digits, '.' and '-'");
+	if (!o->kube_host) {
+		o->kube_host = getenv("KUBERNETES_SERVICE_HOST");
+		if (!o->kube_host || !port)
+			return eg_error_set(
+				e, -EINVAL,
+				"--kube-api is missing, and the environment has no "
+				"KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, as in a pod");
+		if (parse_number(e, "kube-api (KUBERNETES_SERVICE_PORT)", port, 1, 65535,
+				 &o->kube_port))
+			return -EINVAL;
+	}
+	/* A link is governed from its first packet only if it is attached to when it appears. */
+	if (!o->link_prefix)
+		o->link_prefix = "";
+	return 0;
+}
+
 static int parse_namespace(struct eg_options *o, const char *value, struct eg_error *e)
 {
 	if (!*value || strlen(value) > 64 || strchr(value, '/') || *value == '.')
@@ -478,6 +564,23 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		break;
 	case O_PODS_DIR:
 		o->pods_dir = value;
+		break;
+	case O_KUBERNETES:
+		o->kubernetes = true;
+		break;
+	case O_NODE_NAME:
+		o->node_name = value;
+		break;
+	case O_CNI_DIR:
+		o->cni_dir = value;
+		break;
+	case O_KUBE_API:
+		return parse_kube_api(o, value, e);
+	case O_KUBE_TOKEN:
+		o->kube_token = value;
+		break;
+	case O_KUBE_CA:
+		o->kube_ca = value;
 		break;
 	case O_CREDENTIALS_DIR:
 		o->credentials_dir = value;
@@ -609,6 +712,9 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 	*o = (struct eg_options){
 		.policy_dir = "/etc/egret/policies",
 		.pods_dir = "/etc/egret/pods",
+		.cni_dir = EG_CNI_DIR,
+		.kube_token = KUBE_TOKEN,
+		.kube_ca = KUBE_CA,
 		.credentials_dir = "/etc/egret/credentials",
 		.ca_dir = "/etc/egret/ca",
 		.run_dir = "/run/egret",
@@ -651,6 +757,8 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 				    argv[optind]);
 	if (!r)
 		r = check(o, e);
+	if (!r)
+		r = settle_kubernetes(o, e);
 	default_namespace(o);
 	return r;
 }

@@ -16,6 +16,10 @@
 
 struct eg_options {
 	const char *policy_dir, *pods_dir, *credentials_dir, *ca_dir, *run_dir;
+	/* In place of pods_dir. */
+	bool kubernetes;
+	const char *node_name, *cni_dir, *kube_host, *kube_token, *kube_ca;
+	unsigned int kube_port;
 	const char *pin_dir;	     /* never NULL */
 	const char *upstream_ca;     /* NULL: the system's bundle */
 	const char *access_log;	     /* NULL: none; "-": standard output */

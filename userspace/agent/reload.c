@@ -281,14 +281,12 @@ static void read_pods(struct eg_supervisor *s, bool log)
 	struct eg_table *table;
 	struct eg_error e = {""};
 
-	if (!s->pods_dir || !eg_tables_are_ours(s))
+	if (!s->pods || !eg_tables_are_ours(s) || (!s->table && !eg_pod_source_is_told(s->pods)))
 		return;
-	if (eg_pods_dir_read(s->pods_dir, &list, &e)) {
+	if (eg_pod_source_read(s->pods, log, s->table, &list, &e)) {
 		eg_error("pods: %s; those known stay as they are", e.text);
 		return;
 	}
-	for (size_t i = 0; log && i < list.error_count; i++)
-		eg_error("pods: %s; the file is left out", list.errors[i].text);
 	table = eg_table_create(s->datapath, &list, s->table);
 	eg_pod_list_fini(&list);
 	if (!table) {
@@ -317,23 +315,18 @@ void eg_reload_pods(struct eg_supervisor *s)
 
 static void pods_again(struct eg_timer *t)
 {
-	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, pods_again);
-
-	read_pods(s, eg_pods_dir_changed(s->pods_dir));
+	read_pods(eg_container_of(t, struct eg_supervisor, pods_again), false);
 }
 
-static void pods_changed(struct eg_watch *w, uint32_t events)
+/* A burst is one change. */
+static void pods_changed(void *context)
 {
-	struct eg_supervisor *s = eg_container_of(w, struct eg_supervisor, pods_watch);
-
-	(void)events;
-	if (eg_pods_dir_changed(s->pods_dir))
-		read_pods(s, true);
+	eg_reload_links(context);
 }
 
 void eg_reload_links(struct eg_supervisor *s)
 {
-	if (s->pods_dir && !eg_timer_armed(&s->pods_again) &&
+	if (s->pods && !eg_timer_armed(&s->pods_again) &&
 	    eg_timer_set(s->loop, &s->pods_again, PODS_SETTLE_MS))
 		read_pods(s, false);
 }
@@ -364,19 +357,14 @@ int eg_reload_open(struct eg_supervisor *s, struct eg_error *e)
 
 	eg_timer_init(&s->pods_again, pods_again);
 	eg_offer_open(s);
-	s->pods_watch.fd = -1;
-	s->pods_watch.ready = pods_changed;
 	r = eg_dir_watch_open(&s->policy_watch, s->loop, SETTLE_MS, policy_changed, e);
 	if (!r)
 		r = eg_dir_watch_open(&s->credential_watch, s->loop, SETTLE_MS, credentials_changed,
 				      e);
 	if (!r)
-		r = eg_pods_dir_open(s->o->pods_dir, &s->pods_dir, e);
+		r = eg_pod_source_open(s->loop, s->o, pods_changed, s, &s->pods, e);
 	if (r)
-		return eg_error_prefix(e, r, "--pods-dir");
-	r = eg_watch_add(s->loop, &s->pods_watch, eg_pods_dir_fd(s->pods_dir), EPOLLIN);
-	if (r)
-		return eg_error_set(e, r, "epoll: %s", strerror(-r));
+		return r;
 	read_pods(s, true);
 	eg_reload_policy(s);
 	return 0;
@@ -386,11 +374,10 @@ void eg_reload_close(struct eg_supervisor *s)
 {
 	eg_dir_watch_close(&s->policy_watch);
 	eg_dir_watch_close(&s->credential_watch);
-	if (s->pods_dir) {
+	if (s->pods) {
 		eg_offer_close(s);
 		eg_timer_cancel(s->loop, &s->pods_again);
-		eg_watch_remove(s->loop, &s->pods_watch);
-		eg_pods_dir_close(s->pods_dir);
+		eg_pod_source_close(s->pods);
 	}
 	eg_generation_fini(&s->offered);
 	eg_generation_fini(&s->applied);

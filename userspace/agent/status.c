@@ -77,7 +77,7 @@ void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 			 "the signer can't sign: %.200s: a server name that has no certificate yet "
 			 "gets none (reason no_leaf); a good pair in --ca-dir is taken at once",
 			 s->signer_unfit);
-	else
+	else if (!eg_kube_trouble(s, out))
 		uplink_trouble(s, out);
 }
 
@@ -138,6 +138,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 	};
 	eg_trouble(s, out->trouble);
 	fill_uplinks(s, out);
+	eg_kube_stats(s, out);
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
 		const struct eg_identity *id = &s->table->pods[i].pod.identity;
 
@@ -292,6 +293,8 @@ int eg_status_json(struct eg_supervisor *s, struct eg_buf *out)
 	if (!r)
 		r = put_uplinks(&stats, out);
 	if (!r)
+		r = eg_kube_status_json(s, &stats, out);
+	if (!r)
 		r = eg_buf_append(out, "\"policy\":", 9);
 	if (!r)
 		r = eg_policy_json(s, out);
@@ -376,5 +379,9 @@ int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out)
 		if (!r)
 			r = put_pod(s, &s->table->pods[i], out);
 	}
-	return r ? r : eg_buf_append(out, "]}", 2);
+	if (!r)
+		r = eg_buf_append(out, "]", 1);
+	if (!r)
+		r = eg_kube_out_of_reach_json(s, out);
+	return r ? r : eg_buf_append(out, "}", 1);
 }

@@ -8,6 +8,7 @@
 #include "agent/handover.h"
 #include "agent/keys.h"
 #include "agent/options.h"
+#include "agent/pod_source.h"
 #include "agent/sources.h"
 #include "agent/spawner.h"
 #include "agent/table.h"
@@ -143,8 +144,7 @@ struct eg_supervisor {
 	bool bad_known;
 	struct eg_table *table;
 	struct eg_credential_state credentials;
-	struct eg_pods_dir *pods_dir;
-	struct eg_watch pods_watch;
+	struct eg_pod_source *pods;
 	struct eg_timer pods_again;
 	struct eg_dir_watch policy_watch, credential_watch;
 	struct eg_timer credentials_again;
@@ -290,6 +290,17 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out);
 int eg_status_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
 int eg_pods_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
 int eg_policy_json(struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
+
+/* status_kube.c: what --kubernetes adds; without it they do nothing, or say that there is none. */
+/* True: the API is what is wrong, and out says how. */
+bool eg_kube_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT]);
+void eg_kube_stats(const struct eg_supervisor *s, struct eg_wire_stats *out);
+/* A member "kubernetes" with a comma behind it. */
+int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stats *stats,
+			struct eg_buf *out) EG_MUST;
+/* A member "out_of_reach" with a comma before it: pods in the node's own network that policy names.
+ */
+int eg_kube_out_of_reach_json(const struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
 
 /* admin.c */
 int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_error *e) EG_MUST;

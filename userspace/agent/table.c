@@ -51,14 +51,6 @@ static uint32_t number(struct eg_datapath *d, const struct eg_table *former, con
 	return eg_datapath_new_pod_id(d);
 }
 
-static const struct eg_table_pod *pod_of(const struct eg_table *t, const char *uid)
-{
-	for (size_t i = 0; t && i < t->count; i++)
-		if (!strcmp(t->pods[i].pod.identity.uid, uid))
-			return &t->pods[i];
-	return NULL;
-}
-
 /* Two files may name one link in two ways; of them the first by name has it. */
 static void leave_taken(const struct eg_table *t, struct eg_table_pod *p,
 			const struct eg_table_pod *before)
@@ -88,7 +80,7 @@ static void leave_taken(const struct eg_table *t, struct eg_table_pod *p,
 static void find_links(const struct eg_table *t, struct eg_datapath *d, struct eg_table_pod *p,
 		       const struct eg_table *former)
 {
-	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
+	const struct eg_table_pod *before = eg_table_by_uid(former, p->pod.identity.uid);
 	struct eg_error e = {""};
 	size_t count = 0;
 
@@ -233,7 +225,7 @@ static void find_addresses(const struct eg_table *t, struct eg_datapath *d, stru
 			   size_t no_room, const struct eg_pod_list *list,
 			   const struct eg_table *former)
 {
-	const struct eg_table_pod *before = pod_of(former, p->pod.identity.uid);
+	const struct eg_table_pod *before = eg_table_by_uid(former, p->pod.identity.uid);
 	struct eg_address found[FOUND_MAX];
 	size_t count = p->pod.address_count;
 
@@ -419,6 +411,14 @@ bool eg_table_equal(const struct eg_table *a, const struct eg_table *b)
 		if (!same_pod(&a->pods[i], &b->pods[i]))
 			return false;
 	return true;
+}
+
+const struct eg_table_pod *eg_table_by_uid(const struct eg_table *t, const char *uid)
+{
+	for (size_t i = 0; t && i < t->count; i++)
+		if (!strcmp(t->pods[i].pod.identity.uid, uid))
+			return &t->pods[i];
+	return NULL;
 }
 
 const struct eg_table_pod *eg_table_by_link(const struct eg_table *t, uint32_t ifindex)

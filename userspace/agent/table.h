@@ -45,6 +45,8 @@ void eg_table_unref(struct eg_table *t);
 void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 			   const struct eg_table *former);
 bool eg_table_equal(const struct eg_table *a, const struct eg_table *b);
+/* The pod of that uid, or NULL. */
+const struct eg_table_pod *eg_table_by_uid(const struct eg_table *t, const char *uid);
 /* The pod behind a link, or NULL. */
 const struct eg_table_pod *eg_table_by_link(const struct eg_table *t, uint32_t ifindex);
 

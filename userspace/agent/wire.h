@@ -126,6 +126,9 @@ struct eg_wire_stats {
 	uint64_t spawner_hung;	   /* 1: it does not answer */
 	uint64_t pods, pods_governed, pods_held, pods_refused;
 	uint64_t credentials_missing, ca_files_missing;
+	/* With --kubernetes (kube: 1). heard_ms: ago. */
+	uint64_t kube, kube_synced, kube_current, kube_heard_ms, kube_failures, kube_passed_over;
+	uint64_t pods_out_of_reach;
 	uint64_t dns_events, dns_events_lost;
 	uint64_t addresses_refused;
 	char policy_version[20];

@@ -102,6 +102,14 @@ static void print(const json_t *answer)
 		eg_line("%-44s %-11s %-20s%s", name, text(pod, "state"),
 			*text(pod, "policy") ? text(pod, "policy") : "-", addresses);
 	}
+	json_array_foreach(json_object_get(answer, "out_of_reach"), i, pod)
+	{
+		char name[600];
+
+		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
+		eg_line("%-44s %-11s in the node's own network, where nothing is captured", name,
+			"OUT OF REACH");
+	}
 }
 
 int eg_cmd_pods(int argc, char **argv)

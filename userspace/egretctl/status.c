@@ -17,7 +17,8 @@ static const char usage[] =
 	"  --json          one JSON document\n"
 	"  -h, --help      this text\n"
 	"\n"
-	"Exit codes: 0 the agent serves (--alive: it answers); 1 it does not, or could not go on serving; 2 wrong\n"
+	"Exit codes: 0 the agent serves (--alive: it answers); 1 it does not, or could not go on "
+	"serving; 2 wrong\n"
 	"arguments.\n";
 
 static const char *text(const json_t *o, const char *key)
@@ -42,6 +43,21 @@ static void print_uplinks(const json_t *uplinks)
 			json_is_true(json_object_get(one, "guarded"))	? "guarded"
 			: json_is_true(json_object_get(one, "present")) ? "NO GUARD"
 									: "NO SUCH INTERFACE");
+}
+
+static void print_kubernetes(const json_t *k)
+{
+	const char *error = text(k, "error");
+
+	eg_line("api       %s, %s%s%s; last heard of %lld s ago", text(k, "api"),
+		!json_is_true(json_object_get(k, "synced"))    ? "NOT READ YET"
+		: !json_is_true(json_object_get(k, "current")) ? "AWAY: what it said last holds"
+							       : "current",
+		*error ? ": " : "", error, number(k, "heard_ms_ago") / 1000);
+	if (number(k, "pods_out_of_reach"))
+		eg_line("          %lld pods that policy selects are in the node's own network: "
+			"OUT OF REACH (egretctl pods)",
+			number(k, "pods_out_of_reach"));
 }
 
 static void print_agent(const json_t *a)
@@ -92,6 +108,8 @@ static void print_agent(const json_t *a)
 	eg_line("kernel    %s mode, fail %s, pins in %s", text(a, "mode"), text(a, "fail"),
 		text(a, "pin_dir"));
 	print_uplinks(json_object_get(a, "uplinks"));
+	if (json_object_get(a, "kubernetes"))
+		print_kubernetes(json_object_get(a, "kubernetes"));
 	if (number(a, "credentials_missing"))
 		eg_line("CREDENTIALS MISSING: %lld; requests that need them are refused",
 			number(a, "credentials_missing"));

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The CNI cache's pods with what the API says of them: who is joined with whom, and what stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "agent/join.h"
+#include "base/arena.h"
+
+static struct eg_label app_x[] = {{"app", "x"}}, app_y[] = {{"app", "y"}};
+static struct eg_label governed[] = {{"egret", "governed"}};
+
+struct world {
+	struct eg_kube_pod pods[4];
+	size_t pod_count;
+	const char *space; /* a namespace that the API knows; NULL: none */
+	struct eg_identity former[4];
+	size_t former_count;
+};
+
+static const struct eg_kube_pod *pod(void *context, const char *uid)
+{
+	struct world *w = context;
+
+	for (size_t i = 0; i < w->pod_count; i++)
+		if (!strcmp(w->pods[i].identity.uid, uid))
+			return &w->pods[i];
+	return NULL;
+}
+
+static bool space(void *context, const char *name, const struct eg_label **labels, size_t *count)
+{
+	struct world *w = context;
+
+	if (!w->space || strcmp(w->space, name) != 0)
+		return false;
+	*labels = governed;
+	*count = 1;
+	return true;
+}
+
+static const struct eg_identity *former(void *context, const char *uid)
+{
+	struct world *w = context;
+
+	for (size_t i = 0; i < w->former_count; i++)
+		if (!strcmp(w->former[i].uid, uid))
+			return &w->former[i];
+	return NULL;
+}
+
+static struct eg_identity cached(const char *name, const char *uid)
+{
+	return (struct eg_identity){.namespace_name = "shop",
+				    .name = name,
+				    .uid = uid,
+				    .service_account = "",
+				    .labels_unknown = true,
+				    .service_account_unknown = true,
+				    .namespace_labels_unknown = true};
+}
+
+static struct eg_kube_pod told(const char *name, const char *uid, const struct eg_label *label)
+{
+	return (struct eg_kube_pod){.identity = {.namespace_name = "shop",
+						 .name = name,
+						 .uid = uid,
+						 .service_account = "sa",
+						 .labels = label,
+						 .label_count = 1}};
+}
+
+static void join(struct eg_pod_list *list, struct world *w)
+{
+	struct eg_join_sources s = {
+		.pod = pod, .namespace_labels = space, .former = former, .context = w};
+
+	assert_int_equal(eg_join_pods(list, &s), 0);
+}
+
+static void *begin(struct eg_pod_list *list, size_t room)
+{
+	assert_int_equal(eg_pod_list_init(list, room), 0);
+	return NULL;
+}
+
+static void test_named(void **state)
+{
+	struct world w = {.pods = {told("a", "u1", app_x)}, .pod_count = 1, .space = "shop"};
+	struct eg_pod_list list;
+	struct eg_identity *id;
+
+	begin(&list, 1);
+	list.pods[list.count++].identity = cached("a", "u1");
+	join(&list, &w);
+	id = &list.pods[0].identity;
+	assert_false(id->labels_unknown || id->service_account_unknown ||
+		     id->namespace_labels_unknown);
+	assert_int_equal(id->label_count, 1);
+	assert_string_equal(id->labels[0].value, "x");
+	assert_ptr_not_equal(id->labels, app_x); /* the list's own */
+	assert_string_equal(id->service_account, "sa");
+	assert_string_equal(id->namespace_labels[0].value, "governed");
+	eg_pod_list_fini(&list);
+}
+
+/* A name is given again (a StatefulSet): the new pod is not the old one, in either order. */
+static void test_by_uid_alone(void **state)
+{
+	struct world w = {.pods = {told("web-0", "old", app_x)}, .pod_count = 1};
+	struct eg_pod_list list;
+
+	begin(&list, 2);
+	list.pods[list.count++].identity = cached("web-0", "new");
+	list.pods[list.count++].identity = cached("web-0", "old");
+	join(&list, &w);
+	assert_true(list.pods[0].identity.labels_unknown);
+	assert_true(list.pods[0].identity.service_account_unknown);
+	assert_false(list.pods[1].identity.labels_unknown);
+	assert_true(list.pods[1].identity.namespace_labels_unknown); /* not known yet */
+	eg_pod_list_fini(&list);
+}
+
+/* Deleted by force, or the API is away and forgot: what was known holds while the pod is there. */
+static void test_former(void **state)
+{
+	struct world w = {.former_count = 2};
+	struct eg_pod_list list;
+
+	w.former[0] = told("a", "u1", app_y).identity;
+	w.former[0].namespace_labels = governed;
+	w.former[0].namespace_label_count = 1;
+	w.former[1] = cached("b", "u2"); /* it was never known wholly */
+	begin(&list, 2);
+	list.pods[list.count++].identity = cached("a", "u1");
+	list.pods[list.count++].identity = cached("b", "u2");
+	join(&list, &w);
+	assert_false(list.pods[0].identity.labels_unknown);
+	assert_string_equal(list.pods[0].identity.labels[0].value, "y");
+	assert_string_equal(list.pods[0].identity.service_account, "sa");
+	assert_false(list.pods[0].identity.namespace_labels_unknown);
+	assert_true(list.pods[1].identity.labels_unknown);
+	assert_true(list.pods[1].identity.service_account_unknown);
+	assert_true(list.pods[1].identity.namespace_labels_unknown);
+	eg_pod_list_fini(&list);
+}
+
+/* What the API says now goes before what was known. */
+static void test_newer(void **state)
+{
+	struct world w = {.pods = {told("a", "u1", app_x)}, .pod_count = 1, .former_count = 1};
+	struct eg_pod_list list;
+
+	w.former[0] = told("a", "u1", app_y).identity;
+	begin(&list, 1);
+	list.pods[list.count++].identity = cached("a", "u1");
+	join(&list, &w);
+	assert_string_equal(list.pods[0].identity.labels[0].value, "x");
+	eg_pod_list_fini(&list);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_named),
+		cmocka_unit_test(test_by_uid_alone),
+		cmocka_unit_test(test_former),
+		cmocka_unit_test(test_newer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

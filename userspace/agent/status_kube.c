@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known of the Kubernetes API, in words and figures: a part of status.c. */
+#include <stdio.h>
+
+#include "agent/supervisor_impl.h"
+#include "base/log.h"
+
+bool eg_kube_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
+{
+	const struct eg_kube *kube = eg_pod_source_kube(s->pods);
+	struct eg_kube_status status;
+
+	if (!kube)
+		return false;
+	eg_kube_status(kube, &status);
+	if (status.synced)
+		return false;
+	snprintf(out, EG_WIRE_TEXT,
+		 "the Kubernetes API has not said yet what pods there are%s%s: those that a policy "
+		 "may select by label or service account are held",
+		 *status.error ? ": " : "", status.error);
+	return true;
+}
+
+/* A pod in the node's own network has no link: nothing of it is captured, whatever policy says. */
+static bool is_out_of_reach(const struct eg_supervisor *s, const struct eg_kube_pod *p,
+			    struct eg_identity *id)
+{
+	if (!p->host_network || p->finished || !s->applied.number)
+		return false;
+	*id = p->identity;
+	id->namespace_labels_unknown =
+		!eg_kube_namespace_labels(eg_pod_source_kube(s->pods), id->namespace_name,
+					  &id->namespace_labels, &id->namespace_label_count);
+	return eg_policy_select(s->applied.policies, id).what == EG_SELECTION_POLICY;
+}
+
+void eg_kube_stats(const struct eg_supervisor *s, struct eg_wire_stats *out)
+{
+	const struct eg_kube *kube = eg_pod_source_kube(s->pods);
+	const struct eg_kube_pod *const *pods;
+	struct eg_kube_status status;
+	struct eg_identity id;
+	size_t n;
+
+	if (!kube)
+		return;
+	eg_kube_status(kube, &status);
+	out->kube = 1;
+	out->kube_synced = status.synced;
+	out->kube_current = status.current;
+	out->kube_heard_ms = status.heard_ms ? eg_now_ms() - status.heard_ms : 0;
+	out->kube_failures = status.failures;
+	out->kube_passed_over = status.passed_over;
+	pods = eg_kube_pods(kube, &n);
+	for (size_t i = 0; i < n; i++)
+		out->pods_out_of_reach += is_out_of_reach(s, pods[i], &id);
+}
+
+int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stats *stats,
+			struct eg_buf *out)
+{
+	const struct eg_kube *kube = eg_pod_source_kube(s->pods);
+	struct eg_kube_status status;
+	int r;
+
+	if (!kube)
+		return 0;
+	eg_kube_status(kube, &status);
+	r = eg_buf_printf(out,
+			  "\"kubernetes\":{\"api\":\"%s%s%s:%u\",\"synced\":%s,\"current\":%s,"
+			  "\"heard_ms_ago\":%llu,\"failures\":%llu,\"passed_over\":%llu,"
+			  "\"pods_out_of_reach\":%llu,\"error\":",
+			  strchr(s->o->kube_host, ':') ? "[" : "", s->o->kube_host,
+			  strchr(s->o->kube_host, ':') ? "]" : "", s->o->kube_port,
+			  status.synced ? "true" : "false", status.current ? "true" : "false",
+			  (unsigned long long)stats->kube_heard_ms,
+			  (unsigned long long)status.failures,
+			  (unsigned long long)status.passed_over,
+			  (unsigned long long)stats->pods_out_of_reach);
+	if (!r)
+		r = eg_json_quote(out, eg_str_from(status.error), sizeof(status.error));
+	return r ? r : eg_buf_append(out, "},", 2);
+}
+
+int eg_kube_out_of_reach_json(const struct eg_supervisor *s, struct eg_buf *out)
+{
+	const struct eg_kube *kube = eg_pod_source_kube(s->pods);
+	const struct eg_kube_pod *const *pods;
+	struct eg_identity id;
+	const char *comma = "";
+	size_t n = 0;
+	int r = eg_buf_append(out, ",\"out_of_reach\":[", 17);
+
+	pods = kube ? eg_kube_pods(kube, &n) : NULL;
+	for (size_t i = 0; !r && i < n; i++) {
+		if (!is_out_of_reach(s, pods[i], &id))
+			continue;
+		r = eg_buf_printf(out, "%s{\"namespace\":", comma);
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(id.namespace_name), 256);
+		if (!r)
+			r = eg_buf_append(out, ",\"name\":", 8);
+		if (!r)
+			r = eg_json_quote(out, eg_str_from(id.name), 256);
+		if (!r)
+			r = eg_buf_append(out, "}", 1);
+		comma = ",";
+	}
+	return r ? r : eg_buf_append(out, "]", 1);
+}

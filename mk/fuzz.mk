@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_CC = clang
 FUZZ_ROOMS = upstream telemetry policy provider net proto loop base
 # Files of other rooms that are as pure.
-FUZZ_PURE = front/h2_head.c datapath/cni_file.c datapath/address.c
+FUZZ_PURE = front/h2_head.c datapath/cni_file.c datapath/address.c kube/objects.c kube/split.c kube/store.c
 FUZZ_SAN = address,undefined
 FUZZ_NAMES = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRCS = $(foreach r,$(FUZZ_ROOMS),$(wildcard userspace/$(r)/*.c)) $(FUZZ_PURE:%=userspace/%)

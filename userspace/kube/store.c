@@ -194,15 +194,23 @@ void kube_store_begin(struct kube_store *s)
 	s->listing = true;
 }
 
-bool kube_store_end(struct kube_store *s)
+bool kube_store_end(struct kube_store *s, const char *version)
 {
+	uint64_t most = kube_version_number(version);
 	size_t kept = 0, before = s->count;
 
 	for (size_t i = 0; i < s->count; i++) {
-		if (entry_of(s->items[i])->list == s->list)
-			s->items[kept++] = s->items[i];
-		else
-			free(entry_of(s->items[i]));
+		struct entry *e = entry_of(s->items[i]);
+
+		if (e->list != s->list) {
+			free(e);
+			continue;
+		}
+		/* A number that the server has not come to yet (its etcd was set back) would hold
+		 * all that follows off. */
+		if (most && e->version > most)
+			e->version = 0;
+		s->items[kept++] = s->items[i];
 	}
 	s->count = kept;
 	s->listing = false;

@@ -31,8 +31,9 @@ int kube_store_put(struct kube_store *s, const struct kube_event *e, bool *chang
 bool kube_store_remove(struct kube_store *s, const char *key, const char *uid);
 /* A list begins (also when another one did not come to its end). */
 void kube_store_begin(struct kube_store *s);
-/* It is whole: what was neither in it nor came since it began goes. True: something did. */
-bool kube_store_end(struct kube_store *s);
+/* It is whole, and of that resourceVersion: what was neither in it nor came since it began goes.
+ * True: something did. */
+bool kube_store_end(struct kube_store *s, const char *version);
 /* Borrowed until the next change; NULL: not known. */
 const struct eg_kube_pod *kube_store_find(const struct kube_store *s, const char *key);
 

@@ -190,7 +190,7 @@ static void runs(struct kube_watch *w)
 
 static void synced(struct kube_watch *w, const char *version)
 {
-	bool gone = kube_store_end(&w->store), first = !w->synced;
+	bool gone = kube_store_end(&w->store, version), first = !w->synced;
 
 	eg_str_copy(w->version, sizeof(w->version), eg_str_from(version));
 	w->synced = true;

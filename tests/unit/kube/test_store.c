@@ -151,7 +151,7 @@ static void a_list_replaces(void **state)
 	assert_true(put("changes", "c", "y", "4")); /* at once */
 	assert_true(put("new", "d", "y", "5"));
 	assert_string_equal(label_of("gone"), "x"); /* not before its end */
-	assert_true(kube_store_end(&store));
+	assert_true(kube_store_end(&store, ""));
 	assert_string_equal(label_of("gone"), "none");
 	assert_string_equal(label_of("changes"), "y");
 	assert_int_equal(store.count, 3);
@@ -159,8 +159,20 @@ static void a_list_replaces(void **state)
 	put("stays", "b", "x", "2");
 	put("changes", "c", "y", "4");
 	put("new", "d", "y", "5");
-	assert_false(kube_store_end(&store));
+	assert_false(kube_store_end(&store, ""));
 	assert_int_equal(store.count, 3);
+}
+
+/* etcd was set back, and has kept an object's number: what follows is news all the same. */
+static void numbers_ahead_of_the_list(void **state)
+{
+	put("u", "a", "x", "117");
+	kube_store_begin(&store);
+	put("u", "a", "x", "117");
+	assert_false(kube_store_end(&store, "5"));
+	assert_true(put("u", "a", "y", "6"));
+	assert_false(put("u", "a", "x", "5"));
+	assert_string_equal(label_of("u"), "y");
 }
 
 /* The connection broke in the middle: what the first half had is of no account. */
@@ -173,7 +185,7 @@ static void a_list_begun_twice(void **state)
 	kube_store_begin(&store);
 	put("b", "b", "x", "1");
 	assert_int_equal(store.count, 2);
-	assert_true(kube_store_end(&store));
+	assert_true(kube_store_end(&store, ""));
 	assert_string_equal(label_of("a"), "none");
 	assert_string_equal(label_of("b"), "x");
 }
@@ -184,7 +196,7 @@ static void deleted_while_listed(void **state)
 	kube_store_begin(&store);
 	put("a", "a", "x", "1");
 	assert_true(kube_store_remove(&store, "a", "a"));
-	assert_false(kube_store_end(&store));
+	assert_false(kube_store_end(&store, ""));
 	assert_int_equal(store.count, 0);
 }
 
@@ -266,6 +278,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_name_used_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(older_news_is_no_news, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_list_replaces, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers_ahead_of_the_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_list_begun_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleted_while_listed, setup, teardown),
 		cmocka_unit_test_setup_teardown(namespaces_go_by_name_and_uid, setup_namespaces,

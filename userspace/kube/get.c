@@ -37,9 +37,6 @@ static const struct eg_h1_limits limits = {
 	.header_count = EG_H1_MAX_HEADERS,
 };
 
-void kube_get_init(struct kube_get *g, struct kube_api *api, const char *what,
-		   const struct kube_get_calls *calls, void *ctx);
-
 /* ---- the end ---- */
 
 void kube_get_stop(struct kube_get *g)

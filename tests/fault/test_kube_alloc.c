@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Kubernetes API's objects when memory runs out at every place it can. */
+/* The room kube when memory runs out at every place it can. */
 #include "fault.h"
 
-#include "kube/objects.h"
-#include "kube/split.h"
-#include "kube/store.h"
+#include "../unit/net/certs.h" /* needs cmocka */
+#include "kube/kube_impl.h"
 
 static const char *const lines[] = {
 	"{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\",\"namespace\":\"s\",\"uid\":"
@@ -167,12 +166,100 @@ static void test_store(void **state)
 	fault_each(store);
 }
 
+/* ---- the whole ---- */
+
+static char token_file[] = "/tmp/egret-kube-token-XXXXXX", ca_file[] = "/tmp/egret-kube-ca-XXXXXX";
+
+static void make_files(void)
+{
+	struct made ca = make_cert("fake cluster", NULL, NULL, -3600, 3600);
+	int token = mkstemp(token_file), pem = mkstemp(ca_file);
+	struct eg_buf b;
+
+	assert_true(token >= 0 && pem >= 0);
+	eg_buf_init(&b, 1 << 16);
+	cert_pem(&b, ca.cert);
+	assert_int_equal(write(token, "tok\n", 4), 4);
+	assert_int_equal(write(pem, eg_buf_data(&b), b.length), b.length);
+	eg_buf_fini(&b);
+	unmake(&ca);
+	close(token);
+	close(pem);
+}
+
+static void nothing_changed(void *context)
+{
+	fail_msg("nobody answers, and something changed");
+}
+
+static void heard(void *context, bool bad, const char *sentence)
+{
+	assert_true(bad && *sentence);
+}
+
+/* Whatever it had no memory for, it tries again when there is some. */
+static int tries(void)
+{
+	const struct eg_kube_options options = {.host = "127.0.0.1",
+						.port = 1, /* nobody listens there */
+						.node_name = "n",
+						.token_file = token_file,
+						.ca_file = ca_file};
+	const struct eg_kube_calls calls = {nothing_changed, heard, NULL};
+	struct kube_times times = kube_times;
+	struct eg_loop *l = eg_loop_create();
+	struct eg_kube_status before, now;
+	struct eg_kube *k = NULL;
+	int r;
+
+	times.first_ms = 1;
+	times.most_ms = 2;
+	if (!l)
+		return -ENOMEM;
+	r = kube_open(l, &options, &calls, &times, &k, NULL);
+	if (r) {
+		assert_int_equal(r, -ENOMEM);
+		assert_null(k);
+		eg_loop_destroy(l);
+		return r;
+	}
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(eg_loop_turn(l, 2), 0);
+	(void)fault_disarm();
+	eg_kube_status(k, &before);
+	for (int kind = 0; kind < 2; kind++) { /* each of the two */
+		unsigned int had = k->watches[kind].tries;
+
+		for (int i = 0; k->watches[kind].tries < had + 2; i++) {
+			assert_true(i < 5000);
+			assert_int_equal(eg_loop_turn(l, 2), 0);
+		}
+	}
+	eg_kube_status(k, &now);
+	assert_true(now.failures >= before.failures + 4);
+	assert_non_null(strstr(now.error, "can't be reached"));
+	eg_kube_close(k);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(eg_loop_turn(l, 0), 0);
+	eg_loop_destroy(l);
+	return 0;
+}
+
+static void test_watches(void **state)
+{
+	make_files();
+	fault_each(tries);
+	unlink(token_file);
+	unlink(ca_file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_store),
+		cmocka_unit_test(test_watches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

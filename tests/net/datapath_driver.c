@@ -156,7 +156,7 @@ static int do_prune(int argc, char **argv)
 	return answer(eg_datapath_prune(datapath, &err));
 }
 
-/* pod IFNAME NAME STATE POLICY FLAGS ADDRESS... */
+/* pod IFNAME NAME STATE POLICY FLAGS ADDRESS...; NAME "-": of no pod */
 static int do_pod(int argc, char **argv)
 {
 	static const char *const states[] = {"unknown", "held", "governed", "ungoverned",
@@ -167,11 +167,20 @@ static int do_pod(int argc, char **argv)
 	for (uint8_t i = 0; i < EG_ARRAY_SIZE(states); i++)
 		if (!strcmp(states[i], argv[3]))
 			pod.state = i;
-	pod.pod_id = ifindex; /* one that stays the same over restarts */
-	eg_str_copy(pod.name, sizeof(pod.name), eg_str_from(argv[2]));
+	if (strcmp(argv[2], "-") != 0) {
+		pod.pod_id = ifindex; /* one that stays the same over restarts */
+		eg_str_copy(pod.name, sizeof(pod.name), eg_str_from(argv[2]));
+	}
 	for (int i = 6; i < argc; i++)
 		pod.address[pod.address_count++] = address(argv[i]);
 	return answer(eg_datapath_set_pod(datapath, ifindex, &pod, &err));
+}
+
+/* foreign GRACE_MS */
+static int do_foreign(int argc, char **argv)
+{
+	(void)argc;
+	return answer(eg_datapath_set_foreign(datapath, strtoull(argv[1], NULL, 10), &err));
 }
 
 static int do_remove(int argc, char **argv)
@@ -363,18 +372,18 @@ static const struct {
 	int arguments; /* at least */
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"open", 0, do_open},		{"name", 1, do_name},
-	{"cidr", 2, do_cidr},		{"verdict", 5, do_verdict},
-	{"policy", 0, do_policy},	{"new-policy", 0, do_new_policy},
-	{"prune", 0, do_prune},		{"pod", 5, do_pod},
-	{"remove", 1, do_remove},	{"find", 1, do_find},
-	{"resolved", 3, do_resolved},	{"learn", 4, do_learn},
-	{"attach", 0, do_attach},	{"listen", 0, do_listen},
-	{"beat", 1, do_beat},		{"sweep", 0, do_sweep},
-	{"stop", 0, do_stop},		{"close", 0, do_close},
-	{"notes", 0, do_notes},		{"events", 0, do_events},
-	{"uninstall", 0, do_uninstall}, {"features", 0, do_features},
-	{"plain", 1, do_plain},
+	{"open", 0, do_open},	      {"name", 1, do_name},
+	{"cidr", 2, do_cidr},	      {"verdict", 5, do_verdict},
+	{"policy", 0, do_policy},     {"new-policy", 0, do_new_policy},
+	{"prune", 0, do_prune},	      {"pod", 5, do_pod},
+	{"foreign", 1, do_foreign},   {"remove", 1, do_remove},
+	{"find", 1, do_find},	      {"resolved", 3, do_resolved},
+	{"learn", 4, do_learn},	      {"attach", 0, do_attach},
+	{"listen", 0, do_listen},     {"beat", 1, do_beat},
+	{"sweep", 0, do_sweep},	      {"stop", 0, do_stop},
+	{"close", 0, do_close},	      {"notes", 0, do_notes},
+	{"events", 0, do_events},     {"uninstall", 0, do_uninstall},
+	{"features", 0, do_features}, {"plain", 1, do_plain},
 };
 
 static void run_line(char *line)

@@ -59,11 +59,36 @@ begin -l veth- -H 60000 || fail "start" "$DP_ANSWER"
 since=$(since_of veth-podA)
 dp_pod podA held >/dev/null
 is "an unknown pod that is known in part has waited as long" "$(since_of veth-podA)" "$since"
-dp pod veth-podA "" unknown 0 0 >/dev/null
+check "(forgotten)" dp pod veth-podA - unknown 0 0
 is "likewise one that is forgotten again" "$(since_of veth-podA)" "$since"
 dp_pod podA governed >/dev/null
 dp_pod podA held >/dev/null
 check "one that was known waits anew" test "$(since_of veth-podA)" -gt "$since"
+finish
+echo "# links that are no pod's"
+dp_names foreign
+begin -l veth- -H 60000 || fail "start" "$DP_ANSWER"
+# Of podA is known that there is one, of its second link nothing; veth-pair leads nowhere else.
+dp_pod podA held >/dev/null
+ip -n "$T_NODE" link add veth-net1 type veth peer name net1 netns "$T-podA"
+ip -n "$T_NODE" link add veth-pair type veth peer name other-pair
+pod_add podW
+for l in veth-net1 veth-pair veth-podW; do check "$l is attached, and unknown" await 3 pin_there egress_tc $l; done
+check "(veth-podW was a pod's)" dp pod veth-podW - unknown 0 128
+is "too early for any" "$(dp foreign 60000; for l in veth-podN veth-pair; do state_of $l; done)" $'ok\n0\n0'
+sleep 1
+is "after the grace" "$(dp foreign 500)" ok
+is "a link that nothing names is foreign" "$(state_of veth-podN)" 4
+is "so is one that leads to no other namespace" "$(state_of veth-pair)" 4
+is "the second link of a known pod is not" "$(state_of veth-net1)" 0
+is "nor is one that was a pod's" "$(state_of veth-podW)" 0
+is "nor a pod that is held" "$(state_of veth-podA)" 1
+has "it is said" "$(cat "$T_RUN/dp.log")" "the link veth-podN is no pod's"
+is "what a foreign one sends passes" "$(ask podN $GOVERNED4 443 x | cut -d' ' -f1)" provider
+dp_pod podN governed >/dev/null
+is "until it is named: then captured at once" "$(ask podN $GOVERNED4 443 x)" "agent ::ffff:$(pod_ip podN) ::ffff:$GOVERNED4 443 x"
+is "a known one stays so" "$(dp foreign 0; state_of veth-podN)" $'ok\n2'
+for l in veth-net1 veth-pair; do ip -n "$T_NODE" link del $l; done
 finish
 dp_names allow
 begin -l veth- -U 1 || fail "start" "$DP_ANSWER"

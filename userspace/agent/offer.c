@@ -18,6 +18,10 @@
 #include "base/log.h"
 #include "datapath/read.h"
 
+/* How long a link may have no record before it counts as no pod's: a runtime writes the record
+ * within a second of the link, but on a node that has too much to do. */
+#define FOREIGN_GRACE_MS 30000
+
 void eg_generation_fini(struct eg_generation *g)
 {
 	eg_loaded_unref(g->loaded);
@@ -314,18 +318,25 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 	}
 }
 
-/* A link that no pod has any more. With --link-prefix it is unknown again, not free. */
-static void drop_link(struct eg_supervisor *s, uint32_t link)
+/* One of those that --link-prefix attaches to. */
+static bool is_prefixed(const struct eg_supervisor *s, uint32_t link)
 {
-	struct eg_pod unknown = {.state = EG_POD_UNKNOWN};
 	char name[IF_NAMESIZE];
+
+	return s->o->link_prefix && if_indextoname(link, name) &&
+	       !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix));
+}
+
+/* A link that no pod has any more. With --link-prefix it is unknown again, not free; `named`: it
+ * was a pod's, so that it does not become foreign for want of a record. */
+static void drop_link(struct eg_supervisor *s, uint32_t link, bool named)
+{
+	struct eg_pod unknown = {.state = EG_POD_UNKNOWN, .flags = named ? EG_POD_NAMED : 0};
 	struct eg_error e = {""};
 
 	if (eg_datapath_remove_pod(s->datapath, link, &e))
 		eg_warn("link %u: %s", link, e.text);
-	if (s->o->link_prefix && if_indextoname(link, name) &&
-	    !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix)) &&
-	    eg_datapath_set_pod(s->datapath, link, &unknown, &e))
+	if (is_prefixed(s, link) && eg_datapath_set_pod(s->datapath, link, &unknown, &e))
 		eg_warn("link %u: %s", link, e.text);
 }
 
@@ -335,7 +346,33 @@ static void drop_pods(struct eg_supervisor *s, const struct eg_table *before,
 	for (size_t i = 0; before && i < before->count; i++)
 		for (size_t k = 0; k < before->pods[i].link_count; k++)
 			if (!eg_table_by_link(now, before->pods[i].ifindex[k]))
-				drop_link(s, before->pods[i].ifindex[k]);
+				drop_link(s, before->pods[i].ifindex[k], true);
+}
+
+/* Whether a record has a place whose links could not be looked for, or have just come. */
+static bool has_unseen(struct eg_supervisor *s, const struct eg_table *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const struct eg_table_pod *p = &t->pods[i];
+		uint32_t ifindex[EG_TABLE_LINKS];
+		size_t count;
+
+		if (!p->link_count && !p->taken && p->netns &&
+		    eg_datapath_find_links(s->datapath, p->netns, ifindex, EG_TABLE_LINKS, &count,
+					   NULL) != -ENOENT)
+			return true;
+	}
+	return false;
+}
+
+void eg_offer_foreign(struct eg_supervisor *s)
+{
+	struct eg_error e = {""};
+
+	if (eg_tables_are_ours(s) && s->o->link_prefix && s->applied.number && s->table &&
+	    s->table->complete && !has_unseen(s, s->table) &&
+	    eg_datapath_set_foreign(s->datapath, FOREIGN_GRACE_MS, &e))
+		eg_warn("%s", e.text);
 }
 
 void eg_offer_hold_new(struct eg_supervisor *s)
@@ -419,10 +456,15 @@ static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
 		eg_warn("pods of an earlier egretd may still be in the kernel's table: %s", e.text);
 	s->former_left = false;
 	for (size_t i = 0; !r && i < f->count; i++) {
-		if (now->refused && hold_former(s, f->ifindex[i], &f->pod[i], now->refused))
+		struct eg_pod *pod = &f->pod[i];
+
+		if (now->refused && hold_former(s, f->ifindex[i], pod, now->refused))
 			s->former_left = true;
+		else if (now->complete && pod->state == EG_POD_FOREIGN &&
+			 is_prefixed(s, f->ifindex[i]))
+			continue; /* it was no pod's before, and is none's now */
 		else
-			drop_link(s, f->ifindex[i]);
+			drop_link(s, f->ifindex[i], pod->pod_id || pod->flags & EG_POD_NAMED);
 	}
 	free(f);
 }

@@ -14,6 +14,7 @@
 #include "agent/plan.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
+#include "datapath/pods_dir.h"
 
 #define SETTLE_MS      100u
 #define PODS_SETTLE_MS 20u
@@ -295,6 +296,7 @@ static void read_pods(struct eg_supervisor *s, bool log)
 	}
 	if (s->table && eg_table_equal(table, s->table)) {
 		s->table->refused = table->refused;
+		s->table->complete = table->complete;
 		eg_table_unref(table);
 		if (s->former_left && !s->table->refused)
 			eg_offer(s);
@@ -339,6 +341,7 @@ void eg_reload_all(struct eg_supervisor *s)
 	eg_reload_credentials(s);
 	eg_signer_ca_changed(s);
 	read_pods(s, false);
+	eg_offer_foreign(s);
 	eg_gateways_forbid(s);
 	eg_gateways_page_token(s);
 	if (!eg_tables_are_ours(s) || !s->applied.number)

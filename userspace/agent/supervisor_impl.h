@@ -282,6 +282,9 @@ size_t eg_forbidden(const struct eg_options *o, struct eg_cidr **out);
 uint64_t eg_node_addresses_hash(void);
 /* Pods of the table that no generation governs yet are held. */
 void eg_offer_hold_new(struct eg_supervisor *s);
+/* Links of --link-prefix that have been there for a while, and of which a table that has every pod
+ * says nothing, are let go. */
+void eg_offer_foreign(struct eg_supervisor *s);
 
 /* status.c */
 /* What is wrong with processes or uplinks, a sentence for who is on call; "": nothing is. */

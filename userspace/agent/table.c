@@ -340,6 +340,7 @@ struct eg_table *eg_table_create(struct eg_datapath *d, const struct eg_pod_list
 		return NULL;
 	t->references = 1;
 	t->refused = list->error_count;
+	t->complete = list->complete;
 	eg_arena_init(&t->arena, 0);
 	t->pods = eg_arena_zalloc(&t->arena, (list->count + (former ? former->count : 0) + 1) *
 						     sizeof(*t->pods));

@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "datapath/datapath.h"
-#include "datapath/pods_dir.h"
+#include "datapath/pod_list.h"
 
 #define EG_TABLE_LINKS 4 /* links of one pod that are looked after */
 
@@ -31,6 +31,7 @@ struct eg_table {
 	struct eg_arena arena;
 	struct eg_table_pod *pods;
 	size_t count, refused; /* refused: files that could not be used */
+	bool complete;	       /* as eg_pod_list.complete */
 };
 
 /*

@@ -519,6 +519,7 @@ int eg_cni_dir_read(struct eg_cni_dir *d, struct eg_pod_list *out, struct eg_err
 		return eg_error_set(error, r, "out of memory");
 	}
 	list.absent = d->files.absent;
+	list.complete = !list.absent && !list.doubtful;
 	*out = list;
 	return 0;
 }

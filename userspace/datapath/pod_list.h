@@ -29,8 +29,9 @@ struct eg_pod_list {
 	/* What was passed over: files that describe no pod of this node, and what newer ones say
 	 * otherwise. A file that may describe one all the same is `doubtful`: a link may be its. */
 	size_t passed_over, doubtful;
-	struct eg_error passed;	 /* about one of them, a doubtful one if there is any */
-	bool absent;		 /* the directory is not there yet: nothing was read */
+	struct eg_error passed; /* about one of them, a doubtful one if there is any */
+	bool absent;		/* the directory is not there yet: nothing was read */
+	bool complete; /* it has every pod of the node: a link that is none of theirs is no pod's */
 	struct eg_arena *memory; /* of all strings */
 };
 

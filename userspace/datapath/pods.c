@@ -88,7 +88,7 @@ static int store(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *p
 	if (!fresh.since_ns)
 		fresh.since_ns = had && same_wait(&old, &fresh) ? old.since_ns : eg_now_ns();
 	/* A pod that is no longer governed: its connections that are with the agent stay there. */
-	if (had && is_untouched(&fresh) &&
+	if (had && old.pod_id && is_untouched(&fresh) &&
 	    (!is_untouched(&old) || (old.flags & EG_POD_FOLLOW_FLOWS)) && same_pod(&old, &fresh))
 		fresh.flags |= EG_POD_FOLLOW_FLOWS;
 	/* The way back first: an answer must find it as soon as a SYN is redirected. */

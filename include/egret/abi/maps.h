@@ -45,6 +45,7 @@ enum eg_pod_flags {
 	EG_POD_UNKNOWN_DENY = 1 << 4,  /* unknown pods are reset at once instead of held */
 	EG_POD_FOLLOW_FLOWS = 1 << 5,  /* was governed before: what flows holds of it is followed */
 	EG_POD_SHADOW = 1 << 6,	       /* its policy only watches: it loses no packet by it */
+	EG_POD_NAMED = 1 << 7, /* of an unknown one: a pod's it was once, so never foreign */
 };
 
 struct eg_pod {

@@ -259,6 +259,13 @@ for file in "$E_DIR"/policy/*.json; do
 	mv "$T_RUN/with-ca" "$file"
 done
 check "a policy with a ca_file is in force" await 20 egret_newer "$generation"
+for _ in $(seq 20); do ask podA >/dev/null; done # of each worker
+generation=$(egret_generation)
+pod_register "$E_DIR/pods" podB shop '{"again":"with-ca"}'
+check "another pod changes" await 20 egret_newer "$generation"
+mock_forget
+for _ in $(seq 8); do ask podA >/dev/null; done
+is "with the same roots the same connections go on" "$(mock_requests) $(mock_log '[.[] | select(.event == "tls")] | length')" "8 0"
 mock_mode api.openai.com close-after
 is "whose roots vouch for the provider" "$(ask podA)" 200
 : > "$ROOTS"

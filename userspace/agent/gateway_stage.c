@@ -222,6 +222,15 @@ static struct eg_trust *kept_trust(const struct eg_snapshot *now, const struct e
 	return NULL;
 }
 
+/* What came anew and is the same is the same roots: connections to providers are kept by them. */
+static struct eg_trust *shared_trust(const struct eg_snapshot *now, const struct eg_provider *p,
+				     struct eg_trust *roots)
+{
+	struct eg_trust *former = roots ? kept_trust(now, p) : NULL;
+
+	return former && eg_trust_same(former, roots) ? former : roots;
+}
+
 /* By index of eg_providers(), as long as that is. */
 static struct eg_trust **load_trust(struct eg_gateway *g, struct eg_arena *a,
 				    struct eg_policy_set *set)
@@ -234,7 +243,8 @@ static struct eg_trust **load_trust(struct eg_gateway *g, struct eg_arena *a,
 	p = eg_providers(set, &count);
 	trust = eg_arena_zalloc(a, (count + 1) * sizeof(struct eg_trust *));
 	for (size_t i = 0; trust && i < EG_MIN(count, s->trust_count); i++) {
-		trust[i] = s->trust[i].keep ? kept_trust(g->snapshot, &p[i]) : s->trust[i].roots;
+		trust[i] = s->trust[i].keep ? kept_trust(g->snapshot, &p[i])
+					    : shared_trust(g->snapshot, &p[i], s->trust[i].roots);
 		if (!s->trust[i].keep || trust[i])
 			continue;
 		eg_error("provider '%s': there are no roots to keep; it will not be trusted",

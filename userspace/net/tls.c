@@ -4,6 +4,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #if defined(__aarch64__)
@@ -184,6 +185,7 @@ struct eg_leaf *eg_leaf_create_pem(const char *name, struct eg_str chain_pem, st
 struct eg_trust {
 	atomic_uint refs;
 	X509_STORE *store;
+	unsigned char digest[SHA256_DIGEST_LENGTH]; /* of the text */
 };
 
 /* The number of certificates added, or -errno. */
@@ -221,7 +223,8 @@ struct eg_trust *eg_trust_create(struct eg_str pem, struct eg_error *e)
 
 	if (t)
 		t->store = X509_STORE_new();
-	if (!t || !b || !t->store) {
+	if (!t || !b || !t->store ||
+	    EVP_Digest(pem.p, pem.n, t->digest, NULL, EVP_sha256(), NULL) != 1) {
 		(void)eg_error_set(e, -ENOMEM, "trust roots: out of memory");
 		goto fail;
 	}
@@ -265,6 +268,11 @@ void eg_trust_unref(struct eg_trust *t)
 		return;
 	X509_STORE_free(t->store);
 	free(t);
+}
+
+bool eg_trust_same(const struct eg_trust *a, const struct eg_trust *b)
+{
+	return !memcmp(a->digest, b->digest, sizeof(a->digest));
 }
 
 X509_STORE *tls_trust_store(struct eg_trust *t)

@@ -46,6 +46,8 @@ struct eg_trust;
 struct eg_trust *eg_trust_create(struct eg_str pem, struct eg_error *e) EG_MUST;
 struct eg_trust *eg_trust_ref(struct eg_trust *t);
 void eg_trust_unref(struct eg_trust *t);
+/* Made of the same text. */
+bool eg_trust_same(const struct eg_trust *a, const struct eg_trust *b);
 /* Reads a provider's ca_file below `dir_fd` (base/files.h; at most 1 MiB) and makes sure that it
  * has roots: those who check and those who send agree. The caller frees *pem, also after an error.
  * -ENODATA: empty; -EINVAL: it has none; otherwise as eg_file_read(). */

@@ -926,6 +926,25 @@ static void trust_that_is_refused(void **state)
 	eg_buf_fini(&pem);
 }
 
+static void trust_that_is_the_same(void **state)
+{
+	struct eg_trust *a, *b, *other;
+	struct eg_buf pem;
+	struct eg_error e;
+
+	eg_buf_init(&pem, 1 << 16);
+	cert_pem(&pem, ca.cert);
+	a = eg_trust_create(eg_buf_str(&pem), &e);
+	b = eg_trust_create(eg_buf_str(&pem), &e);
+	cert_pem(&pem, ca.cert);
+	other = eg_trust_create(eg_buf_str(&pem), &e);
+	assert_true(a && b && other && eg_trust_same(a, b) && !eg_trust_same(a, other));
+	eg_trust_unref(a);
+	eg_trust_unref(b);
+	eg_trust_unref(other);
+	eg_buf_fini(&pem);
+}
+
 static void leaf_that_is_refused(void **state)
 {
 	struct eg_buf cert, key;
@@ -1031,6 +1050,7 @@ int main(void)
 		cmocka_unit_test(alpn),
 		cmocka_unit_test(alert_before_reset),
 		cmocka_unit_test(trust_that_is_refused),
+		cmocka_unit_test(trust_that_is_the_same),
 		cmocka_unit_test(leaf_that_is_refused),
 		cmocka_unit_test(addresses),
 	};

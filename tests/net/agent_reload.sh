@@ -194,6 +194,28 @@ is "a name that is minted now has the new one, without a restart" "$(served api.
 	"$(openssl x509 -noout -fingerprint -in "$E_DIR/ca/intermediate.crt")"
 is "and pods accept it" "$(ask podA)" 200
 
+# --- one that is not valid yet: the former one signs on, and once its time has come it is taken, without a word from anybody
+FORMER=$(served api.openai.com)
+mkdir "$T_RUN/early"
+(
+	cd "$T_RUN/early" || exit
+	touch index.txt
+	echo 1001 > serial
+	printf '[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' > ca.cnf
+	printf '[x]\nbasicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nnameConstraints=critical,permitted;DNS:api.openai.com,permitted;DNS:api.anthropic.com,excluded;IP:0.0.0.0/0.0.0.0,excluded;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0\n' > x.ext
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out csr -subj "/CN=early" 2>/dev/null
+	openssl ca -batch -notext -config ca.cnf -cert "$E_DIR/ca/root.crt" -keyfile "$E_DIR/ca/root.key" -in csr -out crt -extfile x.ext -extensions x \
+		-startdate "$(date -u -d '+30 seconds' +%Y%m%d%H%M%SZ)" -enddate "$(date -u -d '+9 days' +%Y%m%d%H%M%SZ)"
+) > "$T_RUN/early.log" 2>&1
+mv "$T_RUN/early/key" "$E_DIR/ca/intermediate.key"
+mv "$T_RUN/early/crt" "$E_DIR/ca/intermediate.crt"
+kill -HUP "$E_PID"
+check "one that is not valid yet is refused" await 15 grep -q "can't be used; the former one, if any, stays: .*not valid now" "$T_RUN/egretd.log"
+is "the former one stays" "$(served api.openai.com)" "$FORMER"
+check "and signs: the agent serves" egret_ready
+check "valid, it is taken" await 60 served_new api.openai.com
+is "it was said once" "$(grep -c "stays: .*not valid now" "$T_RUN/egretd.log")" 1
+
 # --- the access log is moved away, and its name is then a pipe that nobody reads: said, and no record is lost
 mv "$E_DIR/access.jsonl" "$T_RUN/access.old"
 mkfifo "$E_DIR/access.jsonl"

@@ -290,11 +290,14 @@ void eg_signer_ca_changed(struct eg_supervisor *s)
 {
 	struct eg_file_mark now[2];
 	struct eg_error e = {""};
+	bool same;
 
 	mark_ca(s, now);
-	if (s->signer.control < 0 || (eg_file_mark_equal(&now[0], &s->ca_marks[0]) &&
-				      eg_file_mark_equal(&now[1], &s->ca_marks[1])))
+	same = eg_file_mark_equal(&now[0], &s->ca_marks[0]) &&
+	       eg_file_mark_equal(&now[1], &s->ca_marks[1]);
+	if (s->signer.control < 0 || (same && !s->ca_not_now))
 		return;
+	s->ca_not_now &= same;
 	if (eg_signer_ca(s, &e))
 		eg_error("the CA has changed and can't be taken; the former one stays: %s", e.text);
 	else
@@ -348,18 +351,28 @@ int eg_signer_configure(struct eg_supervisor *s, struct eg_error *e)
 	return 0;
 }
 
+/* What the signer says to a CA that came while it ran; said once. */
+static void ca_taken(struct eg_supervisor *s, const struct eg_mint_control_reply *reply)
+{
+	bool again = s->ca_not_now;
+
+	s->ca_not_now = reply->error == -EKEYEXPIRED;
+	if (!reply->error)
+		eg_info("the CA in %s has changed; the signer has the new one", s->o->ca_dir);
+	else if (!s->ca_not_now || !again)
+		eg_error("the CA in %s has changed and can't be used; the former one, if any, "
+			 "stays: %s",
+			 s->o->ca_dir, reply->text);
+}
+
 static void signer_says(struct eg_supervisor *s, const struct eg_mint_control_reply *reply)
 {
 	bool change = reply->type == EG_MINT_CA && s->ca_changed == reply->sequence;
 
 	if (reply->type == EG_MINT_PING)
 		eg_heartbeat_signer_pong(s, reply);
-	else if (change && reply->error)
-		eg_error("the CA in %s has changed and can't be used; the former one, if any, "
-			 "stays: %s",
-			 s->o->ca_dir, reply->text);
 	else if (change)
-		eg_info("the CA in %s has changed; the signer has the new one", s->o->ca_dir);
+		ca_taken(s, reply);
 	else if (reply->error)
 		eg_error("signer: %s", reply->text);
 }

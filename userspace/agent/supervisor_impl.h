@@ -126,6 +126,7 @@ struct eg_supervisor {
 	uint32_t signer_sequence;
 	struct eg_file_mark ca_marks[2];
 	uint32_t ca_changed; /* the message with a CA that came later; 0: none was sent */
+	bool ca_not_now;     /* it was refused for its time: sent again, since time goes on */
 
 	/* heartbeat.c */
 	struct eg_timer tick, sweep, poll;

@@ -49,6 +49,14 @@ static void say_chain(const struct serve *s, int fd)
 	(void)!sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* One that can't sign now takes the place of none that can. 0 or -EKEYEXPIRED. */
+static int no_worse(const struct serve *s, const struct eg_signer *next, struct eg_error *e)
+{
+	int r = eg_signer_usable(next, e);
+
+	return r && s->signer && !eg_signer_usable(s->signer, NULL) ? r : 0;
+}
+
 static int set_ca(struct serve *s, int cert_fd, int key_fd, struct eg_error *e)
 {
 	struct eg_secret *cert = NULL, *key = NULL;
@@ -68,6 +76,11 @@ static int set_ca(struct serve *s, int cert_fd, int key_fd, struct eg_error *e)
 	eg_secret_unref(key);
 	if (!signer)
 		return -EINVAL;
+	r = no_worse(s, signer, e);
+	if (r) {
+		eg_signer_destroy(signer);
+		return r;
+	}
 	r = eg_signer_set_names(signer, (const char *const *)s->names, s->name_count);
 	if (r) {
 		eg_signer_destroy(signer);
@@ -77,6 +90,7 @@ static int set_ca(struct serve *s, int cert_fd, int key_fd, struct eg_error *e)
 	s->signer = signer;
 	for (size_t i = 0; i < s->clients; i++)
 		say_chain(s, s->client[i]);
+	*e = (struct eg_error){""};
 	return 0;
 }
 
@@ -208,7 +222,8 @@ static void answer_control(struct serve *s, const struct eg_mint_control *c, int
 					   "control message %u with too few descriptors", c->type);
 	if (c->type == EG_MINT_CA)
 		s->ca_wrong = e;
-	if (reply.error && c->type != EG_MINT_PING)
+	/* One that is not valid yet is sent again until it is. */
+	if (reply.error && c->type != EG_MINT_PING && reply.error != -EKEYEXPIRED)
 		eg_warn("signer: %s", e.text);
 	eg_str_copy(reply.text, sizeof(reply.text), eg_str_from(e.text));
 	if (send(s->control, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

@@ -10,7 +10,8 @@
  *       EG_MINT_PING    no descriptor: proves that the signer's one loop turns; answered with what
  *                       keeps it from signing (-ENOKEY: it has no CA; -EKEYEXPIRED), or 0
  *     each is answered by one eg_mint_control_reply, in order. A CA or a list of names that is not
- *     good is refused whole, and the former one stays.
+ *     good is refused whole, and the former one stays; -EKEYEXPIRED: a CA that is not valid now,
+ *     while the former one is.
  *   gateway worker -> signer, "client":  eg_mint_request + name + SubjectPublicKeyInfo
  *     answered by eg_mint_reply + leaf DER + intermediate DER. Requests may come more than once
  *     (a worker asks again when no answer came); ids are the worker's own, and never 0.

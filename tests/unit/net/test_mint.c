@@ -502,6 +502,41 @@ static void an_ended_intermediate(void **state)
 	signer_stop(&s);
 }
 
+/* One that has ended, or has not begun, takes the place of none that is valid; its time may come.
+ */
+static void an_intermediate_before_its_time(void **state)
+{
+	struct made ca = make_cert("root", NULL, NULL, -7200, 86400);
+	struct made m = make_intermediate(&ca, "critical,permitted;DNS:api.openai.com", -5);
+	struct wait a = WAIT;
+	struct eg_error e = {""};
+	struct eg_buf c, k;
+	struct signer s;
+	struct worker w;
+
+	eg_buf_init(&c, 65536);
+	eg_buf_init_secret(&k, 65536);
+	cert_pem(&c, m.cert);
+	key_pem(&k, m.key);
+	signer_start(&s);
+	worker_start(&w);
+	assert_int_equal(signer_ca(&s, &cert, &key, &e), 0);
+	assert_int_equal(signer_names(&s, names, 2, &e), 0);
+	assert_int_equal(signer_ca(&s, &c, &k, &e), -EKEYEXPIRED);
+	assert_non_null(strstr(e.text, "not valid now"));
+	signer_client(&s, w.kept);
+	assert_null(eg_mint_get(w.mint, "api.openai.com", &a.wait));
+	run_until_called(&w, &a);
+	assert_non_null(a.leaf);
+	eg_leaf_unref(a.leaf);
+	eg_buf_fini(&c);
+	eg_buf_fini(&k);
+	unmake(&m);
+	unmake(&ca);
+	worker_stop(&w);
+	signer_stop(&s);
+}
+
 /* Answers that a signer would never give: refused or ignored, never a crash or a leaf. */
 static void answers_that_are_junk(void **state)
 {
@@ -782,6 +817,7 @@ int main(void)
 		cmocka_unit_test(answers_that_are_junk),
 		cmocka_unit_test(requests_that_are_junk),
 		cmocka_unit_test(an_ended_intermediate),
+		cmocka_unit_test(an_intermediate_before_its_time),
 		cmocka_unit_test(a_new_intermediate_and_new_names),
 		cmocka_unit_test(a_leaf_in_use_is_minted_anew),
 		cmocka_unit_test(control_refuses_what_is_bad),

@@ -64,6 +64,17 @@ hasnt "show prints no key" "$("$build/egretctl" ca show "$ca" --json)" "PRIVATE"
 chmod 644 "$ca/intermediate.key"
 check_not "show says that a key can be read by others" "$build/egretctl" ca show "$ca"
 chmod 600 "$ca/intermediate.key"
+cp -r "$ca" "$work/odd"
+openssl ecparam -name prime256v1 -genkey -noout -out "$work/odd/intermediate.key" 2>/dev/null
+r=$("$build/egretctl" ca show "$work/odd" 2>&1)
+is "a key of another pair: show ends with 1" $? 1
+has "and says what the signer would" "$r" "the signer refuses it: intermediate key: does not belong to the certificate"
+openssl req -new -newkey rsa:2048 -nodes -keyout "$work/odd/intermediate.key" -subj /CN=rsa -out "$work/rsa.csr" 2>/dev/null
+printf 'basicConstraints=critical,CA:TRUE,pathlen:0\nsubjectKeyIdentifier=hash\nnameConstraints=critical,permitted;DNS:api.openai.com,excluded;IP:0.0.0.0/0.0.0.0,excluded;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0\n' > "$work/rsa.ext"
+openssl x509 -req -in "$work/rsa.csr" -CA "$ca/root.crt" -CAkey "$ca/root.key" -days 30 -extfile "$work/rsa.ext" -out "$work/odd/intermediate.crt" 2>/dev/null
+r=$("$build/egretctl" ca show "$work/odd" 2>&1)
+is "RSA: show ends with 1" $? 1
+has "and says so" "$r" "the signer refuses it: intermediate key: expected ECDSA with P-256"
 check_not "an address is no name" "$build/egretctl" ca create --dir "$work/none" --names 10.0.0.1
 check_not "no name is no intermediate" "$build/egretctl" ca create --dir "$work/none" --names ''
 check_not "a whole top level is no name" "$build/egretctl" ca create --dir "$work/none" --names '*.com'

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "egretctl/ca_show.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/secret.h"
 #include "net/ca.h"
 
 #define SOON_DAYS 14
@@ -51,7 +53,7 @@ static X509 *read_cert(const char *dir, const char *name, struct eg_error *e)
 	return x;
 }
 
-/* The key need not be here (a root's should not): only its mode is looked at, never its content. */
+/* The key need not be here (a root's should not). */
 static const char *key_state(const char *dir, const char *name, struct problems *p)
 {
 	char path[4096];
@@ -137,13 +139,42 @@ static void judge_intermediate(X509 *root, X509 *x, json_t *o, struct problems *
 	if (!key || X509_verify(x, key) != 1)
 		problem(p, "the intermediate was not signed by this root");
 	if (!json_array_size(names))
-		problem(p, "the intermediate has no permitted DNS names: it could sign any name, "
-			   "and the signer refuses it");
+		problem(p, "the intermediate has no permitted DNS names: it could sign any name");
 	else if (!ip_excluded)
 		problem(p, "the intermediate does not exclude IP addresses");
 	(void)json_object_set_new(o, "permitted", names);
 	(void)json_object_set_new(o, "subjects", json_string(no_subjects ? "none" : "any"));
 	ERR_clear_error();
+}
+
+/* NULL: it is not here, or can't be read. */
+static struct eg_secret *read_secret(const char *dir, const char *name)
+{
+	struct eg_secret *secret = NULL;
+	char path[4096];
+	EG_CLEANUP_FD int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return fd < 0 || eg_secret_read_fd(fd, CA_FILE_MAX, &secret) ? NULL : secret;
+}
+
+/* As the signer takes the pair, where the key is here. */
+static void judge_pair(const char *dir, struct problems *p)
+{
+	struct eg_secret *cert = read_secret(dir, "intermediate.crt");
+	struct eg_secret *key = read_secret(dir, "intermediate.key");
+	struct eg_error e = {""};
+	struct eg_signer *signer = NULL;
+
+	if (cert && key) {
+		signer = eg_signer_create(eg_secret_bytes(cert), eg_secret_bytes(key), &e);
+		if (!signer)
+			problem(p, "the signer refuses it: %s", e.text);
+	}
+	eg_signer_destroy(signer);
+	eg_secret_unref(cert);
+	eg_secret_unref(key);
 }
 
 static void print_one(const char *what, const json_t *o)
@@ -186,6 +217,7 @@ int ca_show(const char *dir, bool json)
 	r = describe(root, "root", key_state(dir, "root.key", &p), &p);
 	m = describe(middle, "intermediate", key_state(dir, "intermediate.key", &p), &p);
 	judge_intermediate(root, middle, m, &p);
+	judge_pair(dir, &p);
 	X509_free(root);
 	X509_free(middle);
 	all = json_pack("{s:o, s:o, s:o}", "root", r, "intermediate", m, "problems", p.list);

@@ -75,6 +75,11 @@ openssl x509 -req -in "$work/rsa.csr" -CA "$ca/root.crt" -CAkey "$ca/root.key" -
 r=$("$build/egretctl" ca show "$work/odd" 2>&1)
 is "RSA: show ends with 1" $? 1
 has "and says so" "$r" "the signer refuses it: intermediate key: expected ECDSA with P-256"
+openssl ec -in "$ca/intermediate.key" -aes128 -passout pass:word -out "$work/odd/intermediate.key" 2>/dev/null
+cp "$ca/intermediate.crt" "$work/odd/"
+r=$(setsid -w "$build/egretctl" ca show "$work/odd" 2>&1 </dev/null)
+has "a key with a passphrase is refused" "$r" "the signer refuses it: intermediate key: expected PEM without a passphrase"
+hasnt "and nobody is asked for it" "$r" "Enter PEM"
 check_not "an address is no name" "$build/egretctl" ca create --dir "$work/none" --names 10.0.0.1
 check_not "no name is no intermediate" "$build/egretctl" ca create --dir "$work/none" --names ''
 check_not "a whole top level is no name" "$build/egretctl" ca create --dir "$work/none" --names '*.com'

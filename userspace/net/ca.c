@@ -166,6 +166,19 @@ int eg_ca_create_root(const char *common_name, unsigned int days, struct eg_buf 
 	return r;
 }
 
+/* ---- keys ---- */
+
+static int no_passphrase(char *text, int room, int writing, void *ctx)
+{
+	(void)text, (void)room, (void)writing, (void)ctx;
+	return -1;
+}
+
+EVP_PKEY *eg_ca_key(BIO *pem)
+{
+	return PEM_read_bio_PrivateKey(pem, NULL, no_passphrase, NULL);
+}
+
 /* ---- the intermediate ---- */
 
 struct root {
@@ -180,7 +193,7 @@ static int read_root(struct eg_str cert_pem, struct eg_str key_pem, struct root 
 	BIO *k = BIO_new_mem_buf(key_pem.p ? key_pem.p : "", (int)key_pem.n);
 
 	out->cert = c ? PEM_read_bio_X509(c, NULL, NULL, NULL) : NULL;
-	out->key = k ? PEM_read_bio_PrivateKey(k, NULL, NULL, NULL) : NULL;
+	out->key = k ? eg_ca_key(k) : NULL;
 	BIO_free(c);
 	BIO_free(k);
 	if (!out->cert)
@@ -320,7 +333,7 @@ int eg_ca_refuse_subjects(struct eg_str root_key_pem, struct eg_buf *cert_pem, s
 	BIO *in = BIO_new_mem_buf(made.p, (int)made.n);
 	BIO *key_in = BIO_new_mem_buf(root_key_pem.p, (int)root_key_pem.n);
 	X509 *x = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-	EVP_PKEY *key = key_in ? PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = key_in ? eg_ca_key(key_in) : NULL;
 	BIO *out = BIO_new(BIO_s_mem());
 	char *text;
 	long n;

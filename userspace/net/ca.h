@@ -45,6 +45,9 @@ int eg_ca_refuse_subjects(struct eg_str root_key_pem, struct eg_buf *cert_pem,
 /* Whether the constraints of the certificate (struct x509_st) refuse every subject. */
 struct NAME_CONSTRAINTS_st;
 bool eg_ca_refuses_subjects(const struct NAME_CONSTRAINTS_st *nc);
+/* A private key in PEM; NULL also for one with a passphrase, which nobody is asked for. */
+struct bio_st;
+struct evp_pkey_st *eg_ca_key(struct bio_st *pem);
 
 /* The signer's half: holds the intermediate key. */
 struct eg_signer;

@@ -137,7 +137,7 @@ struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem
 		r = eg_error_set(e, -ENOMEM, "signer: out of memory");
 	} else if (!(s->cert = PEM_read_bio_X509(c, NULL, NULL, NULL))) {
 		r = eg_error_set(e, -EINVAL, "intermediate certificate: expected PEM");
-	} else if (!(s->key = PEM_read_bio_PrivateKey(k, NULL, NULL, NULL))) {
+	} else if (!(s->key = eg_ca_key(k))) {
 		r = eg_error_set(e, -EINVAL, "intermediate key: expected PEM without a passphrase");
 	} else {
 		r = read_cert(s, e);

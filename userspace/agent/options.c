@@ -240,42 +240,46 @@ static bool is_port(const char *s)
 	return !*s && n && n <= UINT16_MAX;
 }
 
-/* "10.0.0.10", "10.0.0.10:53", "[fd00::a]:53": the address part, for the kernel's list. */
-static int server_address(const char *server, struct eg_address *out)
+/* "10.0.0.10", "10.0.0.10:53", "[fd00::a]:53": *host is the address part; the rest, or NULL. */
+static const char *split_server(const char *server, char host[64])
 {
-	char text[64];
 	const char *end, *first = server;
 
 	if (*server == '[') {
 		first = server + 1;
 		end = strchr(first, ']');
 		if (!end)
-			return -EINVAL;
+			return NULL;
 	} else {
 		end = strchr(server, ':');
 		if (!end || strchr(end + 1, ':'))
 			end = server + strlen(server);
 	}
-	if ((size_t)(end - first) >= sizeof(text) || !is_port(end + (*end == ']')))
-		return -EINVAL;
-	memcpy(text, first, (size_t)(end - first));
-	text[end - first] = '\0';
-	return eg_address_from_text(text, out);
+	if (end - first >= 64 || !is_port(end + (*end == ']')))
+		return NULL;
+	memcpy(host, first, (size_t)(end - first));
+	host[end - first] = '\0';
+	return end + (*end == ']');
 }
 
+/* At the end of the list, as the gateway's resolver reads it: no empty places, and brackets only
+ * round an IPv6 address that has a port. */
 static int add_resolver(struct eg_options *o, const char *server, struct eg_error *e)
 {
-	size_t used = strlen(o->resolver_text), n = strlen(server);
+	size_t used = strlen(o->resolver_text), room = sizeof(o->resolver_text) - used;
+	char host[64];
+	const char *port = split_server(server, host);
+	bool brackets;
 
 	if (o->resolver_count == EG_OPTION_SERVERS)
 		return bad(e, "resolver", server, "at most 8 addresses");
-	if (server_address(server, &o->resolvers[o->resolver_count]))
+	if (!port || eg_address_from_text(host, &o->resolvers[o->resolver_count]))
 		return bad(e, "resolver", server, "an IP address, with or without :port, or auto");
-	if (used + n + 2 > sizeof(o->resolver_text))
+	brackets = *port && strchr(host, ':');
+	if ((size_t)snprintf(o->resolver_text + used, room, "%s%s%s%s%s", used ? "," : "",
+			     brackets ? "[" : "", host, brackets ? "]" : "", port) >= room)
 		return bad(e, "resolver", server, "at most 255 characters of all servers");
 	o->resolver_count++;
-	snprintf(o->resolver_text + used, sizeof(o->resolver_text) - used, "%s%s", used ? "," : "",
-		 server);
 	o->resolver = o->resolver_text;
 	return 0;
 }

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "agent/options.h"
+#include "loop/loop.h"
+#include "net/resolver.h"
 
 #define NEEDED		 "--resolver", "10.0.0.10", "--uplink", "eth0"
 #define PARSE(o, e, ...) parse(o, e, (const char *[]){"egretd", __VA_ARGS__, NULL})
@@ -113,6 +115,37 @@ static void test_resolvers(void **state)
 	assert_true(o.uplink_auto);
 	assert_int_equal(o.uplink_count, 1);
 	eg_options_fini(&o);
+}
+
+/* What egretd takes, the gateway's resolver takes, too: else no gateway would start. */
+static void test_resolver_forms(void **state)
+{
+	static const char *const rows[][2] = {
+		{"10.0.0.10", "10.0.0.10"},
+		{"10.0.0.10,", "10.0.0.10"},
+		{",10.0.0.10,,10.0.0.11", "10.0.0.10,10.0.0.11"},
+		{"[fd00::a]", "fd00::a"},
+		{"[fd00::a]:53,fd00::b", "[fd00::a]:53,fd00::b"},
+		{"[10.0.0.10]:53,10.0.0.11:5353", "10.0.0.10:53,10.0.0.11:5353"},
+		{"::ffff:10.0.0.10", "::ffff:10.0.0.10"},
+	};
+	struct eg_loop *loop = eg_loop_create();
+
+	assert_non_null(loop);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(rows); i++) {
+		struct eg_resolver *r;
+		struct eg_options o;
+		struct eg_error e;
+
+		assert_int_equal(PARSE(&o, &e, "--uplink", "eth0", "--resolver", rows[i][0]), 0);
+		assert_string_equal(o.resolver, rows[i][1]);
+		r = eg_resolver_create(loop, o.resolver, &e);
+		if (!r)
+			fail_msg("%s: %s", rows[i][0], e.text);
+		eg_resolver_destroy(r);
+		eg_options_fini(&o);
+	}
+	eg_loop_destroy(loop);
 }
 
 static int resolv_conf(const char *text, struct eg_options *o, struct eg_error *e)
@@ -232,7 +265,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_no_metrics),
 		cmocka_unit_test(test_lists),	    cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_missing),	    cmocka_unit_test(test_resolvers),
-		cmocka_unit_test(test_resolv_conf),
+		cmocka_unit_test(test_resolv_conf), cmocka_unit_test(test_resolver_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -290,8 +290,7 @@ static void fill_pod(const struct eg_bundle_pod *from, struct eg_pod *to)
 			      .address_count = (__u8)from->address_count,
 			      .state = EG_POD_HELD};
 	memcpy(to->address, from->address, from->address_count * sizeof(to->address[0]));
-	snprintf(to->name, sizeof(to->name), "%s/%s", from->identity.namespace_name,
-		 from->identity.name);
+	eg_plan_pod_name(&from->identity, to->name);
 }
 
 static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)

@@ -2,6 +2,7 @@
 #include "agent/plan.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 
 unsigned int eg_plan_kind(const struct eg_policy *p)
 {
@@ -81,6 +82,18 @@ static void clear_host_bits(struct eg_address *a, unsigned int bits)
 
 		p[i] = (unsigned char)(p[i] & (0xff00u >> kept));
 	}
+}
+
+void eg_plan_pod_name(const struct eg_identity *id, char out[EG_POD_NAME])
+{
+	static const char gap[] = "...";
+	const size_t part = (EG_POD_NAME - sizeof(gap)) / 2, n = strlen(id->name);
+	int whole = snprintf(out, EG_POD_NAME, "%s/%s", id->namespace_name, id->name);
+
+	if (whole < EG_POD_NAME)
+		return;
+	snprintf(out + part, EG_POD_NAME - part, "%s%s", gap,
+		 n > part ? id->name + n - part : id->name);
 }
 
 int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out)

@@ -27,6 +27,9 @@ size_t eg_plan_verdicts(const struct eg_policy *p, uint32_t policy_id,
 enum eg_pod_state eg_plan_state(const struct eg_selected *s);
 /* enum eg_pod_flags of it; `otherwise` where the policy does not state its own fail policy. */
 uint8_t eg_plan_flags(const struct eg_selected *s, enum eg_fail_policy otherwise);
+/* "namespace/name"; of a longer one the middle is left out: replicas differ in their last letters.
+ */
+void eg_plan_pod_name(const struct eg_identity *id, char out[EG_POD_NAME]);
 /* "10.0.0.0/8", "fd00::/64", or an address alone. 0 or -EINVAL. Host bits are cleared. */
 int eg_plan_cidr(struct eg_str text, bool excluded, struct eg_cidr *out) EG_MUST;
 /* An IPv4 address is in no IPv6 range, not even in one that holds its mapped form. */

@@ -17,8 +17,8 @@
 #define EG_PIN_ROOT    "/sys/fs/bpf/egret"
 #define EG_PIN_DIR     EG_PIN_ROOT "/v1"
 
-#define EG_POD_ADDRESSES 8   /* addresses of one link */
-#define EG_POD_NAME	 64  /* "namespace/name", NUL-terminated, cut */
+#define EG_POD_ADDRESSES 8 /* addresses of one link */
+#define EG_POD_NAME	 64 /* "namespace/name", NUL-terminated; of a longer one without its middle */
 #define EG_DNS_NAME	 128 /* a watched name in text, NUL-terminated, cut: for people only */
 #define EG_MAX_WORKERS	 16  /* listener slots */
 #define EG_LEARN_QUOTA	 256 /* addresses one pod may teach */

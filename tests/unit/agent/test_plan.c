@@ -160,12 +160,42 @@ static void test_covers(void **state)
 	(void)state;
 }
 
+static void test_pod_name(void **state)
+{
+	static const struct {
+		const char *namespace_name, *name, *want;
+	} cases[] = {
+		{"shop", "podA", "shop/podA"},
+		/* 63 bytes, which fit, and 64 */
+		{"n", "abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi-x",
+		 "n/abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi-x"},
+		{"n", "abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi-abcdefghi--x",
+		 "n/abcdefghi-abcdefghi-abcdefgh...cdefghi-abcdefghi-abcdefghi--x"},
+		{"production-platform", "assistant-frontend-recommendation-7d9f8b6c5d-x2x4z",
+		 "production-platform/assistant-...ecommendation-7d9f8b6c5d-x2x4z"},
+		{"production-platform", "assistant-frontend-recommendation-7d9f8b6c5d-q8v7k",
+		 "production-platform/assistant-...ecommendation-7d9f8b6c5d-q8v7k"},
+		{"a-namespace-with-a-name-of-sixty-three-characters-as-is-allowed", "p",
+		 "a-namespace-with-a-name-of-six...p"},
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(cases); i++) {
+		const struct eg_identity id = {.namespace_name = cases[i].namespace_name,
+					       .name = cases[i].name};
+		char name[EG_POD_NAME];
+
+		eg_plan_pod_name(&id, name);
+		assert_string_equal(name, cases[i].want);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_enforce), cmocka_unit_test(test_shadow_changes_nothing),
 		cmocka_unit_test(test_flags),	cmocka_unit_test(test_cidr),
-		cmocka_unit_test(test_covers),
+		cmocka_unit_test(test_covers),	cmocka_unit_test(test_pod_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

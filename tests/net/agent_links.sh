@@ -85,6 +85,52 @@ check "the link is there: governed" await 15 pod_is governed
 is "doctor: fine" "$(doctor "pod links")" "ok all are there"
 is "and served" "$(ask podA)" 200
 is "each was said once" "$(grep -c "nothing of the pod is captured" "$T_RUN/egretd.log")" 2
+
+echo "# a pod whose link can't be a pod's"
+VM=10.244.7.77
+cat > "$T_RUN/vm.py" <<'EOP'
+# A machine behind a tun device: a SYN to the provider; prints whether it was answered.
+import fcntl, os, select, socket, struct, sys, time
+name, source, destination = sys.argv[1], *map(socket.inet_aton, sys.argv[2:4])
+def checksum(b):
+    n = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    n = (n >> 16) + (n & 0xffff)
+    return ~(n + (n >> 16)) & 0xffff
+def with_checksum(b, at, extra=b""):
+    return b[:at] + struct.pack("!H", checksum(extra + b)) + b[at + 2:]
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH", name.encode(), 0x1001)) # TUNSETIFF: IFF_TUN | IFF_NO_PI
+tcp = struct.pack("!HHIIBBHHH", 40000, 443, 1, 0, 0x50, 2, 1000, 0, 0)
+tcp = with_checksum(tcp, 16, source + destination + struct.pack("!BBH", 0, 6, len(tcp)))
+ip = with_checksum(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0, 64, 6, 0, source, destination), 10)
+os.write(tun, ip + tcp)
+end = time.time() + 2
+while time.time() < end:
+    if select.select([tun], [], [], 0.2)[0]:
+        p = os.read(tun, 2000)
+        if p[9] == 6 and p[12:16] == destination:
+            sys.exit(print("answered"))
+print("no answer")
+EOP
+node ip tuntap add tun9 mode tun; node ip link set tun9 up; node ip route add "$VM/32" dev tun9
+node ip tuntap add tap9 mode tap; node ip link set tap9 up
+vm() { node python3 "$T_RUN/vm.py" tun9 "$VM" "$PROVIDER"; }
+no_stamp() { ctl flows --counters --json | jq '[.counters[] | select(.reason == "guard_no_stamp") | .packets] | add // 0'; }
+jq --arg ip "$VM" '.interface = "tun9" | .ips = [$ip]' "$T_RUN/podA.json" > "$T_RUN/next.json"; mv "$T_RUN/next.json" "$E_DIR/pods/shop-podA.json"
+check "one without MAC headers: egretctl pods does not call it governed" await 15 pod_is no_link
+warned "the log says why" "pod shop/podA: nothing of it is captured on what shop-podA.json names: the link tun9 is no Ethernet link (its type is 65534)"
+guarded() { [ "$(uplinks)" = "eth0 true true" ]; }
+check "(the guard is back)" await 20 guarded
+BEFORE=$(no_stamp)
+is "the provider is not reached from there" "$(vm)" "no answer"
+at_least "the guard stops it" "$(no_stamp)" $((BEFORE + 1))
+pod_file '.interface = "tap9"'
+warned_of_tap() { grep -q "the link tap9 is no veth, and in netns mode a pod gets no answer over another one; --mode mark can do that" "$T_RUN/egretd.log"; }
+check "in netns mode, one that is no veth" await 15 warned_of_tap
+pod_file .
+check "its own one again: governed" await 15 pod_is governed
+is "and served" "$(ask podA)" 200
+node ip link del tun9; node ip link del tap9
 stop
 
 echo "# an uplink that does not exist"

@@ -87,7 +87,7 @@ static void find_links(const struct eg_table *t, struct eg_datapath *d, struct e
 	p->link_count = p->links_found = p->taken = 0;
 	if (p->interface) {
 		p->ifindex[0] = if_nametoindex(p->interface);
-		p->link_count = p->ifindex[0] ? 1 : 0;
+		p->link_count = p->ifindex[0] && !eg_datapath_can_be_pods(d, p->ifindex[0], &e);
 	} else if (p->netns &&
 		   !eg_datapath_find_links(d, p->netns, p->ifindex, EG_TABLE_LINKS, &count, &e)) {
 		/* They are looked for every 10 s; it is said once. */
@@ -135,6 +135,13 @@ void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,
 
 		if (p->link_count || p->taken || was_linkless(former, p))
 			continue;
+		if (p->interface && (ifindex[0] = if_nametoindex(p->interface))) {
+			if (eg_datapath_can_be_pods(d, ifindex[0], &e))
+				eg_warn("pod %s/%s: nothing of it is captured on what %s names: %s",
+					p->pod.identity.namespace_name, p->pod.identity.name,
+					p->file, e.text);
+			continue;
+		}
 		if (p->interface)
 			eg_error_set(&e, -ENODEV, "there is no link %s", p->interface);
 		else if (!eg_datapath_find_links(d, p->netns, ifindex, EG_TABLE_LINKS, &count, &e))

@@ -220,6 +220,12 @@ int eg_datapath_set_policy(struct eg_datapath *d, const struct eg_datapath_polic
 int eg_datapath_prune(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 
 /*
+ * Whether what a pod sends can be read on the link, and answered over it: 0, or -EINVAL with the
+ * reason.
+ */
+int eg_datapath_can_be_pods(struct eg_datapath *d, uint32_t ifindex,
+			    struct eg_error *error) EG_MUST;
+/*
  * Sets what is known of the pod behind the link `ifindex`, the way back to each of its addresses,
  * and attaches to the link (nothing when attached). since_ns 0 is filled: now for a new state, the
  * old one while the state stays or goes between unknown and held. Attach comes after the maps.

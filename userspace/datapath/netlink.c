@@ -201,6 +201,7 @@ int eg_netlink_parse_link(const struct nlmsghdr *h, struct eg_netlink_link *out)
 	*out = (struct eg_netlink_link){
 		.ifindex = (uint32_t)i->ifi_index,
 		.flags = i->ifi_flags,
+		.type = i->ifi_type,
 		.family = i->ifi_family,
 		.peer_nsid = -1,
 	};

@@ -31,6 +31,7 @@ struct eg_netlink_link {
 	uint32_t peer_ifindex; /* IFLA_LINK; 0: none */
 	int32_t peer_nsid;     /* IFLA_LINK_NETNSID; -1: this namespace, or none */
 	uint32_t flags;	       /* IFF_* */
+	uint16_t type;	       /* ARPHRD_* */
 	uint8_t family;	       /* AF_BRIDGE: about a bridge's port, not the link itself */
 	char name[16];
 	char kind[16]; /* "veth", "bridge"...; "" for a physical link */

@@ -2,6 +2,7 @@
 /* Pods and the ways back to them: the maps `pods` and `pod_links`, and which link is whose. */
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -121,6 +122,37 @@ int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *er
 	return store(d, ifindex, &unknown, error);
 }
 
+/*
+ * The programs read a MAC header first: bytes that begin with IP would be none of IP to them, and
+ * pass. And bpf_redirect_peer(), the way back in netns mode, drops what has no peer to go to.
+ */
+static int can_be_pods(const struct eg_datapath *d, const struct eg_netlink_link *l,
+		       struct eg_error *error)
+{
+	if (l->type != ARPHRD_ETHER)
+		return eg_error_set(error, -EINVAL,
+				    "the link %s is no Ethernet link (its type is %u), and what a "
+				    "pod sends can't be read there",
+				    l->name, l->type);
+	if (d->o.mode == EG_MODE_NETNS && strcmp(l->kind, "veth") != 0 &&
+	    strcmp(l->kind, "netkit") != 0)
+		return eg_error_set(
+			error, -EINVAL,
+			"the link %s is no veth, and in netns mode a pod gets no answer "
+			"over another one; --mode mark can do that",
+			l->name);
+	return 0;
+}
+
+int eg_datapath_can_be_pods(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error)
+{
+	struct eg_netlink_link l;
+	int r = eg_netlink_link_by_index(d->netlink, ifindex, &l);
+
+	return r ? eg_error_set(error, r, "there is no link %u: %s", ifindex, strerror(-r))
+		 : can_be_pods(d, &l, error);
+}
+
 int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *pod,
 			struct eg_error *error)
 {
@@ -134,6 +166,9 @@ int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg
 	if (r)
 		return eg_error_set(error, r, "pod %.*s: there is no link %u: %s", EG_POD_NAME,
 				    pod->name, ifindex, strerror(-r));
+	r = can_be_pods(d, &seen, error);
+	if (r)
+		return r;
 	r = store(d, ifindex, pod, error);
 	if (r)
 		return r;

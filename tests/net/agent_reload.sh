@@ -250,6 +250,14 @@ egret_up
 hasnt "the next one takes it out" "$(ctl pods --kernel)" podC
 is "adopted" "$(ctl status --json | jq .adopted) $(ask podA)" "true 200"
 
+# --- a range that --forbid did not have before
+in_range() { ctl flows --destinations --json | jq -c '[.destinations[] | select(.origin == "resolved") | .range | select(startswith("198.51.100."))]'; }
+isnt "names have addresses in it" "$(in_range)" "[]"
+stop
+egret_up --forbid "$E_FORBID,198.51.100.0/24"
+is "no name governs them any more, though they were adopted" "$(in_range)" "[]"
+is "so they are untouched" "$(ask podA -4)" 401
+
 # --- nothing to serve at the start
 stop
 rm -rf "$E_DIR/policy"/* "$E_DIR/policy"/..*[a-z]; echo '{' > "$GOOD"

@@ -346,6 +346,9 @@ int eg_places_remove_if(struct eg_datapath *d, bool (*f)(void *context, const st
 			void *context) EG_MUST;
 /* True when the longest prefix of the policy or the node that holds it says "excluded". */
 bool eg_places_excluded(const struct eg_datapath *d, const struct eg_address *a);
+/* Addresses of names that eg_places_excluded() would not let in now are stale: in the map theirs is
+ * the longer prefix, and would win. */
+void eg_places_mark_excluded(struct eg_datapath *d);
 /* Loopback, link-local, multicast, unspecified and embedded forms: never governed by a name. */
 bool eg_address_never_governed(const struct eg_address *a);
 /* True when the first `bits` bits are equal. */

@@ -198,6 +198,12 @@ static bool is_stale(void *context, const struct eg_place *p)
 	return !n || n->stale;
 }
 
+static bool is_excluded(void *context, const struct eg_place *p)
+{
+	(void)context;
+	return p->value.origin == EG_DESTINATION_RESOLVED && p->stale;
+}
+
 static bool learned_is_stale(void *context, const struct eg_learned_key *k,
 			     const struct eg_learned *l)
 {
@@ -221,6 +227,9 @@ int eg_datapath_prune(struct eg_datapath *d, struct eg_error *error)
 		d->names[i].watched = false;
 	}
 	r = eg_places_remove_if(d, is_stale, d);
+	eg_places_mark_excluded(d);
+	if (!r)
+		r = eg_places_remove_if(d, is_excluded, NULL);
 	if (!r)
 		r = eg_learned_remove_if(d, learned_is_stale, d);
 	for (size_t i = 0; !r && i < d->stale_verdict_count; i++)

@@ -192,6 +192,26 @@ bool eg_places_excluded(const struct eg_datapath *d, const struct eg_address *a)
 	return best && best->value.origin == EG_DESTINATION_EXCLUDED;
 }
 
+/* In order a range stands before what is in it, the wider one first. */
+void eg_places_mark_excluded(struct eg_datapath *d)
+{
+	const struct eg_place *around[129]; /* one of each length at most */
+	size_t depth = 0;
+
+	for (size_t i = 0; i < d->place_count; i++) {
+		struct eg_place *p = &d->places[i];
+
+		while (depth && !eg_address_in(&p->address, &around[depth - 1]->address,
+					       around[depth - 1]->bits))
+			depth--;
+		if (p->value.origin == EG_DESTINATION_RESOLVED)
+			p->stale =
+				depth && around[depth - 1]->value.origin == EG_DESTINATION_EXCLUDED;
+		else if (!depth || compare_prefix(around[depth - 1], p))
+			around[depth++] = p;
+	}
+}
+
 bool eg_address_never_governed(const struct eg_address *a)
 {
 	uint32_t first = ntohl(a->word_be[0]), last = ntohl(a->word_be[3]);

@@ -262,6 +262,10 @@ is "so they are untouched" "$(ask podA -4)" 401
 stop
 rm -rf "$E_DIR/policy"/* "$E_DIR/policy"/..*[a-z]; echo '{' > "$GOOD"
 node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run" >/dev/null 2>&1
+egret_start --access-log /nonexistent/access.jsonl
+await 20 gone "$E_PID"
+has "a first start that fails says why" "$(log)" "egretd does not start: --access-log /nonexistent/access.jsonl: No such file or directory"
+is "and leaves nothing: no pin, namespace or link" "$(ls -d "$E_PIN" "/run/netns/$T-agent" 2>/dev/null; node ip -br link show egret0 2>/dev/null)" ""
 mock_forget
 egret_start --fail open
 await 15 grep -q "everything governed is denied" "$T_RUN/egretd.log"

@@ -356,6 +356,8 @@ static int open_privileged(struct eg_supervisor *s, struct eg_error *e)
 		r = eg_admin_open(s, &s->admin, e);
 	if (!r)
 		r = eg_handover_listen_open(s, e);
+	/* What was there before holds a fail policy; what is new holds nothing yet. */
+	s->undo = r && s->datapath && !eg_datapath_adopted(s->datapath);
 	return r ? r : eg_capabilities_keep(keeps, EG_ARRAY_SIZE(keeps), e);
 }
 
@@ -404,6 +406,19 @@ static void finish(struct eg_supervisor *s)
 	eg_loop_destroy(s->loop);
 }
 
+/* A first start that came to nothing leaves nothing. */
+static void undo(const struct eg_options *o)
+{
+	struct eg_datapath_options d;
+	struct eg_error e = {""};
+
+	eg_datapath_options_fill(o, &d);
+	if (eg_datapath_uninstall(&d, &e))
+		eg_warn("what this start made in the kernel stays (%s); egretd --uninstall removes "
+			"it",
+			e.text);
+}
+
 int eg_supervisor_main(const struct eg_options *o)
 {
 	struct eg_supervisor *s = calloc(1, sizeof(*s));
@@ -441,6 +456,8 @@ int eg_supervisor_main(const struct eg_options *o)
 				: "egretd has ended; another one serves");
 	}
 	finish(s);
+	if (s->undo)
+		undo(o);
 	code = r ? 1 : s->exit_code;
 	free(s);
 	return code;

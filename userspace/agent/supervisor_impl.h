@@ -169,6 +169,7 @@ struct eg_supervisor {
 	enum eg_charge charge;
 	bool half_written; /* the tables hold a part of a set that could not be written */
 	bool resync; /* the tables hold another one's entries: the next generation goes whole */
+	bool undo;   /* a first start that failed while it had all its rights */
 	bool former_left; /* links of an earlier one's pods are kept, as files can't be used */
 	struct eg_handover handover;
 	bool stopping;

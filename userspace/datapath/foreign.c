@@ -71,36 +71,42 @@ static bool leads_to_pod(const struct look *look, const struct candidate *c)
 	return false;
 }
 
-int eg_datapath_set_foreign(struct eg_datapath *d, uint64_t grace_ms, struct eg_error *error)
+static int let_go(struct eg_datapath *d, const struct look *look, struct eg_error *error)
 {
 	const struct eg_pod foreign = {.state = EG_POD_FOREIGN};
+
+	for (size_t i = 0; i < look->count; i++) {
+		const struct candidate *c = &look->list[i];
+		int r;
+
+		if (!c->waits || !c->there || leads_to_pod(look, c))
+			continue;
+		r = eg_datapath_set_pod(d, c->ifindex, &foreign, error);
+		if (r && r != -ENODEV)
+			return r;
+		if (!r)
+			eg_datapath_notice(d,
+					   "the link %s is no pod's, as nothing names it or where "
+					   "it leads: what it sends passes",
+					   c->name);
+	}
+	return 0;
+}
+
+int eg_datapath_set_foreign(struct eg_datapath *d, uint64_t grace_ms, struct eg_error *error)
+{
 	struct look look = {.list = NULL};
-	EG_CLEANUP_FREE struct candidate *list = NULL;
 	bool any = false;
 	int r = read_candidates(d, grace_ms, &look);
 
-	list = look.list;
 	for (size_t i = 0; !r && i < look.count; i++)
 		any |= look.list[i].waits;
 	if (!r && any)
 		r = eg_netlink_each_link(d->netlink, see_link, &look);
 	if (r)
-		return eg_error_set(error, r, "cannot look for links that are no pod's: %s",
-				    strerror(-r));
-	for (size_t i = 0; any && i < look.count; i++) {
-		const struct candidate *c = &look.list[i];
-
-		if (!c->waits || !c->there || leads_to_pod(&look, c))
-			continue;
-		r = eg_datapath_set_pod(d, c->ifindex, &foreign, error);
-		if (r == -ENODEV)
-			continue;
-		if (r)
-			return r;
-		eg_datapath_notice(d,
-				   "the link %s is no pod's, as nothing names it or where it "
-				   "leads: what it sends passes",
-				   c->name);
-	}
-	return 0;
+		eg_error_set(error, r, "cannot look for links that are no pod's: %s", strerror(-r));
+	else if (any)
+		r = let_go(d, &look, error);
+	free(look.list);
+	return r;
 }

@@ -157,8 +157,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = {"a.json",	 "b.json",  "c.json",	 "d.json",
-					    "pipe.json", ".x.json", "readme.txt"};
+	static const char *const names[] = {"a.json",	 "b.json",  "c.json",	  "d.json",
+					    "pipe.json", ".x.json", "readme.txt", "way-out.json"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		drop(names[i]);

@@ -106,7 +106,7 @@ static void turn(int ms)
 
 #define until(condition)                                                       \
 	do {                                                                   \
-		uint64_t end_ = eg_now_ms() + 20000;                           \
+		uint64_t end_ = eg_now_ms() + 120000;                          \
 		while (!(condition)) {                                         \
 			if (eg_now_ms() > end_)                                \
 				fail_msg("never became true: %s", #condition); \

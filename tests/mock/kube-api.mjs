@@ -280,7 +280,8 @@ const control = {
 		if (body.how === 'end') return void watch.end();
 		if (body.how === 'mid-line') watch.raw('{"type":"MODIFIED","object":{"kind":"Pod","metadata":{"name":"ha');
 		const { socket } = watch.res; // of TLS; a reset is the one below
-		watches.delete(watch); // nothing comes behind half a line
+		watches.delete(watch); // nothing comes behind half a line,
+		clearInterval(watch.timers[1]); // no bookmark either
 		setTimeout(() => (body.how === 'reset' ? (socket?._parent ?? socket)?.resetAndDestroy() : socket?.destroy()), 20);
 	}),
 	'POST /_test/raw': (body) => ofResource(body).forEach((watch) => watch.raw(body.text)),

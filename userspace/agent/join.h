@@ -10,22 +10,21 @@
 #include "datapath/pod_list.h"
 #include "kube/kube.h"
 
-/* What the API says, and what was known before; in a test, something else. What is returned is
- * borrowed during the join. */
-struct eg_join_sources {
+/* What the API says now; in a test, something else. What is returned is borrowed during the join.
+ */
+struct eg_join_api {
 	const struct eg_kube_pod *(*pod)(void *context, const char *uid);
 	bool (*namespace_labels)(void *context, const char *name, const struct eg_label **labels,
 				 size_t *count);
-	/* The pod of that uid as it was joined last; NULL: none was. */
-	const struct eg_identity *(*former)(void *context, const char *uid);
 	void *context;
 };
 
 /*
- * Fills in what is known of each pod of the list, into the list's memory. What the API does not
- * name stays as it was known before: as long as its network namespace is there a pod may send, also
- * one that was deleted by force. What neither names stays unknown. 0 or -ENOMEM.
+ * Fills in what the API says of each pod of the list, into the list's memory. What it does not name
+ * is not known, also when it did before: a pod that was deleted by force and runs on, or whose
+ * object can't be understood any more, must not keep what it was. (While the API is away the client
+ * goes on saying what it said last.) 0 or -ENOMEM.
  */
-int eg_join_pods(struct eg_pod_list *list, const struct eg_join_sources *sources) EG_MUST;
+int eg_join_pods(struct eg_pod_list *list, const struct eg_join_api *api) EG_MUST;
 
 #endif

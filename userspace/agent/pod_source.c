@@ -135,27 +135,15 @@ void eg_pod_source_close(struct eg_pod_source *s)
 	free(s);
 }
 
-struct known {
-	const struct eg_kube *kube;
-	const struct eg_table *table;
-};
-
-static const struct eg_kube_pod *known_pod(void *context, const char *uid)
+static const struct eg_kube_pod *api_pod(void *context, const char *uid)
 {
-	return eg_kube_pod(((const struct known *)context)->kube, uid);
+	return eg_kube_pod(context, uid);
 }
 
-static bool known_namespace(void *context, const char *name, const struct eg_label **labels,
-			    size_t *count)
+static bool api_namespace(void *context, const char *name, const struct eg_label **labels,
+			  size_t *count)
 {
-	return eg_kube_namespace_labels(((const struct known *)context)->kube, name, labels, count);
-}
-
-static const struct eg_identity *known_before(void *context, const char *uid)
-{
-	const struct eg_table_pod *p = eg_table_by_uid(((const struct known *)context)->table, uid);
-
-	return p ? &p->pod.identity : NULL;
+	return eg_kube_namespace_labels(context, name, labels, count);
 }
 
 /* Of the cache's files, which are the runtime's: those that describe no pod are none of ours. */
@@ -170,20 +158,16 @@ static void say_passed_over(struct eg_pod_source *s, const struct eg_pod_list *l
 	s->passed_over = list->passed_over;
 }
 
-static int read_kubernetes(struct eg_pod_source *s, const struct eg_table *former,
-			   struct eg_pod_list *out, struct eg_error *e)
+static int read_kubernetes(struct eg_pod_source *s, struct eg_pod_list *out, struct eg_error *e)
 {
-	struct known known = {s->kube, former};
-	const struct eg_join_sources sources = {.pod = known_pod,
-						.namespace_labels = known_namespace,
-						.former = known_before,
-						.context = &known};
+	const struct eg_join_api api = {
+		.pod = api_pod, .namespace_labels = api_namespace, .context = s->kube};
 	int r = eg_cni_dir_read(s->cni_dir, out, e);
 
 	if (r)
 		return r;
 	say_passed_over(s, out);
-	r = eg_join_pods(out, &sources);
+	r = eg_join_pods(out, &api);
 	if (r) {
 		eg_pod_list_fini(out);
 		return eg_error_set(e, r, "out of memory");
@@ -191,14 +175,14 @@ static int read_kubernetes(struct eg_pod_source *s, const struct eg_table *forme
 	return 0;
 }
 
-int eg_pod_source_read(struct eg_pod_source *s, bool log, const struct eg_table *former,
-		       struct eg_pod_list *out, struct eg_error *e)
+int eg_pod_source_read(struct eg_pod_source *s, bool log, struct eg_pod_list *out,
+		       struct eg_error *e)
 {
 	int r;
 
 	log |= files_changed(s) || s->fresh;
 	s->fresh = false;
-	r = s->kube ? read_kubernetes(s, former, out, e) : eg_pods_dir_read(s->pods_dir, out, e);
+	r = s->kube ? read_kubernetes(s, out, e) : eg_pods_dir_read(s->pods_dir, out, e);
 	for (size_t i = 0; !r && log && i < out->error_count; i++)
 		eg_error("pods: %s; the file is left out", out->errors[i].text);
 	return r;

@@ -7,7 +7,6 @@
 #define EGRET_AGENT_POD_SOURCE_H
 
 #include "agent/options.h"
-#include "agent/table.h"
 #include "datapath/pod_list.h"
 #include "kube/kube.h"
 #include "loop/loop.h"
@@ -24,11 +23,11 @@ int eg_pod_source_open(struct eg_loop *l, const struct eg_options *o,
 /* NULL is allowed. */
 void eg_pod_source_close(struct eg_pod_source *s);
 /*
- * All pods as they are now; the caller frees *out. `former`: those known until now, or NULL. Logs
+ * All pods as they are now; the caller frees *out. Logs
  * what is wrong with single files when they have changed since it was read last, or `log` is set.
  */
-int eg_pod_source_read(struct eg_pod_source *s, bool log, const struct eg_table *former,
-		       struct eg_pod_list *out, struct eg_error *e) EG_MUST;
+int eg_pod_source_read(struct eg_pod_source *s, bool log, struct eg_pod_list *out,
+		       struct eg_error *e) EG_MUST;
 /*
  * False: of what is needed to judge pods nothing was said yet, and it is not so long ago that one
  * should go on without. Who takes over from another egretd would else hold what that one governs.

@@ -284,7 +284,7 @@ static void read_pods(struct eg_supervisor *s, bool log)
 
 	if (!s->pods || !eg_tables_are_ours(s) || (!s->table && !eg_pod_source_is_told(s->pods)))
 		return;
-	if (eg_pod_source_read(s->pods, log, s->table, &list, &e)) {
+	if (eg_pod_source_read(s->pods, log, &list, &e)) {
 		eg_error("pods: %s; those known stay as they are", e.text);
 		return;
 	}

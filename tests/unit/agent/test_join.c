@@ -10,15 +10,13 @@
 #include "agent/join.h"
 #include "base/arena.h"
 
-static struct eg_label app_x[] = {{"app", "x"}}, app_y[] = {{"app", "y"}};
+static struct eg_label app_x[] = {{"app", "x"}};
 static struct eg_label governed[] = {{"egret", "governed"}};
 
 struct world {
 	struct eg_kube_pod pods[4];
 	size_t pod_count;
 	const char *space; /* a namespace that the API knows; NULL: none */
-	struct eg_identity former[4];
-	size_t former_count;
 };
 
 static const struct eg_kube_pod *pod(void *context, const char *uid)
@@ -40,16 +38,6 @@ static bool space(void *context, const char *name, const struct eg_label **label
 	*labels = governed;
 	*count = 1;
 	return true;
-}
-
-static const struct eg_identity *former(void *context, const char *uid)
-{
-	struct world *w = context;
-
-	for (size_t i = 0; i < w->former_count; i++)
-		if (!strcmp(w->former[i].uid, uid))
-			return &w->former[i];
-	return NULL;
 }
 
 static struct eg_identity cached(const char *name, const char *uid)
@@ -75,10 +63,9 @@ static struct eg_kube_pod told(const char *name, const char *uid, const struct e
 
 static void join(struct eg_pod_list *list, struct world *w)
 {
-	struct eg_join_sources s = {
-		.pod = pod, .namespace_labels = space, .former = former, .context = w};
+	const struct eg_join_api api = {.pod = pod, .namespace_labels = space, .context = w};
 
-	assert_int_equal(eg_join_pods(list, &s), 0);
+	assert_int_equal(eg_join_pods(list, &api), 0);
 }
 
 static void *begin(struct eg_pod_list *list, size_t room)
@@ -124,42 +111,23 @@ static void test_by_uid_alone(void **state)
 	eg_pod_list_fini(&list);
 }
 
-/* Deleted by force, or the API is away and forgot: what was known holds while the pod is there. */
-static void test_former(void **state)
+/* Deleted by force, or not to be understood any more: what is not said is not known. */
+static void test_said_no_more(void **state)
 {
-	struct world w = {.former_count = 2};
+	struct world w = {.pods = {told("a", "u1", app_x)}, .pod_count = 1, .space = "shop"};
 	struct eg_pod_list list;
 
-	w.former[0] = told("a", "u1", app_y).identity;
-	w.former[0].namespace_labels = governed;
-	w.former[0].namespace_label_count = 1;
-	w.former[1] = cached("b", "u2"); /* it was never known wholly */
-	begin(&list, 2);
-	list.pods[list.count++].identity = cached("a", "u1");
-	list.pods[list.count++].identity = cached("b", "u2");
-	join(&list, &w);
-	assert_false(list.pods[0].identity.labels_unknown);
-	assert_string_equal(list.pods[0].identity.labels[0].value, "y");
-	assert_string_equal(list.pods[0].identity.service_account, "sa");
-	assert_false(list.pods[0].identity.namespace_labels_unknown);
-	assert_true(list.pods[1].identity.labels_unknown);
-	assert_true(list.pods[1].identity.service_account_unknown);
-	assert_true(list.pods[1].identity.namespace_labels_unknown);
-	eg_pod_list_fini(&list);
-}
-
-/* What the API says now goes before what was known. */
-static void test_newer(void **state)
-{
-	struct world w = {.pods = {told("a", "u1", app_x)}, .pod_count = 1, .former_count = 1};
-	struct eg_pod_list list;
-
-	w.former[0] = told("a", "u1", app_y).identity;
-	begin(&list, 1);
-	list.pods[list.count++].identity = cached("a", "u1");
-	join(&list, &w);
-	assert_string_equal(list.pods[0].identity.labels[0].value, "x");
-	eg_pod_list_fini(&list);
+	for (int i = 0; i < 2; i++) {
+		begin(&list, 1);
+		list.pods[list.count++].identity = cached("a", "u1");
+		join(&list, &w);
+		assert_int_equal(list.count, 1);
+		assert_int_equal(list.pods[0].identity.labels_unknown, i);
+		assert_int_equal(list.pods[0].identity.service_account_unknown, i);
+		assert_int_equal(list.pods[0].identity.namespace_labels_unknown, i);
+		eg_pod_list_fini(&list);
+		w = (struct world){.pod_count = 0};
+	}
 }
 
 int main(void)
@@ -167,8 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_named),
 		cmocka_unit_test(test_by_uid_alone),
-		cmocka_unit_test(test_former),
-		cmocka_unit_test(test_newer),
+		cmocka_unit_test(test_said_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

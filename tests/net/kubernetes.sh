@@ -1,0 +1,164 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# egretd --kubernetes: pods by the CNI cache and a Kubernetes API (tests/mock/kube-api.mjs), over what these can do wrong. A pod is governed by
+# its labels and its namespace's, held until they are known, and never taken for another.
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./agent_lib.sh
+topology_up egkube podA podB
+OPENAI=$(world_key openai api.openai.com)
+world_up
+egret_prepare policies/kubernetes
+CNI=$E_DIR/cni API_TOKEN=$T_RUN/kube.token KUBE=$T_RUN/kube
+mkdir -p "$CNI" "$KUBE"
+echo "$T-token-one" > "$API_TOKEN"
+
+"$T_ROOT/tests/mock/make-kube-certs" "$KUBE" IP:127.0.0.1 > "$T_RUN/kube-certs.log" 2>&1 || t_die "no certificates for the API server"
+api_up() {
+	rm -f "$KUBE/ready"
+	spawn kube-api node "$T_NODEJS" "$T_ROOT/tests/mock/kube-api.mjs" --cert "$KUBE/server.pem" --token-file "$API_TOKEN" --ready "$KUBE/ready" \
+		--node node-1 --bookmark-ms 2000 --listen "127.0.0.1:${API_PORT:-0}" --control "127.0.0.1:0"
+	API_PID=$SPAWNED
+	await 10 test -s "$KUBE/ready" || t_die "the API server did not start"
+	API_PORT=$(jq .port "$KUBE/ready") API_CONTROL=$(jq .control "$KUBE/ready")
+}
+api() { node curl -sS --max-time 5 -X POST -d "$2" "http://127.0.0.1:$API_CONTROL/_test/$1" > "$T_RUN/api.out"; }
+# api_pod NAME UID NAMESPACE LABELS [SPEC]
+api_pod() { api pods "$(jq -n --arg n "$1" --arg u "$2" --arg s "$3" --argjson l "$4" --argjson spec "${5:-{\}}" '{metadata: {name: $n, uid: $u, namespace: $s, labels: $l}, spec: $spec}')"; }
+api_namespace() { api namespaces "$(jq -n --arg n "$1" --argjson l "$2" '{metadata: {name: $n, labels: $l}}')"; }
+# cni_pod POD NAMESPACE UID [NAME]: what libcni writes when the pod's network is there.
+cni_pod() {
+	jq -n --arg ns "$2" --arg name "${4:-$1}" --arg uid "$3" --arg link "$(pod_link "$1")" --arg netns "/run/netns/$T-$1" --arg ip "$(pod_ip "$1")/24" --arg ip6 "$(pod_ip6 "$1")/64" \
+		'{kind: "cniCacheV1", containerId: "c-\($uid)", ifName: "eth0", networkName: "podnet",
+		cniArgs: [["IgnoreUnknown", "1"], ["K8S_POD_NAMESPACE", $ns], ["K8S_POD_NAME", $name], ["K8S_POD_UID", $uid]],
+		result: {cniVersion: "1.0.0", interfaces: [{name: "cni0", mac: "1a:25:8c:7e:56:e0"}, {name: $link}, {name: "eth0", sandbox: $netns}],
+		ips: [{address: $ip, interface: 2}, {address: $ip6, interface: 2}]}}' > "$CNI/.new" && mv "$CNI/.new" "$CNI/podnet-c-$3-eth0"
+}
+cni_gone() { rm -f "$CNI/podnet-c-$1-eth0"; }
+kube_up() { egret_up --kubernetes --node-name node-1 --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"; }
+status() { ctl status --json | jq -r "$1"; }
+# state NAMESPACE/NAME
+state() { ctl pods --json | jq -r --arg p "$1" '[.pods[] | select("\(.namespace)/\(.name)" == $p) | .state] | join(",")'; }
+is_state() { [ "$(state "$1")" = "$2" ]; }
+becomes() { check "$1" await 15 is_state "$2" "$3"; }
+has_logged() { has "$1" "$(jq -r .message "$T_RUN/egretd.log" 2> /dev/null)" "$2"; }
+synced() { [ "$(status .kubernetes.current)" = true ]; }
+
+api_up
+api_namespace shop '{"egret":"governed"}'
+api_namespace other '{}'
+
+echo "# a pod's life"
+kube_up
+is "serving, and the API is current" "$(status '"\(.state) \(.kubernetes.synced) \(.kubernetes.current)"')" "serving true true"
+has "for a person" "$(ctl status)" "api       127.0.0.1:$API_PORT, current"
+is "a link that nobody has named is held" "$(ask podA --max-time 3)" 000
+cni_pod podA shop u-a
+becomes "its name is known, its labels are not: held" shop/podA held
+is "it is held" "$(ask podA --max-time 3)" 000
+api_pod podA u-a shop '{"app":"assistant"}'
+becomes "they are: governed" shop/podA governed
+is "and served" "$(ask podA)" 200
+cni_pod podB other u-b
+api_pod podB u-b other '{"app":"assistant"}'
+becomes "another namespace, without the label: untouched" other/podB ungoverned
+is "it reaches the provider itself" "$(ask podB)" 401
+api_namespace other '{"egret":"governed"}'
+becomes "the namespace gets the label: governed" other/podB governed
+is "and served" "$(ask podB)" 200
+api_pod podB u-b other '{"app":"batch"}'
+becomes "its own label changes: untouched" other/podB ungoverned
+is "the access log has who it was" "$(jq -r 'select(.status == 200) | "\(.pod // .pod_name // "") \(.namespace // "")"' "$E_DIR/access.jsonl" 2> /dev/null | sort -u | grep -c .)" 2
+
+echo "# an address that is another pod's now"
+cni_gone u-b
+api delete '{"resource":"pods","key":"u-b"}'
+cni_pod podB shop u-b2 podB2
+becomes "the new pod's labels are not known: held, whatever the old one was" shop/podB2 held
+is "the old one is gone" "$(state other/podB)" ""
+is "it is held" "$(ask podB --max-time 3)" 000
+api_pod podB2 u-b2 shop '{"app":"assistant"}'
+becomes "known: governed" shop/podB2 governed
+is "and served" "$(ask podB)" 200
+
+echo "# a name that is another pod's now (a StatefulSet)"
+api_pod podA u-a2 shop '{"app":"batch"}'
+is "the old one stays what it is" "$(sleep 0.5; state shop/podA)" governed
+api delete '{"resource":"pods","key":"u-a"}'
+becomes "deleted by force, and its network is still there: held" shop/podA held
+is "and what it sends, too" "$(ask podA --max-time 3)" 000
+cni_gone u-a
+cni_pod podA shop u-a2
+becomes "its network is gone: the new one is another" shop/podA ungoverned
+is "untouched" "$(ask podA)" 401
+api_pod podA u-a2 shop '{"app":"assistant"}'
+becomes "governed, by its label" shop/podA governed
+
+echo "# in the node's own network"
+api_pod agent-on-host u-h shop '{"app":"assistant"}' '{"hostNetwork":true}'
+reach() { [ "$(status .kubernetes.pods_out_of_reach)" = 1 ]; }
+check "is listed as out of reach" await 10 reach
+has "by name" "$(ctl pods)" "shop/agent-on-host"
+has "and that it is" "$(ctl pods)" "OUT OF REACH"
+is "metric" "$(metric egret_pods_out_of_reach)" 1
+
+echo "# the API misbehaves: nothing changes for who is known"
+api cut '{"how":"mid-line"}'
+check "cut in the middle of a line: current again" await 20 synced
+is "served all along" "$(ask podA)" 200
+api expire '{}'
+check "410: current again" await 20 synced
+api raw '{"text":"{\"type\":\"MODIFIED\",\"object\":42}\nnot json at all\n"}'
+check "what is no object: current again" await 20 synced
+is "governed, still" "$(state shop/podA) $(state shop/podB2) $(ask podA)" "governed governed 200"
+echo "$T-token-two" > "$API_TOKEN"
+api cut '{"how":"end"}'
+check "another token: it is read anew" await 40 synced
+api forbid '{"resource":"pods"}'; api cut '{"how":"end"}'
+away() { [ "$(status .kubernetes.current)" = false ]; }
+check "403: it is said" await 10 away
+has "for a person" "$(ctl status)" "AWAY: what it said last holds"
+has_logged "and what is missing" "pods"
+is "what it said last holds; the agent is ready" "$(state shop/podA) $(ask podA) $(status .ready)" "governed 200 true"
+is "metric" "$(metric egret_kubernetes_current)" 0
+api mend '{}'
+check "it may again: current" await 60 synced
+
+echo "# a flood"
+api flood '{"pods":300,"updates":20000}'
+is "served meanwhile" "$(ask podA) $(ask podA)" "200 200"
+is "no hang was seen" "$(metric egret_gateway_hangs_total)" 0
+check "and the agent follows" await 20 synced
+is "heartbeats were never late: nothing was replaced" "$(metric egret_gateway_restarts_total)" 0
+
+echo "# the agent is started anew"
+two flow
+stop
+kube_up
+is "what was governed is, at once" "$(state shop/podA) $(ask podA)" "governed 200"
+stop
+kill "$API_PID"; t_await_exit "$API_PID"
+egret_start --kubernetes --node-name node-1 --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"
+said() { grep -q "the Kubernetes API has not said what pods there are within" "$T_RUN/egretd.log"; }
+check "without an API: it begins all the same, after a while" await 25 said
+held() { [ "$(state shop/podA)" = held ]; }
+check "who may be governed is held" await 10 held
+is "and is not ready" "$(status '"\(.ready) \(.state)"')" "false degraded"
+has "which says why" "$(ctl status)" "TROUBLE   the Kubernetes API has not said yet what pods there are: "
+is "nothing passes" "$(ask podA --max-time 3)" 000
+api_up
+api_namespace shop '{"egret":"governed"}'
+api_pod podA u-a2 shop '{"app":"assistant"}'
+check "it comes: governed, and ready" await 60 is_state shop/podA governed
+is "served" "$(ask podA) $(status .ready)" "200 true"
+
+echo "# what is no start"
+refused() { has "$1" "$(node "$EGRETD" --uplink eth0 --resolver 203.0.113.53 --kubernetes "${@:3}" 2>&1)" "$2"; }
+refused "no node name" "--node-name is missing"
+refused "no API" "--kube-api is missing" --node-name node-1
+refused "a name of the API" "expected an IP address with a port" --node-name node-1 --kube-api kubernetes:443
+refused "a node name that is none" "--node-name: 'a&b'" --node-name 'a&b'
+hasnt "no token is in a log" "$(cat "$T_RUN"/egretd*.log)" "$T-token"
+hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
+hasnt "no undefined behaviour" "$(log)" "runtime error"
+checks_done

@@ -48,6 +48,7 @@ api_up
 api_namespace shop '{"egret":"governed"}'
 api_namespace other '{}'
 
+node ip link add stranger0 type veth peer name stranger1 && node ip link set stranger0 up
 echo "# a pod's life"
 kube_up
 is "serving, and the API is current" "$(status '"\(.state) \(.kubernetes.synced) \(.kubernetes.current)"')" "serving true true"
@@ -101,6 +102,9 @@ check "is listed as out of reach" await 10 reach
 has "by name" "$(ctl pods)" "shop/agent-on-host"
 has "and that it is" "$(ctl pods)" "OUT OF REACH"
 is "metric" "$(metric egret_pods_out_of_reach)" 1
+doctor() { ctl doctor --json | jq -r --arg c "$1" '.checks[] | select(.check == $c) | "\(.result) \(.text)"'; }
+has "doctor warns of it" "$(doctor "host network")" "warning 1 pods that policy selects"
+has "and says that the API is current" "$(doctor kubernetes)" "ok the API at 127.0.0.1:$API_PORT is current"
 
 echo "# the API misbehaves: nothing changes for who is known"
 api cut '{"how":"mid-line"}'
@@ -121,6 +125,7 @@ has "for a person" "$(ctl status)" "AWAY: what it said last holds"
 has_logged "and what is missing" "pods"
 is "what it said last holds; the agent is ready" "$(state shop/podA) $(ask podA) $(status .ready)" "governed 200 true"
 is "metric" "$(metric egret_kubernetes_current)" 0
+has "doctor warns" "$(doctor kubernetes)" "warning the API at 127.0.0.1:$API_PORT is away"
 api mend '{}'
 check "it may again: current" await 60 synced
 
@@ -130,6 +135,12 @@ is "served meanwhile" "$(ask podA) $(ask podA)" "200 200"
 is "no hang was seen" "$(metric egret_gateway_hangs_total)" 0
 check "and the agent follows" await 20 synced
 is "heartbeats were never late: nothing was replaced" "$(metric egret_gateway_restarts_total)" 0
+
+echo "# a link that is no pod's"
+stranger() { ctl pods --kernel --json 2> /dev/null | jq -r '.pods[] | select(.link == "stranger0") | .state'; }
+foreign() { [ "$(stranger)" = foreign ]; }
+check "is foreign after a while, and passes" await 60 foreign
+has_logged "the log says so" "the link stranger0 is no pod's, as nothing names it or where it leads: what it sends passes"
 
 echo "# the agent is started anew"
 two flow
@@ -146,6 +157,8 @@ check "who may be governed is held" await 10 held
 is "and is not ready" "$(status '"\(.ready) \(.state)"')" "false degraded"
 has "which says why" "$(ctl status)" "TROUBLE   the Kubernetes API has not said yet what pods there are: "
 is "nothing passes" "$(ask podA --max-time 3)" 000
+has "doctor: broken" "$(doctor kubernetes)" "broken the API at 127.0.0.1:$API_PORT has not been read yet"
+has "and says that pods are held" "$(doctor "held pods")" "pods are held until more is known of them"
 api_up
 api_namespace shop '{"egret":"governed"}'
 api_pod podA u-a2 shop '{"app":"assistant"}'

@@ -222,6 +222,44 @@ static void check_agent(struct findings *f, const json_t *a, const struct eg_err
 			n);
 }
 
+/* With --kubernetes: who can't be told apart, and why. */
+static void check_kubernetes(struct findings *f, const json_t *agent)
+{
+	const json_t *k = json_object_get(agent, "kubernetes");
+	const char *error = text(k, "error");
+	long long ago = json_integer_value(json_object_get(k, "heard_ms_ago")) / 1000, n;
+
+	if (!k)
+		return;
+	if (!json_is_true(json_object_get(k, "synced")))
+		doctor_say(f, DOCTOR_BROKEN, "kubernetes",
+			   "the API at %s has not been read yet%s%s: pods that a policy may select "
+			   "by label or service account are held",
+			   text(k, "api"), *error ? ": " : "", error);
+	else if (!json_is_true(json_object_get(k, "current")))
+		doctor_say(f, DOCTOR_WARNING, "kubernetes",
+			   "the API at %s is away, and was heard of %lld s ago%s%s: what it said "
+			   "last holds, and new pods that a policy may select by label are held",
+			   text(k, "api"), ago, *error ? ": " : "", error);
+	else
+		doctor_say(f, DOCTOR_OK, "kubernetes",
+			   "the API at %s is current, heard of %lld s "
+			   "ago",
+			   text(k, "api"), ago);
+	n = json_integer_value(json_object_get(k, "pods_out_of_reach"));
+	if (n)
+		doctor_say(f, DOCTOR_WARNING, "host network",
+			   "%lld pods that policy selects are in the node's own network, where "
+			   "nothing is captured: `egretctl pods` names them",
+			   n);
+	n = json_integer_value(json_object_get(json_object_get(agent, "pods"), "held"));
+	if (n)
+		doctor_say(f, DOCTOR_WARNING, "held pods",
+			   "%lld pods are held until more is known of them: `egretctl pods --json` "
+			   "says what (null)",
+			   n);
+}
+
 /* ---- CA and DNS ---- */
 
 struct permitted {
@@ -331,6 +369,7 @@ int eg_cmd_doctor(int argc, char **argv)
 	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
 		     "every packet of a captured connection then takes a full route lookup");
 	check_agent(&f, agent, &e);
+	check_kubernetes(&f, agent);
 	if (agent) {
 		pods = ask_agent(o.run_dir, "pods", &code, &e);
 		check_pod_links(&f, pods, &e);

@@ -127,6 +127,16 @@ at_least "the guard stops it" "$(no_stamp)" $((BEFORE + 1))
 pod_file '.interface = "tap9"'
 warned_of_tap() { grep -q "the link tap9 is no veth, and in netns mode a pod gets no answer over another one; --mode mark can do that" "$T_RUN/egretd.log"; }
 check "in netns mode, one that is no veth" await 15 warned_of_tap
+pod_file '.interface = "eth0"'
+warned_of() { grep -qF "pod shop/podA: nothing of it is captured on what shop-podA.json names: the link $1; expected the node's end of the pod's link" "$T_RUN/egretd.log"; }
+check "its name inside the pod, which here is the uplink's" await 15 warned_of "eth0 is an uplink of this node"
+is "is none, either" "$(pod_is no_link && uplinks)" "eth0 true true"
+check_not "the uplink gets no program of pods" test -e "$E_PIN/links/egress_tc-$(ifindex_of eth0)"
+pod_file '.interface = "egret0"'
+check "the agent's own link" await 15 warned_of "egret0 is the agent's own"
+is "is none, either" "$(pod_is no_link && status .state)" serving
+pod_file 'del(.interface) | .netns = "/run/netns/'"$T"'-agent"'
+check "nor is the agent's namespace a pod's" await 15 grep -q "no link of this namespace leads to /run/netns/$T-agent" "$T_RUN/egretd.log"
 pod_file .
 check "its own one again: governed" await 15 pod_is governed
 is "and served" "$(ask podA)" 200

@@ -286,6 +286,8 @@ void eg_way_check(struct eg_datapath *d);
 /* uplinks.c: with uplink_auto, names the links that default routes lead over; those it did not have
  * get the guard, if they are known to links.c. */
 void eg_uplinks_follow(struct eg_datapath *d);
+/* uplinks.c: is the link of this name one of them? */
+bool eg_uplinks_have(const struct eg_datapath *d, const char *name);
 /* uplinks.c: a notice for each uplink and XDP link of the options that does not exist. */
 void eg_uplinks_say_missing(struct eg_datapath *d);
 /* A notice for each uplink on which the guard of another installation stands as well. */

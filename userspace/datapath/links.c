@@ -118,9 +118,8 @@ static bool is_physical(const struct eg_netlink_link *l)
 /* What the options want of a link, by its name. */
 static void assign_roles(struct eg_datapath *d, struct eg_link *l, const struct eg_netlink_link *n)
 {
-	for (size_t i = 0; i < d->o.uplink_count; i++)
-		if (!strcmp(d->uplinks[i], n->name))
-			l->roles |= EG_ROLE_UPLINK;
+	if (eg_uplinks_have(d, n->name))
+		l->roles |= EG_ROLE_UPLINK;
 	for (size_t i = 0; i < d->o.xdp_count; i++) {
 		const struct eg_xdp_link *x = &d->xdp[i];
 

@@ -122,6 +122,14 @@ int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *er
 	return store(d, ifindex, &unknown, error);
 }
 
+/* Over these no pod sends: what a file of pods calls "eth0" is the pod's own name of its link. */
+static const char *ours(const struct eg_datapath *d, const struct eg_netlink_link *l)
+{
+	if (l->ifindex == d->agent_ifindex)
+		return "the agent's own";
+	return eg_uplinks_have(d, l->name) ? "an uplink of this node" : NULL;
+}
+
 /*
  * The programs read a MAC header first: bytes that begin with IP would be none of IP to them, and
  * pass. And bpf_redirect_peer(), the way back in netns mode, drops what has no peer to go to.
@@ -129,6 +137,12 @@ int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *er
 static int can_be_pods(const struct eg_datapath *d, const struct eg_netlink_link *l,
 		       struct eg_error *error)
 {
+	const char *whose = ours(d, l);
+
+	if (whose)
+		return eg_error_set(error, -EINVAL,
+				    "the link %s is %s; expected the node's end of the pod's link",
+				    l->name, whose);
 	if (l->type != ARPHRD_ETHER)
 		return eg_error_set(error, -EINVAL,
 				    "the link %s is no Ethernet link (its type is %u), and what a "
@@ -160,7 +174,7 @@ int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg
 	struct eg_link *l;
 	int r;
 
-	if (!ifindex || ifindex == d->agent_ifindex)
+	if (!ifindex)
 		return eg_error_set(error, -EINVAL, "link %u cannot be a pod's", ifindex);
 	r = eg_netlink_link_by_index(d->netlink, ifindex, &seen);
 	if (r)
@@ -217,6 +231,7 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 /* ---- which link leads where ---- */
 
 struct find {
+	const struct eg_datapath *d;
 	int32_t nsid;
 	uint32_t *ifindexes;
 	size_t room, count;
@@ -226,7 +241,7 @@ static bool find_link(void *context, const struct eg_netlink_link *l)
 {
 	struct find *f = context;
 
-	if (l->peer_nsid != f->nsid || !l->peer_ifindex)
+	if (l->peer_nsid != f->nsid || !l->peer_ifindex || ours(f->d, l))
 		return true;
 	if (f->count < f->room)
 		f->ifindexes[f->count] = l->ifindex;
@@ -238,7 +253,7 @@ int eg_datapath_find_links(struct eg_datapath *d, const char *netns_path, uint32
 			   size_t room, size_t *count, struct eg_error *error)
 {
 	EG_CLEANUP_FD int fd = open(netns_path, O_RDONLY | O_CLOEXEC);
-	struct find f = {.nsid = -1, .ifindexes = ifindexes, .room = room};
+	struct find f = {.d = d, .nsid = -1, .ifindexes = ifindexes, .room = room};
 	int r;
 
 	eg_datapath_busy(d);
@@ -253,7 +268,7 @@ int eg_datapath_find_links(struct eg_datapath *d, const char *netns_path, uint32
 				    strerror(-r));
 	if (f.nsid < 0) {
 		/* Numbers are given when a link that leads there is listed for the first time. */
-		struct find none = {.nsid = INT32_MIN};
+		struct find none = {.d = d, .nsid = INT32_MIN};
 
 		r = eg_netlink_each_link(d->netlink, find_link, &none);
 		if (!r)

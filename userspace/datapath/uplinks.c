@@ -48,7 +48,7 @@ struct follow {
 	bool full;
 };
 
-static bool is_uplink(const struct eg_datapath *d, const char *name)
+bool eg_uplinks_have(const struct eg_datapath *d, const char *name)
 {
 	for (size_t i = 0; i < d->o.uplink_count; i++)
 		if (!strcmp(d->uplinks[i], name))
@@ -74,7 +74,8 @@ static bool follow_way(void *context, uint32_t ifindex)
 	struct eg_datapath *d = f->d;
 	char name[IF_NAMESIZE], *copy;
 
-	if (ifindex == d->agent_ifindex || !if_indextoname(ifindex, name) || is_uplink(d, name))
+	if (ifindex == d->agent_ifindex || !if_indextoname(ifindex, name) ||
+	    eg_uplinks_have(d, name))
 		return true;
 	copy = d->o.uplink_count < EG_UPLINKS_MAX ? strdup(name) : NULL;
 	if (!copy) {

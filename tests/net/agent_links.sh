@@ -182,6 +182,19 @@ node ip route add default table 78 nexthop via 198.18.9.2 dev eth9 nexthop via 1
 check "one of several paths, too" await 5 eval '[ "$(uplinks)" = "eth0 true true, eth9 true true, eth8 true true" ]'
 node ip link del eth9; node ip link del eth8
 stop
+WAY4=$(node ip route show default) WAY6=$(node ip -6 route show default)
+node ip route del default; node ip -6 route del default
+E_UPLINK=auto egret_start --workers 1
+check "no default route: it starts" await 15 in_state degraded
+has "status says what it costs" "$(ctl status)" "TROUBLE   no default route leads over any link (--uplink auto), so no guard stands anywhere"
+has "doctor: broken" "$(doctor guard)" "(\`auto\` found no default route)"
+# shellcheck disable=SC2086 # words
+node ip route add ${WAY4%% proto*}
+# shellcheck disable=SC2086 # words
+node ip -6 route add ${WAY6%% proto*}
+check "there is one: guarded, all is well" await 10 in_state serving
+is "status" "$(uplinks)" "eth0 true true"
+stop
 
 echo "# the agent's veth"
 for how in deleted down "down inside" "moved away" "without listener_lookup"; do

@@ -43,13 +43,19 @@ static void uplink_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT]
 			 uplinks[i].name);
 		return;
 	}
-	if (!present)
+	if (!n)
+		snprintf(out, EG_WIRE_TEXT,
+			 "no default route leads over any link (--uplink auto), so no guard stands "
+			 "anywhere: what a pod that is not known sends to a provider leaves the "
+			 "node unseen by whatever other way there is; add the route, or name the "
+			 "uplink");
+	else if (!present)
 		snprintf(
 			out, EG_WIRE_TEXT,
 			"no uplink that --uplink names (%s%s) exists, so no guard stands anywhere: "
 			"what a pod that is not known sends to a provider leaves the node unseen; "
 			"correct --uplink, or bring the interface up",
-			n ? uplinks[0].name : "", n > 1 ? ", ..." : "");
+			uplinks[0].name, n > 1 ? ", ..." : "");
 }
 
 void eg_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])

@@ -100,7 +100,8 @@ static bool check_guard(struct findings *f, const struct links *all, const json_
 		doctor_say(
 			f, DOCTOR_BROKEN, "guard",
 			"on no uplink: what a pod that is not governed or not known yet sends to "
-			"a provider leaves the node unseen; start egretd with --uplink");
+			"a provider leaves the node unseen; start egretd with --uplink, which "
+			"names one (`auto` found no default route)");
 	json_array_foreach(uplinks, i, one)
 	{
 		const char *name = json_string_value(json_object_get(one, "name"));

@@ -21,7 +21,10 @@ VERSION = 0.1.0
 CPPFLAGS += -D_GNU_SOURCE -DEG_VERSION='"$(VERSION)"' -Iinclude -Iuserspace -isystem $(O)/skel \
 	-isystem /usr/include/libnl3
 OPT ?= -O2 -g -fno-omit-frame-pointer -fstack-protector-strong -fPIE
-CFLAGS += -std=gnu11 $(OPT) $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+# What is built says nothing of where: the same sources give the same bytes in any directory (tests/self/image.sh).
+# The assembler is told by itself: of LTO's objects gcc 12 leaves the directory to it.
+ANYWHERE = $(foreach kind,debug macro,-f$(kind)-prefix-map=$(CURDIR)=. -f$(kind)-prefix-map=$(O)=build)
+CFLAGS += -std=gnu11 $(OPT) $(ANYWHERE) -Wa,--debug-prefix-map,$(CURDIR)=. $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pie -fno-lto -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 # A request passes many rooms, and much of what it calls there is small: egretd is optimized as a whole when it is linked, with the
 # warnings of its compilation. Objects hold machine code as well, which is what all else links (-fno-lto; gcc does not take that back
@@ -41,7 +44,7 @@ SKELS = $(BPF_PROGS:%=$(O)/skel/%.skel.h)
 all: $(O)/egretd $(O)/egretctl
 
 # ---- BPF ----
-BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wshadow -Werror -I$(ARCH_INC) -Iinclude -Ibpf
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wshadow -Werror $(ANYWHERE) -I$(ARCH_INC) -Iinclude -Ibpf
 $(O)/bpf/%.bpf.o: bpf/%.bpf.c | check-layers
 	@mkdir -p $(@D)
 	@echo "  BPF     $<"
@@ -71,7 +74,7 @@ $(foreach r,$(ROOMS),$(eval $(call ROOM_LIB,$(r))))
 EGRETCTL_OBJS = $(patsubst userspace/%.c,$(O)/obj/%.o,$(wildcard userspace/egretctl/*.c))
 $(O)/egretd: $(ROOM_LIBS)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(if $(LTO),$(filter-out -fno-lto,$(LDFLAGS)) $(LTO),$(LDFLAGS)) -Wl,--whole-archive $(O)/libagent.a -Wl,--no-whole-archive -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS) -o $@
+	$(Q)$(CC) $(if $(LTO),$(filter-out -fno-lto,$(LDFLAGS)) $(LTO) $(ANYWHERE),$(LDFLAGS)) -Wl,--whole-archive $(O)/libagent.a -Wl,--no-whole-archive -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS) -o $@
 $(O)/egretctl: $(EGRETCTL_OBJS) $(ROOM_LIBS)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) $(EGRETCTL_OBJS) -Wl,--start-group $(filter-out $(O)/libagent.a,$(ROOM_LIBS)) -Wl,--end-group $(LDLIBS) -o $@

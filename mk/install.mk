@@ -6,7 +6,7 @@ MANDIR = $(DESTDIR)$(PREFIX)/share/man
 DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/egret
 SHAREDIR = $(DESTDIR)$(PREFIX)/share/egret
 # Each at its own path below DOCDIR, so that the links between them hold. The licences of bpf/ are those of what egretd loads.
-INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE bpf/LICENSE.* docs/*.md docs/internals/*.md manifests/*.md)
+INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE bpf/LICENSE.* docs/*.md docs/internals/*.md) $(shell find manifests -type f)
 
 .PHONY: install uninstall
 install: all

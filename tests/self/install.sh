@@ -24,6 +24,14 @@ is "links in the installed documents lead somewhere" "$? $OUT" "0 "
 at_least "of which there are" "$(find "$doc" -name '*.md' | wc -l)" 15
 is "nothing but programs can be run" "$(find "$image" -type f -perm /111 | sort | sed "s|$image||" | tr '\n' ' ')" "/usr/bin/egretctl /usr/sbin/egretd "
 
+unit=$image/usr/lib/systemd/system/egretd.service
+is "the unit names what is installed" "$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit")" /usr/sbin/egretd
+check "which is there" test -x "$image$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit")"
+check "so is the document that it names" test -s "$image$(sed -n 's|^Documentation=file://||p' "$unit")"
+check "and the example of its options" test -s "$image$(sed -n 's|^# EGRETD_OPTIONS.*: \(/.*\) is an example.|\1|p' "$unit")"
+check "the unit of the next instance is the same" cmp "$unit" "${unit%.service}@.service"
+hasnt "no path of another prefix in it" "$(cat "$unit")" /usr/local
+
 touch "$image/usr/bin/other"
 check "make uninstall" run uninstall DESTDIR="$image" PREFIX=/usr
 is "only what is not its own is left" "$(cd "$image" && find . ! -type d -o -type d -empty)" "./usr/bin/other"

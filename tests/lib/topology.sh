@@ -13,8 +13,9 @@ T_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 T_WORLD=${T_WORLD:-$T_ROOT/tests/mock/world.json}
 T_POD_NET4=10.244.7 T_POD_NET6=fd00:10:244:7:
 T_NODE_IP=192.0.2.10 T_NODE_IP6=2001:db8:0:1::10
-declare -A T_POD_INDEX=() T_POD_SHAPE=()
+declare -A T_POD_INDEX=() T_POD_SHAPE=() T_POD_NETNS=() # the last: of pods that somebody else made (containerd.sh)
 T_PIDS=()
+T_NODE_ENTER=() # what else of the node's than its network is entered, as options of nsenter (containerd.sh has a mount namespace)
 T_BEFORE_DOWN=() # functions that topology_down calls first (egret.sh puts one here)
 
 t_die() { echo "topology: $*" >&2; exit 1; }
@@ -229,14 +230,14 @@ pod_link() { # name of the host side, in the node's namespace
 	case ${T_POD_SHAPE[$1]} in routed) echo "cali-$1" ;; *) echo "veth-$1" ;; esac
 }
 
-node() { nsenter --net="/run/netns/$T_NODE" "$@"; }
+node() { nsenter "${T_NODE_ENTER[@]}" --net="/run/netns/$T_NODE" "$@"; }
 inet() { nsenter --net="/run/netns/$T_INET" "$@"; }
 
 # pod POD CMD...: as root of the pod; pod_user POD CMD...: as nobody, with no capability at all.
 pod() {
-	local ns=$T-$1; shift
+	local netns=${T_POD_NETNS[$1]:-/run/netns/$T-$1}; shift
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	nsenter --net="/run/netns/$ns" unshare -m sh -c 'f=$0; mount --bind "$f" "$(readlink -f /etc/resolv.conf)" && exec "$@"' \
+	nsenter --net="$netns" unshare -m sh -c 'f=$0; mount --bind "$f" "$(readlink -f /etc/resolv.conf)" && exec "$@"' \
 		"$T_RUN/resolv.conf" "$@"
 }
 pod_user() {
@@ -263,7 +264,7 @@ t_uid() { printf '%s' "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12})
 spawn() {
 	local name=$1; shift
 	case $1 in
-	node) shift; set -- nsenter --net="/run/netns/$T_NODE" "$@" ;;
+	node) shift; set -- nsenter "${T_NODE_ENTER[@]}" --net="/run/netns/$T_NODE" "$@" ;;
 	inet) shift; set -- nsenter --net="/run/netns/$T_INET" "$@" ;;
 	esac
 	"$@" > "$T_RUN/$name.log" 2>&1 < /dev/null &

@@ -169,12 +169,26 @@ static int open_namespace(struct eg_datapath *d, struct eg_error *error)
 
 /* ---- what is inside ---- */
 
+/*
+ * A container's /proc/sys is read-only: a /proc that only this thread sees is not, and shows the
+ * values of the network namespace that the thread is in. It is gone with the thread.
+ */
+static int own_proc(void)
+{
+	return unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) ||
+			       mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+				     NULL)
+		       ? -errno
+		       : 0;
+}
+
 /* As the calling thread's namespace sees it. -errno. */
 static int write_sysctl(const char *name, const char *value)
 {
 	char path[128], now[32];
 	EG_CLEANUP_FD int fd = -1;
 	ssize_t n;
+	int r;
 
 	snprintf(path, sizeof(path), "/proc/sys/net/%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -189,6 +203,12 @@ static int write_sysctl(const char *name, const char *value)
 	}
 	eg_fd_close(&fd);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == EROFS) {
+		r = own_proc();
+		if (r)
+			return r;
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	}
 	if (fd < 0)
 		return -errno;
 	return write(fd, value, strlen(value)) < 0 ? -errno : 0;

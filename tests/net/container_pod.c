@@ -176,10 +176,18 @@ static int send_at_once(const char *resolver, const char *name, uint16_t port)
 		if (poll(wait, 2, 100) < 0)
 			die("poll");
 		for (int i = 0; i < 2; i++) {
+			int error = 0;
+
 			if (wait[i].fd < 0 || !wait[i].revents)
 				continue;
-			if (!(wait[i].revents & (POLLERR | POLLHUP)))
+			if (getsockopt(wait[i].fd, SOL_SOCKET, SO_ERROR, &error,
+				       &(socklen_t){sizeof(error)}))
+				die("getsockopt");
+			if (!error)
 				after[i] = (long)(now_ms() - begin);
+			else
+				fprintf(stderr, "IPv%d, after %ld ms: %s\n", i ? 6 : 4,
+					(long)(now_ms() - begin), strerror(error));
 			wait[i].fd = -1; /* it stays open */
 		}
 	}

@@ -127,7 +127,7 @@ struct eg_policy_set;
 int eg_policy_load(const struct eg_policy_file *files, size_t count, struct eg_policy_set **out,
 		   struct eg_policy_errors *errors) EG_MUST;
 /* Reading megabytes takes its time: for who has other duties meanwhile. Called often, for each
- * policy, file and error at least; between two calls lies what jansson takes for one file. */
+ * policy, kilobyte and error at least; between two calls lies what it takes to free one file. */
 struct eg_policy_busy {
 	void (*call)(void *context);
 	void *context;

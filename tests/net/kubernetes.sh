@@ -48,7 +48,6 @@ api_up
 api_namespace shop '{"egret":"governed"}'
 api_namespace other '{}'
 
-node ip link add stranger0 type veth peer name stranger1 && node ip link set stranger0 up
 echo "# a pod's life"
 kube_up
 is "serving, and the API is current" "$(status '"\(.state) \(.kubernetes.synced) \(.kubernetes.current)"')" "serving true true"
@@ -135,12 +134,6 @@ is "served meanwhile" "$(ask podA) $(ask podA)" "200 200"
 is "no hang was seen" "$(metric egret_gateway_hangs_total)" 0
 check "and the agent follows" await 20 synced
 is "heartbeats were never late: nothing was replaced" "$(metric egret_gateway_restarts_total)" 0
-
-echo "# a link that is no pod's"
-stranger() { ctl pods --kernel --json 2> /dev/null | jq -r '.pods[] | select(.link == "stranger0") | .state'; }
-foreign() { [ "$(stranger)" = foreign ]; }
-check "is foreign after a while, and passes" await 60 foreign
-has_logged "the log says so" "the link stranger0 is no pod's, as nothing names it or where it leads: what it sends passes"
 
 echo "# the agent is started anew"
 two flow

@@ -4,47 +4,25 @@
 #include "base/arena.h"
 
 /* The API's strings are the client's until it returns to the loop: the list gets its own. */
-static int copy_labels(struct eg_arena *a, const struct eg_label *from, size_t count,
-		       const struct eg_label **to, size_t *to_count)
-{
-	struct eg_label *copy = eg_arena_zalloc(a, (count + 1) * sizeof(*copy));
-
-	if (!copy)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		copy[i].key = eg_arena_dup(a, eg_str_from(from[i].key));
-		copy[i].value = eg_arena_dup(a, eg_str_from(from[i].value));
-		if (!copy[i].key || !copy[i].value)
-			return -ENOMEM;
-	}
-	*to = copy;
-	*to_count = count;
-	return 0;
-}
-
 static int fill_pod(struct eg_arena *a, const struct eg_identity *known, struct eg_identity *id)
 {
-	const char *account = eg_arena_dup(a, eg_str_from(known->service_account));
-
-	if (!account ||
-	    copy_labels(a, known->labels, known->label_count, &id->labels, &id->label_count))
-		return -ENOMEM;
-	id->service_account = account;
+	id->service_account = eg_arena_dup(a, eg_str_from(known->service_account));
+	id->labels = eg_labels_copy(a, known->labels, known->label_count);
+	id->label_count = known->label_count;
 	id->labels_unknown = id->service_account_unknown = false;
-	return 0;
+	return id->service_account && id->labels ? 0 : -ENOMEM;
 }
 
 static int fill_namespace(struct eg_arena *a, const struct eg_join_api *api, struct eg_identity *id)
 {
 	const struct eg_label *labels;
-	size_t count;
 
-	if (!api->namespace_labels(api->context, id->namespace_name, &labels, &count))
+	if (!api->namespace_labels(api->context, id->namespace_name, &labels,
+				   &id->namespace_label_count))
 		return 0;
-	if (copy_labels(a, labels, count, &id->namespace_labels, &id->namespace_label_count))
-		return -ENOMEM;
+	id->namespace_labels = eg_labels_copy(a, labels, id->namespace_label_count);
 	id->namespace_labels_unknown = false;
-	return 0;
+	return id->namespace_labels ? 0 : -ENOMEM;
 }
 
 int eg_join_pods(struct eg_pod_list *list, const struct eg_join_api *api)

@@ -13,21 +13,6 @@ static const char *copy(struct eg_arena *a, const char *s)
 	return s ? eg_arena_dup(a, eg_str_from(s)) : NULL;
 }
 
-/* NULL: out of memory. */
-static const struct eg_label *copy_labels(struct eg_arena *a, const struct eg_label *from,
-					  size_t count)
-{
-	struct eg_label *labels = eg_arena_zalloc(a, (count + 1) * sizeof(*labels));
-
-	for (size_t i = 0; labels && i < count; i++) {
-		labels[i].key = copy(a, from[i].key);
-		labels[i].value = copy(a, from[i].value);
-		if (!labels[i].key || !labels[i].value)
-			return NULL;
-	}
-	return labels;
-}
-
 static int copy_identity(struct eg_arena *a, const struct eg_identity *from, struct eg_identity *to)
 {
 	*to = *from; /* what is no pointer */
@@ -35,8 +20,9 @@ static int copy_identity(struct eg_arena *a, const struct eg_identity *from, str
 	to->name = copy(a, from->name);
 	to->uid = copy(a, from->uid);
 	to->service_account = copy(a, from->service_account ? from->service_account : "");
-	to->labels = copy_labels(a, from->labels, from->label_count);
-	to->namespace_labels = copy_labels(a, from->namespace_labels, from->namespace_label_count);
+	to->labels = eg_labels_copy(a, from->labels, from->label_count);
+	to->namespace_labels =
+		eg_labels_copy(a, from->namespace_labels, from->namespace_label_count);
 	return to->namespace_name && to->name && to->uid && to->service_account && to->labels &&
 			       to->namespace_labels
 		       ? 0
@@ -45,10 +31,9 @@ static int copy_identity(struct eg_arena *a, const struct eg_identity *from, str
 
 static uint32_t number(struct eg_datapath *d, const struct eg_table *former, const char *uid)
 {
-	for (size_t i = 0; former && i < former->count; i++)
-		if (!strcmp(former->pods[i].pod.identity.uid, uid))
-			return former->pods[i].pod.pod_id;
-	return eg_datapath_new_pod_id(d);
+	const struct eg_table_pod *before = eg_table_by_uid(former, uid);
+
+	return before ? before->pod.pod_id : eg_datapath_new_pod_id(d);
 }
 
 /* Two files may name one link in two ways; of them the first by name has it. */
@@ -115,13 +100,9 @@ static bool same_place(const struct eg_table_pod *a, const struct eg_table_pod *
 
 static bool was_linkless(const struct eg_table *former, const struct eg_table_pod *p)
 {
-	for (size_t i = 0; former && i < former->count; i++) {
-		const struct eg_table_pod *f = &former->pods[i];
+	const struct eg_table_pod *before = eg_table_by_uid(former, p->pod.identity.uid);
 
-		if (!strcmp(f->pod.identity.uid, p->pod.identity.uid))
-			return !f->link_count && same_place(f, p);
-	}
-	return false;
+	return before && !before->link_count && same_place(before, p);
 }
 
 void eg_table_say_linkless(const struct eg_table *t, struct eg_datapath *d,

@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 
+struct eg_arena;
+
 struct eg_label {
 	const char *key;   /* NUL-terminated */
 	const char *value; /* NUL-terminated */
@@ -22,5 +24,9 @@ struct eg_identity {
 	/* What no feeder has told yet, whatever stands above: it may be anything. */
 	bool labels_unknown, service_account_unknown, namespace_labels_unknown;
 };
+
+/* Labels and their strings into the arena. NULL: out of memory. */
+const struct eg_label *eg_labels_copy(struct eg_arena *a, const struct eg_label *from,
+				      size_t count) EG_MUST;
 
 #endif

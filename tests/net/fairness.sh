@@ -37,11 +37,14 @@ attack dear dear-bodies 1
 read_bodies() { grep -c '"reason":"model_denied"' "$E_DIR/access.jsonl"; }
 one_more() { [ "$(read_bodies)" -gt "$1" ]; }
 check "dear bodies: one was read" await 60 one_more 0
-BEFORE=$(read_bodies) SERVED=0
-while [ "$(read_bodies)" -lt $((BEFORE + 3)) ] && [ $SERVED -lt 300 ]; do
-	[ "$(ask podB --max-time 60)" = 200 ] && SERVED=$((SERVED + 1))
+BEFORE=$(read_bodies) SERVED=0 READ=0
+# Ten over one connection: a handshake has many turns to wait for.
+ask_ten() { pod_curl podB -w '%{http_code}\n' -o "$T_RUN/ten#1" -H 'authorization: Bearer placeholder' -H 'content-type: application/json' \
+	-d '{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}' --max-time 120 'https://api.openai.com/v1/chat/completions#[0-9]' 2>/dev/null; }
+while [ "$READ" -lt 3 ] && [ $SERVED -lt 300 ]; do
+	SERVED=$((SERVED + $(ask_ten | grep -c '^200$'))) READ=$(($(read_bodies) - BEFORE))
 done
-at_least "dear bodies: another pod's requests that were served while three of them were read" "$SERVED" 7
+check "dear bodies: another pod's requests are served while they are read, more than one for each ($SERVED for $READ)" test "$SERVED" -ge $((2 * READ))
 attack_end dear
 
 attack large large-bodies 4

@@ -99,6 +99,23 @@ begin -l veth- -U 2 || fail "start" "$DP_ANSWER"
 is "unknown pods: deny" "$(ask podA $GOVERNED4 443 x)" ECONNREFUSED
 finish
 
+echo "# an uplink that is a veth (a node that is a container), where every veth may be a pod's"
+dp_names veths
+begin -l '' -u eth0 -H 60000 || fail "start" "$DP_ANSWER"
+check "a pod's link is attached" pin_there egress_tc veth-podA
+check_not "no pod is behind the uplink" pin_there egress_tc eth0
+is "nor in the table" "$(state_of eth0)" null
+dp_quit
+# A link that was not an uplink then.
+begin -l '' -H 60000 || fail "start" "$DP_ANSWER"
+is "where it is none, an unknown pod may be behind it" "$(state_of eth0)" 0
+dp_quit
+begin -l '' -u eth0 -H 60000 || fail "start" "$DP_ANSWER"
+check_not "it is one again: no pod is behind it" pin_there egress_tc eth0
+is "nor in the table" "$(state_of eth0)" null
+is "a link that nothing names is foreign, whichever cannot be" "$(dp foreign 0; state_of veth-podN)" $'ok\n4'
+finish
+
 echo "# the gateway's own address"
 dp_names gw
 begin -g $GATEWAY -G $GATEWAY6 || fail "start" "$DP_ANSWER"

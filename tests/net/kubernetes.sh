@@ -48,10 +48,12 @@ api_up
 api_namespace shop '{"egret":"governed"}'
 api_namespace other '{}'
 
+node ip link add stranger0 type veth peer name stranger1 && node ip link set stranger0 up
 echo "# a pod's life"
 kube_up
 is "serving, and the API is current" "$(status '"\(.state) \(.kubernetes.synced) \(.kubernetes.current)"')" "serving true true"
 has "for a person" "$(ctl status)" "api       127.0.0.1:$API_PORT, current"
+is "the node's uplink, a veth as pods' links are, is no pod's" "$(ctl pods --kernel --json | jq -c '[.pods[].link] | [index("eth0"), index("stranger0") != null]')" "[null,true]"
 is "a link that nobody has named is held" "$(ask podA --max-time 3)" 000
 cni_pod podA shop u-a
 becomes "its name is known, its labels are not: held" shop/podA held
@@ -134,6 +136,12 @@ is "served meanwhile" "$(ask podA) $(ask podA)" "200 200"
 is "no hang was seen" "$(metric egret_gateway_hangs_total)" 0
 check "and the agent follows" await 20 synced
 is "heartbeats were never late: nothing was replaced" "$(metric egret_gateway_restarts_total)" 0
+
+echo "# a link that is no pod's"
+stranger() { ctl pods --kernel --json 2> /dev/null | jq -r '.pods[] | select(.link == "stranger0") | .state'; }
+foreign() { [ "$(stranger)" = foreign ]; }
+check "is foreign after a while, and passes" await 60 foreign
+has_logged "the log says so" "the link stranger0 is no pod's, as nothing names it or where it leads: what it sends passes"
 
 echo "# the agent is started anew"
 two flow

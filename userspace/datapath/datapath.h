@@ -235,8 +235,9 @@ int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg
 /*
  * Links that have been unknown for longer than grace_ms and are no pod's become EG_POD_FOREIGN,
  * with a notice: a container of another tool, say. Not one that leads where a known pod's link
- * does, nor one with EG_POD_NAMED. For a caller who has told of every pod that there is; set_pod()
- * makes a foreign link a pod's at once.
+ * does, nor one with EG_POD_NAMED; one that cannot be set is passed over, and the first such error
+ * is returned. For a caller who has told of every pod that there is; set_pod() makes a foreign link
+ * a pod's at once.
  */
 int eg_datapath_set_foreign(struct eg_datapath *d, uint64_t grace_ms,
 			    struct eg_error *error) EG_MUST;

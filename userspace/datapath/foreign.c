@@ -74,6 +74,8 @@ static bool leads_to_pod(const struct look *look, const struct candidate *c)
 static int let_go(struct eg_datapath *d, const struct look *look, struct eg_error *error)
 {
 	const struct eg_pod foreign = {.state = EG_POD_FOREIGN};
+	struct eg_error e = {""};
+	int first = 0;
 
 	for (size_t i = 0; i < look->count; i++) {
 		const struct candidate *c = &look->list[i];
@@ -81,16 +83,18 @@ static int let_go(struct eg_datapath *d, const struct look *look, struct eg_erro
 
 		if (!c->waits || !c->there || leads_to_pod(look, c))
 			continue;
-		r = eg_datapath_set_pod(d, c->ifindex, &foreign, error);
-		if (r && r != -ENODEV)
-			return r;
+		r = eg_datapath_set_pod(d, c->ifindex, &foreign, &e);
+		if (r && r != -ENODEV && !first) {
+			first = r;
+			*error = e;
+		}
 		if (!r)
 			eg_datapath_notice(d,
 					   "the link %s is no pod's, as nothing names it or where "
 					   "it leads: what it sends passes",
 					   c->name);
 	}
-	return 0;
+	return first;
 }
 
 int eg_datapath_set_foreign(struct eg_datapath *d, uint64_t grace_ms, struct eg_error *error)

@@ -366,5 +366,7 @@ int eg_attach_agent(struct eg_datapath *d, struct eg_error *error) EG_MUST;
 /* pods.c */
 int eg_pods_unknown(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error) EG_MUST;
 void eg_pods_forget(struct eg_datapath *d, uint32_t ifindex);
+/* A link that turned out to be an uplink is not watched as if an unknown pod were behind it. */
+void eg_pods_release(struct eg_datapath *d, uint32_t ifindex);
 
 #endif

@@ -176,7 +176,9 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 	assign_roles(d, l, n);
 	if (is_new)
 		drop_unwanted(d, l);
-	if (is_pods(d, n) && !(l->roles & EG_ROLE_POD)) {
+	if (!was_uplink && (l->roles & EG_ROLE_UPLINK))
+		eg_pods_release(d, n->ifindex);
+	if (is_pods(d, n) && !(l->roles & (EG_ROLE_POD | EG_ROLE_UPLINK))) {
 		r = eg_pods_unknown(d, n->ifindex, error);
 		l = eg_links_get(d, n->ifindex);
 		if (!r && l)

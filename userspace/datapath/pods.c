@@ -228,6 +228,16 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 	return 0;
 }
 
+void eg_pods_release(struct eg_datapath *d, uint32_t ifindex)
+{
+	struct eg_error e = {""};
+	struct eg_pod pod;
+
+	if (!bpf_map_lookup_elem(d->map[EG_MAP_PODS], &ifindex, &pod) && !pod.pod_id &&
+	    eg_datapath_remove_pod(d, ifindex, &e))
+		eg_datapath_notice(d, "link %u: %s", ifindex, e.text);
+}
+
 /* ---- which link leads where ---- */
 
 struct find {

@@ -64,6 +64,7 @@ static void guard(struct eg_datapath *d, uint32_t ifindex)
 	if (!l) /* it is yet to be attached to, with its roles */
 		return;
 	l->roles |= EG_ROLE_UPLINK;
+	eg_pods_release(d, ifindex);
 	if (eg_links_attach(d, l, &e))
 		eg_datapath_notice(d, "uplink %s: %s", l->name, e.text);
 }

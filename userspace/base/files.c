@@ -187,8 +187,12 @@ static bool is_current(int top, int data)
 static int read_once(int top, struct reading *r)
 {
 	EG_CLEANUP_FD int data = openat(top, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat link;
 	int code;
 
+	/* The generation that the link names went between the two steps of following it. */
+	if (data < 0 && !fstatat(top, "..data", &link, AT_SYMLINK_NOFOLLOW))
+		return 1;
 	r->dir = data >= 0 ? data : top;
 	code = read_listed(r);
 	if (data >= 0 && (r->vanished || !is_current(top, data)))
@@ -212,8 +216,8 @@ int eg_dir_read(const char *dir, const struct eg_dir_limits *limits, struct eg_a
 	if (code > 0)
 		return eg_error_set(
 			e, -EAGAIN,
-			"%s: ..data was swapped or emptied each of the %d times that it "
-			"was read; expected it to stay for a moment",
+			"%s: ..data was swapped, emptied or led nowhere each of the %d times "
+			"that it was read; expected a directory that stays for a moment",
 			dir, GENERATIONS);
 	if (code)
 		return eg_error_prefix(e, code, "%s", dir);

@@ -183,6 +183,23 @@ static void test_volume_that_is_swapped(void **state)
 	assert_true(WIFSIGNALED(status)); /* and it has swapped to the end */
 }
 
+/* For a moment, when a generation is removed while its link is followed: not a directory without
+ * policies, and not the links beside it, each read of another generation. */
+static void test_volume_that_leads_nowhere(void **state)
+{
+	struct eg_error e = {""};
+	struct eg_source s;
+
+	assert_int_equal(symlink("..gone", in("..data")), 0);
+	put("beside.json", "1");
+	assert_int_equal(eg_source_read(dir, &s, &e), -EAGAIN);
+	assert_non_null(strstr(e.text, "..data"));
+	assert_int_equal(unlink(in("..data")), 0);
+	assert_int_equal(eg_source_read(dir, &s, &e), 0);
+	assert_int_equal(s.count, 1);
+	eg_source_fini(&s);
+}
+
 static void test_trouble_is_named(void **state)
 {
 	struct eg_source s;
@@ -348,6 +365,7 @@ int main(void)
 		TEST(test_reads_json_in_order),
 		TEST(test_volume),
 		TEST(test_volume_that_is_swapped),
+		TEST(test_volume_that_leads_nowhere),
 		TEST(test_trouble_is_named),
 		TEST(test_never_leaves_the_directory),
 		TEST(test_marks),

@@ -304,6 +304,15 @@ egret_up
 is "a second start adopts" "$(ctl status --json | jq .adopted)" true
 is "and serves" "$(ask podA)" 200
 
+# --- a signal for all of it, as pkill, `systemctl kill` or a terminal that closes sends it
+all_of_it() { echo "$E_PID $(pid_of spawner) $(pid_of gateway) $(pid_of signer)"; }
+PROCESSES=$(all_of_it)
+# shellcheck disable=SC2086 # one pid a word
+kill -HUP $PROCESSES
+check "SIGHUP to each of its processes: everything is read anew" await 10 grep -q "SIGHUP: everything is read anew" "$T_RUN/egretd.log"
+is "it serves" "$(ask podA)" 200
+is "by the same processes" "$(all_of_it)" "$PROCESSES"
+
 # --- a second installation on the node, by mistake; in netns mode it finds egret0 taken
 RUN=$E_DIR/run-second PIN=$E_PIN-second NAMESPACE=$T-second refused "a second one that names other places" "there is a link named egret0 that does not lead to /run/netns/$T-second" start_by_hand
 node "$EGRETD" --uninstall --pin-dir "$E_PIN-second" --agent-namespace "$T-second" --run-dir "$E_DIR/run-second"

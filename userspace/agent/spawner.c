@@ -268,6 +268,7 @@ int eg_spawner_main(int argc, char **argv)
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGINT); /* ^C goes to the whole group; the supervisor decides */
 	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGHUP); /* likewise of a terminal that closes, or of pkill */
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	watched[1].fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (watched[1].fd < 0)

@@ -18,23 +18,32 @@ __noinline int eg_skb_parse_once(struct __sk_buff *skb, struct eg_packet *p)
 	return eg_packet_parse((void *)(long)skb->data, (void *)(long)skb->data_end, 0, p);
 }
 
+/* Bytes that a MAC header has. What the network header begins with has to differ from them. */
+struct eg_first {
+	__u32 word[3];
+	__u16 type;
+} __attribute__((packed));
+
 /*
- * As above for an uplink, which may have no MAC header (WireGuard, a tunnel, PPP). The Ethernet
- * type would repeat skb->protocol; where it does not and the bytes begin like IP, they are IP.
+ * As above for an uplink, which may have no MAC header (WireGuard, a tunnel, PPP): then the packet
+ * begins with its network header. No field alone tells: where the type of an Ethernet header would
+ * stand, IP has a part of its source address, which may be written like that type.
  */
 __noinline int eg_skb_parse_uplink_once(struct __sk_buff *skb, struct eg_packet *p)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct ethhdr *eth = data;
-	__u8 version, bare = 0;
+	struct eg_first *first = data, network;
+	__u8 bare = 0;
 
 	if (!p)
 		return 1;
-	if (data + sizeof(*eth) <= end && eth->h_proto != (__be16)skb->protocol) {
-		version = *(__u8 *)data >> 4;
-		if (skb->protocol == bpf_htons(ETH_P_IP) && version == 4)
+	if (data + sizeof(*first) <= end &&
+	    !bpf_skb_load_bytes_relative(skb, 0, &network, sizeof(network), BPF_HDR_START_NET) &&
+	    first->word[0] == network.word[0] && first->word[1] == network.word[1] &&
+	    first->word[2] == network.word[2] && first->type == network.type) {
+		if (skb->protocol == bpf_htons(ETH_P_IP))
 			bare = 4;
-		else if (skb->protocol == bpf_htons(ETH_P_IPV6) && version == 6)
+		else if (skb->protocol == bpf_htons(ETH_P_IPV6))
 			bare = 6;
 	}
 	return eg_packet_parse(data, end, bare, p);

@@ -89,6 +89,49 @@ for how in tcx clsact; do
 	dp stop >/dev/null; dp_quit; dp_clean
 done
 
+echo "# an uplink without MAC headers: where a frame has its type, its packets have a part of their source address"
+cat > "$T_RUN/tun.py" <<'EOP'
+# Holds a tun device; prints each packet's source and destination once.
+import fcntl, ipaddress, os, struct, sys
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH", sys.argv[1].encode(), 0x1001)) # TUNSETIFF: IFF_TUN | IFF_NO_PI
+print("ready", flush=True)
+seen = set()
+while True:
+    p = os.read(tun, 4096)
+    at, size = (12, 4) if p[0] >> 4 == 4 else (8, 16)
+    said = "%s to %s" % tuple(ipaddress.ip_address(p[at + i * size:at + (i + 1) * size]) for i in range(2))
+    if said not in seen:
+        seen.add(said)
+        print(said, flush=True)
+EOP
+for addresses in "10.9.0.10 2001:db8:9::10" "8.0.0.10 2001:db8:86dd::10"; do
+	read -r own4 own6 <<< "$addresses"
+	spawn tun node python3 "$T_RUN/tun.py" tun9
+	await 5 grep -q ready "$T_RUN/tun.log"
+	node ip -batch - <<-EOB
+		link set tun9 up
+		address add $own4/24 dev tun9
+		address add $own6/64 dev tun9 nodad
+		route add $GOVERNED4/32 dev tun9
+		route add $OTHER4/32 dev tun9
+		route add $GOVERNED6/128 dev tun9
+	EOB
+	dp_names tun
+	dp_start -u tun9
+	dp open >/dev/null || fail "open" "$DP_ANSWER"
+	dp_policy >/dev/null
+	dp resolved api.openai.com 600000 $GOVERNED4 $GOVERNED6 >/dev/null
+	dp attach >/dev/null; dp listen >/dev/null; dp beat on >/dev/null
+	for to in $GOVERNED4 $GOVERNED6 $OTHER4; do DP_TIMEOUT=2 ask podC $to 443 x >/dev/null; done
+	left() { await 1 grep -qxF "$1 to $2" "$T_RUN/tun.log" && echo left || echo stopped; }
+	is "$own4: an unjudged pod does not pass" "$(left $own4 $GOVERNED4)" stopped
+	is "$own6: nor by IPv6" "$(left $own6 $GOVERNED6)" stopped
+	is "$own4: elsewhere it may" "$(left $own4 $OTHER4)" left
+	dp stop >/dev/null; dp_quit; dp_clean
+	kill "$SPAWNED"; t_await_exit "$SPAWNED"
+done
+
 echo "# guard_host: deny"
 dp_names host
 dp_start -u eth0 -D

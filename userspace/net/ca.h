@@ -49,12 +49,14 @@ bool eg_ca_refuses_subjects(const struct NAME_CONSTRAINTS_st *nc);
 struct bio_st;
 struct evp_pkey_st *eg_ca_key(struct bio_st *pem);
 
-/* The signer's half: holds the intermediate key. */
+/* The signer's half: holds the intermediate key. `cert_pem`: the intermediate; behind it, in order,
+ * the certificates of those between it and the root, if there are any. */
 struct eg_signer;
 struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem,
 				   struct eg_error *e) EG_MUST;
 void eg_signer_destroy(struct eg_signer *s);
-/* The intermediate as DER, to be sent after each leaf; borrowed. */
+/* The intermediate and what stands between it and the root, each as DER, one after the other: to be
+ * sent after each leaf; borrowed. */
 struct eg_str eg_signer_chain(const struct eg_signer *s);
 /* 0, or -EKEYEXPIRED: it signs nothing now. */
 int eg_signer_usable(const struct eg_signer *s, struct eg_error *e) EG_MUST;

@@ -25,8 +25,9 @@
 struct eg_signer {
 	X509 *cert;
 	EVP_PKEY *key;
-	unsigned char *chain_der;
+	unsigned char *chain_der; /* certificates one after the other */
 	size_t chain_bytes;
+	unsigned int issuers;	   /* that stand behind it in the file */
 	unsigned char *issuer_der; /* its subject: the leaf's issuer */
 	size_t issuer_bytes;
 	unsigned char key_id[20];
@@ -111,18 +112,68 @@ static int read_cert(struct eg_signer *s, struct eg_error *e)
 	if (time_of(X509_get0_notBefore(s->cert), &s->not_before) ||
 	    time_of(X509_get0_notAfter(s->cert), &s->not_after))
 		return eg_error_set(e, -EINVAL, "intermediate certificate: unreadable times");
-	n = i2d_X509(s->cert, &s->chain_der);
-	s->chain_bytes = n > 0 ? (size_t)n : 0;
 	n = i2d_X509_NAME(X509_get_subject_name(s->cert), &s->issuer_der);
 	s->issuer_bytes = n > 0 ? (size_t)n : 0;
-	if (!s->chain_bytes || !s->issuer_bytes)
+	if (!s->issuer_bytes)
 		return eg_error_set(e, -ENOMEM, "intermediate certificate: out of memory");
-	if (s->chain_bytes > CHAIN_DER_MAX || s->issuer_bytes > 512)
+	if (s->issuer_bytes > 512)
 		return eg_error_set(e, -EFBIG,
-				    "intermediate certificate: %zu bytes with a subject of %zu; at "
-				    "most %u and 512",
-				    s->chain_bytes, s->issuer_bytes, CHAIN_DER_MAX);
+				    "intermediate certificate: a subject of %zu bytes; at most 512",
+				    s->issuer_bytes);
 	return read_constraints(s, e);
+}
+
+/* To what is sent after each leaf. */
+static int add_to_chain(struct eg_signer *s, X509 *x, struct eg_error *e)
+{
+	int n = i2d_X509(x, NULL);
+	unsigned char *bigger, *p;
+
+	if (n <= 0 || (size_t)n > CHAIN_DER_MAX - s->chain_bytes)
+		return eg_error_set(e, -EFBIG,
+				    "intermediate certificate: more than %u bytes, with those of "
+				    "its issuers behind it",
+				    CHAIN_DER_MAX);
+	bigger = OPENSSL_realloc(s->chain_der, s->chain_bytes + (size_t)n);
+	if (!bigger)
+		return eg_error_set(e, -ENOMEM, "intermediate certificate: out of memory");
+	s->chain_der = bigger;
+	p = bigger + s->chain_bytes;
+	s->chain_bytes += (size_t)i2d_X509(x, &p);
+	return 0;
+}
+
+/*
+ * An authority between the intermediate and the root stands behind it, each one before its issuer
+ * (RFC 8446 section 4.4.2): pods trust the root alone. The root itself may stand there, and is not
+ * sent.
+ */
+static int read_issuers(struct eg_signer *s, BIO *pem, struct eg_error *e)
+{
+	X509 *former = s->cert, *x = NULL;
+	int r = add_to_chain(s, former, e);
+
+	for (unsigned int i = 2; !r && (x = PEM_read_bio_X509(pem, NULL, NULL, NULL)); i++) {
+		if (X509_check_issued(x, former) != X509_V_OK ||
+		    X509_get_extension_flags(former) & EXFLAG_SS)
+			r = eg_error_set(e, -EINVAL,
+					 "intermediate certificate: certificate %u: is not of the "
+					 "issuer of the one before",
+					 i);
+		else if (!(X509_get_extension_flags(x) & EXFLAG_SS))
+			r = add_to_chain(s, x, e);
+		if (former != s->cert)
+			X509_free(former);
+		former = x;
+		s->issuers = i - 1;
+	}
+	if (former != s->cert)
+		X509_free(former);
+	if (!r && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		r = eg_error_set(e, -EINVAL,
+				 "intermediate certificate: certificate %u: expected PEM",
+				 s->issuers + 2);
+	return r;
 }
 
 struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem,
@@ -141,6 +192,8 @@ struct eg_signer *eg_signer_create(struct eg_str cert_pem, struct eg_str key_pem
 		r = eg_error_set(e, -EINVAL, "intermediate key: expected PEM without a passphrase");
 	} else {
 		r = read_cert(s, e);
+		if (!r)
+			r = read_issuers(s, c, e);
 	}
 	BIO_free(c);
 	BIO_free(k);

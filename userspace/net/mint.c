@@ -50,7 +50,7 @@ struct eg_mint {
 	unsigned char *key_der;
 	size_t key_bytes;
 	int64_t key_until;
-	X509 *chain; /* of the last answer */
+	STACK_OF(X509) * chain; /* of the last answer */
 	unsigned char *chain_der;
 	size_t chain_bytes;
 	uint32_t chain_generation;
@@ -290,27 +290,45 @@ static void on_timer(struct eg_timer *t)
 
 /* ---- answers ---- */
 
-/* Parses the intermediate when it is another than the last one. */
+static STACK_OF(X509) * parse_chain(const unsigned char *der, size_t n)
+{
+	STACK_OF(X509) *chain = sk_X509_new_null();
+	const unsigned char *p = der;
+	bool good = chain && n;
+
+	while (good && p < der + n) {
+		X509 *x = d2i_X509(NULL, &p, der + n - p);
+
+		good = x && sk_X509_push(chain, x);
+		if (!good)
+			X509_free(x);
+	}
+	if (good)
+		return chain;
+	sk_X509_pop_free(chain, X509_free);
+	return NULL;
+}
+
+/* Parses the intermediate, and what stands above it, when they are others than the last ones. */
 static int take_chain(struct eg_mint *m, const unsigned char *der, size_t n)
 {
-	const unsigned char *p = der;
+	STACK_OF(X509) * chain;
 	unsigned char *copy;
-	X509 *x;
 
 	if (m->chain && n == m->chain_bytes && !memcmp(der, m->chain_der, n))
 		return 0;
-	x = d2i_X509(NULL, &p, (long)n);
+	chain = parse_chain(der, n);
 	copy = malloc(n ? n : 1);
-	if (!x || !copy) {
-		X509_free(x);
+	if (!chain || !copy) {
+		sk_X509_pop_free(chain, X509_free);
 		free(copy);
 		ERR_clear_error();
 		return -EINVAL;
 	}
 	memcpy(copy, der, n);
-	X509_free(m->chain);
+	sk_X509_pop_free(m->chain, X509_free);
 	free(m->chain_der);
-	m->chain = x;
+	m->chain = chain;
 	m->chain_der = copy;
 	m->chain_bytes = n;
 	m->chain_generation++;
@@ -319,7 +337,7 @@ static int take_chain(struct eg_mint *m, const unsigned char *der, size_t n)
 
 static int take_leaf(struct eg_mint *m, struct entry *e, const unsigned char *der, size_t n)
 {
-	STACK_OF(X509) *chain = sk_X509_new_null();
+	STACK_OF(X509) *chain = X509_chain_up_ref(m->chain);
 	const unsigned char *p = der;
 	X509 *x = d2i_X509(NULL, &p, (long)n);
 	struct eg_leaf *leaf;
@@ -327,13 +345,12 @@ static int take_leaf(struct eg_mint *m, struct entry *e, const unsigned char *de
 
 	if (!x || !chain || X509_check_private_key(x, e->key) != 1 ||
 	    !ASN1_TIME_to_tm(X509_get0_notBefore(x), &begin) ||
-	    !ASN1_TIME_to_tm(X509_get0_notAfter(x), &end) || !sk_X509_push(chain, m->chain)) {
+	    !ASN1_TIME_to_tm(X509_get0_notAfter(x), &end)) {
 		X509_free(x);
-		sk_X509_free(chain);
+		sk_X509_pop_free(chain, X509_free);
 		ERR_clear_error();
 		return -EINVAL;
 	}
-	X509_up_ref(m->chain); /* the stack's */
 	EVP_PKEY_up_ref(e->key);
 	e->not_before = (int64_t)timegm(&begin);
 	e->not_after = (int64_t)timegm(&end);
@@ -512,7 +529,7 @@ void eg_mint_destroy(struct eg_mint *m)
 	eg_fd_close(&m->fd);
 	EVP_PKEY_free(m->key);
 	OPENSSL_free(m->key_der);
-	X509_free(m->chain);
+	sk_X509_pop_free(m->chain, X509_free);
 	free(m->chain_der);
 	free(m);
 }

@@ -263,10 +263,11 @@ static void names_of_two_sets(void **state)
 	free(text);
 }
 
-static void the_leaf_serves_tls(void **state)
+/* A client that trusts `roots` accepts what a signer with this pair has minted. */
+static void served(const struct eg_buf *c, const struct eg_buf *k, const struct eg_buf *roots)
 {
 	struct eg_tls_server *server = eg_tls_server_create(NULL);
-	struct eg_trust *trust = eg_trust_create(eg_buf_str(&root_cert), NULL);
+	struct eg_trust *trust = eg_trust_create(eg_buf_str(roots), NULL);
 	struct eg_tls_client *client = eg_tls_client_create(trust, NULL);
 	struct wait a = WAIT;
 	struct signer s;
@@ -275,7 +276,7 @@ static void the_leaf_serves_tls(void **state)
 
 	signer_start(&s);
 	worker_start(&w);
-	assert_int_equal(signer_ca(&s, &cert, &key, NULL), 0);
+	assert_int_equal(signer_ca(&s, c, k, NULL), 0);
 	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
 	signer_client(&s, w.kept);
 	assert_null(eg_mint_get(w.mint, "x.openai.azure.com", &a.wait));
@@ -296,6 +297,49 @@ static void the_leaf_serves_tls(void **state)
 	eg_trust_unref(trust);
 	worker_stop(&w);
 	signer_stop(&s);
+}
+
+static void the_leaf_serves_tls(void **state)
+{
+	served(&cert, &key, &root_cert);
+}
+
+/* The intermediate is from an authority between it and the root, which the file brings along. */
+static void an_authority_of_three_tiers(void **state)
+{
+	struct made root = make_cert("root", NULL, NULL, -7200, 864000);
+	struct made issuing = make_cert("issuing", NULL, &root, -7200, 864000);
+	struct made other = make_cert("other", NULL, &root, -7200, 864000);
+	struct made m =
+		make_intermediate(&issuing, "critical,permitted;DNS:openai.azure.com", 86400);
+	struct eg_buf roots, c, k;
+	struct eg_error e = {""};
+
+	eg_buf_init(&roots, 65536);
+	eg_buf_init(&c, 65536);
+	eg_buf_init_secret(&k, 65536);
+	cert_pem(&roots, root.cert);
+	cert_pem(&c, m.cert);
+	key_pem(&k, m.key);
+	cert_pem(&c, issuing.cert);
+	served(&c, &k, &roots);
+	cert_pem(&c, root.cert); /* clients have it */
+	served(&c, &k, &roots);
+	cert_pem(&c, other.cert);
+	assert_null(eg_signer_create(eg_buf_str(&c), eg_buf_str(&k), &e));
+	assert_non_null(strstr(e.text, "certificate 4: is not of the issuer of the one before"));
+	eg_buf_clear(&c);
+	cert_pem(&c, m.cert);
+	assert_int_equal(eg_buf_append_str(&c, EG_STR("-----BEGIN CERTIFICATE-----\n!\n")), 0);
+	assert_null(eg_signer_create(eg_buf_str(&c), eg_buf_str(&k), &e));
+	assert_non_null(strstr(e.text, "certificate 2: expected PEM"));
+	eg_buf_fini(&roots);
+	eg_buf_fini(&c);
+	eg_buf_fini(&k);
+	unmake(&m);
+	unmake(&other);
+	unmake(&issuing);
+	unmake(&root);
 }
 
 static void refused_names(void **state)
@@ -809,6 +853,7 @@ int main(void)
 		cmocka_unit_test(the_clock_is_set_back),
 		cmocka_unit_test(names_of_two_sets),
 		cmocka_unit_test(the_leaf_serves_tls),
+		cmocka_unit_test(an_authority_of_three_tiers),
 		cmocka_unit_test(refused_names),
 		cmocka_unit_test(too_long_a_name_is_told_later),
 		cmocka_unit_test(a_dead_signer_is_replaced),

@@ -97,7 +97,8 @@ static int gather(struct eg_h1_call *c, struct iovec *v, bool *last)
 	}
 	if (c->frame_at < c->frame_length)
 		v[n++] = (struct iovec){c->frame + c->frame_at, c->frame_length - c->frame_at};
-	*last = *last && at_hand <= c->frame_left;
+	c->frame_short = at_hand > c->frame_left;
+	*last = *last && !c->frame_short;
 	for (int i = 0; i < pieces && c->frame_left; i++) {
 		v[n] = body[i];
 		v[n].iov_len = EG_MIN(v[n].iov_len, (size_t)c->frame_left);
@@ -154,7 +155,7 @@ static bool advance(struct eg_h1_call *c, bool last)
 		return false;
 	}
 	if (!last || !empty)
-		return !empty;
+		return !empty || c->frame_short;
 	if (!c->chunked_out) {
 		sent(c);
 		return false;

@@ -32,6 +32,7 @@ struct eg_h1_call {
 	char frame[EG_CHUNK_HEAD_MAX + 8]; /* of the chunk being written */
 	size_t frame_at, frame_length;
 	uint64_t frame_left; /* data of that chunk */
+	bool frame_short;    /* more came since it was begun: another one follows at once */
 	struct eg_h1_scan scan;
 	enum eg_h1_body body;
 	uint64_t left; /* of a body with a length */

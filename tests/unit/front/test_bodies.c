@@ -173,6 +173,43 @@ static void test_streamed_back_pressure(void **state)
 	(void)state;
 }
 
+/* One that stalls and reads again gets all of it, also what came while a chunk waited for room: the
+ * client is held back then, so that nothing else would send it on. */
+static void test_streamed_chunked_after_a_stall(void **state)
+{
+	static const char size[] = "ea60\r\n";
+	struct world *w = begin();
+	static char chunk[sizeof(size) - 1 + 60000 + 2];
+	size_t at = 0, stalls = 0;
+
+	memset(chunk, 'x', sizeof(chunk));
+	memcpy(chunk, size, sizeof(size) - 1);
+	memcpy(chunk + sizeof(chunk) - 2, "\r\n", 2);
+	pod_send(&w->pod, UPLOAD "Transfer-Encoding: chunked\r\n\r\n");
+	inbox_init(&w->up, plane_accept(&w->plane, w->plane.provider[0]));
+	while (stalls < 200) {
+		ssize_t n = send(w->pod.in.fd, chunk + at, sizeof(chunk) - at, MSG_NOSIGNAL);
+
+		stalls = n > 0 ? 0 : stalls + 1;
+		at = (at + (size_t)(n > 0 ? n : 0)) % sizeof(chunk);
+		plane_turns(&w->plane, 1);
+	}
+	for (int i = 0; i < PLANE_TURNS && at; i++) {
+		ssize_t n = send(w->pod.in.fd, chunk + at, sizeof(chunk) - at, MSG_NOSIGNAL);
+
+		at = (at + (size_t)(n > 0 ? n : 0)) % sizeof(chunk);
+		inbox_poll(&w->up);
+		plane_turn(&w->plane);
+	}
+	assert_int_equal(at, 0);
+	pod_send(&w->pod, "0\r\n\r\n");
+	inbox_await(&w->plane, &w->up, "x\r\n0\r\n\r\n");
+	plane_send(&w->plane, w->up.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	finish(w);
+	(void)state;
+}
+
 /* An upload that stops is ended, and so is what the provider got of it. */
 static void test_streamed_client_gone(void **state)
 {
@@ -469,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_no_content),
 		cmocka_unit_test(test_streamed_failure),
 		cmocka_unit_test(test_streamed_back_pressure),
+		cmocka_unit_test(test_streamed_chunked_after_a_stall),
 		cmocka_unit_test(test_streamed_client_gone),
 		cmocka_unit_test(test_streamed_too_slow),
 		cmocka_unit_test(test_early_answer_takes_its_time),

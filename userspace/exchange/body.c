@@ -152,7 +152,9 @@ static void shadow_give_up(struct eg_exchange *x, enum eg_reason reason)
 	x->shadow_reason = reason;
 	x->decide_again = false;
 	exchange_decode_free(x);
-	x->held.cap = SIZE_MAX / 2; /* the window keeps it small from here on */
+	/* Room for what comes in before the client is held back, and no more: the buffer would be
+	 * made twice as large, and charged to the pod. The window keeps it small from here on. */
+	x->held.cap = x->held.length + 3 * STREAM_WINDOW;
 	x->streaming = true;
 	exchange_set_request(x, REQUEST_STREAM);
 	exchange_attempt_first(x);

@@ -424,6 +424,40 @@ static void watched(const char *head, const char *body, bool chunked, const char
 	finish(w);
 }
 
+/* A body over the limit of what is held takes of the pod's budget what was held, and not twice
+ * that: it would be refused there, and so would all else of its pod. */
+static void test_over_the_limit_within_budget(void **state)
+{
+	enum { LIMIT = 1 << 20, BODY_BYTES = LIMIT + (1 << 19) };
+	struct world *w = begin_plain(shadow);
+	static char body[BODY_BYTES];
+	char head[256];
+	size_t sent = 0;
+
+	w->plane.engine.limits.request_body_bytes = LIMIT;
+	w->plane.engine.limits.pod_bytes = LIMIT + LIMIT / 2;
+	memset(body, ' ', sizeof(body));
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\n" NAME JSON "Content-Length: %u\r\n\r\n",
+		 (unsigned int)sizeof(body));
+	pod_send(&w->pod, head);
+	while (sent <= LIMIT) {
+		ssize_t n = send(w->pod.in.fd, body + sent, sizeof(body) - sent, MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		plane_turns(&w->plane, 1);
+	}
+	called(w, 1, "\r\n\r\n", NULL);
+	assert_in_range(w->plane.engine.held_bytes, LIMIT, LIMIT + LIMIT / 4);
+	plane_send_n(&w->plane, w->pod.in.fd, body + sent, sizeof(body) - sent);
+	inbox_await_bytes(&w->plane, &w->up[1], sizeof(body));
+	plane_send(&w->plane, w->up[1].fd, OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 OK");
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"body_too_large\""));
+	finish(w);
+	(void)state;
+}
+
 /* As an enforced policy would have it, whatever kind of body it is. */
 static void test_limit_of_route(void **state)
 {
@@ -521,13 +555,21 @@ static void test_not_sent_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_passed_on),	  cmocka_unit_test(test_unjudged_names),
-		cmocka_unit_test(test_refused),		  cmocka_unit_test(test_coded),
-		cmocka_unit_test(test_limit_of_route),	  cmocka_unit_test(test_form_unmapped),
-		cmocka_unit_test(test_timeouts_of_route), cmocka_unit_test(test_not_sent_twice),
-		cmocka_unit_test(test_released),	  cmocka_unit_test(test_released_gateway),
-		cmocka_unit_test(test_released_in_vain),  cmocka_unit_test(test_released_front),
-		cmocka_unit_test(test_ended_badly),	  cmocka_unit_test(test_held),
+		cmocka_unit_test(test_passed_on),
+		cmocka_unit_test(test_unjudged_names),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_coded),
+		cmocka_unit_test(test_limit_of_route),
+		cmocka_unit_test(test_form_unmapped),
+		cmocka_unit_test(test_timeouts_of_route),
+		cmocka_unit_test(test_not_sent_twice),
+		cmocka_unit_test(test_released),
+		cmocka_unit_test(test_released_gateway),
+		cmocka_unit_test(test_released_in_vain),
+		cmocka_unit_test(test_released_front),
+		cmocka_unit_test(test_ended_badly),
+		cmocka_unit_test(test_held),
+		cmocka_unit_test(test_over_the_limit_within_budget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,13 +268,31 @@ has "a first start that fails says why" "$(log)" "egretd does not start: --acces
 is "and leaves nothing: no pin, namespace or link" "$(ls -d "$E_PIN" "/run/netns/$T-agent" 2>/dev/null; node ip -br link show egret0 2>/dev/null)" ""
 mock_forget
 egret_start --fail open
-await 15 grep -q "everything governed is denied" "$T_RUN/egretd.log"
-has "a broken policy at the start: said" "$(log)" "there is no earlier one, so everything governed is denied"
+await 15 grep -q "is refused whole" "$T_RUN/egretd.log"
+has "a broken policy at the start: said, and what it means" "$(log)" "there is no earlier one, so no destination is known that could be governed: NOTHING IS STOPPED until a set is good"
+is "which is so" "$(ask podA)" 401
 check_not "it is not ready" ctl status
 is "readyz says so" "$(node curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9909/readyz)" 503
 good late > "$T_RUN/next.json"; place
 check "a good one arrives: ready" egret_await_ready
 is "and served" "$(ask podA)" 200
+# --- nothing good at the start, where an earlier one governed
+for fail in closed open; do
+	stop
+	rm -f "$E_DIR"/policy/*.json "$E_DIR"/policy/..*[a-z]; good late > "$T_RUN/next.json"; place
+	egret_up --fail $fail
+	is "fail: $fail: served" "$(ask podA)" 200
+	kill -KILL "$E_PID"; await 20 gone "$E_PID"
+	echo '{' > "$T_RUN/next.json"; place
+	egret_start --fail $fail
+	await 15 grep -q "is refused whole" "$T_RUN/egretd.log"
+	has "said, and what it means" "$(log)" "what an earlier egretd governed meets the fail policy, and nothing else is stopped"
+	case $fail in
+	closed) is "which is so: it is stopped" "$(ask podA --max-time 12)" 000 ;;
+	open) check "which is so: it passes" await 20 answers 401 ;;
+	esac
+	is "and what is shown is what is" "$(ctl pods --json | jq -r '[.pods[] | select(.name == "podA") | .state] | join(",")')" governed
+done
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"
 hasnt "no undefined behaviour" "$(log)" "runtime error"
 checks_done

@@ -55,6 +55,17 @@ static void forget_bad(struct eg_supervisor *s)
 	s->bad_known = false;
 }
 
+static const char *what_holds(const struct eg_supervisor *s)
+{
+	if (s->loaded)
+		return "the last good one stays in force";
+	return eg_datapath_adopted(s->datapath)
+		       ? "what an earlier egretd governed meets the fail policy, and nothing else "
+			 "is stopped"
+		       : "there is no earlier one, so no destination is known that could be "
+			 "governed: NOTHING IS STOPPED until a set is good";
+}
+
 static void reject(struct eg_supervisor *s, struct eg_source *source, const char *why)
 {
 	forget_bad(s);
@@ -65,9 +76,7 @@ static void reject(struct eg_supervisor *s, struct eg_source *source, const char
 	s->rejected++;
 	s->policy_valid = false;
 	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
-	eg_error("the policy in %s is refused whole; %s", s->o->policy_dir,
-		 s->loaded ? "the last good one stays in force"
-			   : "there is no earlier one, so everything governed is denied");
+	eg_error("the policy in %s is refused whole; %s", s->o->policy_dir, what_holds(s));
 }
 
 /* What goes to a governed range and is no TCP is dropped: a resolver there gets no question. */

@@ -105,10 +105,20 @@ static void fill_uplinks(const struct eg_supervisor *s, struct eg_wire_stats *ou
 
 /* What the kernel has of a pod's links; *policy (may be NULL): its policy's, or the first that may
  * be its. */
-static enum eg_pod_state state_of(const struct eg_supervisor *s, const struct eg_identity *id,
+static enum eg_pod_state state_of(const struct eg_supervisor *s, const struct eg_table_pod *p,
 				  const struct eg_policy **policy)
 {
+	const struct eg_identity *id = &p->pod.identity;
 	struct eg_selected selected = {.what = EG_SELECTION_PERHAPS};
+	struct eg_pod former;
+
+	/* Until a set is in force, what an earlier egretd said holds. */
+	if (!s->applied.number && p->link_count &&
+	    !eg_datapath_get_pod(s->datapath, p->ifindex[0], &former)) {
+		if (policy)
+			*policy = NULL;
+		return (enum eg_pod_state)former.state;
+	}
 
 	if (s->applied.number)
 		selected = eg_policy_select(s->applied.policies, id);
@@ -146,9 +156,7 @@ void eg_stats_fill(struct eg_supervisor *s, struct eg_wire_stats *out)
 	fill_uplinks(s, out);
 	eg_kube_stats(s, out);
 	for (size_t i = 0; s->table && i < s->table->count; i++) {
-		const struct eg_identity *id = &s->table->pods[i].pod.identity;
-
-		enum eg_pod_state state = state_of(s, id, NULL);
+		enum eg_pod_state state = state_of(s, &s->table->pods[i], NULL);
 
 		out->pods_held += state == EG_POD_HELD;
 		out->pods_governed += state == EG_POD_GOVERNED;
@@ -331,7 +339,7 @@ static int put_pod(struct eg_supervisor *s, const struct eg_table_pod *p, struct
 {
 	const struct eg_identity *id = &p->pod.identity;
 	const struct eg_policy *policy;
-	enum eg_pod_state state = state_of(s, id, &policy);
+	enum eg_pod_state state = state_of(s, p, &policy);
 	const struct {
 		const char *key, *value;
 	} fields[] = {

@@ -232,6 +232,8 @@ int eg_datapath_can_be_pods(struct eg_datapath *d, uint32_t ifindex,
  */
 int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg_pod *pod,
 			struct eg_error *error) EG_MUST;
+/* What the kernel's table has of that link. 0 or -ENOENT. */
+int eg_datapath_get_pod(const struct eg_datapath *d, uint32_t ifindex, struct eg_pod *out) EG_MUST;
 /*
  * Links that have been unknown for longer than grace_ms and are no pod's become EG_POD_FOREIGN,
  * with a notice: a container of another tool, say. Not one that leads where a known pod's link

@@ -194,6 +194,11 @@ int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg
 	return eg_links_attach(d, l, error);
 }
 
+int eg_datapath_get_pod(const struct eg_datapath *d, uint32_t ifindex, struct eg_pod *out)
+{
+	return bpf_map_lookup_elem(d->map[EG_MAP_PODS], &ifindex, out) ? -errno : 0;
+}
+
 void eg_pods_forget(struct eg_datapath *d, uint32_t ifindex)
 {
 	struct eg_pod old;

@@ -14,9 +14,12 @@ static struct eg_str rebase(struct eg_str s, struct eg_str from, const char *to)
 	return s.p ? (struct eg_str){to + (s.p - from.p), s.n} : s;
 }
 
-/* Ours to write, or for this connection only. */
+/* Ours to write, or for this connection only. A tag is looked at whatever Connection names; who
+ * writes it again is upstream_head.c. */
 static bool stays_here(const struct eg_h1_head *head, enum eg_field f, struct eg_str name)
 {
+	if (f == EG_FIELD_X_EGRET_VIA)
+		return false;
 	return f == EG_FIELD_HOST || f == EG_FIELD_CONTENT_LENGTH ||
 	       (f == EG_FIELD_EXPECT && !head->expect_other) || eg_h1_hop_by_hop(head, f, name);
 }

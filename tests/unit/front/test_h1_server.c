@@ -281,6 +281,9 @@ static void test_denials(void **state)
 		 "400", "bad_body", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: a, test-tag\r\n\r\n", "508",
 		 "loop", false},
+		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: test-tag\r\n"
+		 "Connection: x-egret-via\r\n\r\n",
+		 "508", "loop", false},
 		{"GET /v1/models HTTP/1.1\r\n" HEADERS "x-egret-via: " TAGS "\r\nx-egret-via: " TAGS
 		 "\r\n\r\n",
 		 "508", "loop", false},

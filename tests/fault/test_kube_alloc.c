@@ -3,6 +3,7 @@
 #include "fault.h"
 
 #include "../unit/net/certs.h" /* needs cmocka */
+#include "kube/event_text.h"
 #include "kube/kube_impl.h"
 
 static const char *const lines[] = {
@@ -245,6 +246,56 @@ static int tries(void)
 	return 0;
 }
 
+/* What could not be kept is counted, and of what is there nothing is lost. */
+static int correlated(void)
+{
+	static const char *const notes[] = {"a", "b", "a"};
+	struct eg_kube_report report = {.namespace_name = "s",
+					.name = "web",
+					.uid = "u",
+					.reason = "PolicyDenied",
+					.action = "Deny",
+					.count = 1};
+	const struct kube_reporter who = {"n", "egretd-n"};
+	struct kube_correlator c;
+	struct kube_series *s;
+	uint64_t sum = 0, wait;
+	int failed = 0;
+
+	kube_correlator_init(&c, 0);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(notes); i++) {
+		int r;
+
+		report.note = notes[i];
+		r = kube_correlate(&c, &report, 1000, 1000);
+		if (r)
+			assert_int_equal(r, -ENOMEM);
+		failed += r != 0;
+	}
+	assert_int_equal(c.dropped, failed);
+	while ((s = kube_correlator_take(&c, 1000, &wait))) {
+		struct eg_buf out;
+		int r;
+
+		eg_buf_init(&out, 8192);
+		r = kube_event_create(&out, s, &who);
+		if (r)
+			assert_int_equal(r, -ENOMEM);
+		failed += r != 0;
+		eg_buf_fini(&out);
+		sum += s->taken;
+		kube_correlator_done(&c, s, KUBE_WRITTEN, 1000);
+	}
+	assert_int_equal(sum + c.dropped, EG_ARRAY_SIZE(notes));
+	kube_correlator_fini(&c);
+	return failed ? -ENOMEM : 0;
+}
+
+static void test_correlated(void **state)
+{
+	fault_each(correlated);
+}
+
 static void test_watches(void **state)
 {
 	make_files();
@@ -256,9 +307,8 @@ static void test_watches(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_objects),
-		cmocka_unit_test(test_split),
-		cmocka_unit_test(test_store),
+		cmocka_unit_test(test_objects), cmocka_unit_test(test_split),
+		cmocka_unit_test(test_store),	cmocka_unit_test(test_correlated),
 		cmocka_unit_test(test_watches),
 	};
 

@@ -34,6 +34,17 @@ struct eg_kube_pod {
 	bool finished; /* phase Succeeded or Failed: its addresses may be another's already */
 };
 
+/* What happened to a pod or to this node, for people: becomes a Kubernetes Event, or counts in one
+ * that is there. Strings are copied, but for reason and action, which are static. */
+struct eg_kube_report {
+	const char *namespace_name; /* NULL: it is of this node; name and uid are not looked at */
+	const char *name, *uid;
+	const char *reason, *action; /* as Events have them: "PolicyDenied", "Deny" */
+	bool warning;
+	const char *note; /* sentences; no number that changes, or each is another Event */
+	uint64_t count;	  /* how often, since it was reported last; not 0 */
+};
+
 /* Both come at the end of a turn, never from inside a call; both may close. */
 struct eg_kube_calls {
 	/* What pods() or namespace_labels() give has changed, or a list is whole for the first

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// A Kubernetes API server of two resources, pods and namespaces: list, watch, and nothing else. It says what a real one says
-// (lists in pages, initial events, bookmarks, 410) and misbehaves on demand. Usage:
+// A Kubernetes API server of two resources, pods and namespaces (list, watch, and nothing else), that also takes Events
+// (kube-events.mjs). It says what a real one says (lists in pages, initial events, bookmarks, 410) and misbehaves on demand. Usage:
 //   kube-api.mjs --cert server.pem --token-file FILE [--listen 127.0.0.1:0] [--control 127.0.0.1:0] [--node n1] [--dir DIR]
 //                [--history 1000] [--bookmark-ms 60000] [--ready FILE]
 // README.md beside this file has the control interface; `control` below is it.
@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { parseArgs } from 'node:util';
+import { Events } from './kube-events.mjs';
 
 const { values: opt } = parseArgs({ options: {
 	cert: { type: 'string' }, 'token-file': { type: 'string' }, dir: { type: 'string' }, ready: { type: 'string' },
@@ -30,6 +31,7 @@ let oldest = 100; // a watch may resume from here on
 const store = { pods: new Map(), namespaces: new Map() }; // key -> object
 const history = []; // {version, resource, type, object}
 const watches = new Set();
+const events = new Events((name) => store.namespaces.has(name));
 const requests = []; // the last ones, without their tokens
 const faults = []; // {resource, left, ...}
 const forbidden = new Set(); // resources
@@ -88,14 +90,14 @@ if (opt.dir) {
 }
 
 // ---- answers ----
-const REASONS = { 400: 'BadRequest', 401: 'Unauthorized', 403: 'Forbidden', 404: 'NotFound', 405: 'MethodNotAllowed', 410: 'Expired',
+const REASONS = { 400: 'BadRequest', 401: 'Unauthorized', 403: 'Forbidden', 404: 'NotFound', 405: 'MethodNotAllowed', 410: 'Expired', 415: 'UnsupportedMediaType',
 	422: 'Invalid', 429: 'TooManyRequests', 500: 'InternalError', 503: 'ServiceUnavailable', 504: 'Timeout' };
-const statusObject = (code, message) => ({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message,
-	reason: REASONS[code] ?? 'Unknown', code });
+const statusObject = (code, message, details) => ({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message,
+	reason: REASONS[code] ?? 'Unknown', details, code });
 
-function refuse(call, code, message, headers = {}) {
+function refuse(call, code, message, headers = {}, details = undefined) {
 	call.entry.status = code;
-	const body = JSON.stringify(statusObject(code, message));
+	const body = JSON.stringify(statusObject(code, message, details));
 	call.res.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers }).end(body);
 }
 
@@ -219,9 +221,26 @@ function authorized(req) {
 	return sent !== null && sent[1] === fs.readFileSync(opt['token-file'], 'utf8').trim();
 }
 
+// Sent: an Event, or a change of one.
+function take(call, req, path) {
+	const chunks = [];
+	req.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
+		const text = Buffer.concat(chunks).toString();
+		const { code, message, details, object } = events.take(req.method, path, req.headers['content-type'], text);
+		call.entry.body = text;
+		if (!object) return refuse(call, code, message, {}, details);
+		call.entry.status = code;
+		const { lost } = call;
+		if (lost) return req.socket.destroy(); // it was taken, and nobody hears of it
+		const body = JSON.stringify(object);
+		return call.res.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
+	});
+}
+
 function serve(req, res) {
 	const url = new URL(req.url, 'https://kubernetes');
-	const match = /^\/api\/v1\/(pods|namespaces)$/.exec(url.pathname);
+	const path = Events.path(url.pathname);
+	const match = path ? ['', 'events'] : /^\/api\/v1\/(pods|namespaces)$/.exec(url.pathname);
 	const call = { res, query: url.searchParams, resource: match?.[1],
 		entry: { method: req.method, url: req.url, host: req.headers.host, sni: req.socket.servername || null, authorized: authorized(req) } };
 	requests.push(call.entry);
@@ -229,7 +248,11 @@ function serve(req, res) {
 	res.on('error', () => {});
 	if (!call.entry.authorized) return refuse(call, 401, 'Unauthorized');
 	if (!match) return refuse(call, 404, 'the server could not find the requested resource');
-	if (req.method !== 'GET') return refuse(call, 405, 'the server does not allow this method on the requested resource');
+	if (req.method !== 'GET' && !path) return refuse(call, 405, 'the server does not allow this method on the requested resource');
+	if (path && forbidden.has('events')) {
+		return refuse(call, 403, `events.events.k8s.io is forbidden: User "system:serviceaccount:egret:egret" cannot ${
+			req.method === 'POST' ? 'create' : 'patch'} resource "events" in API group "events.k8s.io" in the namespace "${path.namespace}"`);
+	}
 	if (forbidden.has(call.resource)) {
 		return refuse(call, 403, `${call.resource} is forbidden: User "system:serviceaccount:egret:egret" cannot list resource `
 			+ `"${call.resource}" in API group "" at the cluster scope`);
@@ -237,11 +260,13 @@ function serve(req, res) {
 	const fault = faultFor(call.resource);
 	if (fault?.hang) return undefined;
 	if (fault?.garbage) return req.socket.end('this is not HTTP\r\n\r\n');
-	if (fault) {
+	if (fault?.lost) call.lost = true;
+	if (fault && !fault.lost) {
 		const headers = fault.retry_after === undefined ? {} : { 'retry-after': String(fault.retry_after) };
 		if (fault.location) headers.location = fault.location;
 		return refuse(call, fault.status, fault.message ?? `a fault that was asked for: ${fault.status}`, headers);
 	}
+	if (path) return take(call, req, path);
 	call.selects = selectorOf(call.query);
 	if (!call.selects) return refuse(call, 400, 'field label not supported');
 	return ['1', 'true'].includes(call.query.get('watch')) ? watched(call) : listed(call);
@@ -286,10 +311,12 @@ const control = {
 	}),
 	'POST /_test/raw': (body) => ofResource(body).forEach((watch) => watch.raw(body.text)),
 	'POST /_test/flood': flood,
+	'POST /_test/forget-events': () => events.forget(),
+	'POST /_test/terminate': ({ namespace }) => events.terminate(namespace),
 	'POST /_test/forget-requests': () => { requests.length = 0; },
 	'GET /_test/requests': () => requests,
 	'GET /_test/state': () => ({ version, oldest, pods: [...store.pods.values()], namespaces: [...store.namespaces.values()],
-		watches: [...watches].map((watch) => watch.resource) }),
+		events: events.all(), watches: [...watches].map((watch) => watch.resource) }),
 };
 const controller = http.createServer((req, res) => {
 	const chunks = [];

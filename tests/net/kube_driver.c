@@ -3,14 +3,18 @@
  * The room kube as the supervisor has it, for tests/net/kube_api.sh:
  *   kube_driver HOST PORT NODE TOKEN_FILE CA_FILE STATE_FILE [SERVER_NAME]
  * STATE_FILE is replaced with what is known, whenever that or the status is another. Sentences go
- * to stderr. Ends with SIGTERM, or when its parent does.
+ * to stderr. Each line of stdin is reported: {"namespace", "name", "uid", "reason", "note",
+ * "count"}, without a namespace of the node. Ends with SIGTERM, or when its parent does.
  */
 #include <inttypes.h>
 #include <jansson.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "kube/kube_impl.h"
@@ -70,16 +74,21 @@ static json_t *namespace_of(const char *name)
 
 static void write_state(void)
 {
+	struct eg_kube_events_status e;
 	struct eg_kube_status s;
 	char temporary[512], *text;
 	json_t *o;
 	FILE *f;
 
 	eg_kube_status(kube, &s);
-	o = json_pack("{so so sb sb sI sI sI ss}", "pods", pods_of(), "shop", namespace_of("shop"),
-		      "synced", s.synced, "current", s.current, "failures", (json_int_t)s.failures,
-		      "passed_over", (json_int_t)s.passed_over, "largest_turn_us",
-		      (json_int_t)largest_turn_us, "error", s.error);
+	eg_kube_events_status(kube, &e);
+	o = json_pack("{so so sb sb sI sI sI ss s{sb sI sI sI sI sI ss}}", "pods", pods_of(),
+		      "shop", namespace_of("shop"), "synced", s.synced, "current", s.current,
+		      "failures", (json_int_t)s.failures, "passed_over", (json_int_t)s.passed_over,
+		      "largest_turn_us", (json_int_t)largest_turn_us, "error", s.error, "events",
+		      "forbidden", e.forbidden, "written", (json_int_t)e.written, "failures",
+		      (json_int_t)e.failures, "not_taken", (json_int_t)e.not_taken, "dropped",
+		      (json_int_t)e.dropped, "waiting", (json_int_t)e.waiting, "error", e.error);
 	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	if (!text || (written && !strcmp(text, written))) {
@@ -99,16 +108,22 @@ static void write_state(void)
 /* Is something other than it was when this was asked last? */
 static bool is_news(void)
 {
+	static struct eg_kube_events_status former_events;
 	static struct eg_kube_status former;
 	static uint64_t former_changes = UINT64_MAX;
+	struct eg_kube_events_status e;
 	struct eg_kube_status s;
 	bool news;
 
 	eg_kube_status(kube, &s);
+	eg_kube_events_status(kube, &e);
 	s.heard_ms = 0;
 	news = changes != former_changes || s.synced != former.synced ||
 	       s.current != former.current || s.failures != former.failures ||
-	       s.passed_over != former.passed_over || strcmp(s.error, former.error) != 0;
+	       s.passed_over != former.passed_over || strcmp(s.error, former.error) != 0 ||
+	       e.written != former_events.written || e.failures != former_events.failures ||
+	       e.dropped != former_events.dropped || e.waiting != former_events.waiting;
+	former_events = e;
 	former = s;
 	former_changes = changes;
 	return news;
@@ -140,13 +155,70 @@ static void said(void *context, bool bad, const char *sentence)
 		eg_info("%s", sentence);
 }
 
+static const char *text_of(const json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s ? s : "";
+}
+
+static void report(const char *line)
+{
+	json_t *o = json_loads(line, 0, NULL);
+	const char *reason = text_of(o, "reason");
+
+	if (!o) {
+		eg_error("no report: %s", line);
+		return;
+	}
+	eg_kube_report(kube,
+		       &(struct eg_kube_report){
+			       .namespace_name = json_string_value(json_object_get(o, "namespace")),
+			       .name = text_of(o, "name"),
+			       .uid = text_of(o, "uid"),
+			       .reason = !strcmp(reason, "A")	? "A"
+					 : !strcmp(reason, "B") ? "B"
+								: "C",
+			       .action = "Try",
+			       .warning = true,
+			       .note = text_of(o, "note"),
+			       .count = (uint64_t)json_integer_value(json_object_get(o, "count"))});
+	json_decref(o);
+}
+
+static void lines_ready(struct eg_watch *w, uint32_t events)
+{
+	static char in[1 << 16];
+	static size_t length;
+	ssize_t n = read(w->fd, in + length, sizeof(in) - 1 - length);
+	char *end;
+
+	(void)events;
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			eg_watch_remove(loop, w);
+		return;
+	}
+	length += (size_t)n;
+	in[length] = '\0';
+	while ((end = strchr(in, '\n'))) {
+		*end = '\0';
+		report(in);
+		length -= (size_t)(end + 1 - in);
+		memmove(in, end + 1, length + 1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct eg_kube_calls calls = {changed, said, NULL};
 	struct kube_times times = kube_times;
+	struct eg_watch lines = {.fd = -1, .ready = lines_ready};
 	struct eg_kube_options o;
 	struct eg_error e;
 
+	times.gap_ms = 20;
+	times.forbidden_ms = 1500;
 	times.first_ms = 50;
 	times.most_ms = 400;
 	times.well_ms = 200;
@@ -158,6 +230,7 @@ int main(int argc, char **argv)
 				     .node_name = argv[3],
 				     .token_file = argv[4],
 				     .ca_file = argv[5],
+				     .events = true,
 				     .server_name = argc > 7 ? argv[7] : NULL};
 	state_file = argv[6];
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -172,6 +245,9 @@ int main(int argc, char **argv)
 	eg_timer_init(&look, looked);
 	if (eg_timer_set(loop, &look, 0))
 		return 1;
+	/* Not a file, which epoll does not take: then nothing is reported. */
+	if (fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK) == 0)
+		(void)!eg_watch_add(loop, &lines, STDIN_FILENO, EPOLLIN);
 	while (!over) {
 		bool due = eg_timer_armed(&look) && look.due_ms <= eg_now_ms() + 1;
 		uint64_t before = eg_cpu_ns();

@@ -265,7 +265,8 @@ void kube_correlator_done(struct kube_correlator *c, struct kube_series *s, enum
 		s->next_ms = now_ms + s->interval_ms;
 		s->interval_ms = EG_MIN(s->interval_ms * 2, (uint64_t)KUBE_UPDATE_MOST);
 		break;
-	case KUBE_AGAIN:
+	case KUBE_AGAIN: /* behind the others that are due, in case it is this one's fault */
+		s->next_ms = now_ms;
 		break;
 	case KUBE_NOT_TAKEN:
 		spend(s->subject, now_ms);

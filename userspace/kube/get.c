@@ -29,6 +29,8 @@ const struct kube_times kube_times = {
 	.most_ms = 30000,
 	.well_ms = 5000,
 	.watch_s = 300,
+	.gap_ms = 200,
+	.forbidden_ms = 600000,
 };
 
 static const struct eg_h1_limits limits = {
@@ -101,6 +103,11 @@ static void limit(struct kube_get *g, uint64_t ms)
 
 /* ---- a refusal ---- */
 
+static bool sends(const struct kube_get *g)
+{
+	return strcmp(g->method, "GET") != 0;
+}
+
 static void refusal_text(struct kube_get *g, const char *message)
 {
 	struct kube_outcome *o = &g->outcome;
@@ -114,10 +121,20 @@ static void refusal_text(struct kube_get *g, const char *message)
 			 g->api->where, g->api->token_file, colon, message);
 		break;
 	case 403:
-		snprintf(o->text, sizeof(o->text),
-			 "the Kubernetes API refuses to show %s (403%s%s); a ClusterRole has to "
-			 "allow the service account the verbs list and watch for %s",
-			 g->what, colon, message, g->what);
+		if (sends(g))
+			snprintf(
+				o->text, sizeof(o->text),
+				"the Kubernetes API refuses to take %s (403%s%s); a ClusterRole "
+				"has "
+				"to allow the service account the verbs create and patch for %s of "
+				"the group events.k8s.io",
+				g->what, colon, message, g->what);
+		else
+			snprintf(o->text, sizeof(o->text),
+				 "the Kubernetes API refuses to show %s (403%s%s); a ClusterRole "
+				 "has to "
+				 "allow the service account the verbs list and watch for %s",
+				 g->what, colon, message, g->what);
 		break;
 	case 429:
 		snprintf(o->text, sizeof(o->text),
@@ -143,6 +160,10 @@ static void refused(struct kube_get *g)
 	    (eg_secret_in(g->token, body) || eg_secret_in(g->token, eg_str_from(message))))
 		message[0] = '\0'; /* whoever this is, it said the token aloud */
 	refusal_text(g, message);
+	/* `causes` of the Status (NamespaceTerminatingCause of the API): no right is missing. */
+	if (g->outcome.trouble == KUBE_FORBIDDEN && body.n &&
+	    memmem(body.p, body.n, "\"NamespaceTerminating\"", 22))
+		g->outcome.trouble = KUBE_TERMINATING;
 	end(g);
 }
 
@@ -262,7 +283,7 @@ static void begin_body(struct kube_get *g, const struct eg_h1_head *head)
 	g->left = head->content_length;
 	eg_chunked_init(&g->chunked);
 	g->outcome.status = head->status;
-	if (head->status != 200) {
+	if (head->status != 200 && !(head->status == 201 && sends(g))) {
 		g->outcome.trouble = trouble_of(head->status);
 		g->outcome.retry_after_ms = retry_after_ms(head);
 		refusal_text(g, "");
@@ -292,7 +313,7 @@ static void take_head(struct kube_get *g)
 
 	for (;;) {
 		enum eg_io r = eg_h1_parse_response(&g->scan, eg_buf_str(&g->in), &limits,
-						    EG_STR("GET"), &head, &reason);
+						    eg_str_from(g->method), &head, &reason);
 
 		if (r == EG_IO_AGAIN)
 			return;
@@ -500,19 +521,23 @@ static int read_token(struct kube_get *g, struct eg_error *e)
 	return r;
 }
 
-static int write_request(struct kube_get *g, struct eg_str target)
+static int write_request(struct kube_get *g, struct eg_str target, const struct kube_content *c)
 {
-	int r = eg_buf_printf(&g->out, "GET ");
+	int r = eg_buf_printf(&g->out, "%s ", g->method);
 
 	r = r ? r : eg_buf_append_str(&g->out, target);
 	r = r ? r
 	      : eg_buf_printf(&g->out,
 			      " HTTP/1.1\r\nHost: %s\r\nUser-Agent: egretd/" EG_VERSION
-			      "\r\nAccept: application/json\r\nConnection: close\r\n"
-			      "Authorization: Bearer ",
+			      "\r\nAccept: application/json\r\nConnection: close\r\n",
 			      g->api->where);
+	if (!r && c)
+		r = eg_buf_printf(&g->out, "Content-Type: %s\r\nContent-Length: %zu\r\n", c->type,
+				  c->bytes.n);
+	r = r ? r : eg_buf_append_str(&g->out, EG_STR("Authorization: Bearer "));
 	r = r ? r : eg_buf_append_str(&g->out, eg_secret_bytes(g->token));
-	return r ? r : eg_buf_append_str(&g->out, EG_STR("\r\n\r\n"));
+	r = r ? r : eg_buf_append_str(&g->out, EG_STR("\r\n\r\n"));
+	return r || !c ? r : eg_buf_append_str(&g->out, c->bytes);
 }
 
 static bool refuse(struct kube_get *g, struct kube_outcome *o, enum kube_trouble trouble,
@@ -524,13 +549,14 @@ static bool refuse(struct kube_get *g, struct kube_outcome *o, enum kube_trouble
 	return false;
 }
 
-bool kube_get_begin(struct kube_get *g, struct eg_str target, uint64_t limit_ms,
-		    struct kube_outcome *o)
+static bool begin(struct kube_get *g, struct eg_str target, const struct kube_content *content,
+		  uint64_t limit_ms, struct kube_outcome *o)
 {
 	struct kube_api *api = g->api;
 	struct eg_error e = {{0}};
 	int r;
 
+	g->method = content ? content->method : "GET";
 	g->sent = g->in_body = false;
 	g->scan = (struct eg_h1_scan){0};
 	g->interim = 0;
@@ -544,7 +570,7 @@ bool kube_get_begin(struct kube_get *g, struct eg_str target, uint64_t limit_ms,
 		return refuse(g, o, KUBE_TOKEN,
 			      "the token for the Kubernetes API can't be used: ", e.text);
 	eg_buf_init_secret(&g->out, OUT_BYTES);
-	if (write_request(g, target) ||
+	if (write_request(g, target, content) ||
 	    eg_timer_set(api->loop, &g->timer, EG_MIN(api->times.head_ms, limit_ms)))
 		return refuse(g, o, KUBE_MEMORY, "the Kubernetes API: ", "out of memory");
 	g->stream = eg_stream_connect(api->loop, &api->to, &handler, g);
@@ -555,6 +581,18 @@ bool kube_get_begin(struct kube_get *g, struct eg_str target, uint64_t limit_ms,
 	if (eg_stream_tls_connect(g->stream, api->tls, api->tls_name, api->to.port) == -ENOMEM)
 		return refuse(g, o, KUBE_MEMORY, "TLS with the Kubernetes API: ", "out of memory");
 	return true;
+}
+
+bool kube_get_begin(struct kube_get *g, struct eg_str target, uint64_t limit_ms,
+		    struct kube_outcome *o)
+{
+	return begin(g, target, NULL, limit_ms, o);
+}
+
+bool kube_send_begin(struct kube_get *g, struct eg_str target, const struct kube_content *content,
+		     uint64_t limit_ms, struct kube_outcome *o)
+{
+	return begin(g, target, content, limit_ms, o);
 }
 
 void kube_get_init(struct kube_get *g, struct kube_api *api, const char *what,

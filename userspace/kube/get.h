@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One GET of the Kubernetes API, over a connection of its own (TLS, HTTP/1.1). The token and the CA
- * are read for it; the token is gone as soon as the server has taken it. Redirects are not
- * followed.
+ * One request of the Kubernetes API, over a connection of its own (TLS, HTTP/1.1): a GET, or
+ * something that is sent. The token and the CA are read for it; the token is gone as soon as the
+ * server has taken it. Redirects are not followed.
  */
 #ifndef EGRET_KUBE_GET_H
 #define EGRET_KUBE_GET_H
@@ -24,6 +24,7 @@ enum kube_trouble {
 	KUBE_CA,
 	KUBE_UNAUTHORIZED, /* 401 */
 	KUBE_FORBIDDEN,	   /* 403 */
+	KUBE_TERMINATING,  /* 403, for the namespace is being deleted */
 	KUBE_THROTTLED,	   /* 429 */
 	KUBE_SERVER,	   /* 5xx */
 	KUBE_STATUS,	   /* any other, also as an ERROR in a stream */
@@ -52,6 +53,8 @@ struct kube_times {
 	uint64_t first_ms, most_ms; /* back-off */
 	uint64_t well_ms;	    /* a watch that ran so long is no accident */
 	uint64_t watch_s;	    /* half of the longest that a watch is asked to run */
+	uint64_t gap_ms;	    /* between two Events */
+	uint64_t forbidden_ms;	    /* after a 403 for one */
 };
 extern const struct kube_times kube_times;
 
@@ -68,7 +71,7 @@ struct kube_api {
 };
 
 struct kube_get_calls {
-	/* The head of a 200 came. */
+	/* The head of a 200, or of a 201 to what was sent, came. */
 	void (*begun)(void *ctx);
 	/* Bytes of its body, valid during the call. Not 0: no more is wanted. */
 	int (*data)(void *ctx, struct eg_str bytes);
@@ -81,6 +84,7 @@ struct kube_get {
 	const struct kube_get_calls *calls;
 	void *ctx;
 	const char *what;	  /* "pods": what is asked for, for sentences */
+	const char *method;	  /* static */
 	struct eg_stream *stream; /* NULL: nothing is under way */
 	struct eg_timer timer;
 	uint64_t deadline_ms; /* of the whole answer */
@@ -110,5 +114,14 @@ void kube_get_fini(struct kube_get *g);
  */
 bool kube_get_begin(struct kube_get *g, struct eg_str target, uint64_t limit_ms,
 		    struct kube_outcome *o) EG_MUST;
+
+/* What is sent: POST, PATCH... (static), the media type and the content, which are copied. */
+struct kube_content {
+	const char *method, *type;
+	struct eg_str bytes;
+};
+/* Likewise. */
+bool kube_send_begin(struct kube_get *g, struct eg_str target, const struct kube_content *content,
+		     uint64_t limit_ms, struct kube_outcome *o) EG_MUST;
 
 #endif

@@ -112,30 +112,14 @@ static void lists(struct kube_watch *w)
 	    w->api->where);
 }
 
+static void events_said(struct kube_events *e, bool bad, const char *sentence)
+{
+	say(eg_container_of(e, struct eg_kube, events), bad, "%s", sentence);
+}
+
 static const struct kube_watch_calls watch_calls = {changed, trouble, passed_over, well, lists};
 
 /* ---- open and close ---- */
-
-static bool alphanumeric(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-/* A DNS subdomain (RFC 1123 as Kubernetes takes it), which stands in a query as it is. */
-static bool is_subdomain(const char *s)
-{
-	size_t n = strlen(s);
-
-	if (!n || n > KUBE_NAME_BYTES)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		bool edge = !i || i + 1 == n || s[i - 1] == '.' || s[i + 1] == '.';
-
-		if (!alphanumeric(s[i]) && (edge || (s[i] != '-' && s[i] != '.')))
-			return false;
-	}
-	return true;
-}
 
 static int judge(const struct eg_kube_options *o, struct eg_endpoint *to, struct eg_error *e)
 {
@@ -155,7 +139,7 @@ static int judge(const struct eg_kube_options *o, struct eg_endpoint *to, struct
 				    "the Kubernetes API's server name: expected a DNS name or an "
 				    "IP address, found \"%.64s\"",
 				    o->server_name);
-	if (!o->node_name || !is_subdomain(o->node_name))
+	if (!o->node_name || !kube_is_subdomain(o->node_name))
 		return eg_error_set(e, -EINVAL,
 				    "the node's name: expected a DNS name of lower-case letters, "
 				    "digits, '-' and '.', found \"%.64s\"",
@@ -233,6 +217,7 @@ int kube_open(struct eg_loop *l, const struct eg_kube_options *options,
 		free_all(k);
 		return eg_error_set(error, -ENOMEM, "the Kubernetes API: out of memory");
 	}
+	kube_events_open(&k->events, &k->api, options->events, k->node, events_said);
 	*out = k;
 	return 0;
 }
@@ -250,6 +235,7 @@ void eg_kube_close(struct eg_kube *k)
 	k->closed = true;
 	for (int i = 0; i < 2; i++)
 		kube_watch_close(&k->watches[i]);
+	kube_events_close(&k->events);
 	eg_loop_defer(k->api.loop, &k->bury);
 }
 
@@ -296,4 +282,15 @@ void eg_kube_status(const struct eg_kube *k, struct eg_kube_status *out)
 	if (!out->current)
 		eg_str_copy(out->error, sizeof(out->error),
 			    eg_str_from(*error ? error : "the first answer has not come yet"));
+}
+
+void eg_kube_report(struct eg_kube *k, const struct eg_kube_report *r)
+{
+	if (!k->closed)
+		kube_events_report(&k->events, r);
+}
+
+void eg_kube_events_status(const struct eg_kube *k, struct eg_kube_events_status *out)
+{
+	kube_events_status(&k->events, out);
 }

@@ -2,8 +2,8 @@
 /*
  * What the Kubernetes API says of this node's pods and of all namespaces, kept current by two
  * watches (https://kubernetes.io/docs/reference/using-api/api-concepts/, "Efficient detection of
- * changes", "Streaming lists"). One loop, one thread. Reads only; never asks for anything but
- * pods of one node and namespaces.
+ * changes", "Streaming lists"). One loop, one thread. Never asks for anything but pods of one node
+ * and namespaces, and writes nothing but Events.
  *
  * While the API is away, or says what can't be understood, what it said last holds. An object that
  * has become one that can't be understood is forgotten: it is not what it was.
@@ -26,6 +26,7 @@ struct eg_kube_options {
 	const char *node_name;	 /* spec.nodeName of the pods that are asked for */
 	const char *token_file;	 /* read anew for each request; never kept longer */
 	const char *ca_file;	 /* PEM; read anew at each connection */
+	bool events;		 /* what is reported becomes Kubernetes Events */
 };
 
 struct eg_kube_pod {
@@ -65,6 +66,18 @@ struct eg_kube_status {
 	char error[160];      /* why it is not current; "" */
 };
 
+/* What became of what was reported. */
+struct eg_kube_events_status {
+	bool on;
+	bool forbidden;	   /* the API refuses Events for want of rights; it is asked now and then */
+	uint64_t written;  /* requests that the API took */
+	uint64_t failures; /* that it did not, or that did not reach it */
+	uint64_t not_taken; /* of these, for which no other try is made */
+	uint64_t dropped;   /* reports that found no place in the queue */
+	size_t waiting;	    /* Events with something that the API has not */
+	char error[400];    /* why the last request failed; "": it did not */
+};
+
 /* Begins at once; nothing is known before `changed`. 0 or -errno: options that can't be used. */
 int eg_kube_open(struct eg_loop *l, const struct eg_kube_options *options,
 		 const struct eg_kube_calls *calls, struct eg_kube **out,
@@ -79,5 +92,8 @@ const struct eg_kube_pod *eg_kube_pod(const struct eg_kube *k, const char *uid);
 bool eg_kube_namespace_labels(const struct eg_kube *k, const char *name,
 			      const struct eg_label **labels, size_t *count);
 void eg_kube_status(const struct eg_kube *k, struct eg_kube_status *out);
+/* Never waits and never fails: what can't be kept is counted. Without options.events: nothing. */
+void eg_kube_report(struct eg_kube *k, const struct eg_kube_report *r);
+void eg_kube_events_status(const struct eg_kube *k, struct eg_kube_events_status *out);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef EGRET_KUBE_KUBE_IMPL_H
 #define EGRET_KUBE_KUBE_IMPL_H
 
+#include "kube/events.h"
 #include "kube/watch.h"
 
 #define KUBE_SENTENCES 8u /* that may come in one turn; more are not needed */
@@ -13,6 +14,7 @@ struct eg_kube {
 	char *node;
 	bool pages;
 	struct kube_watch watches[2]; /* by enum kube_kind */
+	struct kube_events events;
 	uint64_t failures, passed_over;
 	uint32_t told[2]; /* bits by enum kube_trouble, by whose it was */
 	bool told_passed_over;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
+#include "telemetry/denials.h"
 #include "telemetry/telemetry_private.h"
 
 #define LINES_MAX (2 * EG_LINES_WRITE) /* what the writer has not taken */
@@ -29,7 +30,15 @@ void eg_telemetry_destroy(struct eg_telemetry *t)
 	eg_telemetry_flush(t);
 	eg_buf_fini(&t->lines);
 	eg_series_table_fini(&t->series);
+	free(t->denials);
 	free(t);
+}
+
+struct eg_denials *eg_telemetry_keep_denials(struct eg_telemetry *t)
+{
+	if (!t->denials)
+		t->denials = calloc(1, sizeof(*t->denials));
+	return t->denials;
 }
 
 void eg_telemetry_flush(struct eg_telemetry *t)
@@ -37,6 +46,8 @@ void eg_telemetry_flush(struct eg_telemetry *t)
 	/* What is not taken waits; past the buffer's cap records are counted as lost. */
 	if (t->lines.length)
 		eg_lines_give(t->log, &t->lines);
+	if (t->denials)
+		eg_denials_hand_over(t->denials);
 }
 
 static void write_line(struct eg_telemetry *t, const struct eg_record *r, bool connection)
@@ -159,6 +170,8 @@ void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r)
 	}
 	if (r->client_credential_real)
 		eg_telemetry_count(t, EG_COUNT_REAL_CLIENT_CREDENTIALS, 1);
+	if (t->denials)
+		eg_denials_add(t->denials, r);
 	write_line(t, r, false);
 }
 
@@ -166,6 +179,8 @@ void eg_telemetry_connection(struct eg_telemetry *t, const struct eg_record *r)
 {
 	if ((unsigned int)r->reason < EG_REASON_MAX)
 		eg_series_add(&t->connections_by_reason[r->reason], 1);
+	if (t->denials)
+		eg_denials_add(t->denials, r);
 	write_line(t, r, true);
 }
 

@@ -112,6 +112,11 @@ struct eg_telemetry;
 struct eg_telemetry *eg_telemetry_create(const char *gateway_name, struct eg_lines *log) EG_MUST;
 void eg_telemetry_destroy(struct eg_telemetry *t);
 
+/* Before the first record: what is denied is also kept, for another thread (telemetry/denials.h),
+ * which gets it here. NULL: out of memory. */
+struct eg_denials;
+struct eg_denials *eg_telemetry_keep_denials(struct eg_telemetry *t) EG_MUST;
+
 /* Owner's thread only. */
 void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r);
 void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n);

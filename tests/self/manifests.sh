@@ -61,7 +61,8 @@ EOT
 
 echo "# what the agent may"
 rules() { jq -c 'select(.kind == "ClusterRole") | .rules' "$scratch/all.jsonl"; }
-is "of the API: pods and namespaces, to list and to watch" "$(rules)" '[{"apiGroups":[""],"resources":["pods","namespaces"],"verbs":["list","watch"]}]'
+is "of the API: pods and namespaces, to list and to watch; Events, to create and to patch" "$(rules)" \
+	'[{"apiGroups":[""],"resources":["pods","namespaces"],"verbs":["list","watch"]},{"apiGroups":["events.k8s.io"],"resources":["events"],"verbs":["create","patch"]}]'
 is "nothing else of rights" "$(jq -r 'select(.kind | test("Role")) | .kind' "$scratch/all.jsonl" | sort | tr '\n' ' ')" "ClusterRole ClusterRoleBinding "
 container() { daemonset "$@" | jq -c '.spec.template.spec.containers[0]'; }
 is "one container" "$(daemonset | jq '[.spec.template.spec | .containers, .initContainers // []] | flatten | length')" 1

@@ -51,6 +51,7 @@ static const struct {
 	[EG_WIRE_LEARNED] = {PAYLOAD(addresses), 0, 0},
 	[EG_WIRE_WANT_STATS] = {BARE, 0, 0},
 	[EG_WIRE_FAILED] = {PAYLOAD(text), 0, 0},
+	[EG_WIRE_DENIALS] = {PAYLOAD(denials), 0, 0},
 };
 
 size_t eg_wire_size(uint32_t type)

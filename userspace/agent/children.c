@@ -233,6 +233,9 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 		m->u.text[EG_WIRE_TEXT - 1] = '\0';
 		eg_error("gateway could not start: %s", m->u.text);
 		break;
+	case EG_WIRE_DENIALS:
+		eg_report_denials(s, &m->u.denials);
+		break;
 	case EG_WIRE_SPAWN:
 	case EG_WIRE_SIGNAL:
 	case EG_WIRE_SPAWNED:

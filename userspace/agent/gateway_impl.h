@@ -43,6 +43,7 @@ struct eg_gateway_worker {
 	struct eg_gateway *gateway;
 	struct eg_worker *worker;
 	struct eg_telemetry *telemetry;
+	struct eg_denials *denials; /* of telemetry; NULL: nobody wants them */
 	pthread_t thread;
 	int listener, signer; /* until the worker has them */
 	uint64_t turns;	      /* at the last ping */
@@ -70,7 +71,8 @@ struct eg_gateway {
 	struct eg_staged staged;
 	struct eg_snapshot *snapshot; /* in force; NULL: none yet */
 	struct eg_give_back give_back;
-	uint32_t ping; /* being answered; 0: none */
+	uint64_t denials_ms; /* when they were handed on last */
+	uint32_t ping;	     /* being answered; 0: none */
 	struct eg_timer ping_timer, ticket_timer;
 	struct eg_names *names;
 	struct eg_page *page;
@@ -95,6 +97,9 @@ void eg_names_follow(struct eg_names *n, struct eg_policy_set *set);
 /* A DNS answer on its way to a pod that the kernel could not read. */
 void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned char *message,
 		     size_t length);
+
+/* gateway_denials.c: what workers denied, to the supervisor; at each ping, and once a second. */
+void eg_gateway_denials(struct eg_gateway *g);
 
 /* gateway_page.c: /metrics, /healthz, /readyz on loopback. */
 struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_error *e) EG_MUST;

@@ -147,6 +147,9 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	w->telemetry = eg_telemetry_create(GATEWAY_NAME, g->access_log);
 	if (!w->telemetry)
 		give_up("out of memory");
+	if (g->config.flags & EG_CONFIG_DENIALS &&
+	    !(w->denials = eg_telemetry_keep_denials(w->telemetry)))
+		give_up("out of memory");
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_REQUESTS_ACTIVE,
 			    &g->flight->worker[index].requests);
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS,
@@ -253,6 +256,7 @@ static void look_at_turns(struct eg_timer *t)
 static void ping(struct eg_gateway *g, uint32_t serial)
 {
 	give_back(g);
+	eg_gateway_denials(g);
 	g->ping = serial;
 	for (uint32_t i = 0; i < g->config.worker_count; i++) {
 		g->workers[i].turns = eg_worker_turns(g->workers[i].worker);
@@ -432,6 +436,7 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	case EG_WIRE_LEARNED:
 	case EG_WIRE_WANT_STATS:
 	case EG_WIRE_FAILED:
+	case EG_WIRE_DENIALS:
 	case EG_WIRE_TYPES:
 		give_up("the supervisor sent what only others send");
 	}

@@ -120,6 +120,8 @@ static int send_config(struct eg_supervisor *s)
 		c->flags |= EG_CONFIG_PAGE_TOKEN;
 	if (s->charge == EG_CHARGE_TAKING || s->renewal == EG_RENEWAL_PREPARING)
 		c->flags |= EG_CONFIG_SHARED;
+	if (s->o->kubernetes && s->o->kube_events)
+		c->flags |= EG_CONFIG_DENIALS;
 	if (s->o->gateway4_set)
 		c->flags |= EG_CONFIG_GATEWAY4;
 	if (s->o->gateway6_set)

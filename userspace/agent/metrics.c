@@ -87,6 +87,39 @@ static int put_kube(struct eg_buf *out, const struct eg_wire_stats *s)
 			   (unsigned long long)s->pods_out_of_reach);
 }
 
+static int put_kube_events(struct eg_buf *out, const struct eg_wire_stats *s)
+{
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{"written_total", "counter", "Events that the API took: new ones and changed ones.",
+		 s->kube_events_written},
+		{"failures_total", "counter", "Events that the API was to take and did not.",
+		 s->kube_events_failures},
+		{"not_taken_total", "counter",
+		 "Of these, those that it will not take: they are not tried again soon.",
+		 s->kube_events_not_taken},
+		{"dropped_total", "counter",
+		 "What happened and is in no Event: too much at once, or of an unknown pod.",
+		 s->kube_events_dropped},
+		{"waiting", "gauge", "Events with something that the API has not.",
+		 s->kube_events_waiting},
+		{"forbidden", "gauge", "1: the API refuses Events for want of rights.",
+		 s->kube_events_forbidden},
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < EG_ARRAY_SIZE(rows); i++)
+		r = eg_buf_printf(out,
+				  "# HELP egret_kubernetes_events_%s %s\n"
+				  "# TYPE egret_kubernetes_events_%s %s\n"
+				  "egret_kubernetes_events_%s %llu\n",
+				  rows[i].name, rows[i].help, rows[i].name, rows[i].type,
+				  rows[i].name, (unsigned long long)rows[i].value);
+	return r;
+}
+
 int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 {
 	const struct {
@@ -163,6 +196,8 @@ int eg_metrics_supervisor(struct eg_buf *out, const struct eg_wire_stats *s)
 				  EG_VERSION, s->policy_version);
 	if (!r && s->kube)
 		r = put_kube(out, s);
+	if (!r && s->kube_events)
+		r = put_kube_events(out, s);
 	if (!r)
 		r = put_uplinks(out, s);
 	return r ? r : put_packets(out, s);

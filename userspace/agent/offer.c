@@ -522,6 +522,7 @@ static void refuse(struct eg_supervisor *s, struct eg_policy_set *set, const cha
 	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
 	s->rejected++;
 	s->policy_valid = false;
+	eg_report_policy_refused(s, why);
 	eg_handover_give_up(s, why);
 }
 
@@ -567,6 +568,7 @@ void eg_offer_acknowledged(struct eg_supervisor *s, uint32_t number)
 		eg_info("generation %u: policy %s is in force", number,
 			eg_policy_version(s->applied.policies));
 	}
+	eg_report_policy_mended(s);
 	eg_signer_names(s);
 	if (s->dirty)
 		eg_offer(s);

@@ -28,6 +28,7 @@ enum option_id {
 	O_KUBE_API,
 	O_KUBE_TOKEN,
 	O_KUBE_CA,
+	O_KUBE_EVENTS,
 	O_CREDENTIALS_DIR,
 	O_CA_DIR,
 	O_RUN_DIR,
@@ -68,6 +69,7 @@ static const struct option known[] = {
 	{"kube-api", required_argument, NULL, O_KUBE_API},
 	{"kube-token", required_argument, NULL, O_KUBE_TOKEN},
 	{"kube-ca", required_argument, NULL, O_KUBE_CA},
+	{"kube-events", required_argument, NULL, O_KUBE_EVENTS},
 	{"credentials-dir", required_argument, NULL, O_CREDENTIALS_DIR},
 	{"ca-dir", required_argument, NULL, O_CA_DIR},
 	{"run-dir", required_argument, NULL, O_RUN_DIR},
@@ -125,6 +127,7 @@ const char *eg_options_usage(void)
 	       "_PORT\n"
 	       "  --kube-token FILE      bearer token, read for each request " KUBE_TOKEN "\n"
 	       "  --kube-ca FILE         roots of the API server             " KUBE_CA "\n"
+	       "  --kube-events WORD     Kubernetes Events: on, off          on\n"
 	       "\n"
 	       "The node\n"
 	       "  --uplink IF[,IF]       where traffic leaves the node (guarded); auto: each link\n"
@@ -586,6 +589,10 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 	case O_KUBE_CA:
 		o->kube_ca = value;
 		break;
+	case O_KUBE_EVENTS:
+		r = choose(e, "kube-events", value, WORD(value, "off", "on"), "on or off", &i);
+		o->kube_events = i == 1;
+		return r;
 	case O_CREDENTIALS_DIR:
 		o->credentials_dir = value;
 		break;
@@ -719,6 +726,7 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 		.cni_dir = EG_CNI_DIR,
 		.kube_token = KUBE_TOKEN,
 		.kube_ca = KUBE_CA,
+		.kube_events = true,
 		.credentials_dir = "/etc/egret/credentials",
 		.ca_dir = "/etc/egret/ca",
 		.run_dir = "/run/egret",

@@ -20,6 +20,7 @@ struct eg_options {
 	bool kubernetes;
 	const char *node_name, *cni_dir, *kube_host, *kube_token, *kube_ca;
 	unsigned int kube_port;
+	bool kube_events;	     /* with kubernetes: what happens becomes Kubernetes Events */
 	const char *pin_dir;	     /* never NULL */
 	const char *upstream_ca;     /* NULL: the system's bundle */
 	const char *access_log;	     /* NULL: none; "-": standard output */

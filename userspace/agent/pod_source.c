@@ -73,7 +73,8 @@ static int open_kubernetes(struct eg_pod_source *s, const struct eg_options *o, 
 					  .port = (uint16_t)o->kube_port,
 					  .node_name = o->node_name,
 					  .token_file = o->kube_token,
-					  .ca_file = o->kube_ca};
+					  .ca_file = o->kube_ca,
+					  .events = o->kube_events};
 	const struct eg_kube_calls calls = {.changed = api_changed, .said = api_said, .context = s};
 	int r = eg_cni_dir_open(o->cni_dir, &s->cni_dir, e);
 
@@ -196,4 +197,10 @@ bool eg_pod_source_is_told(const struct eg_pod_source *s)
 const struct eg_kube *eg_pod_source_kube(const struct eg_pod_source *s)
 {
 	return s->kube;
+}
+
+void eg_pod_source_report(struct eg_pod_source *s, const struct eg_kube_report *r)
+{
+	if (s->kube)
+		eg_kube_report(s->kube, r);
 }

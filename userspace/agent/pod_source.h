@@ -36,5 +36,7 @@ bool eg_pod_source_is_told(const struct eg_pod_source *s);
 
 /* With --kubernetes; else NULL. */
 const struct eg_kube *eg_pod_source_kube(const struct eg_pod_source *s);
+/* As eg_kube_report(); without --kubernetes nothing happens. */
+void eg_pod_source_report(struct eg_pod_source *s, const struct eg_kube_report *r);
 
 #endif

@@ -66,7 +66,8 @@ static const char *what_holds(const struct eg_supervisor *s)
 			 "governed: NOTHING IS STOPPED until a set is good";
 }
 
-static void reject(struct eg_supervisor *s, struct eg_source *source, const char *why)
+static void reject(struct eg_supervisor *s, struct eg_source *source, const char *why,
+		   const char *first)
 {
 	forget_bad(s);
 	if (source) {
@@ -77,6 +78,7 @@ static void reject(struct eg_supervisor *s, struct eg_source *source, const char
 	s->policy_valid = false;
 	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
 	eg_error("the policy in %s is refused whole; %s", s->o->policy_dir, what_holds(s));
+	eg_report_policy_refused(s, what_holds(s), first);
 }
 
 /* What goes to a governed range and is no TCP is dropped: a resolver there gets no question. */
@@ -106,6 +108,16 @@ static void compile_goes_on(void *context)
 	eg_heartbeat_keep(context);
 }
 
+/* For who reads it elsewhere than here: in full, with its place in the file. */
+static void describe(const struct eg_policy_error *e, char *out, size_t cap)
+{
+	char place[48] = "";
+
+	if (e->line)
+		snprintf(place, sizeof(place), ":%d:%d", e->line, e->column);
+	snprintf(out, cap, "%.255s%s %.300s: %.400s", e->file, place, e->path, e->text);
+}
+
 static void compile(struct eg_supervisor *s, struct eg_source *source)
 {
 	const struct eg_policy_busy busy = {compile_goes_on, s};
@@ -117,7 +129,7 @@ static void compile(struct eg_supervisor *s, struct eg_source *source)
 
 	log_errors(s, &errors);
 	if (r) {
-		char why[EG_WIRE_TEXT];
+		char why[EG_WIRE_TEXT], place[1024];
 		const struct eg_policy_error *first = NULL;
 
 		for (size_t i = 0; i < errors.count && !first; i++)
@@ -125,7 +137,9 @@ static void compile(struct eg_supervisor *s, struct eg_source *source)
 				first = &errors.item[i];
 		snprintf(why, sizeof(why), "%.100s %.120s: %.160s", first ? first->file : "",
 			 first ? first->path : "", first ? first->text : strerror(-r));
-		reject(s, source, why);
+		if (first)
+			describe(first, place, sizeof(place));
+		reject(s, source, why, first ? place : why);
 		free(l);
 	} else {
 		l->references = 1;
@@ -157,7 +171,7 @@ void eg_reload_policy(struct eg_supervisor *s)
 	if (eg_source_read(s->o->policy_dir, &source, &e)) {
 		if (strcmp(s->last_error, e.text) != 0) {
 			eg_error("%s", e.text);
-			reject(s, NULL, e.text);
+			reject(s, NULL, e.text, e.text);
 		}
 		return;
 	}
@@ -171,6 +185,7 @@ void eg_reload_policy(struct eg_supervisor *s)
 		s->last_error[0] = '\0';
 		forget_bad(s);
 		eg_source_fini(&source);
+		eg_report_policy_mended(s);
 	} else if (s->bad_known && eg_source_equal(&s->bad_source, &source)) {
 		eg_source_fini(&source); /* said once */
 	} else {

@@ -39,12 +39,21 @@ void eg_kube_stats(const struct eg_supervisor *s, struct eg_wire_stats *out)
 {
 	const struct eg_kube *kube = eg_pod_source_kube(s->pods);
 	const struct eg_kube_pod *const *pods;
+	struct eg_kube_events_status events;
 	struct eg_kube_status status;
 	struct eg_identity id;
 	size_t n;
 
 	if (!kube)
 		return;
+	eg_kube_events_status(kube, &events);
+	out->kube_events = events.on;
+	out->kube_events_forbidden = events.forbidden;
+	out->kube_events_written = events.written;
+	out->kube_events_failures = events.failures;
+	out->kube_events_not_taken = events.not_taken;
+	out->kube_events_dropped = events.dropped + s->reports.lost;
+	out->kube_events_waiting = events.waiting;
 	eg_kube_status(kube, &status);
 	out->kube = 1;
 	out->kube_synced = status.synced;
@@ -55,6 +64,28 @@ void eg_kube_stats(const struct eg_supervisor *s, struct eg_wire_stats *out)
 	pods = eg_kube_pods(kube, &n);
 	for (size_t i = 0; i < n; i++)
 		out->pods_out_of_reach += is_out_of_reach(s, pods[i], &id);
+}
+
+static int events_json(const struct eg_kube *kube, const struct eg_wire_stats *stats,
+		       struct eg_buf *out)
+{
+	struct eg_kube_events_status events;
+	int r;
+
+	eg_kube_events_status(kube, &events);
+	r = eg_buf_printf(
+		out,
+		"\"events\":{\"on\":%s,\"forbidden\":%s,\"written\":%llu,\"failures\":%llu,"
+		"\"not_taken\":%llu,\"dropped\":%llu,\"waiting\":%llu,\"error\":",
+		events.on ? "true" : "false", events.forbidden ? "true" : "false",
+		(unsigned long long)stats->kube_events_written,
+		(unsigned long long)stats->kube_events_failures,
+		(unsigned long long)stats->kube_events_not_taken,
+		(unsigned long long)stats->kube_events_dropped,
+		(unsigned long long)stats->kube_events_waiting);
+	if (!r)
+		r = eg_json_quote(out, eg_str_from(events.error), sizeof(events.error));
+	return r ? r : eg_buf_append(out, "},", 2);
 }
 
 int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stats *stats,
@@ -70,7 +101,7 @@ int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stat
 	r = eg_buf_printf(out,
 			  "\"kubernetes\":{\"api\":\"%s%s%s:%u\",\"synced\":%s,\"current\":%s,"
 			  "\"heard_ms_ago\":%llu,\"failures\":%llu,\"passed_over\":%llu,"
-			  "\"pods_out_of_reach\":%llu,\"error\":",
+			  "\"pods_out_of_reach\":%llu,",
 			  strchr(s->o->kube_host, ':') ? "[" : "", s->o->kube_host,
 			  strchr(s->o->kube_host, ':') ? "]" : "", s->o->kube_port,
 			  status.synced ? "true" : "false", status.current ? "true" : "false",
@@ -78,6 +109,10 @@ int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stat
 			  (unsigned long long)status.failures,
 			  (unsigned long long)status.passed_over,
 			  (unsigned long long)stats->pods_out_of_reach);
+	if (!r)
+		r = events_json(kube, stats, out);
+	if (!r)
+		r = eg_buf_printf(out, "\"error\":");
 	if (!r)
 		r = eg_json_quote(out, eg_str_from(status.error), sizeof(status.error));
 	return r ? r : eg_buf_append(out, "},", 2);

@@ -163,6 +163,14 @@ struct eg_supervisor {
 	uint64_t node_hash;			  /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
 
+	/* reports.c */
+	struct {
+		uint64_t second_ms;  /* when the one began that `messages` are of */
+		uint64_t messages;   /* of a gateway */
+		uint64_t lost;	     /* denials that nobody is told of */
+		bool policy_refused; /* was reported; that it is mended was not */
+	} reports;
+
 	uint64_t dns_events, dns_lost, addresses_refused;
 	struct eg_pins *pins; /* counters, opened when first asked for */
 	struct eg_admin *admin;
@@ -287,6 +295,16 @@ void eg_offer_hold_new(struct eg_supervisor *s);
 /* Links of --link-prefix that have been there for a while, and of which a table that has every pod
  * says nothing, are let go. */
 void eg_offer_foreign(struct eg_supervisor *s);
+
+/* reports.c: what becomes Kubernetes Events; without --kubernetes, or with --kube-events off, it is
+ * nothing. */
+/* A gateway's word: what in it can't be so is left out. */
+void eg_report_denials(struct eg_supervisor *s, const struct eg_wire_denials *d);
+/* The set in the directory is not taken; holds: what is in force; why: the first of what is wrong,
+ * with its place. */
+void eg_report_policy_refused(struct eg_supervisor *s, const char *holds, const char *why);
+/* What is in the directory may be in force now: if it was refused before, that is reported. */
+void eg_report_policy_mended(struct eg_supervisor *s);
 
 /* status.c */
 /* What is wrong with processes or uplinks, a sentence for who is on call; "": nothing is. */

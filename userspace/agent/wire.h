@@ -25,6 +25,7 @@
 #define EG_WIRE_REASONS	  128u
 #define EG_WIRE_HOOKS	  8u
 #define EG_WIRE_UPLINKS	  16u
+#define EG_WIRE_DENIED	  16u
 
 enum eg_wire_type {
 	/* supervisor -> spawner */
@@ -65,6 +66,7 @@ enum eg_wire_type {
 	EG_WIRE_LEARNED,    /* number: ifindex; likewise, out of an EG_WIRE_DNS of that pod */
 	EG_WIRE_WANT_STATS, /* somebody scrapes the metrics */
 	EG_WIRE_FAILED,	    /* text: why START could not be followed; it exits */
+	EG_WIRE_DENIALS,    /* with EG_CONFIG_DENIALS: what was denied since the last one */
 	EG_WIRE_TYPES
 };
 
@@ -77,6 +79,7 @@ enum eg_config_flags {
 	EG_CONFIG_GATEWAY6 = 1 << 3,
 	EG_CONFIG_SHARED = 1 << 4,     /* another gateway accepts from the listeners until ACCEPT */
 	EG_CONFIG_PAGE_TOKEN = 1 << 5, /* the metrics page is for who has the token alone */
+	EG_CONFIG_DENIALS = 1 << 6,    /* somebody wants to hear of what is denied */
 };
 
 #define EG_FORBIDDEN_MAX 16384u /* ranges and addresses that are never dialled for a pod */
@@ -107,6 +110,19 @@ struct eg_wire_dns {
 	uint8_t message[EG_EVENT_DATA];
 };
 
+/* telemetry/denials.h says what is in one. */
+struct eg_wire_denial {
+	char pod_uid[64], host[EG_WIRE_NAME], provider[64]; /* NUL-terminated */
+	uint64_t count;
+	uint32_t reason; /* enum eg_reason */
+};
+
+struct eg_wire_denials {
+	uint32_t count;
+	uint64_t lost; /* denials that are in none */
+	struct eg_wire_denial item[EG_WIRE_DENIED];
+};
+
 /* As the kernel had it when it was asked. */
 struct eg_wire_uplink {
 	char name[16]; /* NUL-terminated */
@@ -129,6 +145,8 @@ struct eg_wire_stats {
 	/* With --kubernetes (kube: 1). heard_ms: ago. */
 	uint64_t kube, kube_synced, kube_current, kube_heard_ms, kube_failures, kube_passed_over;
 	uint64_t pods_out_of_reach;
+	uint64_t kube_events, kube_events_forbidden, kube_events_written, kube_events_failures;
+	uint64_t kube_events_not_taken, kube_events_dropped, kube_events_waiting;
 	uint64_t dns_events, dns_events_lost;
 	uint64_t addresses_refused;
 	char policy_version[20];
@@ -149,6 +167,7 @@ struct eg_message {
 		struct eg_wire_config config;
 		struct eg_wire_addresses addresses;
 		struct eg_wire_dns dns;
+		struct eg_wire_denials denials;
 		struct eg_wire_stats stats;
 		uint8_t page_token[EG_PAGE_DIGEST];
 	} u;

@@ -222,6 +222,24 @@ static void check_agent(struct findings *f, const json_t *a, const struct eg_err
 			n);
 }
 
+static void check_events(struct findings *f, const json_t *e)
+{
+	long long n = json_integer_value(json_object_get(e, "not_taken"));
+
+	if (!json_is_true(json_object_get(e, "on")))
+		return;
+	if (json_is_true(json_object_get(e, "forbidden")))
+		doctor_say(f, DOCTOR_WARNING, "events", "none are written: %s", text(e, "error"));
+	else if (n)
+		doctor_say(f, DOCTOR_WARNING, "events",
+			   "the API did not take %lld Kubernetes Events; egretd's log has the "
+			   "first of them",
+			   n);
+	else
+		doctor_say(f, DOCTOR_OK, "events", "%lld Kubernetes Events were written",
+			   (long long)json_integer_value(json_object_get(e, "written")));
+}
+
 /* With --kubernetes: who can't be told apart, and why. */
 static void check_kubernetes(struct findings *f, const json_t *agent)
 {
@@ -246,6 +264,7 @@ static void check_kubernetes(struct findings *f, const json_t *agent)
 			   "the API at %s is current, heard of %lld s "
 			   "ago",
 			   text(k, "api"), ago);
+	check_events(f, json_object_get(k, "events"));
 	n = json_integer_value(json_object_get(k, "pods_out_of_reach"));
 	if (n)
 		doctor_say(f, DOCTOR_WARNING, "host network",

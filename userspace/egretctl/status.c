@@ -45,6 +45,19 @@ static void print_uplinks(const json_t *uplinks)
 									: "NO SUCH INTERFACE");
 }
 
+static void print_events(const json_t *e)
+{
+	const char *error = text(e, "error");
+
+	if (!json_is_true(json_object_get(e, "on")))
+		return;
+	eg_line("events    %lld written, %lld wait%s%s", number(e, "written"), number(e, "waiting"),
+		json_is_true(json_object_get(e, "forbidden")) ? "; REFUSED: "
+		: *error				      ? "; the last try: "
+							      : "",
+		error);
+}
+
 static void print_kubernetes(const json_t *k)
 {
 	const char *error = text(k, "error");
@@ -54,6 +67,7 @@ static void print_kubernetes(const json_t *k)
 		: !json_is_true(json_object_get(k, "current")) ? "AWAY: what it said last holds"
 							       : "current",
 		*error ? ": " : "", error, number(k, "heard_ms_ago") / 1000);
+	print_events(json_object_get(k, "events"));
 	if (number(k, "pods_out_of_reach"))
 		eg_line("          %lld pods that policy selects are in the node's own network: "
 			"OUT OF REACH (egretctl pods)",

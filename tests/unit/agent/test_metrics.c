@@ -20,6 +20,14 @@ static void test_text(void **state)
 		.signer_hangs = 3,
 		.spawner_hung = 1,
 		.policy_loaded_ms = 1500,
+		.kube = 1,
+		.kube_events = 1,
+		.kube_events_written = 31,
+		.kube_events_failures = 32,
+		.kube_events_not_taken = 33,
+		.kube_events_dropped = 34,
+		.kube_events_waiting = 35,
+		.kube_events_forbidden = 1,
 		.uplink_count = 2,
 		.uplink = {{.name = "eth0", .present = 1, .guarded = 1}, {.name = "we\"ird\\"}},
 		.policy_version = "abc"};
@@ -38,6 +46,12 @@ static void test_text(void **state)
 	assert_non_null(strstr(text, "egret_connections_lost_total 21\n"));
 	assert_non_null(strstr(text, "egret_signer_hangs_total 3\n"));
 	assert_non_null(strstr(text, "egret_spawner_hung 1\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_written_total 31\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_failures_total 32\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_not_taken_total 33\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_dropped_total 34\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_waiting 35\n"));
+	assert_non_null(strstr(text, "egret_kubernetes_events_forbidden 1\n"));
 	assert_non_null(strstr(text, "{hook=\"egress\",reason=\"redirect\"} 5\n"));
 	assert_non_null(strstr(text, "{hook=\"guard\",reason=\"guard_no_stamp\"} 1\n"));
 	assert_non_null(strstr(text, "egret_policy_loaded_timestamp_seconds 1.500\n"));

@@ -38,6 +38,7 @@ static void test_defaults(void **state)
 	assert_string_equal(o.agent_namespace, "/run/netns/egret");
 	assert_int_equal(o.fail, EG_FAIL_CLOSED);
 	assert_int_equal(o.unknown_pods, 0);
+	assert_true(o.kube_events);
 	assert_int_equal(o.mode, EG_MODE_NETNS);
 	assert_int_equal(o.metrics_port, 9909);
 	assert_true(o.gateway4_set && o.gateway6_set);
@@ -220,6 +221,7 @@ static void test_refused(void **state)
 		{"--user-gateway", "0", "a number from 1"},
 		{"--user-gateway", "64778", "the same uid"},
 		{"--agent-namespace", "../x", "a name without a slash"},
+		{"--kube-events", "yes", "--kube-events: 'yes'; expected on or off"},
 		{"--log-level", "loud", "debug, info, warn or error"},
 		{"--no-such", "x", "'--no-such' is not an option"},
 		{"--drain", "-1", "a number from 0"},

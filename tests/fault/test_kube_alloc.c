@@ -205,12 +205,17 @@ static int tries(void)
 						.port = 1, /* nobody listens there */
 						.node_name = "n",
 						.token_file = token_file,
-						.ca_file = ca_file};
+						.ca_file = ca_file,
+						.events = true};
+	const struct eg_kube_report report = {
+		.reason = "PolicyRefused", .action = "LoadPolicy", .note = "no", .count = 1};
 	const struct eg_kube_calls calls = {nothing_changed, heard, NULL};
 	struct kube_times times = kube_times;
 	struct eg_loop *l = eg_loop_create();
+	struct eg_kube_events_status events;
 	struct eg_kube_status before, now;
 	struct eg_kube *k = NULL;
+	uint64_t failures;
 	int r;
 
 	times.first_ms = 1;
@@ -224,9 +229,15 @@ static int tries(void)
 		eg_loop_destroy(l);
 		return r;
 	}
+	eg_kube_report(k, &report);
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(eg_loop_turn(l, 2), 0);
 	(void)fault_disarm();
+	eg_kube_report(k, &report);
+	eg_kube_events_status(k, &events);
+	assert_int_equal(events.waiting, 1);
+	assert_true(events.dropped <= 1); /* the first */
+	failures = events.failures;
 	eg_kube_status(k, &before);
 	for (int kind = 0; kind < 2; kind++) { /* each of the two */
 		unsigned int had = k->watches[kind].tries;
@@ -239,6 +250,13 @@ static int tries(void)
 	eg_kube_status(k, &now);
 	assert_true(now.failures >= before.failures + 4);
 	assert_non_null(strstr(now.error, "can't be reached"));
+	for (int i = 0; events.failures < failures + 2; i++) {
+		assert_true(i < 5000);
+		assert_int_equal(eg_loop_turn(l, 2), 0);
+		eg_kube_events_status(k, &events);
+	}
+	assert_int_equal(events.waiting, 1);
+	assert_non_null(strstr(events.error, "can't be reached"));
 	eg_kube_close(k);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(eg_loop_turn(l, 0), 0);

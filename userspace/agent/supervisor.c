@@ -403,6 +403,7 @@ static void finish(struct eg_supervisor *s)
 	eg_fd_close(&s->metrics_fd);
 	eg_fd_close(&s->access_fd);
 	eg_fd_close(&s->signal_fd);
+	eg_loop_finish(s->loop); /* what was closed gives its memory back */
 	eg_loop_destroy(s->loop);
 }
 

@@ -292,6 +292,12 @@ static void run_deferred(struct eg_loop *l)
 	}
 }
 
+void eg_loop_finish(struct eg_loop *l)
+{
+	while (l && l->deferred)
+		run_deferred(l);
+}
+
 bool eg_loop_behind(const struct eg_loop *l)
 {
 	return l->behind;

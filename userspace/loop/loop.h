@@ -71,6 +71,9 @@ static inline bool eg_timer_armed(const struct eg_timer *t)
  * twice.
  */
 void eg_loop_defer(struct eg_loop *l, struct eg_defer *d);
+/* NULL is allowed. All of that now, and what it defers: for who closes what there is when no turn
+ * comes any more, before eg_loop_destroy(). */
+void eg_loop_finish(struct eg_loop *l);
 /* Is some of that left from the last turn? */
 bool eg_loop_behind(const struct eg_loop *l);
 /*

@@ -343,6 +343,14 @@ static void deferred(void **state)
 	assert_int_equal(b.runs, 1);
 	turn(0);
 	assert_int_equal(a.runs, 1);
+	/* and where no turn comes any more */
+	eg_loop_defer(loop, &a.d);
+	eg_loop_finish(loop);
+	assert_int_equal(a.runs, 2);
+	assert_int_equal(b.runs, 2);
+	eg_loop_finish(loop);
+	assert_int_equal(a.runs, 2);
+	eg_loop_finish(NULL);
 }
 
 /* ---- waking and stopping ---- */

@@ -186,7 +186,8 @@ static struct kube_series *place(struct kube_correlator *c, const struct eg_kube
 	forget_old(c, now_ms);
 	o = find_subject(c, r); /* it may have gone just now */
 	*error = -ENOSPC;
-	if (c->series_count == KUBE_SERIES_MOST || (!o && c->subject_count == KUBE_SUBJECTS_MOST))
+	if (c->series_count >= KUBE_SERIES_MOST - (r->namespace_name ? KUBE_NODE_PLACES : 0) ||
+	    (!o && c->subject_count >= KUBE_SUBJECTS_MOST - (r->namespace_name ? 1 : 0)))
 		return NULL;
 	*error = -ENOMEM;
 	o = o ? o : add_subject(c, r);
@@ -227,7 +228,7 @@ static uint64_t may_write_ms(const struct kube_subject *o)
 struct kube_series *kube_correlator_take(struct kube_correlator *c, uint64_t now_ms,
 					 uint64_t *wait_ms)
 {
-	struct kube_series *first = NULL;
+	struct kube_series *first = NULL, *of_node = NULL;
 	uint64_t first_ms = UINT64_MAX;
 	struct eg_list *it;
 
@@ -239,7 +240,10 @@ struct kube_series *kube_correlator_take(struct kube_correlator *c, uint64_t now
 			first = s;
 			first_ms = due;
 		}
+		if (s->written < s->count && due <= now_ms && !s->subject->namespace_name)
+			of_node = s;
 	}
+	first = of_node ? of_node : first;
 	if (!first || first_ms > now_ms) {
 		*wait_ms = first ? first_ms - now_ms : UINT64_MAX;
 		return NULL;

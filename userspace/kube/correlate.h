@@ -9,6 +9,8 @@
  * - An object has so many writes at once, and then one in five minutes. What comes meanwhile is
  *   counted, and written later.
  * - Series and objects are bounded; what finds no place is counted as dropped.
+ * - What is of the node goes first and has places of its own: however many pods are denied
+ *   something, why that is gets through.
  *
  * Pure: no I/O, no clock. Times are in ms, of any clock that does not go back.
  */
@@ -19,6 +21,7 @@
 
 #define KUBE_SERIES_MOST   1024u
 #define KUBE_SUBJECTS_MOST 512u
+#define KUBE_NODE_PLACES   16u	   /* of the series, that pods can't fill; and one object */
 #define KUBE_OWN_NOTES	   9u	   /* of an object and a reason; the next one is combined */
 #define KUBE_BURST	   25u	   /* writes of an object at once */
 #define KUBE_REFILL_MS	   300000u /* and then one in so long */

@@ -245,11 +245,23 @@ static void none_is_passed_by(void **state)
 	assert_string_equal(take()->note, "a");
 }
 
+static int report_of_node(const char *note)
+{
+	const struct eg_kube_report r = {.name = "node-1",
+					 .uid = "node-1",
+					 .reason = "PolicyRefused",
+					 .action = "Load",
+					 .note = note,
+					 .count = 1};
+
+	return kube_correlate(&c, &r, now, WALL + now);
+}
+
 static void it_is_bounded(void **state)
 {
 	char uid[32], note[32];
 
-	for (size_t i = 0; i < KUBE_SUBJECTS_MOST; i++) {
+	for (size_t i = 0; i < KUBE_SUBJECTS_MOST - 1; i++) {
 		snprintf(uid, sizeof(uid), "u%zu", i);
 		put(uid, "no", 1);
 	}
@@ -257,12 +269,18 @@ static void it_is_bounded(void **state)
 	assert_int_equal(c.dropped, 7);
 	assert_int_equal(report("u1", "PolicyDenied", "no", 1), 0);
 	for (size_t i = 0; i < KUBE_SERIES_MOST; i++) {
-		snprintf(uid, sizeof(uid), "u%zu", i % KUBE_SUBJECTS_MOST);
+		snprintf(uid, sizeof(uid), "u%zu", i % (KUBE_SUBJECTS_MOST - 1));
 		snprintf(note, sizeof(note), "note %zu", i);
 		(void)!report(uid, "PolicyDenied", note, 1);
 	}
-	assert_int_equal(c.series_count, KUBE_SERIES_MOST);
-	assert_int_equal(c.dropped, 7 + KUBE_SUBJECTS_MOST);
+	assert_int_equal(c.series_count, KUBE_SERIES_MOST - KUBE_NODE_PLACES);
+	assert_int_equal(c.dropped,
+			 7 + KUBE_SERIES_MOST -
+				 (KUBE_SERIES_MOST - KUBE_NODE_PLACES - (KUBE_SUBJECTS_MOST - 1)));
+	/* The node has its place, and does not wait for all these. */
+	now++;
+	assert_int_equal(report_of_node("refused"), 0);
+	assert_string_equal(take()->note, "refused");
 	drain();
 	now += KUBE_FORGET_MS;
 	assert_int_equal(report("one more", "PolicyDenied", "no", 1), 0);

@@ -522,7 +522,7 @@ static void refuse(struct eg_supervisor *s, struct eg_policy_set *set, const cha
 	eg_str_copy(s->last_error, sizeof(s->last_error), eg_str_from(why));
 	s->rejected++;
 	s->policy_valid = false;
-	eg_report_policy_refused(s, why);
+	eg_report_policy_refused(s, "the last good one stays in force", why);
 	eg_handover_give_up(s, why);
 }
 

@@ -114,11 +114,34 @@ two flow
 stop
 kube_up
 is "what was governed is, at once" "$(state shop/podA) $(ask podA)" "governed 200"
+KEPT=$E_DIR/run/kubernetes.jsonl
+kept() { grep -q '"uid":"u-a2"' "$KEPT"; }
+check "what the API says is kept" await 10 kept
+is "for root alone" "$(stat -c %a "$KEPT")" 600
+
+echo "# and again, while the API is away"
 stop
 kill "$API_PID"; t_await_exit "$API_PID"
-egret_start --kubernetes --node-name node-1 --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"
+without_api() { egret_start --kubernetes --node-name "${1:-node-1}" --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"; }
 said() { grep -q "the Kubernetes API has not said what pods there are within" "$T_RUN/egretd.log"; }
-check "without an API: it begins all the same, after a while" await 25 said
+cni_gone u-b2
+cni_pod podB shop u-b3 podB2
+without_api
+check "it begins all the same, after a while" await 25 said
+has_logged "and says by what" "what it said before this start holds"
+check "who was governed is" await 10 is_state shop/podA governed
+is "and served" "$(ask podA)" 200
+is "one of the same name that it never spoke of is held" "$(state shop/podB2) $(ask podB --max-time 3)" "held 000"
+has "status says so" "$(ctl status)" "what it said before the start holds"
+stop
+without_api node-2
+check "of another node: it begins" await 25 said
+has_logged "and is not believed" "it is of the node node-1; expected node-2"
+stop
+
+rm "$KEPT"
+without_api
+check "without what it said: it begins all the same" await 25 said
 held() { [ "$(state shop/podA)" = held ]; }
 check "who may be governed is held" await 10 held
 is "and is not ready" "$(status '"\(.ready) \(.state)"')" "false degraded"
@@ -131,6 +154,11 @@ api_namespace shop '{"egret":"governed"}'
 api_pod podA u-a2 shop '{"app":"assistant"}'
 check "it comes: governed, and ready" await 60 is_state shop/podA governed
 is "served" "$(ask podA) $(status .ready)" "200 true"
+
+echo "# uninstalled"
+stop
+node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" --run-dir "$E_DIR/run" > "$T_RUN/uninstall.log" 2>&1
+is "nothing is left in --run-dir" "$(ls -A "$E_DIR/run")" ""
 
 echo "# what is no start"
 refused() { has "$1" "$(node "$EGRETD" --uplink eth0 --resolver 203.0.113.53 --kubernetes "${@:3}" 2>&1)" "$2"; }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/pod_source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -60,26 +61,32 @@ static void api_said(void *context, bool bad, const char *sentence)
 static void patience_over(struct eg_timer *t)
 {
 	struct eg_pod_source *s = eg_container_of(t, struct eg_pod_source, patience);
+	struct eg_kube_status status;
 
-	eg_warn("the Kubernetes API has not said what pods there are within %u s: those that a "
+	eg_kube_status(s->kube, &status);
+	eg_warn("the Kubernetes API has not said what pods there are within %u s: %sthose that a "
 		"policy may select by label or service account are held until it does",
-		API_WAIT_MS / 1000);
+		API_WAIT_MS / 1000,
+		status.kept ? "what it said before this start holds, and of the other pods " : "");
 	s->changed(s->context);
 }
 
 static int open_kubernetes(struct eg_pod_source *s, const struct eg_options *o, struct eg_error *e)
 {
+	char keep_file[4096];
 	const struct eg_kube_options k = {.host = o->kube_host,
 					  .port = (uint16_t)o->kube_port,
 					  .node_name = o->node_name,
 					  .token_file = o->kube_token,
 					  .ca_file = o->kube_ca,
-					  .events = o->kube_events};
+					  .events = o->kube_events,
+					  .keep_file = keep_file};
 	const struct eg_kube_calls calls = {.changed = api_changed, .said = api_said, .context = s};
 	int r = eg_cni_dir_open(o->cni_dir, &s->cni_dir, e);
 
 	if (r)
 		return eg_error_prefix(e, r, "--cni-dir");
+	snprintf(keep_file, sizeof(keep_file), "%s/" EG_KEEP_FILE, o->run_dir);
 	r = eg_timer_set(s->loop, &s->patience, API_WAIT_MS);
 	if (r)
 		return eg_error_set(e, r, "timer: %s", strerror(-r));

@@ -11,6 +11,9 @@
 #include "kube/kube.h"
 #include "loop/loop.h"
 
+/* In --run-dir: what the Kubernetes API said last, for a start that it does not answer. */
+#define EG_KEEP_FILE "kubernetes.jsonl"
+
 struct eg_pod_source;
 
 /* Something changed (or may have): read() a moment later. Never from inside a call. */

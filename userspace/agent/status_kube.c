@@ -16,9 +16,11 @@ bool eg_kube_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 	if (status.synced)
 		return false;
 	snprintf(out, EG_WIRE_TEXT,
-		 "the Kubernetes API has not said yet what pods there are%s%s: those that a policy "
+		 "the Kubernetes API has not said yet what pods there are%s%s: %sthose that a "
+		 "policy "
 		 "may select by label or service account are held",
-		 *status.error ? ": " : "", status.error);
+		 *status.error ? ": " : "", status.error,
+		 status.kept ? "what it said before the start holds, and of the other pods " : "");
 	return true;
 }
 

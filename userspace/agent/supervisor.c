@@ -480,6 +480,8 @@ int eg_uninstall(const struct eg_options *o)
 	(void)unlink(path);
 	snprintf(path, sizeof(path), "%s/pin-dir", o->run_dir);
 	(void)unlink(path);
+	snprintf(path, sizeof(path), "%s/" EG_KEEP_FILE, o->run_dir);
+	(void)unlink(path);
 	eg_handover_remove(o);
 	if (pinned)
 		eg_info("nothing of Egret is left in the kernel (%s, %s)", o->pin_dir,

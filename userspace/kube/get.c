@@ -31,6 +31,7 @@ const struct kube_times kube_times = {
 	.watch_s = 300,
 	.gap_ms = 200,
 	.forbidden_ms = 600000,
+	.keep_ms = 2000,
 };
 
 static const struct eg_h1_limits limits = {

@@ -55,6 +55,7 @@ struct kube_times {
 	uint64_t watch_s;	    /* half of the longest that a watch is asked to run */
 	uint64_t gap_ms;	    /* between two Events */
 	uint64_t forbidden_ms;	    /* after a 403 for one */
+	uint64_t keep_ms;	    /* from a change until it is in keep_file */
 };
 extern const struct kube_times kube_times;
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/state.h"
+#include "kube/keep.h"
 #include "kube/kube_impl.h"
 #include "proto/uri.h"
 
@@ -51,12 +52,64 @@ static void EG_PRINTF(3, 4) say(struct eg_kube *k, bool bad, const char *format,
 	eg_loop_defer(k->api.loop, &k->tell);
 }
 
+/* ---- what is kept for a start without the API ---- */
+
+static void save(struct eg_kube *k)
+{
+	struct eg_error e = {""};
+
+	if (!kube_keep_save(k->keep_file, k->node, &k->watches[KUBE_PODS].store,
+			    &k->watches[KUBE_NAMESPACES].store, &e))
+		k->told_keep = false;
+	else if (!k->told_keep) {
+		k->told_keep = true;
+		say(k, true,
+		    "what the Kubernetes API says can't be kept for a start without it: %s",
+		    e.text);
+	}
+}
+
+static void keep(struct eg_timer *t)
+{
+	save(eg_container_of(t, struct eg_kube, keep));
+}
+
+/* A list that is not whole says less than the last one that was. */
+static bool is_whole(const struct eg_kube *k)
+{
+	for (int i = 0; i < 2; i++)
+		if (!k->watches[i].synced || k->watches[i].store.listing)
+			return false;
+	return true;
+}
+
+static void keep_later(struct eg_kube *k)
+{
+	if (k->keep_file && is_whole(k) && !eg_timer_armed(&k->keep))
+		(void)!eg_timer_set(k->api.loop, &k->keep, k->api.times.keep_ms);
+}
+
+static void load(struct eg_kube *k)
+{
+	struct eg_error e = {""};
+	int r = kube_keep_load(k->keep_file, k->node, &k->watches[KUBE_PODS].store,
+			       &k->watches[KUBE_NAMESPACES].store, &e);
+
+	/* What was read is not of the list that comes: what that has not goes with its end. */
+	for (int i = 0; i < 2; i++)
+		kube_store_begin(&k->watches[i].store);
+	k->kept = !r;
+	if (r && r != -ENOENT)
+		say(k, true, "what the Kubernetes API said last can't be read: %s", e.text);
+}
+
 static void changed(struct kube_watch *w)
 {
 	struct eg_kube *k = kube_of(w);
 
 	k->changed = true;
 	eg_loop_defer(k->api.loop, &k->tell);
+	keep_later(k);
 }
 
 static void trouble(struct kube_watch *w, const struct kube_outcome *o)
@@ -159,6 +212,7 @@ static void free_all(struct eg_kube *k)
 	free(k->api.ca_file);
 	free(k->api.ca);
 	free(k->node);
+	free(k->keep_file);
 	free(k);
 }
 
@@ -193,6 +247,7 @@ int kube_open(struct eg_loop *l, const struct eg_kube_options *options,
 	k->calls = *calls;
 	k->tell.run = tell;
 	k->bury.run = bury;
+	eg_timer_init(&k->keep, keep);
 	k->node = strdup(options->node_name);
 	k->api = (struct kube_api){
 		.loop = l,
@@ -203,7 +258,10 @@ int kube_open(struct eg_loop *l, const struct eg_kube_options *options,
 		.ca_file = strdup(options->ca_file),
 	};
 	name_place(&k->api);
-	if (!k->node || !k->api.tls_name || !k->api.token_file || !k->api.ca_file) {
+	if (options->keep_file)
+		k->keep_file = strdup(options->keep_file);
+	if (!k->node || (options->keep_file && !k->keep_file) || !k->api.tls_name ||
+	    !k->api.token_file || !k->api.ca_file) {
 		free_all(k);
 		return eg_error_set(error, -ENOMEM, "the Kubernetes API: out of memory");
 	}
@@ -218,6 +276,8 @@ int kube_open(struct eg_loop *l, const struct eg_kube_options *options,
 		return eg_error_set(error, -ENOMEM, "the Kubernetes API: out of memory");
 	}
 	kube_events_open(&k->events, &k->api, options->events, k->node, events_said);
+	if (k->keep_file)
+		load(k);
 	*out = k;
 	return 0;
 }
@@ -232,6 +292,9 @@ void eg_kube_close(struct eg_kube *k)
 {
 	if (!k || k->closed)
 		return;
+	if (eg_timer_armed(&k->keep) && is_whole(k))
+		save(k);
+	eg_timer_cancel(k->api.loop, &k->keep);
 	k->closed = true;
 	for (int i = 0; i < 2; i++)
 		kube_watch_close(&k->watches[i]);
@@ -275,6 +338,7 @@ void eg_kube_status(const struct eg_kube *k, struct eg_kube_status *out)
 	*out = (struct eg_kube_status){
 		.synced = pods->synced && namespaces->synced,
 		.current = pods->running && namespaces->running,
+		.kept = k->kept && !(pods->synced && namespaces->synced),
 		.heard_ms = EG_MIN(pods->heard_ms, namespaces->heard_ms),
 		.failures = k->failures,
 		.passed_over = k->passed_over,

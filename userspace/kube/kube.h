@@ -27,6 +27,9 @@ struct eg_kube_options {
 	const char *token_file;	 /* read anew for each request; never kept longer */
 	const char *ca_file;	 /* PEM; read anew at each connection */
 	bool events;		 /* what is reported becomes Kubernetes Events */
+	/* NULL: none. What the API says is kept there, and is what it said last for a start that it
+	 * does not answer. */
+	const char *keep_file;
 };
 
 struct eg_kube_pod {
@@ -59,6 +62,7 @@ struct eg_kube_calls {
 struct eg_kube_status {
 	bool synced;	      /* both lists were whole once */
 	bool current;	      /* both watches run now */
+	bool kept;	      /* what is known is of keep_file: not synced yet */
 	uint64_t heard_ms;    /* eg_now_ms() of the last event or bookmark of the watch that heard
 				 something longer ago; 0: one never did */
 	uint64_t failures;    /* tries that failed, since open */

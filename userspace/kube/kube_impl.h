@@ -12,6 +12,10 @@ struct eg_kube {
 	struct kube_api api;
 	struct eg_kube_calls calls;
 	char *node;
+	char *keep_file;      /* NULL: none */
+	struct eg_timer keep; /* armed: something has changed since it was written */
+	bool kept;	      /* it was read */
+	bool told_keep;	      /* that it can't be written */
 	bool pages;
 	struct kube_watch watches[2]; /* by enum kube_kind */
 	struct kube_events events;

@@ -22,6 +22,7 @@
 #include "base/blocks.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "net/mint.h"
 
 #define PING_LOOK_MS 10u
 #define TICKET_MS    (3600u * 1000u)
@@ -121,6 +122,10 @@ static void limit_descriptors(struct eg_limits *limits, uint32_t workers)
 	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / workers, (size_t)1);
 }
 
+/* What names a pod makes up must not fill the memory of a node with many CPUs: so many certificates
+ * are kept in all, some 100 MiB. */
+#define LEAVES_MOST 16384u
+
 static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned char key[80])
 {
 	struct eg_gateway_worker *w = &g->workers[index];
@@ -156,6 +161,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 			    &g->flight->worker[index].connections);
 	o.telemetry = w->telemetry;
 	limit_descriptors(&o.limits, g->config.worker_count);
+	o.limits.leaves = EG_MIN(LEAVES_MOST / g->config.worker_count, EG_MINT_LEAVES);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
 	w->worker = eg_worker_create(&o, &e);
 	eg_wipe(o.ticket_key, sizeof(o.ticket_key));

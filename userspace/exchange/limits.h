@@ -13,6 +13,7 @@ struct eg_limits {
 	size_t pod_descriptors;	   /* of these, for one pod */
 	size_t idle_upstream; /* pooled connections to providers, one worker; 0: each origin's limit
 			       */
+	size_t leaves;	      /* certificates that are kept, one worker; 0: EG_MINT_LEAVES */
 	uint64_t handshake_ms, head_ms, idle_ms, body_idle_ms, write_idle_ms;
 };
 extern const struct eg_limits eg_default_limits;

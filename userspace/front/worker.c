@@ -279,6 +279,8 @@ static int create_rooms(struct eg_worker *w, const struct eg_worker_options *o, 
 	w->mint = eg_mint_create(w->loop, eg_fd_take(signer_fd), o->chain_pem, e);
 	if (!w->mint)
 		return -EINVAL;
+	if (o->limits.leaves)
+		eg_mint_set_room(w->mint, o->limits.leaves);
 	r = eg_engine_init(&w->engine, w->loop, w->upstream, o->telemetry, &o->limits, o->cooldowns,
 			   o->budgets, o->tag);
 	return r ? eg_error_set(e, r, "no random numbers") : 0;

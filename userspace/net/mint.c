@@ -18,7 +18,6 @@
 #include "net/tls_impl.h"
 
 #define BUCKETS		     1024u
-#define LEAVES_MAX	     4096u
 #define ASK_AGAIN_MS	     1000u
 #define IDLE_MS		     3600000u
 #define GIVE_UP_MS	     8000u /* before the client does, so that the record says why */
@@ -59,7 +58,7 @@ struct eg_mint {
 	struct eg_list bucket[BUCKETS];
 	struct eg_list used, asked;
 	struct eg_list failed; /* waits that never became a request: told by the timer */
-	size_t count;
+	size_t count, room;
 };
 
 /* The timer is armed for good, since only arming it the first time may need memory. */
@@ -155,7 +154,7 @@ static bool make_room(struct eg_mint *m)
 {
 	struct eg_list *i;
 
-	if (m->count < LEAVES_MAX)
+	if (m->count < m->room)
 		return true;
 	eg_list_for_each (i, &m->used) {
 		struct entry *e = eg_container_of(i, struct entry, used);
@@ -166,6 +165,11 @@ static bool make_room(struct eg_mint *m)
 		}
 	}
 	return false;
+}
+
+void eg_mint_set_room(struct eg_mint *m, size_t leaves)
+{
+	m->room = leaves;
 }
 
 static struct entry *add(struct eg_mint *m, const char *name)
@@ -486,6 +490,7 @@ struct eg_mint *eg_mint_create(struct eg_loop *l, int signer_fd, struct eg_str c
 	m->loop = l;
 	m->fd = m->watch.fd = -1;
 	m->watch.ready = on_ready;
+	m->room = EG_MINT_LEAVES;
 	eg_timer_init(&m->timer, on_timer);
 	eg_list_init(&m->used);
 	eg_list_init(&m->asked);

@@ -16,6 +16,9 @@
 #include "loop/loop.h"
 #include "net/tls.h"
 
+/* Leaves that are kept unless said otherwise; each is some 6 KiB. */
+#define EG_MINT_LEAVES 4096u
+
 struct eg_mint;
 struct eg_mint_wait {
 	/* leaf (a reference for the callee to keep) or NULL with a reason (CA_NAME, NO_LEAF,
@@ -28,6 +31,8 @@ struct eg_mint_wait {
  * certificate, sent after the leaf; the signer's answers bring later ones. */
 struct eg_mint *eg_mint_create(struct eg_loop *l, int signer_fd, struct eg_str chain_pem,
 			       struct eg_error *e) EG_MUST;
+/* At most so many are kept (1 or more): the one that was not used for longest goes. */
+void eg_mint_set_room(struct eg_mint *m, size_t leaves);
 /* Waits that are open are forgotten, their `done` is not called. */
 void eg_mint_destroy(struct eg_mint *m);
 /* Cached: returns the leaf (a reference) at once. Else NULL, and w->done is called later, from the

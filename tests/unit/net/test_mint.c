@@ -342,6 +342,46 @@ static void an_authority_of_three_tiers(void **state)
 	unmake(&root);
 }
 
+/* The one that was not used for longest makes room. */
+static void so_many_are_kept(void **state)
+{
+	struct signer s;
+	struct worker w;
+	char name[64];
+
+	signer_start(&s);
+	worker_start(&w);
+	eg_mint_set_room(w.mint, 4);
+	assert_int_equal(signer_ca(&s, &cert, &key, NULL), 0);
+	assert_int_equal(signer_names(&s, names, 2, NULL), 0);
+	signer_client(&s, w.kept);
+	for (int i = 0; i < 6; i++) {
+		struct wait a = WAIT;
+
+		snprintf(name, sizeof(name), "n%d.openai.azure.com", i);
+		assert_null(eg_mint_get(w.mint, name, &a.wait));
+		run_until_called(&w, &a);
+		assert_non_null(a.leaf);
+		eg_leaf_unref(a.leaf);
+	}
+	for (int i = 5; i >= 0; i--) {
+		struct wait a = WAIT;
+		struct eg_leaf *leaf;
+
+		snprintf(name, sizeof(name), "n%d.openai.azure.com", i);
+		leaf = eg_mint_get(w.mint, name, &a.wait);
+		assert_true(i < 2 ? !leaf : leaf != NULL);
+		if (!leaf) {
+			run_until_called(&w, &a);
+			leaf = a.leaf;
+		}
+		eg_leaf_unref(leaf);
+	}
+	worker_stop(&w);
+	signer_stop(&s);
+	(void)state;
+}
+
 static void refused_names(void **state)
 {
 	static const char *const asked[] = {"evil.example", "10.0.0.1", "openai.azure.com", ""};
@@ -854,6 +894,7 @@ int main(void)
 		cmocka_unit_test(names_of_two_sets),
 		cmocka_unit_test(the_leaf_serves_tls),
 		cmocka_unit_test(an_authority_of_three_tiers),
+		cmocka_unit_test(so_many_are_kept),
 		cmocka_unit_test(refused_names),
 		cmocka_unit_test(too_long_a_name_is_told_later),
 		cmocka_unit_test(a_dead_signer_is_replaced),

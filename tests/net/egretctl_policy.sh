@@ -30,6 +30,14 @@ for c in check explain "ca create"; do
 	has "$c --nonsense is named" "$err" "egretctl ${c%% *}: '--nonsense' is not an option, or lacks its value"
 done
 
+for option in "--namespace=" "--pods-dir=x --pod="; do
+	# shellcheck disable=SC2086 # two words
+	run explain --policy-dir policies/demo $option --host api.openai.com --path /v1/models
+	is "explain $option, of a variable that is not set" $code 2
+	has "is said" "$err" "expected a name behind --namespace and --pod"
+done
+run gateway restart extra
+has "the command that is named is one" "$err" "egretctl gateway: 'extra': no argument was expected"
 for c in "check policies/demo" "--help" "check --help" "--version" \
 	"explain --policy-dir policies/demo --namespace shop --host api.openai.com --path /v1/models --method GET"; do
 	# shellcheck disable=SC2086

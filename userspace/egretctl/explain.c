@@ -211,6 +211,9 @@ static int check_question(const struct question *q)
 		return eg_usage_error("explain", "expected --policy-dir");
 	if (!q->pods_dir == !q->namespace_name || !q->pods_dir != !q->pod)
 		return eg_usage_error("explain", "expected --pods-dir and --pod, or --namespace");
+	if ((q->namespace_name && !*q->namespace_name) || (q->pod && !*q->pod))
+		return eg_usage_error("explain", "expected a name behind --namespace and --pod; "
+						 "found nothing (an unset variable?)");
 	if (q->gateway == (q->host != NULL))
 		return eg_usage_error("explain", "expected one of --host and --gateway");
 	if (!q->path || q->path[0] != '/')

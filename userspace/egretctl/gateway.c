@@ -116,6 +116,7 @@ int eg_cmd_gateway(int argc, char **argv)
 		return EG_EXIT_USAGE;
 	}
 	if (argv[1][0] != '-') {
+		argv[1] = argv[0]; /* getopt's, and of the errors' */
 		argc--;
 		argv++;
 	}

@@ -126,7 +126,9 @@ static void check_value(const struct place *at, json_t *v, const struct eg_key *
 		    (uint64_t)json_integer_value(v) < k->min ||
 		    (uint64_t)json_integer_value(v) > k->max)
 			source_error(at, "is %s; expected an integer from %llu to %llu",
-				     json_is_number(v) ? "not in range" : type_name(v),
+				     json_is_integer(v)	 ? "not in range"
+				     : json_is_number(v) ? "not an integer"
+							 : type_name(v),
 				     (unsigned long long)k->min, (unsigned long long)k->max);
 		break;
 	case EG_KEY_BOOL:

@@ -81,9 +81,9 @@ static bool names(struct eg_str token, struct eg_str name)
 	ssize_t n;
 
 	if (!memchr(key.p, '\\', key.n))
-		return eg_str_ieq(key, name);
+		return eg_json_key_folds(key, name);
 	n = key.n > sizeof(text) ? -1 : eg_json_unescape(text, key);
-	return n > 0 && eg_str_ieq((struct eg_str){text, (size_t)n}, name);
+	return n > 0 && eg_json_key_folds((struct eg_str){text, (size_t)n}, name);
 }
 
 /* A string: with a colon after it, where members of tools stand, it is one's. True: its value is a
@@ -144,15 +144,15 @@ static void read_choices(struct eg_body_reading *r, const struct eg_json_member 
 
 	if (m->type == EG_JSON_NULL)
 		return;
-	out->other_models |=
-		eg_str_ieq(m->key, EG_STR("models")) || eg_str_ieq(m->key, EG_STR("fallbacks"));
-	out->other_providers |= eg_str_ieq(m->key, EG_STR("provider"));
+	out->other_models |= eg_json_key_folds(m->key, EG_STR("models")) ||
+			     eg_json_key_folds(m->key, EG_STR("fallbacks"));
+	out->other_providers |= eg_json_key_folds(m->key, EG_STR("provider"));
 	if (m->type != EG_JSON_ARRAY)
 		return;
-	if (eg_str_ieq(m->key, EG_STR("tools"))) {
+	if (eg_json_key_folds(m->key, EG_STR("tools"))) {
 		r->tools = m->raw;
 		r->tool_members = ITEM_MEMBERS;
-	} else if (r->op->may_hold_state && eg_str_ieq(m->key, EG_STR("input"))) {
+	} else if (r->op->may_hold_state && eg_json_key_folds(m->key, EG_STR("input"))) {
 		r->tools = m->raw;
 	}
 }
@@ -185,7 +185,7 @@ static int read_member(struct eg_body_reading *r, const struct eg_json_member *m
 		out->model_raw = m->raw;
 		return out->model_not_string ? 0 : read_string(r, m, "model", &out->model);
 	}
-	if (r->op->model_in_body && eg_str_ieq(m->key, EG_STR("model")))
+	if (r->op->model_in_body && eg_json_key_folds(m->key, EG_STR("model")))
 		return misspelt(r, "model");
 	if (eg_str_eq(m->key, EG_STR("stream")))
 		out->stream = r->op->streams && m->type == EG_JSON_TRUE;
@@ -198,7 +198,8 @@ static int read_member(struct eg_body_reading *r, const struct eg_json_member *m
 			       ? read_string(r, m, "inference_geo", &out->inference_geo)
 			       : 0;
 	}
-	if (r->op->dialect == EG_DIALECT_ANTHROPIC && eg_str_ieq(m->key, EG_STR("inference_geo")))
+	if (r->op->dialect == EG_DIALECT_ANTHROPIC &&
+	    eg_json_key_folds(m->key, EG_STR("inference_geo")))
 		return misspelt(r, "inference_geo");
 	r->walking =
 		r->op->may_hold_state && eg_state_begin(&r->walk, r->op, m, &out->store_or_state);

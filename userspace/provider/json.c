@@ -30,6 +30,38 @@ size_t eg_json_token_length(struct eg_str s)
 	return s.n;
 }
 
+/* The letter that begins at s.p, *n bytes long, as one of ASCII; -1: it is none. */
+static int fold(struct eg_str s, size_t *n)
+{
+	unsigned char c = (unsigned char)s.p[0];
+
+	*n = 1;
+	if (c < 0x80)
+		return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+	if (s.n >= 2 && !memcmp(s.p, "\xc5\xbf", 2)) { /* U+017F, a long s */
+		*n = 2;
+		return 's';
+	}
+	if (s.n >= 3 && !memcmp(s.p, "\xe2\x84\xaa", 3)) { /* U+212A, kelvin */
+		*n = 3;
+		return 'k';
+	}
+	return -1;
+}
+
+bool eg_json_key_folds(struct eg_str key, struct eg_str name)
+{
+	size_t i = 0, n;
+
+	for (; key.n && i < name.n; i++) {
+		if (fold(key, &n) != name.p[i])
+			return false;
+		key.p += n;
+		key.n -= n;
+	}
+	return !key.n && i == name.n;
+}
+
 static bool ends_value(char c)
 {
 	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\r' || c == '\n';

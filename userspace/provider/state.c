@@ -38,7 +38,7 @@ static bool names_state(struct eg_str key)
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(keys); i++)
-		if (eg_str_ieq(key, keys[i]))
+		if (eg_json_key_folds(key, keys[i]))
 			return true;
 	return false;
 }
@@ -47,7 +47,7 @@ static bool names_state(struct eg_str key)
  * OpenAI keeps both. */
 static bool holds_sound(struct eg_str key)
 {
-	return eg_str_ieq(key, EG_STR("audio")) || eg_str_ieq(key, EG_STR("voice"));
+	return eg_json_key_folds(key, EG_STR("audio")) || eg_json_key_folds(key, EG_STR("voice"));
 }
 
 /* Values that are the application's own data (JSON Schemas, arguments of a tool call), where any
@@ -112,9 +112,10 @@ static void judge_member(struct eg_state_walk *w, struct eg_str key, struct eg_s
 {
 	char text[ESCAPED_NAME];
 
-	if (!is_nothing(value) && (names_state(key) || (of_sound && eg_str_ieq(key, EG_STR("id")))))
+	if (!is_nothing(value) &&
+	    (names_state(key) || (of_sound && eg_json_key_folds(key, EG_STR("id")))))
 		*w->found = true;
-	if (eg_str_ieq(key, EG_STR("type")) && is_reference_type(string_at(text, value)))
+	if (eg_json_key_folds(key, EG_STR("type")) && is_reference_type(string_at(text, value)))
 		*w->found = true;
 }
 
@@ -267,7 +268,7 @@ static void item_member(struct eg_state_item *it, struct eg_str key, struct eg_s
 	bool null = eg_str_starts(value, EG_STR("null"));
 	char text[ESCAPED_NAME];
 
-	if (eg_str_ieq(key, EG_STR("id")) && !null)
+	if (eg_json_key_folds(key, EG_STR("id")) && !null)
 		it->id = true;
 	if (eg_str_eq(key, EG_STR("type"))) {
 		it->typed = true;
@@ -347,8 +348,8 @@ static bool top_level_state(const struct eg_operation *op, const struct eg_json_
 		return !is_nothing(m->raw);
 	/* A background response is kept until it is fetched; a prompt is stored by its id. */
 	return is_responses(op) &&
-	       ((eg_str_ieq(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
-		eg_str_ieq(m->key, EG_STR("prompt")));
+	       ((eg_json_key_folds(m->key, EG_STR("background")) && m->type != EG_JSON_FALSE) ||
+		eg_json_key_folds(m->key, EG_STR("prompt")));
 }
 
 static void begin_walk(struct eg_state_walk *w, const struct eg_operation *op, struct eg_str name,
@@ -373,8 +374,8 @@ bool eg_state_begin(struct eg_state_walk *w, const struct eg_operation *op,
 	    eg_str_eq(m->key, EG_STR("metadata")))
 		return false;
 	begin_walk(w, op, m->key, m->raw, found);
-	w->items =
-		is_responses(op) && m->type == EG_JSON_ARRAY && eg_str_ieq(m->key, EG_STR("input"));
+	w->items = is_responses(op) && m->type == EG_JSON_ARRAY &&
+		   eg_json_key_folds(m->key, EG_STR("input"));
 	if (w->items)
 		w->rest = after_space(m->raw, 1);
 	return true;

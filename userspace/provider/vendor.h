@@ -133,6 +133,9 @@ void eg_state_in_field(const struct eg_operation *op, struct eg_str field, struc
 
 /* ---- json.c: small steps over JSON text that may be cut or hostile ---- */
 struct eg_str eg_json_skip_space(struct eg_str s);
+/* Is that member `name` (of lower-case ASCII) to a reader that minds no case? Go's encoding/json
+ * takes U+017F for an s and U+212A for a k, too (foldName() in fold.go). */
+bool eg_json_key_folds(struct eg_str key, struct eg_str name);
 /* Length of the string token at the beginning of s, quotes included; at most s.n. */
 size_t eg_json_token_length(struct eg_str s);
 /* Length of the value at the beginning of s (no leading space); at most s.n. */

@@ -113,6 +113,19 @@ static void facts(void **state)
 	assert_true(f.has_inference_geo && !f.inference_geo.n);
 	assert_int_equal(read_body(&a, MESSAGES, "{\"inference_geo\":null}", &f), 0);
 	assert_false(f.has_inference_geo);
+	/* To Go's reader these are models, fallbacks and file_id. */
+	assert_int_equal(read_body(&a, CHAT, "{\"model\":\"a\",\"model\xc5\xbf\":[\"b\"]}", &f), 0);
+	assert_true(f.other_models);
+	assert_int_equal(read_body(&a, CHAT, "{\"model\":\"a\",\"model\\u017f\":[\"b\"]}", &f), 0);
+	assert_true(f.other_models);
+	assert_int_equal(
+		read_body(&a, CHAT, "{\"model\":\"a\",\"fallbac\xe2\x84\xaas\":[\"b\"]}", &f), 0);
+	assert_true(f.other_models);
+	assert_int_equal(read_body(&a, CHAT, "{\"model\":\"a\",\"model\xc5\":[\"b\"]}", &f),
+			 -EINVAL);
+	assert_int_equal(read_body(&a, CHAT, "{\"model\":\"a\",\"models\xc5\xbf\":[\"b\"]}", &f),
+			 0);
+	assert_false(f.other_models);
 	/* Anthropic's alone. */
 	assert_int_equal(
 		read_body(&a, MESSAGES, "{\"inference_geo\":\"eu\",\"Inference_Geo\":\"us\"}", &f),

@@ -7,6 +7,7 @@
 #include "datapath/datapath.h"
 #include "datapath/read.h"
 #include "egretctl/ask.h"
+#include "egretctl/flows_follow.h"
 
 static const char usage[] =
 	"Usage: egretctl flows [OPTION...]\n"
@@ -17,6 +18,8 @@ static const char usage[] =
 	"  --learned       addresses that pods' own DNS answers and ClientHellos taught\n"
 	"  --destinations  addresses and ranges that are governed for every pod\n"
 	"  --counters      packets by hook, pod, name and outcome since the pins were made\n"
+	"  --follow        a line each second for each flow that is new or goes on, until ^C\n"
+	"  --pod NS/NAME   that pod's alone\n"
 	"  --run-dir DIR   where the agent's control socket is (" ASK_RUN_DIR ")\n"
 	"  --pin-dir DIR   where its pins are\n"
 	"  --json          one JSON document\n"
@@ -29,7 +32,14 @@ struct view {
 	json_t *names; /* "id" -> text */
 	json_t *rows;
 	uint64_t now_ns;
+	const char *pod; /* that one's alone; NULL: all */
+	bool pod_seen;
 };
+
+static bool is_wanted(const struct view *v, const char *pod)
+{
+	return !v->pod || !strcmp(v->pod, pod);
+}
 
 static const char *action_name(uint8_t action)
 {
@@ -68,6 +78,7 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 
 	memcpy(name, pod->name, EG_POD_NAME);
 	name[EG_POD_NAME] = '\0';
+	v->pod_seen |= v->pod && !strcmp(v->pod, name);
 	snprintf(key, sizeof(key), "%u", ifindex);
 	json_object_set_new(v->pods, key, eg_json_text(eg_str_from(name)));
 	snprintf(key, sizeof(key), "#%u", pod->pod_id);
@@ -93,6 +104,8 @@ static bool add_flow(void *context, const struct eg_flow_key *k, const struct eg
 	char from[EG_ADDRESS_TEXT], to[EG_ADDRESS_TEXT], number[4];
 	uint64_t age = v->now_ns > f->last_seen_ns ? v->now_ns - f->last_seen_ns : 0;
 
+	if (!is_wanted(v, look_up(v->pods, "", k->ifindex)))
+		return true;
 	json_array_append_new(
 		v->rows,
 		json_pack("{s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i}",
@@ -118,6 +131,8 @@ static bool add_learned(void *context, const struct eg_learned_key *k, const str
 				  ? (json_int_t)((l->expires_ns - v->now_ns) / 1000000000)
 				  : 0;
 
+	if (!is_wanted(v, look_up(v->pods, "", k->ifindex)))
+		return true;
 	json_array_append_new(v->rows, json_pack("{s:s, s:s, s:s, s:s, s:I}", "pod",
 						 look_up(v->pods, "", k->ifindex), "address",
 						 eg_address_format(&k->address, address), "name",
@@ -158,6 +173,8 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	bool gone = k->pod_id == EG_POD_GONE;
 	const char *pod = gone ? "(gone)" : look_up(v->pods, "#", k->pod_id);
 
+	if (!is_wanted(v, pod))
+		return true;
 	json_array_append_new(v->rows,
 			      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "hook",
 					hooks[k->hook < EG_ARRAY_SIZE(hooks) ? k->hook : 0], "pod",
@@ -209,7 +226,7 @@ static void print_rows(const json_t *rows, const char *const *columns)
 	json_array_foreach(rows, i, row) print_row(row, columns, width);
 }
 
-enum table { LEARNED, DESTINATIONS, COUNTERS, TABLES };
+enum table { LEARNED, DESTINATIONS, COUNTERS, FOLLOW, POD, FLAGS };
 
 static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg_error *e)
 {
@@ -256,36 +273,83 @@ static int show(const struct ask_options *o, const bool *own, const struct view 
 	return EG_EXIT_OK;
 }
 
+struct look {
+	const char *pin_dir;
+	const bool *own;
+	struct view view;
+};
+
+/* One of the tables, read anew: pins may have been made anew since. The rows are the view's. */
+static int look(struct look *l, struct eg_error *e)
+{
+	struct view *v = &l->view;
+	struct eg_pins *pins;
+	int r = eg_pins_open(l->pin_dir, &pins, e);
+
+	if (r)
+		return r;
+	v->now_ns = eg_now_ns();
+	v->pods = json_object();
+	v->names = json_object();
+	v->rows = json_array();
+	r = fill(pins, l->own, v, e);
+	eg_pins_close(pins);
+	json_decref(v->pods);
+	json_decref(v->names);
+	if (r)
+		json_decref(v->rows);
+	return r;
+}
+
+static json_t *next_rows(void *context, struct eg_error *e)
+{
+	struct look *l = context;
+
+	return look(l, e) ? NULL : l->view.rows;
+}
+
+static int check_flags(const bool *own, const char *pod)
+{
+	if (own[LEARNED] + own[DESTINATIONS] + own[COUNTERS] + own[FOLLOW] > 1)
+		return eg_usage_error("flows", "expected one of --learned, --destinations, "
+					       "--counters and --follow");
+	if (own[POD] && own[DESTINATIONS])
+		return eg_usage_error("flows", "--destinations are every pod's; --pod says nothing "
+					       "of them");
+	if (own[POD] && !strchr(pod, '/'))
+		return eg_usage_error("flows", "--pod %s: expected NAMESPACE/NAME", pod);
+	return -1;
+}
+
 int eg_cmd_flows(int argc, char **argv)
 {
-	static const char *const own_names[] = {"learned", "destinations", "counters", NULL};
-	bool own[TABLES] = {false};
+	static const char *const own_names[] = {"learned", "destinations", "counters",
+						"follow",  "pod=",	   NULL};
+	bool own[FLAGS] = {false};
+	struct look l = {.own = own};
 	struct ask_options o;
-	struct view v = {.now_ns = eg_now_ns()};
-	struct eg_pins *pins;
 	struct eg_error e = {""};
 	char pin_dir[4096];
 	int r = ask_parse(argc, argv, usage, own_names, own, &o);
 
+	if (r < 0)
+		r = check_flags(own, o.value);
 	if (r >= 0)
 		return r;
-	if (own[LEARNED] + own[DESTINATIONS] + own[COUNTERS] > 1)
-		return eg_usage_error("flows",
-				      "expected one of --learned, --destinations and --counters");
-	if (eg_pins_open(ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir)), &pins, &e)) {
+	l.pin_dir = ask_pin_dir(o.pin_dir, o.run_dir, pin_dir, sizeof(pin_dir));
+	l.view.pod = o.value;
+	if (own[FOLLOW])
+		return flows_follow(next_rows, &l, o.json);
+	if (look(&l, &e)) {
 		eg_complain("flows", "%s", e.text);
 		return EG_EXIT_NO;
 	}
-	v.pods = json_object();
-	v.names = json_object();
-	v.rows = json_array();
-	r = fill(pins, own, &v, &e);
-	eg_pins_close(pins);
-	if (r)
-		eg_complain("flows", "%s", e.text);
-	r = r ? EG_EXIT_NO : show(&o, own, &v);
-	json_decref(v.pods);
-	json_decref(v.names);
-	json_decref(v.rows);
+	if (own[POD] && !l.view.pod_seen)
+		eg_complain("flows",
+			    "no pod %s is known on this node; expected NAMESPACE/NAME as egretctl "
+			    "pods --kernel shows it",
+			    o.value);
+	r = own[POD] && !l.view.pod_seen ? EG_EXIT_NO : show(&o, own, &l.view);
+	json_decref(l.view.rows);
 	return r;
 }

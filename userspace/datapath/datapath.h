@@ -151,7 +151,8 @@ const char *eg_datapath_notes(const struct eg_datapath *d);
  * non-blocking, close-on-exec, made in the agent's namespace. accept() gives connections whose
  * getsockname() is the destination that the pod wanted and getpeername() the pod (IPv4 as
  * ::ffff:a.b.c.d). Owned by d; pass copies to the gateway (SCM_RIGHTS). They survive the gateway:
- * connections wait in their backlog. Fills the slots of `listeners`. Callable once.
+ * connections wait in their backlog. Fills the slots of `listeners`, and where nobody handed any
+ * over takes back the heartbeat of an earlier start, which may be young. Callable once.
  */
 int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 			  struct eg_error *error) EG_MUST;

@@ -103,6 +103,7 @@ int eg_listeners_fill(struct eg_datapath *d, struct eg_error *error)
 int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 			  struct eg_error *error)
 {
+	bool fresh = !d->listener_count; /* nobody handed any over, so nobody serves */
 	int r;
 
 	if (d->listening)
@@ -112,6 +113,12 @@ int eg_datapath_listeners(struct eg_datapath *d, const int **fds, size_t *count,
 					 : make_all(d, error);
 	if (r)
 		return r;
+	/*
+	 * One that was killed a moment ago still counts as alive; with our slots it would be so,
+	 * and what came now would wait in a backlog for a gateway that may never be.
+	 */
+	if (fresh)
+		__atomic_store_n(&d->config->heartbeat_ns, 0, __ATOMIC_RELEASE);
 	r = eg_listeners_fill(d, error);
 	if (r)
 		return r;

@@ -56,12 +56,27 @@ static __always_inline __u32 hello_of(struct __sk_buff *skb, const struct eg_sce
 	return (__u32)eg_hello_read(h);
 }
 
+/* What a ClientHello for a watched name teaches; as eg_learn(). */
+static __always_inline int hello_learn(const struct eg_scene *s, struct eg_lesson *l, __u32 name_id)
+{
+	l->address = s->packet.destination;
+	l->source = s->packet.source;
+	l->now_ns = s->now_ns;
+	l->ifindex = s->ifindex;
+	l->name_id = name_id;
+	l->ttl = EG_SNI_TTL;
+	l->bytes = s->length;
+	l->hook = EG_HOOK_SNI;
+	l->from = EG_LEARNED_SNI;
+	l->protocol = IPPROTO_TCP;
+	return eg_learn(l);
+}
+
 static __always_inline void eg_backstop(struct __sk_buff *skb, struct eg_scene *s)
 {
 	struct eg_packet *p = &s->packet;
 	struct eg_backstop_scratch *scratch;
 	struct eg_verdict *v;
-	struct eg_lesson *l;
 	__u32 name_id, zero = 0;
 	int outcome;
 
@@ -86,18 +101,7 @@ static __always_inline void eg_backstop(struct __sk_buff *skb, struct eg_scene *
 	} else if ((s->pod_flags & EG_POD_UNKNOWN_ALLOW) || s->config->unknown_pods == 1) {
 		return;
 	}
-	l = &scratch->lesson;
-	l->address = p->destination;
-	l->source = p->source;
-	l->now_ns = s->now_ns;
-	l->ifindex = s->ifindex;
-	l->name_id = name_id;
-	l->ttl = EG_SNI_TTL;
-	l->bytes = s->length;
-	l->hook = EG_HOOK_SNI;
-	l->from = EG_LEARNED_SNI;
-	l->protocol = IPPROTO_TCP;
-	outcome = eg_learn(l);
+	outcome = hello_learn(s, &scratch->lesson, name_id);
 	if (outcome == EG_REASON_LEARN_REFUSED)
 		return; /* loopback, node, pod or service: not the provider's own address */
 	if (s->pod_flags & EG_POD_SHADOW)

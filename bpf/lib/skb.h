@@ -5,6 +5,8 @@
 
 #include "lib/pkt.h"
 
+#define EG_TC_NEXT (-1) /* TC_ACT_UNSPEC, TCX_NEXT: the next program, never TC_ACT_OK */
+
 #define EG_PULL 1024 /* headers longer than this count as unparseable */
 
 /*

@@ -7,8 +7,8 @@
 #define EGRET_BPF_STEER_H
 
 #include "lib/note.h"
+#include "lib/skb.h"
 
-#define EG_TC_NEXT	    (-1) /* TC_ACT_UNSPEC, TCX_NEXT: the next program, never TC_ACT_OK */
 #define EG_TC_SHOT	    2
 #define EG_PACKET_HOST_TYPE 0 /* PACKET_HOST of linux/if_packet.h */
 

@@ -66,6 +66,8 @@ void test_cost(void)
 	cost("guard: node process", progs.guard, UPLINK, 0, &f);
 	verified("egress_tc", progs.egress);
 	verified("dns_tc", progs.dns);
+	verified("observe_up_tc", progs.observe_up);
+	verified("observe_down_tc", progs.observe_down);
 	verified("guard_tc", progs.guard);
 	verified("reply_tc", progs.reply);
 	verified("listener_lookup", progs.lookup);

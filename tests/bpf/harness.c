@@ -21,6 +21,8 @@
 #include "egress_tc.skel.h"
 #include "guard_tc.skel.h"
 #include "listener_lookup.skel.h"
+#include "observe_down_tc.skel.h"
+#include "observe_up_tc.skel.h"
 #include "peer_type.skel.h"
 #include "reply_tc.skel.h"
 
@@ -142,6 +144,8 @@ static struct dns_tc *dns_tc;
 static struct guard_tc *guard_tc;
 static struct listener_lookup *listener_lookup;
 static struct classify_xdp *classify_xdp;
+static struct observe_up_tc *observe_up_tc;
+static struct observe_down_tc *observe_down_tc;
 static struct peer_type *peer_type;
 static struct dns_tc *dns_raw;
 static struct egress_tc *egress_plain;
@@ -214,6 +218,8 @@ void world_load(void)
 	LOAD(guard_tc);
 	LOAD(listener_lookup);
 	LOAD(classify_xdp);
+	LOAD(observe_up_tc);
+	LOAD(observe_down_tc);
 	LOAD(peer_type);
 	/* The same programs with their features off, as on a node that turned them off. */
 	dns_raw = dns_tc__open();
@@ -234,6 +240,8 @@ void world_load(void)
 	progs.guard = bpf_program__fd(guard_tc->progs.guard_tc);
 	progs.lookup = bpf_program__fd(listener_lookup->progs.listener_lookup);
 	progs.xdp = bpf_program__fd(classify_xdp->progs.classify_xdp);
+	progs.observe_up = bpf_program__fd(observe_up_tc->progs.observe_up_tc);
+	progs.observe_down = bpf_program__fd(observe_down_tc->progs.observe_down_tc);
 	progs.peer_type = bpf_program__fd(peer_type->progs.peer_type);
 	progs.type = bpf_program__fd(peer_type->progs.type);
 	progs.guard_xdp = bpf_program__fd(classify_xdp->progs.guard_xdp);
@@ -256,9 +264,20 @@ void world_unload(void)
 	guard_tc__destroy(guard_tc);
 	listener_lookup__destroy(listener_lookup);
 	classify_xdp__destroy(classify_xdp);
+	observe_up_tc__destroy(observe_up_tc);
+	observe_down_tc__destroy(observe_down_tc);
 	peer_type__destroy(peer_type);
 	dns_tc__destroy(dns_raw);
 	egress_tc__destroy(egress_plain);
+}
+
+const struct bpf_insn *observe_insns(int which, size_t *count)
+{
+	const struct bpf_program *p =
+		which ? observe_down_tc->progs.observe_down_tc : observe_up_tc->progs.observe_up_tc;
+
+	*count = bpf_program__insn_cnt(p);
+	return bpf_program__insns(p);
 }
 
 struct eg_config *world_config(void)

@@ -53,6 +53,7 @@ struct progs {
 	int egress, reply, dns, guard, lookup, xdp, guard_xdp;
 	int dns_raw, egress_plain; /* in_kernel_names off, sni_backstop off */
 	int peer_type, type;	   /* of peer_type.bpf.c */
+	int observe_up, observe_down;
 };
 extern struct progs progs;
 
@@ -104,6 +105,11 @@ struct run {
 enum verdict run_tc(int prog, const uint8_t *frame, size_t length, struct run *r);
 enum verdict run_frame(int prog, uint32_t ifindex, const struct frame *f);
 
+/* Of observe_up_tc (0) or observe_down_tc (1), with all that it calls. */
+const struct bpf_insn *observe_insns(int which, size_t *count);
+/* A ClientHello that names the server; its length. */
+uint32_t hello_bytes(const char *server, uint8_t out[3000]);
+
 void test_egress(void);
 void test_verdicts(void);
 void test_parse(void);
@@ -115,6 +121,7 @@ void test_learn(void);
 void test_dns_stream(void);
 void test_dns_chain(void);
 void test_sni(void);
+void test_observe(void);
 void test_guard(void);
 void test_xdp(void);
 void test_lookup(void);

@@ -13,11 +13,12 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } suites[] = {
-	{"egress", test_egress}, {"verdicts", test_verdicts}, {"parse", test_parse},
-	{"flows", test_flows},	 {"fail", test_fail},	      {"counters", test_counters},
-	{"reply", test_reply},	 {"lookup", test_lookup},     {"guard", test_guard},
-	{"dns", test_dns},	 {"learn", test_learn},	      {"sni", test_sni},
-	{"xdp", test_xdp},	 {"live", test_live},	      {"cost", test_cost},
+	{"egress", test_egress},   {"verdicts", test_verdicts}, {"parse", test_parse},
+	{"flows", test_flows},	   {"fail", test_fail},		{"counters", test_counters},
+	{"reply", test_reply},	   {"lookup", test_lookup},	{"guard", test_guard},
+	{"dns", test_dns},	   {"learn", test_learn},	{"sni", test_sni},
+	{"observe", test_observe}, {"xdp", test_xdp},		{"live", test_live},
+	{"cost", test_cost},
 };
 
 int main(int argc, char **argv)

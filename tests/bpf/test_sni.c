@@ -82,6 +82,15 @@ static void hello(struct hello *h, const char *server, uint32_t session, uint32_
 	hello_behind(h, server, session, ciphers, 0, before);
 }
 
+uint32_t hello_bytes(const char *server, uint8_t out[3000])
+{
+	struct hello h;
+
+	hello(&h, server, 32, 17, 0);
+	memcpy(out, h.bytes, sizeof(h.bytes));
+	return h.length;
+}
+
 static void watch(void)
 {
 	world_reset();

@@ -35,7 +35,7 @@ while read -r file; do
 	check "$name" "$KUBECTL" kustomize "$dir" -o "$scratch/out/$name.yaml"
 	rendered=$((rendered + 1))
 done < <(find manifests -name kustomization.yaml | sort)
-at_least "all of them" $rendered 10
+at_least "all of them" $rendered 11
 check "by the types of the API" judge "$scratch"/out/*.yaml
 
 echo "# the judge refuses what the API would"
@@ -71,12 +71,18 @@ is "nothing written to its root, no way up" "$(container | jq -c '.securityConte
 of "$scratch/out/overlays-minimal.yaml" > "$scratch/minimal.jsonl"
 is "minimal: without SYS_ADMIN" "$(container "$scratch/minimal.jsonl" | jq -c '.securityContext.capabilities.add')" '["BPF","NET_ADMIN","PERFMON","SETUID","SETGID","KILL"]'
 has "minimal: the mark way" "$(container "$scratch/minimal.jsonl" | jq -r '.args[]')" "--mode=mark"
+of "$scratch/out/overlays-observe.yaml" > "$scratch/observe.jsonl"
+is "observe: BPF, NET_ADMIN, and PERFMON for the start" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext.capabilities')" '{"add":["BPF","NET_ADMIN","PERFMON"],"drop":["ALL"]}'
+is "observe: what base says of its confinement holds" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext | [.readOnlyRootFilesystem, .allowPrivilegeEscalation, .privileged // false, .seccompProfile.type, .appArmorProfile]')" '[true,false,false,"RuntimeDefault",null]'
+is "observe: no Secret, no CA, no policy" "$(jq -c '.. | objects | (.secretName // .secretKeyRef // (select(.mountPath? // "" | startswith("/etc/egret")) | .mountPath) // (.configMap.name? | select(. == "egret-policies"))) | select(.)' "$scratch/observe.jsonl")$(jq -r 'select(.kind == "Secret" or .kind == "ConfigMap") | .metadata.name' "$scratch/observe.jsonl")" ""
+is "observe: one at a time on a node" "$(daemonset "$scratch/observe.jsonl" | jq -c '.spec.updateStrategy.rollingUpdate')" '{"maxSurge":0,"maxUnavailable":"10%"}'
+is "observe: it only observes" "$(container "$scratch/observe.jsonl" | jq -r '.args[0]')" --observe
 is "no port is declared, which two at once on a node would both want" "$(container | jq '.ports // [] | length')" 0
 is "an update has both at once" "$(daemonset | jq -c '.spec.updateStrategy.rollingUpdate')" '{"maxSurge":1,"maxUnavailable":0}'
 is "the token is the one that is mounted for it alone" "$(daemonset | jq -c '[.spec.template.spec.automountServiceAccountToken, ([.spec.template.spec.volumes[] | select(.projected) | .projected.sources[0].serviceAccountToken.expirationSeconds])]')" '[false,[3600]]'
 is "no secret in the environment" "$(container | jq -c '[.env[] | select(.valueFrom.secretKeyRef or (.value // "" | test("[Kk]ey|[Tt]oken")))]')" "[]"
 mounted() { daemonset "$1" | jq -r '.spec.template.spec as $s | $s.containers[0].volumeMounts[].name | select(. as $n | $s.volumes | map(.name) | index($n) | not)'; }
-for overlay in all overlays-kubeadm overlays-minimal overlays-prometheus overlays-cert-manager; do
+for overlay in all overlays-kubeadm overlays-minimal overlays-observe overlays-prometheus overlays-cert-manager; do
 	of "$scratch/out/$overlay.yaml" > "$scratch/one.jsonl"
 	is "$overlay: each mount has its volume" "$(mounted "$scratch/one.jsonl")" ""
 	# The agent's own parser takes the command line (--help ends before it begins).

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/observe.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
 
@@ -82,6 +83,11 @@ static int obey(struct client *c, const char *command)
 {
 	struct eg_supervisor *s = c->admin->supervisor;
 
+	if (s->o->observe && !eg_observe_takes(command))
+		return answer_error(c, "this egretd only observes: there are status, pods, reload "
+				       "and drain");
+	if (s->o->observe)
+		return eg_observe_obey(s, command, &c->out);
 	if (!strcmp(command, "status"))
 		return eg_status_json(s, &c->out);
 	if (!strcmp(command, "pods"))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "agent/gateway.h"
+#include "agent/observe.h"
 #include "agent/options.h"
 #include "agent/spawner.h"
 #include "agent/supervisor.h"
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
 		code = printf("egretd %s\n", EG_VERSION) < 0;
 	else if (o.uninstall)
 		code = eg_uninstall(&o);
+	else if (o.observe)
+		code = eg_observe_main(&o);
 	else
 		code = eg_supervisor_main(&o);
 	eg_options_fini(&o);

@@ -55,6 +55,7 @@ enum option_id {
 	O_GUARD_HOST,
 	O_AGENT_NAMESPACE,
 	O_DRAIN,
+	O_OBSERVE,
 	O_UNINSTALL,
 	O_VERSION,
 	O_HELP,
@@ -96,6 +97,7 @@ static const struct option known[] = {
 	{"guard-host", required_argument, NULL, O_GUARD_HOST},
 	{"agent-namespace", required_argument, NULL, O_AGENT_NAMESPACE},
 	{"drain", required_argument, NULL, O_DRAIN},
+	{"observe", no_argument, NULL, O_OBSERVE},
 	{"uninstall", no_argument, NULL, O_UNINSTALL},
 	{"version", no_argument, NULL, O_VERSION},
 	{"help", no_argument, NULL, O_HELP},
@@ -164,6 +166,8 @@ const char *eg_options_usage(void)
 	       "  --drain SECONDS        for requests in flight at the end   10\n"
 	       "  --log-level LEVEL      debug, info, warn or error          info\n"
 	       "\n"
+	       "  --observe              govern nothing: see what pods talk to (egretctl "
+	       "inventory)\n"
 	       "  --uninstall            remove every trace from the kernel, and exit\n"
 	       "  --version  --help\n";
 }
@@ -568,6 +572,7 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 	switch ((enum option_id)id) {
 	case O_POLICY_DIR:
 		o->policy_dir = value;
+		o->policy_dir_given = true;
 		break;
 	case O_PODS_DIR:
 		o->pods_dir = value;
@@ -674,6 +679,10 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		r = parse_number(e, "drain", value, 0, 3600, &n);
 		o->drain_ms = n * 1000;
 		return r;
+	case O_OBSERVE:
+		o->observe = true;
+		o->mode = EG_MODE_OBSERVE;
+		break;
 	case O_UNINSTALL:
 		o->uninstall = true;
 		break;
@@ -687,17 +696,52 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 	return 0;
 }
 
+/* Whether the option means anything to one who only looks. Of the rest each would promise what
+ * does not happen, or name what is not read. */
+static bool is_for_observe(enum option_id id)
+{
+	static const enum option_id ids[] = {
+		O_POLICY_DIR, O_PODS_DIR,   O_KUBERNETES,    O_NODE_NAME, O_CNI_DIR,
+		O_KUBE_API,   O_KUBE_TOKEN, O_KUBE_CA,	     O_RUN_DIR,	  O_PIN_DIR,
+		O_UPLINK,     O_RESOLVER,   O_METRICS,	     O_FORBID,	  O_LINK_PREFIX,
+		O_LOG_LEVEL,  O_OBSERVE,    O_METRICS_TOKEN, O_VERSION,	  O_HELP,
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ids); i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* `given`: by enum option_id. */
+static int settle_observe(struct eg_options *o, const bool *given, struct eg_error *e)
+{
+	if (!o->observe)
+		return 0;
+	for (const struct option *k = known; k->name; k++)
+		if (given[k->val - O_POLICY_DIR] && !is_for_observe((enum option_id)k->val))
+			return eg_error_set(
+				e, -EINVAL,
+				"--%s: with --observe nothing is redirected, held, "
+				"refused or served, so this has no meaning; leave it out",
+				k->name);
+	o->mode = EG_MODE_OBSERVE;
+	/* A veth that a default route leads over (the node is a container) is no pod's link. */
+	o->uplink_auto |= !o->uplink_count;
+	return 0;
+}
+
 static int check(const struct eg_options *o, struct eg_error *e)
 {
 	if (o->help || o->version || o->uninstall)
 		return 0;
-	if (!o->resolver)
+	if (!o->observe && !o->resolver)
 		return eg_error_set(
 			e, -EINVAL,
 			"--resolver is missing: the DNS servers of the pods, whose answers "
 			"are believed and which the agent itself asks (see /etc/resolv.conf "
 			"of a pod), or auto, where egretd's own /etc/resolv.conf is the pods'");
-	if (!o->uplink_count && !o->uplink_auto)
+	if (!o->observe && !o->uplink_count && !o->uplink_auto)
 		return eg_error_set(
 			e, -EINVAL,
 			"--uplink is missing: the interface by which the node reaches the "
@@ -717,6 +761,7 @@ static int check(const struct eg_options *o, struct eg_error *e)
 
 int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_error *e)
 {
+	bool given[O_HELP - O_POLICY_DIR + 1] = {false};
 	size_t bytes = 1;
 	int id, r, at;
 
@@ -761,12 +806,15 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 				"'%.100s' is not an option, or its value is missing; try "
 				"egretd --help",
 				at < argc ? argv[at] : "");
+		given[id - O_POLICY_DIR] = true;
 		r = one(o, id, optarg, e);
 		at = optind;
 	}
 	if (!r && optind < argc)
 		return eg_error_set(e, -EINVAL, "'%.100s' is not an option; try egretd --help",
 				    argv[optind]);
+	if (!r)
+		r = settle_observe(o, given, e);
 	if (!r)
 		r = check(o, e);
 	if (!r)

@@ -36,7 +36,9 @@ struct eg_options {
 	size_t xdp_count;
 	struct eg_cidr forbid[EG_OPTION_FORBID];
 	size_t forbid_count;
-	enum eg_redirect_mode mode;
+	enum eg_redirect_mode mode; /* with observe: EG_MODE_OBSERVE */
+	bool observe;		    /* look, and govern nothing: observe.h */
+	bool policy_dir_given;
 	enum eg_fail_policy fail;
 	unsigned int unknown_pods;
 	unsigned int workers;

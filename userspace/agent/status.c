@@ -120,6 +120,11 @@ static enum eg_pod_state state_of(const struct eg_supervisor *s, const struct eg
 		return (enum eg_pod_state)former.state;
 	}
 
+	if (s->o->observe) { /* whatever policy there is, it is in force for nobody */
+		if (policy)
+			*policy = NULL;
+		return EG_POD_UNGOVERNED;
+	}
 	if (s->applied.number)
 		selected = eg_policy_select(s->applied.policies, id);
 	if (policy)

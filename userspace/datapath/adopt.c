@@ -242,7 +242,7 @@ int eg_mapsync_open(struct eg_datapath *d, struct eg_error *error)
 		r = add_gateway(d);
 	/* Last: with it the programs begin to judge. */
 	if (!r)
-		__atomic_store_n(&d->config->enabled, !d->o.disabled, __ATOMIC_RELEASE);
+		__atomic_store_n(&d->config->enabled, !eg_observes(d), __ATOMIC_RELEASE);
 	return r ? eg_error_set(error, r, "cannot fill the maps in %s: %s", d->pin_dir,
 				strerror(-r))
 		 : 0;

@@ -84,8 +84,8 @@ static int check_options(const struct eg_datapath_options *o, struct eg_error *e
 {
 	const char *const names[] = {o->host_link, o->agent_link};
 
-	if (o->mode != EG_MODE_NETNS && o->mode != EG_MODE_MARK)
-		return eg_error_set(error, -EINVAL, "mode %d: expected netns or mark",
+	if (o->mode != EG_MODE_NETNS && o->mode != EG_MODE_MARK && o->mode != EG_MODE_OBSERVE)
+		return eg_error_set(error, -EINVAL, "mode %d: expected netns, mark or observe",
 				    (int)o->mode);
 	if (o->worker_count > EG_MAX_WORKERS)
 		return eg_error_set(error, -EINVAL, "%u workers: at most %d are possible",
@@ -256,6 +256,17 @@ static void leave_other_mode(struct eg_datapath *d)
 	c->mode = (uint8_t)d->o.mode;
 }
 
+/* The agent's way in, which a start that only looks has none of. */
+static int open_way_in(struct eg_datapath *d, struct eg_error *error)
+{
+	int r;
+
+	if (eg_observes(d))
+		return 0;
+	r = d->o.mode == EG_MODE_NETNS ? eg_namespace_open(d, error) : eg_mark_open(d, error);
+	return r ? r : eg_attach_agent(d, error);
+}
+
 static int open_all(struct eg_datapath *d, const struct eg_datapath_options *options,
 		    struct eg_error *error)
 {
@@ -283,10 +294,7 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 	if (!r)
 		r = eg_load_replace(d, error);
 	if (!r)
-		r = d->o.mode == EG_MODE_NETNS ? eg_namespace_open(d, error)
-					       : eg_mark_open(d, error);
-	if (!r)
-		r = eg_attach_agent(d, error);
+		r = open_way_in(d, error);
 	if (!r)
 		r = eg_links_open(d, error);
 	if (!r)

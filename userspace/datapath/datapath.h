@@ -96,16 +96,18 @@ struct eg_datapath_handed {
 
 /* All strings are copied. Zero means the default that is named. */
 struct eg_datapath_options {
-	const char *pin_dir;	    /* EG_PIN_DIR; must lie on a bpffs */
-	enum eg_redirect_mode mode; /* EG_MODE_NETNS */
-	unsigned int worker_count;  /* 1; at most EG_MAX_WORKERS */
-	__be32 gateway4_be;	    /* 0: no gateway address (DESIGN default 169.254.77.1) */
-	__be32 gateway6_be[4];	    /* all 0: none */
+	const char *pin_dir; /* EG_PIN_DIR; must lie on a bpffs */
+	/* EG_MODE_NETNS. EG_MODE_OBSERVE: programs that only look are attached to pods' links, and
+	 * nothing else is made; no listeners() then. Pins of a start that governs are refused
+	 * (-EEXIST), and a start that governs takes away what observed. */
+	enum eg_redirect_mode mode;
+	unsigned int worker_count; /* 1; at most EG_MAX_WORKERS */
+	__be32 gateway4_be;	   /* 0: no gateway address (DESIGN default 169.254.77.1) */
+	__be32 gateway6_be[4];	   /* all 0: none */
 	enum eg_fail_policy fail_policy;
 	unsigned int unknown_pods;     /* as eg_config.unknown_pods: 0 hold, 1 allow, 2 deny */
 	bool guard_host_deny;	       /* refused with a sentence when agent_cgroup is 0 */
 	uint64_t agent_cgroup;	       /* cgroup v2 id, eg_cgroup_id(); 0: none */
-	bool disabled;		       /* programs are attached and pass everything (observe) */
 	unsigned int heartbeat_max_ms; /* 1000 */
 	unsigned int down_grace_ms;    /* 10000: then a reset instead of a drop */
 	unsigned int hold_grace_ms;    /* 10000 */

@@ -27,6 +27,8 @@ enum eg_map_id {
 	EG_MAP_CONFIG,
 	EG_MAP_EVENTS,
 	EG_MAP_EVENT_RATE,
+	EG_MAP_INVENTORY, /* this and the next in observe mode only */
+	EG_MAP_OBSERVED,
 	EG_MAP_COUNT,
 };
 
@@ -46,6 +48,8 @@ enum eg_program_id {
 	EG_PROGRAM_CLASSIFY_XDP,
 	EG_PROGRAM_GUARD_XDP,
 	EG_PROGRAM_LISTENER_LOOKUP,
+	EG_PROGRAM_OBSERVE_UP_TC,
+	EG_PROGRAM_OBSERVE_DOWN_TC,
 	EG_PROGRAM_COUNT,
 };
 
@@ -155,6 +159,12 @@ struct eg_datapath {
 	struct eg_verdict_key *stale_verdicts;
 	size_t stale_verdict_count;
 };
+
+/* No way in, nothing judged: what is attached only looks. */
+static inline bool eg_observes(const struct eg_datapath *d)
+{
+	return d->o.mode == EG_MODE_OBSERVE;
+}
 
 /* Calls calls.busy if there is one. */
 static inline void eg_datapath_busy(const struct eg_datapath *d)

@@ -44,12 +44,14 @@ struct eg_link *eg_links_get(struct eg_datapath *d, uint32_t ifindex)
 	return l;
 }
 
-static uint32_t wanted(const struct eg_link *l)
+static uint32_t wanted(const struct eg_datapath *d, const struct eg_link *l)
 {
 	uint32_t programs = 0;
 
 	if (l->roles & EG_ROLE_POD)
-		programs |= 1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_DNS_TC;
+		programs |= eg_observes(d) ? 1U << EG_PROGRAM_OBSERVE_UP_TC |
+						     1U << EG_PROGRAM_OBSERVE_DOWN_TC
+					   : 1U << EG_PROGRAM_EGRESS_TC | 1U << EG_PROGRAM_DNS_TC;
 	if (l->roles & EG_ROLE_UPLINK)
 		programs |= 1U << EG_PROGRAM_GUARD_TC;
 	if (l->roles & EG_ROLE_AGENT)
@@ -61,7 +63,7 @@ static uint32_t wanted(const struct eg_link *l)
 
 static uint32_t missing(const struct eg_datapath *d, const struct eg_link *l)
 {
-	uint32_t todo = wanted(l) & ~l->attached;
+	uint32_t todo = wanted(d, l) & ~l->attached;
 
 	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++)
 		if (d->program[i] < 0)
@@ -142,15 +144,16 @@ static void assign_roles(struct eg_datapath *d, struct eg_link *l, const struct 
 		l->roles |= EG_ROLE_AGENT;
 }
 
-/* Of an earlier start with other options: an uplink or an XDP mode that is not asked for any more.
- * Programs of pods go with their pods. */
+/* Of an earlier start with other options: an uplink or an XDP mode that is not asked for any more,
+ * and what only looked. Programs of pods go with their pods. */
 static void drop_unwanted(struct eg_datapath *d, const struct eg_link *l)
 {
-	static const enum eg_program_id optional[] = {EG_PROGRAM_GUARD_TC, EG_PROGRAM_CLASSIFY_XDP,
-						      EG_PROGRAM_GUARD_XDP};
+	static const enum eg_program_id optional[] = {
+		EG_PROGRAM_GUARD_TC, EG_PROGRAM_CLASSIFY_XDP, EG_PROGRAM_GUARD_XDP,
+		EG_PROGRAM_OBSERVE_UP_TC, EG_PROGRAM_OBSERVE_DOWN_TC};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(optional); i++)
-		if (!((wanted(l) | l->attached) & 1U << optional[i]))
+		if (!((wanted(d, l) | l->attached) & 1U << optional[i]))
 			eg_detach(d->pin_dir, optional[i], l->ifindex);
 }
 
@@ -186,7 +189,7 @@ static int link_present(struct eg_datapath *d, const struct eg_netlink_link *n,
 	}
 	if (!r && l)
 		r = eg_links_attach(d, l, error);
-	if (!r && l && d->attached && !was_uplink && (l->roles & EG_ROLE_UPLINK))
+	if (!r && l && d->attached && !eg_observes(d) && !was_uplink && (l->roles & EG_ROLE_UPLINK))
 		eg_datapath_notice(d, "the uplink %s is there now; the guard is attached to it",
 				   l->name);
 	if (is_new && d->o.calls.link)
@@ -205,7 +208,7 @@ static void link_gone(struct eg_datapath *d, uint32_t ifindex, const char *name)
 		__atomic_store_n(&d->config->agent_ifindex, 0, __ATOMIC_RELEASE);
 		d->way_suspect = true;
 	}
-	if (l->roles & EG_ROLE_UPLINK)
+	if ((l->roles & EG_ROLE_UPLINK) && !eg_observes(d))
 		eg_datapath_notice(d,
 				   "the uplink %s is gone, and its guard with it; the guard is "
 				   "attached again when an interface of that name appears",

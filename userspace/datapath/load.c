@@ -168,6 +168,26 @@ int eg_load_check_shape(int fd, const struct eg_map_shape *shape, const char *pa
 	return 0;
 }
 
+static bool is_map_wanted(const struct eg_datapath *d, enum eg_map_id id)
+{
+	return eg_observes(d) || (id != EG_MAP_INVENTORY && id != EG_MAP_OBSERVED);
+}
+
+/* What governs is not let go by a start that only looks: pods would pass by that alone. */
+static int refuse_governing(const struct eg_datapath *d, struct eg_error *error)
+{
+	struct eg_config c;
+	uint32_t zero = 0;
+
+	if (!eg_observes(d) || bpf_map_lookup_elem(d->map[EG_MAP_CONFIG], &zero, &c) || !c.enabled)
+		return 0;
+	return eg_error_set(error, -EEXIST,
+			    "%s holds the programs of an egretd that governs, and observing would "
+			    "let its pods go free: run `egretd --uninstall` first if that is what "
+			    "you want, or start without --observe",
+			    d->pin_dir);
+}
+
 /* Opens the pinned maps that are there. A hole in a set is of an interrupted start: filled. */
 static int adopt_maps(struct eg_datapath *d, struct eg_error *error)
 {
@@ -175,6 +195,8 @@ static int adopt_maps(struct eg_datapath *d, struct eg_error *error)
 		char path[300];
 		int r;
 
+		if (!is_map_wanted(d, (enum eg_map_id)i))
+			continue;
 		snprintf(path, sizeof(path), "%s/%s", d->pin_dir, eg_map_table[i].name);
 		d->map[i] = bpf_obj_get(path);
 		if (d->map[i] < 0 && errno != ENOENT)
@@ -189,7 +211,7 @@ static int adopt_maps(struct eg_datapath *d, struct eg_error *error)
 	for (int i = 0; i < EG_MAP_COUNT; i++)
 		d->made[i] = d->map[i] < 0;
 	d->adopted = d->map[EG_MAP_CONFIG] >= 0;
-	return 0;
+	return d->adopted ? refuse_governing(d, error) : 0;
 }
 
 /* The maps of one object become the shared ones, or make them. */
@@ -372,6 +394,8 @@ static int load_one(struct eg_datapath *d, enum eg_program_id id, struct eg_erro
 
 static bool is_wanted(const struct eg_datapath *d, enum eg_program_id id)
 {
+	if (eg_observes(d) != (id == EG_PROGRAM_OBSERVE_UP_TC || id == EG_PROGRAM_OBSERVE_DOWN_TC))
+		return false;
 	switch (id) {
 	case EG_PROGRAM_REPLY_TC:
 		return d->o.mode == EG_MODE_NETNS;
@@ -383,6 +407,8 @@ static bool is_wanted(const struct eg_datapath *d, enum eg_program_id id)
 	case EG_PROGRAM_EGRESS_TC:
 	case EG_PROGRAM_DNS_TC:
 	case EG_PROGRAM_LISTENER_LOOKUP:
+	case EG_PROGRAM_OBSERVE_UP_TC:
+	case EG_PROGRAM_OBSERVE_DOWN_TC:
 	case EG_PROGRAM_COUNT:
 		break;
 	}
@@ -406,7 +432,7 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 			return r;
 	}
 	for (int i = 0; i < EG_MAP_COUNT; i++)
-		if (d->map[i] < 0)
+		if (d->map[i] < 0 && is_map_wanted(d, (enum eg_map_id)i))
 			return eg_error_set(error, -ENOENT,
 					    "no program of this build has the map %s",
 					    eg_map_table[i].name);
@@ -422,7 +448,9 @@ int eg_load_all(struct eg_datapath *d, struct eg_error *error)
 			"%s holds version %u of the map layout, this is version %u; run "
 			"`egretd --uninstall` and start again",
 			d->pin_dir, d->config->abi_version, EG_ABI_VERSION);
-	d->tcx = !d->o.force_clsact && eg_tcx_supported(d->program[EG_PROGRAM_EGRESS_TC]);
+	d->tcx = !d->o.force_clsact &&
+		 eg_tcx_supported(d->program[eg_observes(d) ? EG_PROGRAM_OBSERVE_UP_TC
+							    : EG_PROGRAM_EGRESS_TC]);
 	return 0;
 }
 
@@ -490,6 +518,11 @@ int eg_load_replace(struct eg_datapath *d, struct eg_error *error)
 	closedir(dir);
 	for (enum eg_program_id i = 0; !r && i < EG_PROGRAM_COUNT; i++)
 		r = pin_program(d, i, error);
+	for (int i = 0; !r && i < EG_MAP_COUNT; i++)
+		if (!is_map_wanted(d, (enum eg_map_id)i)) {
+			snprintf(path, sizeof(path), "%s/%s", d->pin_dir, eg_map_table[i].name);
+			unlink(path);
+		}
 	return r;
 }
 

@@ -100,7 +100,7 @@ void eg_way_check(struct eg_datapath *d)
 	int r;
 
 	d->way_suspect = false;
-	if (d->way_lost)
+	if (d->way_lost || eg_observes(d))
 		return;
 	if (d->o.mode == EG_MODE_NETNS) {
 		look_at_mount(d);

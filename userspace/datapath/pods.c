@@ -214,6 +214,9 @@ void eg_pods_forget(struct eg_datapath *d, uint32_t ifindex)
 
 int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_error *error)
 {
+	static const enum eg_program_id of_pods[] = {EG_PROGRAM_EGRESS_TC, EG_PROGRAM_DNS_TC,
+						     EG_PROGRAM_OBSERVE_UP_TC,
+						     EG_PROGRAM_OBSERVE_DOWN_TC};
 	struct eg_link *l = eg_links_find(d, ifindex);
 
 	(void)error;
@@ -221,11 +224,11 @@ int eg_datapath_remove_pod(struct eg_datapath *d, uint32_t ifindex, struct eg_er
 		l->roles = (uint8_t)(l->roles & ~EG_ROLE_POD);
 	/* Whether or not this process attached them: of a pod that went while none ran, an earlier
 	 * one did. */
-	for (unsigned int i = 0; i < EG_PROGRAM_COUNT; i++) {
-		if (i != EG_PROGRAM_EGRESS_TC && i != EG_PROGRAM_DNS_TC)
-			continue;
+	for (size_t k = 0; k < EG_ARRAY_SIZE(of_pods); k++) {
+		enum eg_program_id i = of_pods[k];
+
 		eg_datapath_busy(d);
-		eg_detach(d->pin_dir, (enum eg_program_id)i, ifindex);
+		eg_detach(d->pin_dir, i, ifindex);
 		if (l)
 			l->attached &= ~(1U << i);
 	}

@@ -163,6 +163,30 @@ int eg_pins_learned(struct eg_pins *p,
 	return each_entry(p, EG_MAP_LEARNED, &k, &next, &v, one_learned, &c, error);
 }
 
+struct inventory_call {
+	bool (*each)(void *context, const struct eg_talk_key *k, const struct eg_talk *t);
+	void *context;
+};
+
+static bool one_talk(void *context, const void *k, const void *v)
+{
+	struct inventory_call *c = context;
+
+	return c->each(c->context, k, v);
+}
+
+int eg_pins_inventory(struct eg_pins *p,
+		      bool (*each)(void *context, const struct eg_talk_key *k,
+				   const struct eg_talk *t),
+		      void *context, struct eg_error *error)
+{
+	struct inventory_call c = {each, context};
+	struct eg_talk_key k, next;
+	struct eg_talk v;
+
+	return each_entry(p, EG_MAP_INVENTORY, &k, &next, &v, one_talk, &c, error);
+}
+
 struct verdicts_call {
 	bool (*each)(void *context, const struct eg_verdict_key *k, const struct eg_verdict *v);
 	void *context;

@@ -38,6 +38,11 @@ int eg_pins_counters(struct eg_pins *p,
 		     void *context, struct eg_error *error) EG_MUST;
 int eg_pins_names(struct eg_pins *p, bool (*each)(void *context, const struct eg_name *n),
 		  void *context, struct eg_error *error) EG_MUST;
+/* Observe mode only. -ENOENT: nobody observes, or did with these pins. */
+int eg_pins_inventory(struct eg_pins *p,
+		      bool (*each)(void *context, const struct eg_talk_key *k,
+				   const struct eg_talk *t),
+		      void *context, struct eg_error *error) EG_MUST;
 /* IPv4 ones as mapped addresses with the bits of IPv4 (0..32). */
 int eg_pins_destinations(struct eg_pins *p,
 			 bool (*each)(void *context, const struct eg_address *a, unsigned int bits,

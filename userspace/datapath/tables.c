@@ -9,6 +9,8 @@
 #include "egress_tc.skel.h"
 #include "guard_tc.skel.h"
 #include "listener_lookup.skel.h"
+#include "observe_down_tc.skel.h"
+#include "observe_up_tc.skel.h"
 #include "reply_tc.skel.h"
 
 const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
@@ -36,6 +38,10 @@ const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 	[EG_MAP_CONFIG] = {"config", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct eg_config)},
 	[EG_MAP_EVENTS] = {"events", BPF_MAP_TYPE_RINGBUF, 0, 0},
 	[EG_MAP_EVENT_RATE] = {"event_rate", BPF_MAP_TYPE_LRU_HASH, 4, 16},
+	[EG_MAP_INVENTORY] = {"inventory", BPF_MAP_TYPE_LRU_HASH, sizeof(struct eg_talk_key),
+			      sizeof(struct eg_talk)},
+	[EG_MAP_OBSERVED] = {"observed", BPF_MAP_TYPE_LRU_HASH, sizeof(struct eg_flow_key),
+			     sizeof(struct eg_observed)},
 };
 
 static void without_names(void *rodata)
@@ -117,5 +123,21 @@ const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
 			.required = true,
 			.without = "connections cannot be given to the workers",
 			.elf = listener_lookup__elf_bytes,
+		},
+	[EG_PROGRAM_OBSERVE_UP_TC] =
+		{
+			.name = "observe_up_tc",
+			.kind = EG_KIND_INGRESS,
+			.required = true,
+			.without = "nothing of what pods send is seen",
+			.elf = observe_up_tc__elf_bytes,
+		},
+	[EG_PROGRAM_OBSERVE_DOWN_TC] =
+		{
+			.name = "observe_down_tc",
+			.kind = EG_KIND_EGRESS,
+			.without = "names are known by ClientHellos alone, and what comes back is "
+				   "not counted",
+			.elf = observe_down_tc__elf_bytes,
 		},
 };

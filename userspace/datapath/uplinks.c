@@ -84,8 +84,10 @@ static bool follow_way(void *context, uint32_t ifindex)
 		return true;
 	}
 	d->uplinks[d->o.uplink_count++] = copy;
-	eg_datapath_notice(d, "uplink %s: a default route leads over it; it is guarded from now on",
-			   name);
+	if (!eg_observes(d))
+		eg_datapath_notice(
+			d, "uplink %s: a default route leads over it; it is guarded from now on",
+			name);
 	guard(d, ifindex);
 	return true;
 }
@@ -126,6 +128,8 @@ bool eg_datapath_is_outside(struct eg_datapath *d, const struct eg_address *a)
 
 void eg_uplinks_say_missing(struct eg_datapath *d)
 {
+	if (eg_observes(d)) /* no guard is to stand anywhere */
+		return;
 	for (size_t i = 0; i < d->o.uplink_count; i++)
 		if (!named_before(d, i) && !by_own_name(d->uplinks[i]))
 			eg_datapath_notice(

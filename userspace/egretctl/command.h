@@ -20,13 +20,14 @@ enum eg_exit {
 	EG_EXIT_USAGE = 2, /* wrong arguments, or what was named could not be read */
 };
 
-int eg_cmd_check(int argc, char **argv);   /* check.c */
-int eg_cmd_explain(int argc, char **argv); /* explain.c */
-int eg_cmd_ca(int argc, char **argv);	   /* ca.c */
-int eg_cmd_status(int argc, char **argv);  /* status.c */
-int eg_cmd_pods(int argc, char **argv);	   /* pods.c */
-int eg_cmd_flows(int argc, char **argv);   /* flows.c */
-int eg_cmd_doctor(int argc, char **argv);  /* doctor.c */
+int eg_cmd_check(int argc, char **argv);     /* check.c */
+int eg_cmd_explain(int argc, char **argv);   /* explain.c */
+int eg_cmd_ca(int argc, char **argv);	     /* ca.c */
+int eg_cmd_status(int argc, char **argv);    /* status.c */
+int eg_cmd_pods(int argc, char **argv);	     /* pods.c */
+int eg_cmd_flows(int argc, char **argv);     /* flows.c */
+int eg_cmd_inventory(int argc, char **argv); /* inventory.c */
+int eg_cmd_doctor(int argc, char **argv);    /* doctor.c */
 int eg_cmd_gateway(int argc, char **argv);
 
 /* say.c: all that a person reads goes through these. Each is one line; what would act on a

@@ -346,6 +346,34 @@ static void check_resolvers(struct findings *f, const char *servers)
 	}
 }
 
+/* What is pinned observes: also when no agent answers. NULL: it governs, or nothing is pinned. */
+static struct eg_pins *open_observing(const char *pin_dir)
+{
+	struct eg_error e = {""};
+	struct eg_pins *pins;
+	struct eg_config c;
+
+	if (eg_pins_open(pin_dir, &pins, &e))
+		return NULL;
+	if (!eg_pins_config(pins, &c, &e) && c.mode == EG_MODE_OBSERVE)
+		return pins;
+	eg_pins_close(pins);
+	return NULL;
+}
+
+static void check_governing(struct findings *f, const char *pin_dir, const json_t *agent,
+			    const json_t *pods, const struct eg_error *e, const char *pod)
+{
+	check_sysctl(f, "net/ipv4/ip_early_demux", 1,
+		     "every packet of a captured connection then takes a full route lookup");
+	check_agent(f, agent, e);
+	check_kubernetes(f, agent);
+	if (agent)
+		check_pod_links(f, pods, e);
+	check_pins(f, pin_dir, agent, pods, pod);
+	check_ca(f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
+}
+
 static void print(const struct findings *f)
 {
 	const json_t *one;
@@ -366,6 +394,7 @@ int eg_cmd_doctor(int argc, char **argv)
 	struct findings f = {.list = NULL};
 	struct ask_options o;
 	struct eg_error e = {""};
+	struct eg_pins *observing;
 	char pin_dir[4096];
 	bool given[2] = {false, false}, mark;
 	json_t *agent, *pods = NULL;
@@ -384,18 +413,18 @@ int eg_cmd_doctor(int argc, char **argv)
 		    : agent   ? text(agent, "pin_dir")
 			      : NULL,
 		    o.run_dir, pin_dir, sizeof(pin_dir));
-	check_features(&f, pin_dir, !mark);
-	check_sysctl(&f, "net/ipv4/ip_early_demux", 1,
-		     "every packet of a captured connection then takes a full route lookup");
-	check_agent(&f, agent, &e);
-	check_kubernetes(&f, agent);
-	if (agent) {
-		pods = ask_agent(o.run_dir, "pods", &code, &e);
-		check_pod_links(&f, pods, &e);
-	}
-	check_pins(&f, pin_dir, agent, pods, o.value);
-	check_ca(&f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
+	observing = open_observing(pin_dir);
+	check_features(&f, pin_dir, !mark && !observing);
 	if (agent)
+		pods = ask_agent(o.run_dir, "pods", &code, &e);
+	if (observing) {
+		doctor_observe(&f, observing, agent, pods);
+		check_kubernetes(&f, agent);
+		eg_pins_close(observing);
+	} else {
+		check_governing(&f, pin_dir, agent, pods, &e, o.value);
+	}
+	if (agent && *text(agent, "resolver"))
 		check_resolvers(&f, text(agent, "resolver"));
 	json_decref(pods);
 	json_decref(agent);

@@ -26,6 +26,13 @@ void doctor_way_in(struct findings *f, const struct eg_config *c, const json_t *
 void doctor_path(struct findings *f, struct eg_pins *pins, const struct eg_config *c,
 		 const json_t *pods, const char *wanted);
 
+/*
+ * A node of `egretd --observe` instead of all that needs a gateway: says that nothing is enforced,
+ * and looks at the agent and at the programs on pods' links. `agent` and `pods` as above.
+ */
+void doctor_observe(struct findings *f, struct eg_pins *pins, const json_t *agent,
+		    const json_t *pods);
+
 /* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
 void doctor_ca_dates(struct findings *f, const char *ca_dir);
 /* Asks "10.0.0.10" or "[::1]:5353" for the root's name servers; any answer within 2 s is good. */

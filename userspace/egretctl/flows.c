@@ -8,6 +8,7 @@
 #include "datapath/read.h"
 #include "egretctl/ask.h"
 #include "egretctl/flows_follow.h"
+#include "egretctl/rows.h"
 
 static const char usage[] =
 	"Usage: egretctl flows [OPTION...]\n"
@@ -184,48 +185,6 @@ static bool add_counter(void *context, const struct eg_counter_key *k, const str
 	return true;
 }
 
-static const char *cell(const json_t *row, const char *column, char number[24])
-{
-	const json_t *v = json_object_get(row, column);
-	const char *text = json_string_value(v);
-
-	if (json_is_integer(v)) {
-		snprintf(number, 24, "%lld", (long long)json_integer_value(v));
-		return number;
-	}
-	return text && *text ? text : "-";
-}
-
-static void print_row(const json_t *row, const char *const *columns, const size_t *width)
-{
-	char number[24];
-	struct eg_buf b;
-	int r = 0;
-
-	eg_buf_init(&b, 65536);
-	for (size_t c = 0; columns[c] && !r; c++)
-		r = eg_buf_printf(&b, "%-*s  ", (int)width[c],
-				  row ? cell(row, columns[c], number) : columns[c]);
-	eg_line("%.*s", EG_STR_ARG(eg_buf_str(&b)));
-	eg_buf_fini(&b);
-}
-
-/* Columns as wide as what is in them. */
-static void print_rows(const json_t *rows, const char *const *columns)
-{
-	size_t width[16] = {0}, i, c;
-	const json_t *row;
-	char number[24];
-
-	for (c = 0; columns[c]; c++) {
-		width[c] = strlen(columns[c]);
-		json_array_foreach(rows, i, row) width[c] =
-			EG_MAX(width[c], strlen(cell(row, columns[c], number)));
-	}
-	print_row(NULL, columns, width);
-	json_array_foreach(rows, i, row) print_row(row, columns, width);
-}
-
 enum table { LEARNED, DESTINATIONS, COUNTERS, FOLLOW, POD, FLAGS };
 
 static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg_error *e)
@@ -269,7 +228,7 @@ static int show(const struct ask_options *o, const bool *own, const struct view 
 		json_decref(document);
 		return code;
 	}
-	print_rows(v->rows, columns[which]);
+	rows_print(v->rows, columns[which]);
 	return EG_EXIT_OK;
 }
 

@@ -134,6 +134,29 @@ static void print_agent(const json_t *a)
 		eg_line("note      %s", text(a, "notes"));
 }
 
+/* egretd --observe: there is nothing that could fail closed or open. */
+static void print_observer(const json_t *a)
+{
+	const json_t *pods = json_object_get(a, "pods");
+
+	eg_line("agent     %s, version %s",
+		json_is_true(json_object_get(a, "ready")) ? "observing" : "STARTING",
+		text(a, "version"));
+	eg_line("          OBSERVE ONLY: nothing is enforced; every packet of every pod passes");
+	eg_line("pods      %lld known, %lld with a link that is watched, %lld files refused",
+		number(pods, "known"), number(pods, "observed"), number(pods, "refused"));
+	eg_line("names     %lld watched, %lld of them by policy files alone",
+		number(a, "watched_names"), number(a, "watched_by_policy"));
+	if (*text(a, "policy_error"))
+		eg_line("          POLICY NOT READ: %s", text(a, "policy_error"));
+	eg_line("inventory %lld rows: egretctl inventory", number(a, "inventory_rows"));
+	eg_line("kernel    observe mode, pins in %s", text(a, "pin_dir"));
+	if (json_object_get(a, "kubernetes"))
+		print_kubernetes(json_object_get(a, "kubernetes"));
+	if (*text(a, "notes"))
+		eg_line("note      %s", text(a, "notes"));
+}
+
 struct fail {
 	size_t open, closed; /* pods, by what the kernel does without an agent */
 };
@@ -172,6 +195,10 @@ static json_t *kernel_state(const char *pin_dir)
 		filled = 0;
 	json_object_set_new(o, "installed", json_true());
 	json_object_set_new(o, "enabled", json_boolean(c.enabled));
+	json_object_set_new(o, "mode",
+			    json_string(c.mode == EG_MODE_OBSERVE ? "observe"
+					: c.mode == EG_MODE_MARK  ? "mark"
+								  : "netns"));
 	if (eg_pins_pods(pins, count_pod, &fail, &e))
 		json_object_set_new(o, "why", eg_json_text(eg_str_from(e.text)));
 	json_object_set_new(o, "pods_fail_open", json_integer((json_int_t)fail.open));
@@ -192,6 +219,12 @@ static void print_dead(const struct eg_error *e, const json_t *kernel)
 	eg_line("agent     NOT RUNNING: %s", e->text);
 	if (!json_is_true(json_object_get(kernel, "installed"))) {
 		eg_line("kernel    nothing of Egret there: %s", text(kernel, "why"));
+		return;
+	}
+	if (!strcmp(text(kernel, "mode"), "observe")) {
+		eg_line("kernel    OBSERVE ONLY: Egret's programs go on counting (%s); nothing is "
+			"enforced, with an agent or without",
+			text(kernel, "pin_dir"));
 		return;
 	}
 	eg_line("kernel    Egret's programs are in place (%s)", text(kernel, "pin_dir"));
@@ -228,6 +261,8 @@ int eg_cmd_status(int argc, char **argv)
 	}
 	if (o.json && answer) {
 		r = eg_print_json(answer);
+	} else if (answer && !strcmp(text(answer, "mode"), "observe")) {
+		print_observer(answer);
 	} else if (answer) {
 		print_agent(answer);
 	}

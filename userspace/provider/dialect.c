@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/vendor.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 
 const char *eg_dialect_label(enum eg_dialect d)
@@ -78,6 +80,17 @@ static const struct known_host *find_host(struct eg_str host)
 			return k;
 	}
 	return NULL;
+}
+
+bool eg_dialect_host(size_t index, char out[EG_KNOWN_NAME])
+{
+	const struct known_host *k;
+
+	if (index >= EG_ARRAY_SIZE(known_hosts))
+		return false;
+	k = &known_hosts[index];
+	snprintf(out, EG_KNOWN_NAME, "%s%.*s", k->host.p[0] == '.' ? "*" : "", EG_STR_ARG(k->host));
+	return true;
 }
 
 enum eg_dialect eg_dialect_from_host(struct eg_str host)

@@ -271,6 +271,18 @@ enum eg_event_class eg_usage_watch_progress(const struct eg_usage_watch *w,
 void eg_usage_watch_end(struct eg_usage_watch *w, struct eg_usage *out, bool *saw_end,
 			bool *saw_error);
 
+/* ---- who is known ---- */
+#define EG_KNOWN_NAME 128 /* bytes of such a name, with its NUL */
+/* Names of providers' endpoints, one after the other, each at least once: "api.openai.com",
+ * "*.openai.azure.com" (everything below). False after the last. */
+bool eg_known_name(size_t index, char out[EG_KNOWN_NAME]);
+/* Whose a name, or a host below it, is, as a label of few values: "openai", "bedrock"...; "other"
+ * of nobody known. */
+const char *eg_known_provider(struct eg_str host);
+/* The parts: names in the table of dialects, and in that of regions. As eg_known_name(). */
+bool eg_dialect_host(size_t index, char out[EG_KNOWN_NAME]);
+bool eg_region_host(size_t index, char out[EG_KNOWN_NAME]);
+
 /* ---- regions ---- */
 /*
  * A jurisdiction: "US", "EU", "EU:DE", "UK", "CH", "JP"... or EG_REGION_GLOBAL / EG_REGION_UNKNOWN.

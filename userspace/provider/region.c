@@ -289,6 +289,42 @@ static struct eg_str label_between(struct eg_str host, const struct host_region 
 	return eg_str_find(label, '.') < 0 ? label : (struct eg_str){0};
 }
 
+/* Every name of one row: the regions that may stand in it. *count: how many there are. */
+static const struct region_name *names_of(const struct host_region *h, size_t *count)
+{
+	switch (h->rule) {
+	case HOST_AWS:
+	case HOST_MANTLE:
+		*count = EG_ARRAY_SIZE(aws_regions);
+		return aws_regions;
+	case HOST_GCP:
+		*count = EG_ARRAY_SIZE(gcp_locations);
+		return gcp_locations;
+	case HOST_FIXED:
+	case HOST_GCP_ANY:
+		break;
+	}
+	*count = 1;
+	return NULL;
+}
+
+bool eg_region_host(size_t index, char out[EG_KNOWN_NAME])
+{
+	for (size_t i = 0; i < EG_ARRAY_SIZE(host_regions); i++) {
+		const struct host_region *h = &host_regions[i];
+		size_t count;
+		const struct region_name *names = names_of(h, &count);
+
+		if (index < count) {
+			snprintf(out, EG_KNOWN_NAME, "%s%s%s", h->prefix,
+				 names ? names[index].name : "", h->suffix);
+			return true;
+		}
+		index -= count;
+	}
+	return false;
+}
+
 /* The path segment after "/locations/", .n 0 when there is none or more than one. */
 static struct eg_str location_of_path(struct eg_str path)
 {

@@ -248,6 +248,7 @@ struct eg_counter {
 enum eg_redirect_mode {
 	EG_MODE_NETNS = 1,
 	EG_MODE_MARK = 2,
+	EG_MODE_OBSERVE = 3, /* no way in: nothing is redirected, nothing judged */
 };
 
 enum eg_fail_policy {
@@ -285,6 +286,42 @@ struct eg_config {
 	__be32 gateway4_be;   /* 0: none */
 	__be32 gateway6_be[4];
 	__u32 abi_version; /* EG_ABI_VERSION */
+};
+
+/* ---- inventory: LRU_HASH, in observe mode only: what each pod talked to, and how much ---- */
+enum eg_known_by {
+	EG_KNOWN_DNS = 1, /* the pod asked for the name, and then used an address of the answer */
+	EG_KNOWN_SNI = 2, /* the connection's own ClientHello names it */
+	EG_KNOWN_ADDRESS =
+		3, /* a policy's range, or an address that an earlier ClientHello named */
+};
+
+struct eg_talk_key {
+	__u32 pod_id; /* 0: nobody knew yet whose link it is */
+	__u32 ifindex;
+	__u32 name_id; /* 0: an address in a policy's range */
+	__u32 by;      /* enum eg_known_by */
+};
+
+/* A connection counts from the first bytes that the pod sends on it, and so do its packets. */
+struct eg_talk {
+	__u64 first_seen_ns; /* CLOCK_MONOTONIC, as the next */
+	__u64 last_seen_ns;
+	__u64 connections;
+	__u64 packets_up; /* from the pod */
+	__u64 bytes_up;	  /* of whole frames */
+	__u64 packets_down;
+	__u64 bytes_down;
+	char pod[EG_POD_NAME]; /* as in eg_pod; "" of a link without one */
+};
+
+/* ---- observed: LRU_HASH, key struct eg_flow_key, likewise: connections that are in it ---- */
+struct eg_observed {
+	__u32 pod_id;
+	__u32 name_id;
+	__u8 by;      /* enum eg_known_by */
+	__u8 counted; /* 1: the pod has sent bytes */
+	__u8 pad[2];
 };
 
 /* ---- events: RINGBUF ---- */
@@ -342,6 +379,9 @@ EG_ABI_ASSERT(sizeof(struct eg_verdict_key) == 12);
 EG_ABI_ASSERT(sizeof(struct eg_verdict) == 4);
 EG_ABI_ASSERT(sizeof(struct eg_flow_key) == 44);
 EG_ABI_ASSERT(sizeof(struct eg_flow) == 40);
+EG_ABI_ASSERT(sizeof(struct eg_talk_key) == 16);
+EG_ABI_ASSERT(sizeof(struct eg_talk) == 56 + EG_POD_NAME);
+EG_ABI_ASSERT(sizeof(struct eg_observed) == 12);
 EG_ABI_ASSERT(sizeof(struct eg_query) == 56);
 EG_ABI_ASSERT(sizeof(struct eg_name) == 8 + EG_DNS_NAME);
 EG_ABI_ASSERT(sizeof(struct eg_counter_key) == 16);

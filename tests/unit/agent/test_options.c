@@ -261,13 +261,56 @@ static void test_missing(void **state)
 	eg_options_fini(&o);
 }
 
+static void test_observe(void **state)
+{
+	static const char *const refused[][2] = {
+		{"--ca-dir", "/x"},	    {"--credentials-dir", "/x"},
+		{"--mode", "netns"},	    {"--fail", "open"},
+		{"--guard-host", "deny"},   {"--xdp", "eth0=auto"},
+		{"--gateway4", "none"},	    {"--gateway6", "none"},
+		{"--unknown-pods", "deny"}, {"--workers", "1"},
+		{"--drain", "1"},	    {"--access-log", "-"},
+		{"--upstream-ca", "/x"},    {"--handover-socket", "none"},
+		{"--user-gateway", "77"},   {"--user-signer", "78"},
+		{"--agent-namespace", "x"},
+	};
+	struct eg_options o;
+	struct eg_error e;
+
+	/* neither resolver nor uplink are needed */
+	assert_int_equal(PARSE(&o, &e, "--observe"), 0);
+	assert_true(o.observe && o.uplink_auto && !o.resolver && !o.policy_dir_given);
+	assert_int_equal(o.mode, EG_MODE_OBSERVE);
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, "--policy-dir", "/p", "--observe", "--uplink", "eth0",
+			       "--resolver", "10.0.0.10", "--forbid", "10.0.0.0/8", "--metrics",
+			       "127.0.0.1:1", "--link-prefix", "veth"),
+			 0);
+	assert_true(o.policy_dir_given && !o.uplink_auto && o.resolver_count == 1);
+	eg_options_fini(&o);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(refused); i++) {
+		assert_int_equal(PARSE(&o, &e, refused[i][0], refused[i][1], "--observe"), -EINVAL);
+		assert_int_equal(strncmp(e.text, refused[i][0], strlen(refused[i][0])), 0);
+		assert_non_null(strstr(e.text, "with --observe nothing is redirected"));
+		eg_options_fini(&o);
+	}
+	/* what is needed with --kubernetes still is */
+	assert_int_equal(PARSE(&o, &e, "--observe", "--kubernetes"), -EINVAL);
+	assert_non_null(strstr(e.text, "--node-name is missing"));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, "--observe", "--metrics", "0.0.0.0:1"), -EINVAL);
+	assert_non_null(strstr(e.text, "--metrics-token"));
+	eg_options_fini(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_no_metrics),
-		cmocka_unit_test(test_lists),	    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_missing),	    cmocka_unit_test(test_resolvers),
-		cmocka_unit_test(test_resolv_conf), cmocka_unit_test(test_resolver_forms),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_no_metrics),
+		cmocka_unit_test(test_lists),	       cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_missing),	       cmocka_unit_test(test_observe),
+		cmocka_unit_test(test_resolvers),      cmocka_unit_test(test_resolv_conf),
+		cmocka_unit_test(test_resolver_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

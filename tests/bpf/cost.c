@@ -64,6 +64,24 @@ void test_cost(void)
 	f = (struct frame){.source = POD4, .destination = ELSEWHERE4, .tcp_flags = ACK};
 	cost("guard: forwarded 443 elsewhere, no stamp", progs.guard, UPLINK, POD, &f);
 	cost("guard: node process", progs.guard, UPLINK, 0, &f);
+	world_config()->mode = EG_MODE_OBSERVE;
+	world_config()->enabled = 0;
+	f = (struct frame){.source = POD4,
+			   .destination = ELSEWHERE4,
+			   .tcp_flags = ACK | PSH,
+			   .payload = "some bytes",
+			   .payload_length = 10};
+	cost("observe: what a pod sends elsewhere", progs.observe_up, POD, 0, &f);
+	f.destination = PROVIDER4;
+	cost("observe: to a provider", progs.observe_up, POD, 0, &f);
+	f = (struct frame){.source = PROVIDER4,
+			   .destination = POD4,
+			   .sport = 443,
+			   .dport = 40000,
+			   .tcp_flags = ACK};
+	cost("observe: from a provider", progs.observe_down, POD, 0, &f);
+	f.source = ELSEWHERE4;
+	cost("observe: from elsewhere", progs.observe_down, POD, 0, &f);
 	verified("egress_tc", progs.egress);
 	verified("dns_tc", progs.dns);
 	verified("observe_up_tc", progs.observe_up);

@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./agent_lib.sh
+. ../lib/kube_api.sh
 topology_up egobs podA podB:routed
 OPENAI=$(world_key openai api.openai.com)
 ANTHROPIC=$(world_key anthropic api.anthropic.com)
@@ -167,10 +168,62 @@ while read -r option; do
 	has "--observe with $option" "$("$EGRETD" --observe --$option 2>&1)" "--${option%% *}: with --observe"
 done <<< $'ca-dir /etc/egret/ca\ncredentials-dir /x\nmode mark\nfail open\nguard-host deny\nxdp eth0=auto\nunknown-pods deny\ngateway4 none'
 
-echo "# then one that governs"
-cp "$T_RUN/certs/root.crt" "$T_RUN/pod-roots.crt"
+echo "# pods of Kubernetes"
+uninstall() { node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" > "$T_RUN/uninstall.log" 2>&1; }
+uninstall
+CNI=$E_DIR/cni
+mkdir "$CNI"
+cni_pod() { # POD NAMESPACE UID: what libcni writes
+	jq -n --arg ns "$2" --arg name "$1" --arg uid "$3" --arg link "$(pod_link "$1")" --arg netns "/run/netns/$T-$1" --arg ip "$(pod_ip "$1")/24" \
+		'{kind: "cniCacheV1", containerId: "c-\($uid)", ifName: "eth0", networkName: "podnet",
+		cniArgs: [["K8S_POD_NAMESPACE", $ns], ["K8S_POD_NAME", $name], ["K8S_POD_UID", $uid]],
+		result: {cniVersion: "1.0.0", interfaces: [{name: $link}, {name: "eth0", sandbox: $netns}], ips: [{address: $ip, interface: 1}]}}' > "$CNI/.new" &&
+		mv "$CNI/.new" "$CNI/podnet-c-$3-eth0"
+}
+api_up
+api_namespace shop '{}'
+api_pod podA u-a shop '{"app":"assistant"}'
+cni_pod podA shop u-a
+spawn egretd node "$EGRETD" --observe --kubernetes --node-name node-1 --cni-dir "$CNI" --kube-api "$K_API" --kube-token "$K_DIR/token" --kube-ca "$K_DIR/ca.crt" \
+	--resolver "$(t_dns_address)" --run-dir "$E_DIR/run" --pin-dir "$E_PIN"
+E_PID=$SPAWNED
+check "it observes" await 20 status_is observing
+is "a pod of the runtime's cache" "$(ask podA api.openai.com "$OPENAI" -4) $(row shop/podA api.openai.com dns connections)" "200 1"
+is "one that nobody has named yet" "$(ask podB api.openai.com "$OPENAI" -4) $(row "(unknown pod on link $(pod_link podB))" api.openai.com dns connections)" "200 1"
+hasnt "the uplink, a veth here, is no pod's" "$(ctl inventory)" "link eth0"
+cni_pod podB store u-b
+named() { ask podB api.openai.com "$OPENAI" -4 > /dev/null; [ "$(row store/podB api.openai.com dns connections)" -ge 1 ]; }
+check "once it is named its connections are its own" await 15 named
+has "status says how the API is" "$(ctl status)" "api       $K_API, current"
+stop
+hasnt "no token in the log" "$(log)" "$(cat "$K_DIR/token")"
+uninstall
+
+echo "# a start that was to govern, and comes to nothing"
 E_NAMES=api.openai.com,api.anthropic.com
 egret_prepare policies/agent
+observe_up
+stop
+E_NAME=egretd-bad egret_start --agent-namespace "$T-podA"
+await 20 gone "$E_PID"
+has "it says why" "$(cat "$T_RUN/egretd-bad.log")" "egretd does not start"
+is "the pod is as free as it was" "$(ask podA api.openai.com "$OPENAI" -4)" 200
+observe_up
+is "one that observes goes on" "$(ask podA api.openai.com "$OPENAI" -4) $(row shop/podA api.openai.com dns connections)" "200 1"
+stop
+uninstall
+
+echo "# a kernel without TCX, sk_lookup and redirect_peer, which only a way in needs"
+filters() { node tc filter show dev "$(pod_link podA)" "$1" 2> /dev/null | grep -o 'observe[a-z_]*\|egress_tc\|dns_tc' | sort -u | tr '\n' ' '; }
+spawn egretd node "$EGRET_BUILD/tests/net/datapath_old_kernel" tcx,sk_lookup,redirect_peer "$EGRETD" --observe --pods-dir "$E_DIR/pods" --run-dir "$E_DIR/run" \
+	--pin-dir "$E_PIN" --resolver "$(t_dns_address)"
+E_PID=$SPAWNED
+check "it observes" await 20 status_is observing
+is "by filters of clsact" "$(filters ingress)$(filters egress)" "observe_up_tc observe_down_tc "
+is "a pod is seen" "$(ask podA api.openai.com "$OPENAI" -4) $(row shop/podA api.openai.com dns connections)" "200 1"
+stop
+
+echo "# then one that governs"
 two_program | sed "s/placeholder/$OPENAI/" > "$T_RUN/two.py" # with the pod's own key
 two open
 egret_up --workers 1
@@ -178,6 +231,7 @@ is "a connection of before does not go on past it" "$(two_end open)" "200 eof "
 is "the pod that policy selects is governed" "$(ctl pods --json | jq -r '.pods[] | select(.name == "podA") | .state')" governed
 mock_forget
 is "served by Egret, with the key that the pod does not have" "$(pod_curl podA -4 -o /dev/null -w '%{http_code}' -H 'authorization: Bearer placeholder' -H 'content-type: application/json' -d '{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}' https://api.openai.com/v1/chat/completions) $(seen)" "200 api.openai.com api.openai.com Bearer $OPENAI"
+is "nor a filter of clsact" "$(filters ingress)$(filters egress)" ""
 hasnt "no program that looks is left" "$(links)" observe
 check_not "nor the inventory" test -e "$E_PIN/inventory"
 has "which is said" "$(ctl inventory 2>&1)" "governs, and has no inventory"
@@ -186,7 +240,7 @@ E_NAME=egretd-back observe_start
 await 10 gone "$E_PID"
 has "back to observing would let the pods go: refused" "$(cat "$T_RUN/egretd-back.log")" "observing would let its pods go free: run \`egretd --uninstall\` first"
 is "they are still closed" "$(ask podA api.openai.com "$OPENAI" -4 --max-time 3)" 000
-node "$EGRETD" --uninstall --pin-dir "$E_PIN" --agent-namespace "$T-agent" > /dev/null 2>&1
+uninstall
 
 echo "# nothing is left"
 observe_up

@@ -179,7 +179,10 @@ static int refuse_governing(const struct eg_datapath *d, struct eg_error *error)
 	struct eg_config c;
 	uint32_t zero = 0;
 
-	if (!eg_observes(d) || bpf_map_lookup_elem(d->map[EG_MAP_CONFIG], &zero, &c) || !c.enabled)
+	/* The mode is written last: where it still says "observe", a start that was to govern came
+	 * to nothing before it had a single link. */
+	if (!eg_observes(d) || bpf_map_lookup_elem(d->map[EG_MAP_CONFIG], &zero, &c) ||
+	    !c.enabled || c.mode == EG_MODE_OBSERVE)
 		return 0;
 	return eg_error_set(error, -EEXIST,
 			    "%s holds the programs of an egretd that governs, and observing would "

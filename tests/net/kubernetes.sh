@@ -122,7 +122,7 @@ is "for root alone" "$(stat -c %a "$KEPT")" 600
 echo "# and again, while the API is away"
 stop
 kill "$API_PID"; t_await_exit "$API_PID"
-without_api() { egret_start --kubernetes --node-name "${1:-node-1}" --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"; }
+without_api() { : > "$T_RUN/egretd.log"; egret_start --kubernetes --node-name "${1:-node-1}" --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt"; }
 said() { grep -q "the Kubernetes API has not said what pods there are within" "$T_RUN/egretd.log"; }
 cni_gone u-b2
 cni_pod podB shop u-b3 podB2

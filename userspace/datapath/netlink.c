@@ -351,11 +351,11 @@ static void each_path(struct answer *a, const struct nlattr *list)
 static int one_default(struct answer *a, const struct nlmsghdr *h)
 {
 	struct nlattr *tb[RTA_MAX + 1];
-	const struct rtmsg *r = nlmsg_data(h);
 
 	if (h->nlmsg_type != RTM_NEWROUTE)
 		return 0;
-	if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(*r), tb, RTA_MAX, NULL) < 0)
+	if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(struct rtmsg), tb, RTA_MAX, NULL) <
+	    0)
 		return -EPROTO;
 	if (!eg_netlink_is_default(h))
 		return 0;

@@ -59,7 +59,7 @@ set_of 20000 four
 place four
 until loaded "$BEFORE"; do :; done
 kill -STOP "$GATEWAY"
-sleep 1.6
+sleep 1.2
 kill -CONT "$GATEWAY"
 check "a gateway that takes its time for a set gets it" await 30 decides shop-four
 is "and is not taken for one that hangs" "$(pid_of gateway) $(metric egret_gateway_hangs_total)" "$GATEWAY 0"

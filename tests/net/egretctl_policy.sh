@@ -47,7 +47,7 @@ for c in "check policies/demo" "--help" "check --help" "--version" \
 done
 run flows --learned --counters
 is "two tables at once is a usage error" $code 2
-has "and says so" "$err" "expected one of --learned, --destinations and --counters"
+has "and says so" "$err" "expected one of --learned, --destinations, --counters and --follow"
 
 # ---- check ----
 for f in policies/examples/*.json; do

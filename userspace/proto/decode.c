@@ -13,6 +13,7 @@
 
 #define ZSTD_WINDOW_LOG	  23 /* 8 MiB */
 #define ZSTD_BLOCK_HEADER 3u
+#define ZSTD_FRAME_HEADER 18u /* at most (RFC 8878 section 3.1.1) */
 
 struct eg_decoder {
 	enum eg_coding coding;
@@ -25,6 +26,7 @@ struct eg_decoder {
 	bool begun;		/* one of them has ended */
 	bool skipping;		/* zstd: a frame that says nothing */
 	size_t wanted;		/* zstd: bytes until it can go on, and the next block's header */
+	size_t head_left;	/* zstd: bytes that may still be of the frame's header */
 	union {
 		z_stream zlib;
 		BrotliDecoderState *brotli;
@@ -248,15 +250,22 @@ static enum eg_decode run_zstd(struct eg_decoder *d, struct eg_str *in, char *ou
 				break;
 			if (!begins_frame(*in))
 				return fail(d, d->begun ? EG_DECODE_TRAILING : EG_DECODE_CORRUPT);
-			/* Alone: of a frame that is all there libzstd does not look at the window.
-			 */
-			from.size = 1;
 			d->between = false;
+			d->head_left = ZSTD_FRAME_HEADER;
 			d->skipping = (unsigned char)in->p[0] != 0x28;
 		}
+		/*
+		 * A header byte by byte. Of a frame that is all there libzstd does not look at the
+		 * window; and when a header is wrong, it looks whether what it was just given,
+		 * which need not be the frame's beginning, begins like a format from before the
+		 * RFC.
+		 */
+		if (d->head_left)
+			from.size = EG_MIN(from.size, (size_t)1);
 		r = ZSTD_decompressStream(d->u.zstd, &to, &from);
 		in->p += from.pos;
 		in->n -= from.pos;
+		d->head_left -= EG_MIN(d->head_left, from.pos);
 		*n = to.pos;
 		if (ZSTD_isError(r))
 			return fail(d, zstd_fault(r));

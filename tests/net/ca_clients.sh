@@ -80,6 +80,22 @@ cp "$ca/intermediate.crt" "$work/odd/"
 r=$(setsid -w "$build/egretctl" ca show "$work/odd" 2>&1 </dev/null)
 has "a key with a passphrase is refused" "$r" "the signer refuses it: intermediate key: expected PEM without a passphrase"
 hasnt "and nobody is asked for it" "$r" "Enter PEM"
+# Of an authority between it and the root.
+mkdir "$work/tiers" && cp "$ca/root.crt" "$work/tiers/"
+new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1" 2>/dev/null; chmod 600 "$1"; }
+sign() { # KEY SUBJECT ISSUER EXTENSIONS CERTIFICATE
+	openssl req -new -key "$1" -subj "/CN=$2" -out "$work/tier.csr" 2>/dev/null
+	openssl x509 -req -in "$work/tier.csr" -CA "$3.crt" -CAkey "$3.key" -days 30 -extfile "$4" -out "$5" 2>/dev/null
+}
+printf 'basicConstraints=critical,CA:TRUE,pathlen:1\nsubjectKeyIdentifier=hash\n' > "$work/issuing.ext"
+new_key "$work/issuing.key"; sign "$work/issuing.key" issuing "$ca/root" "$work/issuing.ext" "$work/issuing.crt"
+new_key "$work/tiers/intermediate.key"; sign "$work/tiers/intermediate.key" node "$work/issuing" "$work/rsa.ext" "$work/node.crt"
+cat "$work/node.crt" "$work/issuing.crt" > "$work/tiers/intermediate.crt"
+is "three tiers: show finds nothing wrong" "$("$build/egretctl" ca show "$work/tiers" > /dev/null 2>&1; echo $?)" 0
+cat "$work/node.crt" "$work/issuing.crt" "$ca/root.crt" > "$work/tiers/intermediate.crt"
+is "nor with the root at the end" "$("$build/egretctl" ca show "$work/tiers" > /dev/null 2>&1; echo $?)" 0
+cp "$work/node.crt" "$work/tiers/intermediate.crt"
+has "without the one between: it says so" "$("$build/egretctl" ca show "$work/tiers" 2>&1)" "was not signed by this root, nor by what stands behind it"
 check_not "an address is no name" "$build/egretctl" ca create --dir "$work/none" --names 10.0.0.1
 check_not "no name is no intermediate" "$build/egretctl" ca create --dir "$work/none" --names ''
 check_not "a whole top level is no name" "$build/egretctl" ca create --dir "$work/none" --names '*.com'

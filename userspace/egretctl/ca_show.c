@@ -32,25 +32,52 @@ static void problem(struct problems *p, const char *format, ...)
 	(void)json_array_append_new(p->list, eg_json_text(eg_str_from(text)));
 }
 
-static X509 *read_cert(const char *dir, const char *name, struct eg_error *e)
+/* All that the file has, one or more; NULL with *e. The caller frees it. */
+static STACK_OF(X509) * read_certs(const char *dir, const char *name, struct eg_error *e)
 {
+	STACK_OF(X509) *all = sk_X509_new_null();
 	struct eg_str text;
 	char path[4096];
 	X509 *x = NULL;
 	BIO *b;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (eg_read_file(path, CA_FILE_MAX, &text, e))
+	if (eg_read_file(path, CA_FILE_MAX, &text, e)) {
+		sk_X509_free(all);
 		return NULL;
+	}
 	b = BIO_new_mem_buf(text.p, (int)text.n);
-	if (b)
-		x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	while (all && b && (x = PEM_read_bio_X509(b, NULL, NULL, NULL)))
+		if (!sk_X509_push(all, x))
+			X509_free(x);
 	BIO_free(b);
 	free((char *)(uintptr_t)text.p);
 	ERR_clear_error();
-	if (!x)
-		(void)eg_error_set(e, -EINVAL, "%s: expected a certificate in PEM", path);
-	return x;
+	if (sk_X509_num(all) > 0)
+		return all;
+	(void)eg_error_set(e, -EINVAL, "%s: expected a certificate in PEM", path);
+	sk_X509_free(all);
+	return NULL;
+}
+
+static bool signed_by(X509 *x, X509 *by)
+{
+	EVP_PKEY *key = X509_get0_pubkey(by);
+
+	return key && X509_verify(x, key) == 1;
+}
+
+/* By itself, or by the authorities that stand behind it, each signed by the next (docs/ca.md). */
+static bool leads_to(X509 *root, STACK_OF(X509) * chain)
+{
+	X509 *last = sk_X509_value(chain, 0);
+
+	for (int i = 1; i < sk_X509_num(chain); i++) {
+		if (!signed_by(last, sk_X509_value(chain, i)))
+			return false;
+		last = sk_X509_value(chain, i);
+	}
+	return !X509_cmp(last, root) || signed_by(last, root);
 }
 
 /* The key need not be here (a root's should not). */
@@ -130,14 +157,14 @@ static json_t *describe(X509 *x, const char *what, const char *key, struct probl
 	return o;
 }
 
-static void judge_intermediate(X509 *root, X509 *x, json_t *o, struct problems *p)
+static void judge_intermediate(X509 *root, STACK_OF(X509) * chain, json_t *o, struct problems *p)
 {
-	EVP_PKEY *key = X509_get0_pubkey(root);
 	bool ip_excluded = false, no_subjects = false;
-	json_t *names = constraints_of(x, &ip_excluded, &no_subjects);
+	json_t *names = constraints_of(sk_X509_value(chain, 0), &ip_excluded, &no_subjects);
 
-	if (!key || X509_verify(x, key) != 1)
-		problem(p, "the intermediate was not signed by this root");
+	if (!leads_to(root, chain))
+		problem(p, "the intermediate was not signed by this root, nor by what stands "
+			   "behind it in intermediate.crt");
 	if (!json_array_size(names))
 		problem(p, "the intermediate has no permitted DNS names: it could sign any name");
 	else if (!ip_excluded)
@@ -202,24 +229,25 @@ int ca_show(const char *dir, bool json)
 	struct problems p = {json_array()};
 	struct eg_error e = {""};
 	json_t *all, *r, *m, *text;
-	X509 *root, *middle = NULL;
+	STACK_OF(X509) * root, *chain = NULL;
 	size_t i;
 	int code;
 
-	root = read_cert(dir, "root.crt", &e);
+	root = read_certs(dir, "root.crt", &e);
 	if (root)
-		middle = read_cert(dir, "intermediate.crt", &e);
-	if (!root || !middle) {
-		X509_free(root);
+		chain = read_certs(dir, "intermediate.crt", &e);
+	if (!root || !chain) {
+		sk_X509_pop_free(root, X509_free);
 		json_decref(p.list);
 		return eg_usage_error("ca", "%s", e.text);
 	}
-	r = describe(root, "root", key_state(dir, "root.key", &p), &p);
-	m = describe(middle, "intermediate", key_state(dir, "intermediate.key", &p), &p);
-	judge_intermediate(root, middle, m, &p);
+	r = describe(sk_X509_value(root, 0), "root", key_state(dir, "root.key", &p), &p);
+	m = describe(sk_X509_value(chain, 0), "intermediate",
+		     key_state(dir, "intermediate.key", &p), &p);
+	judge_intermediate(sk_X509_value(root, 0), chain, m, &p);
 	judge_pair(dir, &p);
-	X509_free(root);
-	X509_free(middle);
+	sk_X509_pop_free(root, X509_free);
+	sk_X509_pop_free(chain, X509_free);
 	all = json_pack("{s:o, s:o, s:o}", "root", r, "intermediate", m, "problems", p.list);
 	if (!all) {
 		eg_complain("ca", "out of memory");

@@ -57,7 +57,7 @@ static struct eg_str pseudo(const struct field *f, size_t n, const char *name)
 static void same_fields(const struct field *f, size_t n, const struct eg_h1_head *head, bool body)
 {
 	struct eg_str authority = pseudo(f, n, ":authority");
-	size_t at = 0, crumbs = 0, crumb_bytes = 0;
+	size_t at = 0, crumbs = 0, crumb_bytes = 0, last_bytes = 0;
 	bool length = false;
 
 	if (authority.p) {
@@ -69,7 +69,8 @@ static void same_fields(const struct field *f, size_t n, const struct eg_h1_head
 		if (f[i].name.p[0] == ':' || (authority.p && eg_str_eq(f[i].name, EG_STR("host"))))
 			continue;
 		if (eg_str_eq(f[i].name, EG_STR("cookie"))) {
-			crumb_bytes += f[i].value.n + (crumb_bytes ? 2 : 0);
+			last_bytes = f[i].value.n;
+			crumb_bytes += last_bytes + (crumb_bytes ? 2 : 0);
 			crumbs++;
 			continue;
 		}
@@ -80,7 +81,9 @@ static void same_fields(const struct field *f, size_t n, const struct eg_h1_head
 	}
 	if (crumbs && crumb_bytes) {
 		FUZZ_CHECK(eg_str_eq(head->headers[at].name, EG_STR("cookie")));
-		FUZZ_CHECK(head->headers[at++].value.n == crumb_bytes);
+		/* Behind an empty one at the end stands "; ", whose blank is no part of the value.
+		 */
+		FUZZ_CHECK(head->headers[at++].value.n == crumb_bytes - !last_bytes);
 	}
 	if (body && !length) {
 		FUZZ_CHECK(eg_str_eq(head->headers[at++].name, EG_STR("transfer-encoding")));

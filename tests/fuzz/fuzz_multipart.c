@@ -182,8 +182,9 @@ static void compare(const struct form *f, struct eg_str body, struct eg_str boun
 			continue;
 		eg_str_copy(line, sizeof(line), head);
 		line[strcspn(line, "\r")] = '\0';
-		if (strlen(p->name) < sizeof(p->name) - 1) /* else it is cut */
-			FUZZ_CHECK(same_name(p->name, lazy_name(eg_str_from(line))));
+		if (strlen(p->name) >= sizeof(p->name) - 1) /* it is cut: what it says is unknown */
+			continue;
+		FUZZ_CHECK(same_name(p->name, lazy_name(eg_str_from(line))));
 		if (!strcasestr(p->name, "filename="))
 			FUZZ_CHECK(p->file == (strcasestr(line, "filename=") != NULL));
 	}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/observe.h"
 
-#include <net/if.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -27,14 +26,6 @@ static struct eg_observer *observer_of(struct eg_supervisor *s)
 
 /* ---- pods ---- */
 
-static bool is_prefixed(const struct eg_supervisor *s, uint32_t link)
-{
-	char name[IF_NAMESIZE];
-
-	return s->o->link_prefix && if_indextoname(link, name) &&
-	       !strncmp(name, s->o->link_prefix, strlen(s->o->link_prefix));
-}
-
 /* With --link-prefix it is still looked at, as a link of a pod that is not known. */
 static void drop_link(struct eg_supervisor *s, uint32_t link)
 {
@@ -42,7 +33,7 @@ static void drop_link(struct eg_supervisor *s, uint32_t link)
 	struct eg_error e = {""};
 
 	if (eg_datapath_remove_pod(s->datapath, link, &e) ||
-	    (is_prefixed(s, link) && eg_datapath_set_pod(s->datapath, link, &unknown, &e)))
+	    (eg_link_is_prefixed(s, link) && eg_datapath_set_pod(s->datapath, link, &unknown, &e)))
 		eg_warn("link %u: %s", link, e.text);
 }
 
@@ -409,20 +400,8 @@ static void finish(struct eg_observer *ob)
 		eg_source_fini(&ob->source);
 	eg_observe_inventory_fini(ob);
 	eg_fd_close(&s->signal_fd);
+	eg_loop_finish(s->loop); /* what was closed gives its memory back */
 	eg_loop_destroy(s->loop);
-}
-
-/* A first start that came to nothing leaves nothing. */
-static void undo(const struct eg_options *o)
-{
-	struct eg_datapath_options d;
-	struct eg_error e = {""};
-
-	eg_datapath_options_fill(o, &d);
-	if (eg_datapath_uninstall(&d, &e))
-		eg_warn("what this start made in the kernel stays (%s); egretd --uninstall removes "
-			"it",
-			e.text);
 }
 
 int eg_observe_main(const struct eg_options *o)
@@ -459,7 +438,7 @@ int eg_observe_main(const struct eg_options *o)
 	code = r ? 1 : ob->s.exit_code;
 	finish(ob);
 	if (ob->s.undo)
-		undo(o);
+		eg_undo_start(o);
 	free(ob);
 	return code;
 }

@@ -317,8 +317,7 @@ static void set_pods(struct eg_supervisor *s, const struct eg_generation *g)
 	}
 }
 
-/* One of those that --link-prefix attaches to. */
-static bool is_prefixed(const struct eg_supervisor *s, uint32_t link)
+bool eg_link_is_prefixed(const struct eg_supervisor *s, uint32_t link)
 {
 	char name[IF_NAMESIZE];
 
@@ -335,7 +334,7 @@ static void drop_link(struct eg_supervisor *s, uint32_t link, bool named)
 
 	if (eg_datapath_remove_pod(s->datapath, link, &e))
 		eg_warn("link %u: %s", link, e.text);
-	if (is_prefixed(s, link) && eg_datapath_set_pod(s->datapath, link, &unknown, &e))
+	if (eg_link_is_prefixed(s, link) && eg_datapath_set_pod(s->datapath, link, &unknown, &e))
 		eg_warn("link %u: %s", link, e.text);
 }
 
@@ -460,7 +459,7 @@ static void drop_former(struct eg_supervisor *s, const struct eg_table *now)
 		if (now->refused && hold_former(s, f->ifindex[i], pod, now->refused))
 			s->former_left = true;
 		else if (now->complete && pod->state == EG_POD_FOREIGN &&
-			 is_prefixed(s, f->ifindex[i]))
+			 eg_link_is_prefixed(s, f->ifindex[i]))
 			continue; /* it was no pod's before, and is none's now */
 		else
 			drop_link(s, f->ifindex[i], pod->pod_id || pod->flags & EG_POD_NAMED);

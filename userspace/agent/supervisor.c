@@ -407,8 +407,7 @@ static void finish(struct eg_supervisor *s)
 	eg_loop_destroy(s->loop);
 }
 
-/* A first start that came to nothing leaves nothing. */
-static void undo(const struct eg_options *o)
+void eg_undo_start(const struct eg_options *o)
 {
 	struct eg_datapath_options d;
 	struct eg_error e = {""};
@@ -458,7 +457,7 @@ int eg_supervisor_main(const struct eg_options *o)
 	}
 	finish(s);
 	if (s->undo)
-		undo(o);
+		eg_undo_start(o);
 	code = r ? 1 : s->exit_code;
 	free(s);
 	return code;

@@ -285,6 +285,8 @@ void eg_offer_lost(struct eg_supervisor *s);
 void eg_offer_addresses(struct eg_supervisor *s, const struct eg_wire_addresses *a,
 			uint32_t ifindex);
 void eg_generation_fini(struct eg_generation *g);
+/* One of those that --link-prefix attaches to. */
+bool eg_link_is_prefixed(const struct eg_supervisor *s, uint32_t link);
 /* What the operator forbids, and the node's own addresses, EG_FORBIDDEN_MAX together; the caller
  * frees. NULL and 0: out of memory. */
 size_t eg_forbidden(const struct eg_options *o, struct eg_cidr **out);
@@ -295,6 +297,9 @@ void eg_offer_hold_new(struct eg_supervisor *s);
 /* Links of --link-prefix that have been there for a while, and of which a table that has every pod
  * says nothing, are let go. */
 void eg_offer_foreign(struct eg_supervisor *s);
+
+/* supervisor.c: a first start that came to nothing leaves nothing. */
+void eg_undo_start(const struct eg_options *o);
 
 /* reports.c: what becomes Kubernetes Events; without --kubernetes, or with --kube-events off, it is
  * nothing. */

@@ -87,18 +87,6 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 	return true;
 }
 
-static bool add_name(void *context, const struct eg_name *n)
-{
-	struct view *v = context;
-	char key[16], name[EG_DNS_NAME + 3];
-
-	snprintf(key, sizeof(key), "%u", n->name_id);
-	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
-		 EG_DNS_NAME - 1, n->text);
-	json_object_set_new(v->names, key, eg_json_text(eg_str_from(name)));
-	return true;
-}
-
 static bool add_flow(void *context, const struct eg_flow_key *k, const struct eg_flow *f)
 {
 	struct view *v = context;
@@ -192,7 +180,7 @@ static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg
 	int r = eg_pins_pods(pins, add_pod, v, e);
 
 	if (!r)
-		r = eg_pins_names(pins, add_name, v, e);
+		r = eg_pins_names(pins, rows_add_name, v->names, e);
 	if (r)
 		return r;
 	if (own[LEARNED])

@@ -31,18 +31,6 @@ struct view {
 	time_t now;
 };
 
-static bool add_name(void *context, const struct eg_name *n)
-{
-	struct view *v = context;
-	char key[16], name[EG_DNS_NAME + 3];
-
-	snprintf(key, sizeof(key), "%u", n->name_id);
-	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
-		 EG_DNS_NAME - 1, n->text);
-	json_object_set_new(v->names, key, eg_json_text(eg_str_from(name)));
-	return true;
-}
-
 static const char *text(const json_t *row, const char *key)
 {
 	const char *s = json_string_value(json_object_get(row, key));
@@ -166,7 +154,7 @@ static int fill(struct eg_pins *pins, struct view *v, struct eg_error *e)
 			"the egretd of these pins governs, and has no inventory: see "
 			"`egretctl flows` and the access log; `egretd --observe` is what "
 			"makes one");
-	r = eg_pins_names(pins, add_name, v, e);
+	r = eg_pins_names(pins, rows_add_name, v->names, e);
 	return r ? r : eg_pins_inventory(pins, add_row, v, e);
 }
 

@@ -45,3 +45,14 @@ void rows_print(const json_t *rows, const char *const *columns)
 	print_row(NULL, columns, width);
 	json_array_foreach(rows, i, row) print_row(row, columns, width);
 }
+
+bool rows_add_name(void *names, const struct eg_name *n)
+{
+	char key[16], name[EG_DNS_NAME + 3];
+
+	snprintf(key, sizeof(key), "%u", n->name_id);
+	snprintf(name, sizeof(name), "%s%.*s", n->suffix && n->text[0] != '*' ? "*." : "",
+		 EG_DNS_NAME - 1, n->text);
+	json_object_set_new(names, key, eg_json_text(eg_str_from(name)));
+	return true;
+}

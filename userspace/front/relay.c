@@ -20,12 +20,15 @@ static size_t pending(const struct relay_way *w)
 	return w->buf.length + w->in_pipe;
 }
 
+/* Where there is little memory, a piece is read when the one before is gone: a buffer with a rest
+ * in it may grow before it moves that rest down. */
 static size_t room_of(const struct relay *r, const struct relay_way *w)
 {
-	size_t most = w->pipe[0] < 0 && r->owner->crowded && r->owner->crowded(r->ctx) ? CROWD_BYTES
-										       : PIPE_BYTES;
-
-	return w->eof || w->full ? 0 : most - EG_MIN(most, pending(w));
+	if (w->eof || w->full)
+		return 0;
+	if (w->pipe[0] < 0 && r->owner->crowded && r->owner->crowded(r->ctx))
+		return pending(w) ? 0 : CROWD_BYTES;
+	return PIPE_BYTES - EG_MIN((size_t)PIPE_BYTES, pending(w));
 }
 
 static void make_pipe(struct relay *r, struct relay_way *w)

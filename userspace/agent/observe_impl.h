@@ -16,11 +16,11 @@ struct eg_observe_series {
 	struct eg_talk total, seen; /* seen: the sum of the map's rows when it was read last */
 };
 
-struct eg_observe_page;
+struct eg_page_server;
 
 struct eg_observer {
 	struct eg_supervisor s; /* loop, datapath, table of pods, control socket; no children */
-	struct eg_observe_page *page;
+	struct eg_page_server *page;
 	struct eg_timer look; /* at the inventory */
 	bool synced;	      /* pods were read once */
 

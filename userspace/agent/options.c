@@ -10,13 +10,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "agent/plan.h"
+#include "agent/option_values.h"
 #include "datapath/cni_dir.h"
 
 #define KUBE_SECRETS  "/var/run/secrets/kubernetes.io/serviceaccount"
 #define KUBE_TOKEN    KUBE_SECRETS "/token"
 #define KUBE_CA	      KUBE_SECRETS "/ca.crt"
-#define RESOLV_CONF   "/etc/resolv.conf"
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 enum option_id {
@@ -172,286 +171,6 @@ const char *eg_options_usage(void)
 	       "  --version  --help\n";
 }
 
-static int bad(struct eg_error *e, const char *option, const char *value, const char *expected)
-{
-	return eg_error_set(e, -EINVAL, "--%s: '%.100s'; expected %s", option, value, expected);
-}
-
-static int parse_number(struct eg_error *e, const char *option, const char *value, uint64_t least,
-			uint64_t most, unsigned int *out)
-{
-	uint64_t n;
-
-	if (eg_str_u64(eg_str_from(value), &n) || n < least || n > most)
-		return eg_error_set(e, -EINVAL,
-				    "--%s: '%.100s'; expected a number from %llu to %llu", option,
-				    value, (unsigned long long)least, (unsigned long long)most);
-	*out = (unsigned int)n;
-	return 0;
-}
-
-/* Index of value among the words, or -1. */
-static int word(const char *value, const char *const *words, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(value, words[i]))
-			return (int)i;
-	return -1;
-}
-#define WORD(value, ...)                                \
-	word(value, (const char *const[]){__VA_ARGS__}, \
-	     sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
-
-/* A copy that a list may be cut from. o->memory has room for every argument once. */
-static char *keep(struct eg_options *o, const char *value)
-{
-	char *p = o->memory + o->memory_used;
-	size_t n = strlen(value) + 1;
-
-	memcpy(p, value, n);
-	o->memory_used += n;
-	return p;
-}
-
-static int parse_links(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	char *at = keep(o, value), *save = NULL;
-
-	for (char *name = strtok_r(at, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
-		if (!strcmp(name, "auto")) {
-			o->uplink_auto = true;
-			continue;
-		}
-		if (o->uplink_count == EG_OPTION_LINKS)
-			return bad(e, "uplink", value, "at most 16 interfaces");
-		if (strlen(name) >= IFNAMSIZ || strchr(name, '/'))
-			return bad(e, "uplink", name, "the name of an interface");
-		o->uplinks[o->uplink_count++] = name;
-	}
-	return o->uplink_count || o->uplink_auto
-		       ? 0
-		       : bad(e, "uplink", value, "the name of an interface, or auto");
-}
-
-/* Nothing, or ":53". */
-static bool is_port(const char *s)
-{
-	unsigned long n = 0;
-
-	if (!*s)
-		return true;
-	if (*s++ != ':' || !*s)
-		return false;
-	for (; *s >= '0' && *s <= '9' && n <= UINT16_MAX; s++)
-		n = n * 10 + (unsigned long)(*s - '0');
-	return !*s && n && n <= UINT16_MAX;
-}
-
-/* "10.0.0.10", "10.0.0.10:53", "[fd00::a]:53": *host is the address part; the rest, or NULL. */
-static const char *split_server(const char *server, char host[64])
-{
-	const char *end, *first = server;
-
-	if (*server == '[') {
-		first = server + 1;
-		end = strchr(first, ']');
-		if (!end)
-			return NULL;
-	} else {
-		end = strchr(server, ':');
-		if (!end || strchr(end + 1, ':'))
-			end = server + strlen(server);
-	}
-	if (end - first >= 64 || !is_port(end + (*end == ']')))
-		return NULL;
-	memcpy(host, first, (size_t)(end - first));
-	host[end - first] = '\0';
-	return end + (*end == ']');
-}
-
-/* At the end of the list, as the gateway's resolver reads it: no empty places, and brackets only
- * round an IPv6 address that has a port. */
-static int add_resolver(struct eg_options *o, const char *server, struct eg_error *e)
-{
-	size_t used = strlen(o->resolver_text), room = sizeof(o->resolver_text) - used;
-	char host[64];
-	const char *port = split_server(server, host);
-	bool brackets;
-
-	if (o->resolver_count == EG_OPTION_SERVERS)
-		return bad(e, "resolver", server, "at most 8 addresses");
-	if (!port || eg_address_from_text(host, &o->resolvers[o->resolver_count]))
-		return bad(e, "resolver", server, "an IP address, with or without :port, or auto");
-	brackets = *port && strchr(host, ':');
-	if ((size_t)snprintf(o->resolver_text + used, room, "%s%s%s%s%s", used ? "," : "",
-			     brackets ? "[" : "", host, brackets ? "]" : "", port) >= room)
-		return bad(e, "resolver", server, "at most 255 characters of all servers");
-	o->resolver_count++;
-	o->resolver = o->resolver_text;
-	return 0;
-}
-
-int eg_options_resolv_conf(struct eg_options *o, const char *path, struct eg_error *e)
-{
-	FILE *f = fopen(path, "re");
-	char line[512], server[64];
-	size_t before = o->resolver_count;
-	int r = 0;
-
-	if (!f)
-		return eg_error_set(e, -errno, "--resolver auto: cannot read %s: %s", path,
-				    strerror(errno));
-	while (!r && fgets(line, sizeof(line), f)) {
-		struct eg_address a;
-
-		/* resolv.conf(5). An address with a scope (fe80::1%eth0) is of the node alone. */
-		if (sscanf(line, " nameserver %63s", server) != 1 || strchr(server, '%'))
-			continue;
-		if (!eg_address_from_text(server, &a) && eg_address_never_pod(&a))
-			r = eg_error_set(e, -EINVAL,
-					 "--resolver auto: %s names %s, a resolver of this machine "
-					 "alone, which no pod asks; name the pods' servers",
-					 path, server);
-		else
-			r = add_resolver(o, server, e);
-	}
-	fclose(f);
-	if (!r && o->resolver_count == before)
-		r = eg_error_set(e, -ENOENT,
-				 "--resolver auto: %s has no nameserver line that "
-				 "could be used",
-				 path);
-	return r;
-}
-
-static int parse_resolvers(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	char *save = NULL;
-	int r = 0;
-
-	for (char *s = strtok_r(keep(o, value), ",", &save); !r && s;
-	     s = strtok_r(NULL, ",", &save))
-		r = strcmp(s, "auto") != 0 ? add_resolver(o, s, e)
-					   : eg_options_resolv_conf(o, RESOLV_CONF, e);
-	return r || o->resolver_count ? r : bad(e, "resolver", value, "an IP address, or auto");
-}
-
-static int parse_forbid(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	char *at = keep(o, value), *save = NULL;
-
-	for (char *c = strtok_r(at, ",", &save); c; c = strtok_r(NULL, ",", &save)) {
-		if (o->forbid_count == EG_OPTION_FORBID)
-			return bad(e, "forbid", c, "at most 64 ranges");
-		if (eg_plan_cidr(eg_str_from(c), true, &o->forbid[o->forbid_count++]))
-			return bad(e, "forbid", c, "a range such as 10.244.0.0/16 or fd00::/64");
-		/* Every provider's address is in it: nothing would be captured, and nobody told. */
-		if (!o->forbid[o->forbid_count - 1].prefix_bits)
-			return bad(e, "forbid", c,
-				   "a range of the node's or the cluster's, not every address");
-	}
-	return 0;
-}
-
-/* IF=auto|native|generic|off, with "+uplink" for a link where traffic comes from outside. */
-static int parse_xdp(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	static const enum eg_xdp_mode modes[] = {EG_XDP_AUTO, EG_XDP_NATIVE, EG_XDP_GENERIC,
-						 EG_XDP_OFF};
-	char *at = keep(o, value), *save = NULL;
-
-	for (char *one = strtok_r(at, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
-		char *mode = strchr(one, '='), *plus;
-		struct eg_xdp_link *x = &o->xdp[o->xdp_count];
-		int i;
-
-		if (o->xdp_count == EG_OPTION_LINKS)
-			return bad(e, "xdp", value, "at most 16 interfaces");
-		if (!mode || mode == one)
-			return bad(e, "xdp", one, "IF=auto, IF=native, IF=generic or IF=off");
-		*mode++ = '\0';
-		plus = strchr(mode, '+');
-		if (plus) {
-			if (strcmp(plus, "+uplink") != 0)
-				return bad(e, "xdp", plus, "+uplink");
-			x->uplink = true;
-			*plus = '\0';
-		}
-		i = WORD(mode, "auto", "native", "generic", "off");
-		if (i < 0)
-			return bad(e, "xdp", mode, "auto, native, generic or off");
-		x->name = one;
-		x->mode = modes[i];
-		o->xdp_count++;
-	}
-	return 0;
-}
-
-static bool pods_can_reach(const struct eg_address *a)
-{
-	struct in6_addr six;
-
-	memcpy(&six, a, sizeof(six));
-	if (eg_address_is4(a))
-		return six.s6_addr[12] && six.s6_addr[12] != 127 && six.s6_addr[12] < 224;
-	return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) &&
-	       !IN6_IS_ADDR_MULTICAST(&six);
-}
-
-static int parse_gateway(const char *option, const char *value, bool four, bool *set,
-			 struct eg_address *out, struct eg_error *e)
-{
-	*set = strcmp(value, "none") != 0;
-	if (!*set)
-		return 0;
-	if (eg_address_from_text(value, out) || eg_address_is4(out) != four)
-		return bad(e, option, value,
-			   four ? "an IPv4 address or none" : "an IPv6 address or none");
-	if (!pods_can_reach(out))
-		return bad(
-			e, option, value,
-			"an address that pods can reach, not unspecified, loopback or multicast");
-	return 0;
-}
-
-static int parse_metrics(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)&o->metrics;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&o->metrics;
-	const char *colon = strrchr(value, ':');
-	char host[64];
-	size_t n;
-
-	memset(&o->metrics, 0, sizeof(o->metrics));
-	o->metrics_length = 0;
-	o->metrics_port = 0;
-	if (!strcmp(value, "none"))
-		return 0;
-	n = colon ? (size_t)(colon - value) : 0;
-	if (!n || n >= sizeof(host))
-		return bad(e, "metrics", value, "ADDRESS:PORT, or none");
-	memcpy(host, value, n);
-	host[n] = '\0';
-	if (parse_number(e, "metrics", colon + 1, 1, 65535, &o->metrics_port))
-		return -EINVAL;
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)o->metrics_port);
-		o->metrics_length = sizeof(*v4);
-		return 0;
-	}
-	if (host[0] == '[' && host[n - 1] == ']') {
-		host[n - 1] = '\0';
-		if (inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1) {
-			v6->sin6_family = AF_INET6;
-			v6->sin6_port = htons((uint16_t)o->metrics_port);
-			o->metrics_length = sizeof(*v6);
-			return 0;
-		}
-	}
-	return bad(e, "metrics", value, "an IP address with a port, 127.0.0.1:PORT or [::1]:PORT");
-}
-
 static bool metrics_are_loopback(const struct eg_options *o)
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&o->metrics;
@@ -460,35 +179,6 @@ static bool metrics_are_loopback(const struct eg_options *o)
 	if (o->metrics.ss_family == AF_INET)
 		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
 	return o->metrics.ss_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-}
-
-/* "10.96.0.1:443", "[fd00::1]:443" */
-static int parse_kube_api(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	char *at = keep(o, value), *colon = strrchr(at, ':');
-	struct eg_address a;
-
-	if (!colon || parse_number(e, "kube-api", colon + 1, 1, 65535, &o->kube_port))
-		return bad(e, "kube-api", value, "ADDRESS:PORT");
-	*colon = '\0';
-	if (*at == '[' && colon[-1] == ']') {
-		colon[-1] = '\0';
-		at++;
-	}
-	if (eg_address_from_text(at, &a))
-		return bad(e, "kube-api", value,
-			   "an IP address with a port, 10.96.0.1:443 or [fd00::1]:443");
-	o->kube_host = at;
-	return 0;
-}
-
-/* A DNS subdomain (RFC 1123), as Kubernetes has it: it goes into a query. */
-static bool is_node_name(const char *s)
-{
-	size_t n = strlen(s);
-
-	return n && n <= 253 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789.-") == n &&
-	       s[0] != '.' && s[0] != '-' && s[n - 1] != '.' && s[n - 1] != '-';
 }
 
 /* What is not on the command line stands in the environment of a pod. */
@@ -502,9 +192,9 @@ static int settle_kubernetes(struct eg_options *o, struct eg_error *e)
 		return eg_error_set(e, -EINVAL,
 				    "--node-name is missing: this node's name as the Kubernetes "
 				    "API has it (in a DaemonSet: spec.nodeName by fieldRef)");
-	if (!is_node_name(o->node_name))
-		return bad(e, "node-name", o->node_name,
-			   "a node's name: lower case letters, digits, '.' and '-'");
+	if (!eg_option_is_node_name(o->node_name))
+		return eg_option_bad(e, "node-name", o->node_name,
+				     "a node's name: lower case letters, digits, '.' and '-'");
 	if (!o->kube_host) {
 		o->kube_host = getenv("KUBERNETES_SERVICE_HOST");
 		if (!o->kube_host || !port)
@@ -512,21 +202,13 @@ static int settle_kubernetes(struct eg_options *o, struct eg_error *e)
 				e, -EINVAL,
 				"--kube-api is missing, and the environment has no "
 				"KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, as in a pod");
-		if (parse_number(e, "kube-api (KUBERNETES_SERVICE_PORT)", port, 1, 65535,
-				 &o->kube_port))
+		if (eg_option_number(e, "kube-api (KUBERNETES_SERVICE_PORT)", port, 1, 65535,
+				     &o->kube_port))
 			return -EINVAL;
 	}
 	/* A link is governed from its first packet only if it is attached to when it appears. */
 	if (!o->link_prefix)
 		o->link_prefix = "";
-	return 0;
-}
-
-static int parse_namespace(struct eg_options *o, const char *value, struct eg_error *e)
-{
-	if (!*value || strlen(value) > 64 || strchr(value, '/') || *value == '.')
-		return bad(e, "agent-namespace", value, "a name without a slash");
-	snprintf(o->agent_namespace, sizeof(o->agent_namespace), "/run/netns/%s", value);
 	return 0;
 }
 
@@ -555,15 +237,6 @@ static unsigned int cpus(void)
 	return EG_MIN(EG_MAX((unsigned int)CPU_COUNT(&set), 1u), (unsigned int)EG_MAX_WORKERS);
 }
 
-static int choose(struct eg_error *e, const char *option, const char *value, int found,
-		  const char *expected, int *out)
-{
-	if (found < 0)
-		return bad(e, option, value, expected);
-	*out = found;
-	return 0;
-}
-
 static int one(struct eg_options *o, int id, const char *value, struct eg_error *e)
 {
 	unsigned int n = 0;
@@ -587,7 +260,7 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		o->cni_dir = value;
 		break;
 	case O_KUBE_API:
-		return parse_kube_api(o, value, e);
+		return eg_option_kube_api(o, value, e);
 	case O_KUBE_TOKEN:
 		o->kube_token = value;
 		break;
@@ -595,7 +268,8 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		o->kube_ca = value;
 		break;
 	case O_KUBE_EVENTS:
-		r = choose(e, "kube-events", value, WORD(value, "off", "on"), "on or off", &i);
+		r = eg_option_choose(e, "kube-events", value, EG_OPTION_WORD(value, "off", "on"),
+				     "on or off", &i);
 		o->kube_events = i == 1;
 		return r;
 	case O_CREDENTIALS_DIR:
@@ -609,7 +283,8 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		break;
 	case O_HANDOVER_SOCKET:
 		if (*value != '/' && strcmp(value, "none") != 0)
-			return bad(e, "handover-socket", value, "an absolute path, or none");
+			return eg_option_bad(e, "handover-socket", value,
+					     "an absolute path, or none");
 		o->handover_socket = value;
 		break;
 	case O_PIN_DIR:
@@ -625,58 +300,65 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		o->link_prefix = value;
 		break;
 	case O_UPLINK:
-		return parse_links(o, value, e);
+		return eg_option_links(o, value, e);
 	case O_RESOLVER:
-		return parse_resolvers(o, value, e);
+		return eg_option_resolvers(o, value, e);
 	case O_FORBID:
-		return parse_forbid(o, value, e);
+		return eg_option_forbid(o, value, e);
 	case O_XDP:
-		return parse_xdp(o, value, e);
+		return eg_option_xdp(o, value, e);
 	case O_METRICS_TOKEN:
 		o->metrics_token = value;
 		break;
 	case O_METRICS:
-		return parse_metrics(o, value, e);
+		return eg_option_metrics(o, value, e);
 	case O_AGENT_NAMESPACE:
-		return parse_namespace(o, value, e);
+		return eg_option_namespace(o, value, e);
 	case O_GATEWAY4:
-		return parse_gateway("gateway4", value, true, &o->gateway4_set, &o->gateway4, e);
+		return eg_option_gateway("gateway4", value, true, &o->gateway4_set, &o->gateway4,
+					 e);
 	case O_GATEWAY6:
-		return parse_gateway("gateway6", value, false, &o->gateway6_set, &o->gateway6, e);
+		return eg_option_gateway("gateway6", value, false, &o->gateway6_set, &o->gateway6,
+					 e);
 	case O_MODE:
-		r = choose(e, "mode", value, WORD(value, "netns", "mark"), "netns or mark", &i);
+		r = eg_option_choose(e, "mode", value, EG_OPTION_WORD(value, "netns", "mark"),
+				     "netns or mark", &i);
 		o->mode = i ? EG_MODE_MARK : EG_MODE_NETNS;
 		return r;
 	case O_FAIL:
-		r = choose(e, "fail", value, WORD(value, "closed", "open"), "closed or open", &i);
+		r = eg_option_choose(e, "fail", value, EG_OPTION_WORD(value, "closed", "open"),
+				     "closed or open", &i);
 		o->fail = i ? EG_FAIL_OPEN : EG_FAIL_CLOSED;
 		return r;
 	case O_GUARD_HOST:
-		r = choose(e, "guard-host", value, WORD(value, "pass", "deny"), "pass or deny", &i);
+		r = eg_option_choose(e, "guard-host", value, EG_OPTION_WORD(value, "pass", "deny"),
+				     "pass or deny", &i);
 		o->guard_host_deny = i == 1;
 		return r;
 	case O_UNKNOWN_PODS:
-		r = choose(e, "unknown-pods", value, WORD(value, "hold", "allow", "deny"),
-			   "hold, allow or deny", &i);
+		r = eg_option_choose(e, "unknown-pods", value,
+				     EG_OPTION_WORD(value, "hold", "allow", "deny"),
+				     "hold, allow or deny", &i);
 		o->unknown_pods = (unsigned int)i;
 		return r;
 	case O_LOG_LEVEL:
-		r = choose(e, "log-level", value, WORD(value, "debug", "info", "warn", "error"),
-			   "debug, info, warn or error", &i);
+		r = eg_option_choose(e, "log-level", value,
+				     EG_OPTION_WORD(value, "debug", "info", "warn", "error"),
+				     "debug, info, warn or error", &i);
 		o->log_level = (enum eg_log_level)i;
 		return r;
 	case O_WORKERS:
-		return parse_number(e, "workers", value, 1, EG_MAX_WORKERS, &o->workers);
+		return eg_option_number(e, "workers", value, 1, EG_MAX_WORKERS, &o->workers);
 	case O_USER_GATEWAY:
-		r = parse_number(e, "user-gateway", value, 1, UINT32_MAX - 1, &n);
+		r = eg_option_number(e, "user-gateway", value, 1, UINT32_MAX - 1, &n);
 		o->gateway_uid = n;
 		return r;
 	case O_USER_SIGNER:
-		r = parse_number(e, "user-signer", value, 1, UINT32_MAX - 1, &n);
+		r = eg_option_number(e, "user-signer", value, 1, UINT32_MAX - 1, &n);
 		o->signer_uid = n;
 		return r;
 	case O_DRAIN:
-		r = parse_number(e, "drain", value, 0, 3600, &n);
+		r = eg_option_number(e, "drain", value, 0, 3600, &n);
 		o->drain_ms = n * 1000;
 		return r;
 	case O_OBSERVE:
@@ -789,13 +471,13 @@ int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_erro
 	o->memory = calloc(1, bytes);
 	if (!o->memory)
 		return eg_error_set(e, -ENOMEM, "out of memory");
-	r = parse_metrics(o, "127.0.0.1:9909", e);
+	r = eg_option_metrics(o, "127.0.0.1:9909", e);
 	if (!r)
-		r = parse_gateway("gateway4", "169.254.77.1", true, &o->gateway4_set, &o->gateway4,
-				  e);
+		r = eg_option_gateway("gateway4", "169.254.77.1", true, &o->gateway4_set,
+				      &o->gateway4, e);
 	if (!r)
-		r = parse_gateway("gateway6", "fd00:77::1", false, &o->gateway6_set, &o->gateway6,
-				  e);
+		r = eg_option_gateway("gateway6", "fd00:77::1", false, &o->gateway6_set,
+				      &o->gateway6, e);
 	optind = 0;
 	opterr = 0;
 	at = 1;

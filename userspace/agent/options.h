@@ -61,9 +61,6 @@ struct eg_options {
 
 /* 0; -EINVAL with a sentence. Never prints. */
 int eg_options_parse(struct eg_options *o, int argc, char **argv, struct eg_error *e) EG_MUST;
-/* Adds the servers of a resolv.conf(5) to o->resolvers, as `--resolver auto` does. A server of this
- * machine alone is refused: pods ask others. */
-int eg_options_resolv_conf(struct eg_options *o, const char *path, struct eg_error *e) EG_MUST;
 void eg_options_fini(struct eg_options *o);
 /* The text of --help. */
 const char *eg_options_usage(void);

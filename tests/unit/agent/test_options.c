@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "agent/options.h"
+#include "agent/option_values.h"
 #include "loop/loop.h"
 #include "net/resolver.h"
 
@@ -159,7 +159,7 @@ static int resolv_conf(const char *text, struct eg_options *o, struct eg_error *
 	close(fd);
 	*o = (struct eg_options){.resolver_count = 0};
 	*e = (struct eg_error){""};
-	r = eg_options_resolv_conf(o, path, e);
+	r = eg_option_resolv_conf(o, path, e);
 	unlink(path);
 	return r;
 }
@@ -180,7 +180,7 @@ static void test_resolv_conf(void **state)
 	assert_int_equal(resolv_conf("nameserver dns.example\n", &o, &e), -EINVAL);
 	assert_int_equal(resolv_conf("search a\n", &o, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "has no nameserver line"));
-	assert_int_equal(eg_options_resolv_conf(&o, "/nonexistent/resolv.conf", &e), -ENOENT);
+	assert_int_equal(eg_option_resolv_conf(&o, "/nonexistent/resolv.conf", &e), -ENOENT);
 }
 
 static void test_refused(void **state)

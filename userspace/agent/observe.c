@@ -94,28 +94,12 @@ static void drop_former(struct eg_observer *ob, const struct eg_table *now)
 static void read_pods(struct eg_observer *ob, bool log)
 {
 	struct eg_supervisor *s = &ob->s;
-	struct eg_pod_list list = {.count = 0};
-	struct eg_table *table;
-	struct eg_error e = {""};
+	struct eg_table *table = NULL;
 
 	if (!s->table && !eg_pod_source_is_told(s->pods))
 		return;
-	if (eg_pod_source_read(s->pods, log, &list, &e)) {
-		eg_error("pods: %s; those known stay as they are", e.text);
+	if (eg_read_pods(s, log, &table) <= 0)
 		return;
-	}
-	table = eg_table_create(s->datapath, &list, s->table);
-	eg_pod_list_fini(&list);
-	if (!table) {
-		eg_error("pods: out of memory; those known stay as they are");
-		return;
-	}
-	if (s->table && eg_table_equal(table, s->table)) {
-		s->table->refused = table->refused;
-		eg_table_unref(table);
-		return;
-	}
-	eg_table_say_linkless(table, s->datapath, s->table);
 	set_pods(s, table);
 	drop_former(ob, table);
 	eg_table_unref(s->table);

@@ -300,33 +300,46 @@ static void credentials_changed(struct eg_dir_watch *w)
 
 /* ---- pods ---- */
 
-static void read_pods(struct eg_supervisor *s, bool log)
+int eg_read_pods(struct eg_supervisor *s, bool log, struct eg_table **changed)
 {
 	struct eg_pod_list list = {.count = 0};
 	struct eg_table *table;
 	struct eg_error e = {""};
+	int r = eg_pod_source_read(s->pods, log, &list, &e);
 
-	if (!s->pods || !eg_tables_are_ours(s) || (!s->table && !eg_pod_source_is_told(s->pods)))
-		return;
-	if (eg_pod_source_read(s->pods, log, &list, &e)) {
+	if (r) {
 		eg_error("pods: %s; those known stay as they are", e.text);
-		return;
+		return r;
 	}
 	table = eg_table_create(s->datapath, &list, s->table);
 	eg_pod_list_fini(&list);
 	if (!table) {
 		eg_error("pods: out of memory; those known stay as they are");
-		return;
+		return -ENOMEM;
 	}
 	if (s->table && eg_table_equal(table, s->table)) {
 		s->table->refused = table->refused;
 		s->table->complete = table->complete;
 		eg_table_unref(table);
-		if (s->former_left && !s->table->refused)
-			eg_offer(s);
-		return;
+		return 0;
 	}
 	eg_table_say_linkless(table, s->datapath, s->table);
+	*changed = table;
+	return 1;
+}
+
+static void read_pods(struct eg_supervisor *s, bool log)
+{
+	struct eg_table *table = NULL;
+	int r;
+
+	if (!s->pods || !eg_tables_are_ours(s) || (!s->table && !eg_pod_source_is_told(s->pods)))
+		return;
+	r = eg_read_pods(s, log, &table);
+	if (!r && s->former_left && !s->table->refused)
+		eg_offer(s);
+	if (r <= 0)
+		return;
 	eg_table_unref(s->table);
 	s->table = table;
 	eg_info("%zu pods known", table->count);

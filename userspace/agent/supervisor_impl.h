@@ -255,6 +255,9 @@ void eg_heartbeat_signer_lost(struct eg_supervisor *s);
 int eg_reload_open(struct eg_supervisor *s, struct eg_error *e) EG_MUST;
 void eg_reload_policy(struct eg_supervisor *s);
 void eg_reload_pods(struct eg_supervisor *s);
+/* 1: the pods are others than s->table has, and *changed is their table, the caller's; 0: they are
+ * as they were; -errno: they are not known, which was said. */
+int eg_read_pods(struct eg_supervisor *s, bool log, struct eg_table **changed) EG_MUST;
 void eg_reload_credentials(struct eg_supervisor *s);
 void eg_reload_all(struct eg_supervisor *s);
 /* A link came or went: the table is looked up again a moment later. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define BATCH	  128
+#define PIECE	  16   /* events of a batch, after which what they put off is done */
 #define TURN_MS	  100u /* of handling: what is left is the next turn's; and as much of its end */
 #define REST_MS	  25u  /* timers, and what was put off, have that much whatever the events took */
 #define WAITED_MS 2u   /* less may be the clock's step */
@@ -411,6 +412,8 @@ static int fetch(struct eg_loop *l, int timeout_ms)
  * handled, and are ready again, before it. */
 static void handle(struct eg_loop *l)
 {
+	unsigned int handled = 0;
+
 	while (l->batch_at < l->batch_n) {
 		struct epoll_event *e = &l->batch[l->batch_at++];
 		struct eg_watch *w = e->data.ptr;
@@ -421,6 +424,9 @@ static void handle(struct eg_loop *l)
 			w->ready(w, events);
 		if (turn_is_over(l, l->now_ms))
 			break;
+		/* What the first have to write does not wait for the last to be read. */
+		if (++handled % PIECE == 0)
+			run_deferred(l);
 	}
 }
 

@@ -123,13 +123,15 @@ void stream_fail(struct eg_stream *s, int error, const char *format, ...)
 {
 	va_list ap;
 
-	if (s->failure.text[0])
+	if (*s->failure.text)
 		return;
 	s->failure.stage = s->stage;
 	s->failure.error = error;
 	va_start(ap, format);
-	vsnprintf(s->failure.text, sizeof(s->failure.text), format, ap);
+	if (vasprintf(&s->failure_text, format, ap) < 0)
+		s->failure_text = NULL;
 	va_end(ap);
+	s->failure.text = s->failure_text ? s->failure_text : "out of memory";
 }
 
 /* ---- events ---- */
@@ -165,8 +167,9 @@ void stream_settle(struct eg_stream *s)
 
 		if (in)
 			s->muted = false;
-		/* Interest goes off and on with each request: epoll is told when it matters. */
-		if (in || (!s->muted && s->watch.events & EPOLLIN))
+		/* Interest goes off and on with each request, and from stage to stage: epoll is
+		 * told when it matters, which is when it would say again what nobody reads. */
+		if (in || ((!s->muted || s->drained) && s->watch.events & EPOLLIN))
 			events |= EPOLLIN;
 		if (s->blocked && s->out.length && !s->broken)
 			events |= EPOLLOUT;
@@ -204,6 +207,7 @@ static void free_stream(struct eg_stream *s)
 	stream_tls_fini(s);
 	eg_buf_fini(&s->in);
 	eg_buf_fini(&s->out);
+	free(s->failure_text);
 	free(s);
 }
 
@@ -318,6 +322,7 @@ static struct eg_stream *create(struct eg_loop *l, int fd, uint32_t events,
 	s->read_size = STREAM_READ_MIN;
 	s->raw_end = s->plain_end = EG_IO_AGAIN;
 	s->stage = EG_STAGE_OPEN;
+	s->failure.text = "";
 	s->watch.fd = -1;
 	s->watch.ready = ready;
 	s->end_of_tick.run = run_end_of_tick;
@@ -339,7 +344,8 @@ static struct eg_stream *create(struct eg_loop *l, int fd, uint32_t events,
 struct eg_stream *eg_stream_accept(struct eg_loop *l, int fd, const struct eg_stream_handler *h,
 				   void *ctx)
 {
-	struct eg_stream *s = create(l, fd, 0, h, ctx);
+	/* Nearly everyone wants to read at once; for who does not see stream_settle(). */
+	struct eg_stream *s = create(l, fd, EPOLLIN, h, ctx);
 
 	if (s)
 		s->accepted = true;

@@ -42,7 +42,7 @@ struct eg_stream_failure {
 	bool peer_rejected_ca; /* server side: alert unknown_ca, bad_certificate,
 				  certificate_unknown */
 	bool certificate;      /* client side: the peer's certificate was not accepted */
-	char text[160];	       /* "certificate has expired", for records; no secret */
+	const char *text;      /* "certificate has expired", for records; no secret. The stream's */
 };
 
 struct eg_endpoint {

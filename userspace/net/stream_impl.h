@@ -70,6 +70,7 @@ struct eg_stream {
 	bool closed;	      /* destroy() was called: no callback, freed at the end of the tick */
 	unsigned int pending; /* CONNECTED or FAILED not delivered yet */
 	struct eg_stream_failure failure;
+	char *failure_text; /* owned; most streams have none */
 };
 
 /* Reads what the socket has into `in`. DONE: something came; AGAIN; EOF; FAIL. */

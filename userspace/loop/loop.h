@@ -5,7 +5,7 @@
  *
  * Re-entrancy: any callback may remove any watch or timer, its own included. An event already
  * fetched for a removed watch is not delivered. Memory that holds a watch is freed no earlier than
- * the end of the tick: use eg_loop_defer().
+ * when it is off the stack: use eg_loop_defer().
  */
 #ifndef EGRET_LOOP_LOOP_H
 #define EGRET_LOOP_LOOP_H
@@ -66,9 +66,9 @@ static inline bool eg_timer_armed(const struct eg_timer *t)
 }
 
 /*
- * Runs d->run at the end of this turn, after all events and timers; of a later one, and in this
- * order, when there is more of such work than the end of a turn has time for. Once, even if queued
- * twice.
+ * Runs d->run at the end of this turn, or behind the next few events of it when there are many; of
+ * a later one, and in this order, when there is more of such work than the end of a turn has time
+ * for. Never from within another callback. Once, even if queued twice.
  */
 void eg_loop_defer(struct eg_loop *l, struct eg_defer *d);
 /* NULL is allowed. All of that now, and what it defers: for who closes what there is when no turn

@@ -322,6 +322,41 @@ static void defer_it(struct pair *p)
 	assert_int_equal(in_event.runs, 0);
 }
 
+static struct pair crowd[40];
+static unsigned int told, told_at_first;
+
+static void first_ran(struct eg_defer *d)
+{
+	told_at_first = told;
+}
+
+static void defer_once(struct pair *p)
+{
+	told++;
+	eg_loop_defer(loop, &in_event.d);
+}
+
+static void count_it(struct pair *p)
+{
+	told++;
+}
+
+/* Of many that are ready at once, the first are done with before the last are told. */
+static void deferred_in_a_crowd(void **state)
+{
+	in_event = (struct later){.d.run = first_ran};
+	for (size_t i = 0; i < EG_ARRAY_SIZE(crowd); i++) {
+		open_pair(&crowd[i], EPOLLIN);
+		crowd[i].also = i ? count_it : defer_once;
+		assert_int_equal(write(crowd[i].other, "x", 1), 1);
+	}
+	turn(-1);
+	assert_int_equal(told, EG_ARRAY_SIZE(crowd));
+	assert_in_range(told_at_first, 1, EG_ARRAY_SIZE(crowd) - 1);
+	for (size_t i = 0; i < EG_ARRAY_SIZE(crowd); i++)
+		close_pair(&crowd[i]);
+}
+
 static void deferred(void **state)
 {
 	struct later a = {.d.run = run_later}, b = {.d.run = run_later};
@@ -556,6 +591,7 @@ int main(void)
 		cmocka_unit_test(rearming_does_not_starve),
 		cmocka_unit_test(timer_cancels_a_due_one),
 		cmocka_unit_test(deferred),
+		cmocka_unit_test(deferred_in_a_crowd),
 		cmocka_unit_test(waking),
 		cmocka_unit_test(a_turn_ends),
 		cmocka_unit_test(a_turn_ends_for_timers),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plain streams: progress, back-pressure, half-close, reset against end, peeking, detaching. */
+#include <sys/epoll.h>
+
 #include "net_lib.h"
 
 #include "net/stream_impl.h"
@@ -574,9 +576,39 @@ static void a_process_that_dies_after_the_end_is_none(void **state)
 	pair_close(&p);
 }
 
+/* Epoll is told nothing when interest ends behind the last byte; when more comes that nobody wants
+ * it is, once, and is quiet until someone wants it. */
+static void interest_that_ends_costs_nothing_until_bytes_come(void **state)
+{
+	struct pair p;
+	struct eg_buf got;
+
+	ends_of(&p);
+	eg_buf_init(&got, 64);
+	eg_stream_want(p.a.stream, true, false);
+	assert_int_equal(write(p.fd[1], "one", 3), 3);
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_DONE);
+	eg_stream_want(p.a.stream, false, false);
+	assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	assert_int_equal(p.a.stream->watch.events, EPOLLIN);
+	p.a.events = 0;
+	assert_int_equal(write(p.fd[1], "two", 3), 3);
+	assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	assert_int_equal(p.a.stream->watch.events, 0);
+	assert_int_equal(p.a.events, 0);
+	eg_stream_want(p.a.stream, true, false);
+	turn_until(&p, p.a.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(p.a.stream, &got, 64), EG_IO_DONE);
+	assert_memory_equal(eg_buf_data(&got), "onetwo", 6);
+	eg_buf_fini(&got);
+	pair_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(interest_that_ends_costs_nothing_until_bytes_come),
 		cmocka_unit_test(echo_one_byte_at_a_time),
 		cmocka_unit_test(small_writes_leave_together),
 		cmocka_unit_test(back_pressure),

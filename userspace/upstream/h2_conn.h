@@ -19,8 +19,13 @@
 #define H2_FRAME_BYTES (16u * 1024u - 9u)
 #define H2_SILENCE_MS  15000u /* nothing heard, and a call waits: then a PING */
 #define H2_PING_MS     10000u /* no answer to it: the connection is dead */
-#define H2_CONTROL_MAX 500u   /* SETTINGS, PINGs and empty frames of a provider... */
+#define H2_CONTROL_MAX 500u   /* frames of a provider that nothing was owed for... */
 #define H2_CONTROL_MS  10000u /* ...in so long */
+/* What a provider may send for a stream that we began (window updates, and what was on its way when
+ * we reset it), and for each DATA frame. */
+#define H2_EARN_STREAM 8u
+#define H2_EARN_DATA   4u
+#define H2_EARNED_MAX  8192u
 
 enum h2_state {
 	H2_OPEN,
@@ -45,7 +50,9 @@ struct eg_h2_conn {
 	const char *violation; /* which rule, if we know better than nghttp2; static */
 	uint64_t heard_ms, pinged_ms;
 	uint64_t control_since_ms;
-	unsigned int control; /* frames since then */
+	unsigned int control; /* frames since then that nothing was owed for */
+	unsigned int earned;  /* WINDOW_UPDATEs, and frames of streams that are over, to come */
+	bool only_padding;    /* the DATA frame that is being read, as far as is known */
 	/* Data of one stream that came in a row, moved together in place: one piece for its owner.
 	 */
 	struct eg_h2_call *run_of;

@@ -15,6 +15,11 @@ static int limit_pieces(struct iovec *v, int n, size_t length)
 	return length ? -1 : n;
 }
 
+static void earn(struct eg_h2_conn *h, unsigned int frames)
+{
+	h->earned = EG_MIN(h->earned + frames, H2_EARNED_MAX);
+}
+
 /* A DATA frame: straight from the owner's memory into the stream. */
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
 		     size_t length, nghttp2_data_source *source, void *ctx)
@@ -38,6 +43,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 		h->write_failed = true;
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
+	earn(h, H2_EARN_DATA);
 	if (length)
 		c->base.ops->body_sent(c->base.ctx, length);
 	/* The owner may have ended the call. */
@@ -118,21 +124,38 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
 }
 
-/* What costs us an answer, or brings nothing: a provider gets so many in a while. */
-static bool counts(const nghttp2_frame *f)
+/* Of a call's own, or paid for by what was sent (h2_conn.h). */
+static bool is_paid(struct eg_h2_conn *h, int32_t id)
 {
-	switch (f->hd.type) {
-	case NGHTTP2_SETTINGS:
-	case NGHTTP2_PING:
-		return !(f->hd.flags & NGHTTP2_FLAG_ACK);
-	case NGHTTP2_DATA:
-		return !f->hd.length && !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
-	case NGHTTP2_PRIORITY:
-	case NGHTTP2_ALTSVC:
-	case NGHTTP2_ORIGIN:
+	if (call_of(h, id))
 		return true;
-	default:
+	if (!h->earned)
 		return false;
+	h->earned--;
+	return true;
+}
+
+/* What costs us an answer, or brings nothing: a provider gets so many in a while. Heads and ends of
+ * a call are bounded by what they are for. */
+static bool counts(struct eg_h2_conn *h, const nghttp2_frame_hd *hd)
+{
+	bool last = hd->flags & NGHTTP2_FLAG_END_STREAM;
+
+	h->only_padding = false;
+	switch (hd->type) {
+	case NGHTTP2_DATA:
+		if (last)
+			return !is_paid(h, hd->stream_id);
+		h->only_padding = hd->flags & NGHTTP2_FLAG_PADDED; /* or so it seems: on_data() */
+		return !hd->length || h->only_padding;
+	case NGHTTP2_HEADERS:
+	case NGHTTP2_CONTINUATION:
+	case NGHTTP2_RST_STREAM:
+		return !is_paid(h, hd->stream_id);
+	case NGHTTP2_WINDOW_UPDATE:
+		return !is_paid(h, 0);
+	default:
+		return true;
 	}
 }
 
@@ -145,6 +168,13 @@ static bool flooded(struct eg_h2_conn *h)
 		h->control = 0;
 	}
 	return ++h->control > H2_CONTROL_MAX;
+}
+
+/* Also of frames that nghttp2 ignores and tells nothing more of. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
+{
+	(void)session;
+	return counts(ctx, hd) && flooded(ctx) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* What it allows now is the best guess for the origin's next connection, too. */
@@ -163,8 +193,6 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct eg_h2_call *c;
 
 	(void)session;
-	if (counts(frame) && flooded(h))
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
 		take_settings(h);
 	if (frame->hd.type == NGHTTP2_GOAWAY)
@@ -188,6 +216,10 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	struct eg_h2_call *c = call_of(h, id);
 
 	(void)flags;
+	if (n && h->only_padding) {
+		h->only_padding = false;
+		h->control -= h->control > 0;
+	}
 	/* Out of memory: the window is opened again with the next bytes. */
 	(void)nghttp2_session_consume_connection(session, n);
 	if (!c)
@@ -218,6 +250,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
 	h->streams++;
+	earn(h, H2_EARN_STREAM);
 	if (c)
 		c->open = h->streams;
 	if (c)
@@ -293,6 +326,7 @@ nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h)
 	nghttp2_option_set_peer_max_concurrent_streams(option, H2_STREAMS_MAX);
 	nghttp2_session_callbacks_set_send_data_callback(call, send_data);
 	nghttp2_session_callbacks_set_data_source_read_length_callback(call, frame_bytes);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(call, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(call, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(call, on_header);
 	nghttp2_session_callbacks_set_on_invalid_header_callback(call, on_invalid_header);

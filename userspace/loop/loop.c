@@ -17,6 +17,7 @@ struct eg_loop {
 	int wake_fd;
 	bool stopping;
 	bool firing;  /* timers */
+	bool hurried; /* eg_loop_hurry() */
 	bool probing; /* all that is ready did not fit into one batch: how long is that queue? */
 	uint64_t probe_began_ms;
 	struct eg_lateness lateness;
@@ -268,6 +269,11 @@ void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
 	l->deferred_tail = &d->next;
 }
 
+void eg_loop_hurry(struct eg_loop *l)
+{
+	l->hurried = true;
+}
+
 /* With a time of its own, so that it gets done whatever the events take. What is left is as if more
  * events had come in between. */
 static void run_deferred(struct eg_loop *l)
@@ -275,7 +281,7 @@ static void run_deferred(struct eg_loop *l)
 	uint64_t began_ms = l->deferred ? eg_now_ms() : 0;
 	bool some = false;
 
-	l->behind = false;
+	l->behind = l->hurried = false;
 	while (l->deferred) {
 		struct eg_defer *d = l->deferred;
 
@@ -425,7 +431,7 @@ static void handle(struct eg_loop *l)
 		if (turn_is_over(l, l->now_ms))
 			break;
 		/* What the first have to write does not wait for the last to be read. */
-		if (++handled % PIECE == 0)
+		if (l->hurried || ++handled % PIECE == 0)
 			run_deferred(l);
 	}
 }

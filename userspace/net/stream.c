@@ -115,8 +115,11 @@ enum eg_io stream_send(struct eg_stream *s)
 
 void stream_send_later(struct eg_stream *s)
 {
-	if (s->out.length && !s->blocked)
-		eg_loop_defer(s->loop, &s->end_of_tick);
+	if (!s->out.length || s->blocked)
+		return;
+	eg_loop_defer(s->loop, &s->end_of_tick);
+	if (s->out.length >= STREAM_OUT_LOW)
+		eg_loop_hurry(s->loop);
 }
 
 void stream_fail(struct eg_stream *s, int error, const char *format, ...)

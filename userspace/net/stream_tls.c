@@ -275,7 +275,8 @@ static enum eg_io took_message(struct eg_stream *s)
 enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want)
 {
 	enum eg_io end = s->plain_end;
-	bool late = false;
+	/* Of a record that had no room last time. */
+	bool rest = s->unread && SSL_pending(s->ssl) > 0, late = false;
 	size_t got = 0;
 
 	while (end == EG_IO_AGAIN && got < want) {
@@ -303,6 +304,9 @@ enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want
 		}
 		eg_buf_commit(into, n);
 		got += n;
+		/* The next one would be cut as well, and each after it: it gets the whole room. */
+		if (rest && !SSL_pending(s->ssl))
+			break;
 	}
 	s->unread = late || SSL_pending(s->ssl) > 0;
 	stream_send_later(s); /* an answer to KeyUpdate, an alert */

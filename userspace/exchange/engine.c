@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#define EXCESS_LEAST (1u << 20) /* bytes of a pod that is not to blame for the others' */
+
 const struct eg_limits eg_default_limits = {
 	.request_body_bytes = 32u << 20,
 	.pod_bytes = 64u << 20,
@@ -168,6 +170,17 @@ bool eg_account_half(const struct eg_engine *e, const struct eg_account *a)
 {
 	return held_by_pod(a) >= e->limits.pod_bytes / 2 ||
 	       held_by_all(e) >= e->limits.node_bytes / 2;
+}
+
+enum eg_reason eg_account_excess(const struct eg_engine *e, const struct eg_account *a)
+{
+	size_t pod = held_by_pod(a);
+
+	if (pod > e->limits.pod_bytes + e->limits.pod_bytes / 4)
+		return EG_REASON_POD_BUDGET;
+	if (pod > EXCESS_LEAST && held_by_all(e) > e->limits.node_bytes + e->limits.node_bytes / 4)
+		return EG_REASON_OVERLOADED;
+	return EG_REASON_OK;
 }
 
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,

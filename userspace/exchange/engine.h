@@ -121,6 +121,12 @@ void eg_account_charge(struct eg_engine *e, struct eg_account *a, size_t *held, 
 enum eg_reason eg_account_state(const struct eg_engine *e, const struct eg_account *a);
 /* Half of what the pod, or all pods together, may hold is held: the rest is for requests. */
 bool eg_account_half(const struct eg_engine *e, const struct eg_account *a);
+/*
+ * POD_BUDGET or OVERLOADED when answers that nobody reads have taken a quarter more than all that
+ * the pod may hold, or, where all pods together have, when this one holds a mebibyte: who grows
+ * then is ended. `a` NULL: OK.
+ */
+enum eg_reason eg_account_excess(const struct eg_engine *e, const struct eg_account *a);
 /* As eg_account_hold, for descriptors. */
 enum eg_reason eg_account_descriptors(struct eg_engine *e, struct eg_account *a, size_t *held,
 				      size_t count);

@@ -84,6 +84,7 @@ void connection_close(struct connection *c, bool reset, enum eg_reason reason)
 	c->leaf = NULL;
 	(void)eg_account_descriptors(&w->engine, c->peer.account, &c->descriptors, 0);
 	(void)eg_account_hold(&w->engine, c->peer.account, &c->charged, 0);
+	(void)eg_account_hold(&w->engine, c->peer.account, &c->unread, 0);
 	eg_account_release(&w->engine, c->peer.account);
 	eg_list_remove(&c->link);
 	w->connection_count--;
@@ -105,6 +106,30 @@ void connection_deny(struct connection *c, enum eg_reason reason, const char *de
 {
 	connection_record(c, reason, detail);
 	connection_close(c, true, reason);
+}
+
+/* ---- what the pod does not read ---- */
+
+/* Behind whatever wrote. */
+static void end_excess(struct eg_defer *d)
+{
+	struct connection *c = eg_container_of(d, struct connection, excess);
+	enum eg_reason reason = eg_account_excess(&c->worker->engine, c->peer.account);
+
+	if (c->state != CONNECTION_CLOSED && c->unread && reason != EG_REASON_OK)
+		connection_deny(c, reason, "its pod does not read, and holds too much already");
+}
+
+static void on_held(void *ctx, size_t bytes)
+{
+	struct connection *c = ctx;
+	bool more = bytes > c->unread;
+
+	if (c->state == CONNECTION_CLOSED)
+		return;
+	eg_account_charge(&c->worker->engine, c->peer.account, &c->unread, bytes);
+	if (more && eg_account_excess(&c->worker->engine, c->peer.account) != EG_REASON_OK)
+		eg_loop_defer(c->worker->loop, &c->excess);
 }
 
 enum eg_reason connection_more_descriptors(struct connection *c, size_t n)
@@ -410,6 +435,7 @@ void connection_open(struct eg_worker *w, int fd)
 	c->worker = w;
 	c->began_ms = eg_loop_now_ms(w->loop);
 	c->bury.run = bury;
+	c->excess.run = end_excess;
 	eg_list_init(&c->mint.link);
 	eg_list_init(&c->turn.link);
 	eg_timer_init(&c->timer, on_timer);
@@ -422,6 +448,7 @@ void connection_open(struct eg_worker *w, int fd)
 		connection_close(c, true, EG_REASON_CLIENT_CLOSED); /* gone already */
 		return;
 	}
+	eg_stream_on_held(c->stream, on_held, c);
 	begin(c);
 }
 

@@ -50,6 +50,8 @@ struct connection {
 	enum eg_reason pass_reason; /* of the record, when relayed */
 	bool shadow;
 	size_t descriptors, charged; /* to the pod and the node; bytes */
+	size_t unread;		     /* likewise: what the pod does not read, below HTTP */
+	struct eg_defer excess;	     /* that is too much */
 	uint64_t began_ms;
 };
 

@@ -41,6 +41,16 @@ void h1_interest(struct h1_server *s)
 	eg_stream_want(s->stream, read && !s->eof && s->answer != H1_ANSWER_CUT, s->out.length > 0);
 }
 
+/* Nobody reads, and too much is held: it was ended. */
+static bool excess(struct h1_server *s)
+{
+	enum eg_reason reason = eg_account_excess(s->engine, s->peer->account);
+
+	if (reason != EG_REASON_OK)
+		h1_over(s, true, reason);
+	return reason != EG_REASON_OK;
+}
+
 bool h1_write_pieces(struct h1_server *s, const struct iovec *pieces, int count)
 {
 	struct iovec v[5];
@@ -87,6 +97,8 @@ bool h1_write_pieces(struct h1_server *s, const struct iovec *pieces, int count)
 	h1_charge(s);
 	if (s->out.length && !waited)
 		h1_arm(s);
+	if (s->out.length && excess(s))
+		return true;
 	return !s->out.length;
 }
 

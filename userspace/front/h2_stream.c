@@ -6,11 +6,12 @@
 #include "base/state.h"
 #include "front/h2_answer.h"
 
-#define OUT_HIGH (64u * 1024u) /* above it the provider is not read */
-#define OUT_LOW	 (16u * 1024u)
-#define OUT_CAP	 (4 * EG_UPSTREAM_READ_BYTES)
-#define IN_CAP	 (64u * 1024u) /* the window: a client can't send more */
-#define CUT_MS	 1000u
+#define OUT_HIGH    (64u * 1024u) /* above it the provider is not read */
+#define OUT_CROWDED (4u * 1024u)  /* the same, where the pod holds much already */
+#define OUT_LOW	    (16u * 1024u)
+#define OUT_CAP	    (4 * EG_UPSTREAM_READ_BYTES)
+#define IN_CAP	    (64u * 1024u) /* the window: a client can't send more */
+#define CUT_MS	    1000u
 /* What a request takes beside its head and its body: the exchange, its arena, nghttp2's stream. */
 #define STREAM_BYTES (8u * 1024u)
 
@@ -167,9 +168,31 @@ static void more_data(struct h2_stream *st)
 }
 
 /* An answer can't be refused any more: it counts against what comes next. */
+static size_t out_high(const struct h2_stream *st)
+{
+	return eg_account_half(st->server->engine, st->server->peer->account) ? OUT_CROWDED
+									      : OUT_HIGH;
+}
+
+static size_t out_low(const struct h2_stream *st)
+{
+	return EG_MIN((size_t)OUT_LOW, out_high(st) / 4);
+}
+
+/* Some of it would wait for the client to open a window, or to read. */
+static bool is_left(const struct h2_stream *st)
+{
+	const struct h2_server *s = st->server;
+	int32_t own = nghttp2_session_get_stream_remote_window_size(s->session, st->id);
+	int32_t all = nghttp2_session_get_remote_window_size(s->session);
+
+	return s->full || (int64_t)st->out.length > EG_MAX(EG_MIN(own, all), 0);
+}
+
 static bool sink_data(void *ctx, struct eg_str data)
 {
 	struct h2_stream *st = ctx;
+	enum eg_reason reason;
 
 	if (st->no_body || !data.n)
 		return true;
@@ -182,9 +205,14 @@ static bool sink_data(void *ctx, struct eg_str data)
 		return true;
 	}
 	count(st);
+	reason = eg_account_excess(st->server->engine, st->server->peer->account);
+	if (reason != EG_REASON_OK && is_left(st)) {
+		reset(st, NGHTTP2_ENHANCE_YOUR_CALM, reason);
+		return true;
+	}
 	more_data(st);
 	todo(st);
-	st->stopped = st->out.length >= OUT_HIGH;
+	st->stopped = st->out.length >= out_high(st);
 	return !st->stopped;
 }
 
@@ -454,7 +482,7 @@ void h2_stream_taken(struct h2_stream *st, size_t n)
 {
 	eg_buf_consume(&st->out, n);
 	st->taken_ms = h2_server_now(st->server);
-	if (!st->out.length || (st->stopped && st->out.length <= OUT_LOW))
+	if (!st->out.length || (st->stopped && st->out.length <= out_low(st)))
 		todo(st);
 }
 
@@ -537,7 +565,7 @@ uint64_t h2_stream_expire(struct h2_stream *st, uint64_t now_ms)
 uint64_t h2_stream_work(struct h2_stream *st)
 {
 	take_body(st);
-	if (st->stopped && st->out.length <= OUT_LOW && st->exchange) {
+	if (st->stopped && st->out.length <= out_low(st) && st->exchange) {
 		st->stopped = false;
 		eg_exchange_resume(st->exchange);
 	}

@@ -155,6 +155,16 @@ static bool writable_now(const struct eg_stream *s)
 	return s->broken || s->out.length < (s->flushing ? 1 : STREAM_OUT_LOW);
 }
 
+static void tell_held(struct eg_stream *s)
+{
+	size_t bytes = s->blocked && s->out.length ? s->out.size : 0;
+
+	if (bytes == s->held_bytes || !s->held)
+		return;
+	s->held_bytes = bytes;
+	s->held(s->held_ctx, bytes);
+}
+
 /* Makes epoll's interest, and what must be announced without it, follow the state. */
 void stream_settle(struct eg_stream *s)
 {
@@ -183,6 +193,7 @@ void stream_settle(struct eg_stream *s)
 		s->raw_end = EG_IO_FAIL;
 		s->hung_up = true;
 	}
+	tell_held(s);
 	if (s->pending || readable_now(s) || writable_now(s))
 		eg_loop_soon(s->loop, &s->soon);
 }

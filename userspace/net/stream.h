@@ -61,6 +61,9 @@ struct eg_stream *eg_stream_connect(struct eg_loop *l, const struct eg_endpoint 
 				    const struct eg_stream_handler *h, void *ctx) EG_MUST;
 /* Changes who is called (a pooled connection finds a new owner). */
 void eg_stream_set_handler(struct eg_stream *s, const struct eg_stream_handler *h, void *ctx);
+/* `held` is told how much memory waits for a peer that does not read, when that changes. A write
+ * may be on its stack: it must not end the stream. Nothing is told at the end. */
+void eg_stream_on_held(struct eg_stream *s, void (*held)(void *ctx, size_t bytes), void *ctx);
 
 /* Raw bytes read ahead of TLS: reads what is there into an internal buffer (up to `cap` in all) and
  * shows it without consuming. DONE: something is there; AGAIN, EOF, FAIL. For the ClientHello and

@@ -69,6 +69,9 @@ struct eg_stream {
 	bool fin_wanted, fin_sent;
 	bool closed;	      /* destroy() was called: no callback, freed at the end of the tick */
 	unsigned int pending; /* CONNECTED or FAILED not delivered yet */
+	void (*held)(void *ctx, size_t bytes); /* NULL: nobody asks */
+	void *held_ctx;
+	size_t held_bytes; /* as it was told last */
 	struct eg_stream_failure failure;
 	char *failure_text; /* owned; most streams have none */
 };

@@ -104,6 +104,12 @@ struct eg_str eg_stream_alpn(const struct eg_stream *s)
 	return (struct eg_str){(const char *)name, n};
 }
 
+void eg_stream_on_held(struct eg_stream *s, void (*held)(void *ctx, size_t bytes), void *ctx)
+{
+	s->held = held;
+	s->held_ctx = ctx;
+}
+
 const struct eg_stream_failure *eg_stream_failure(const struct eg_stream *s)
 {
 	return &s->failure;

@@ -319,6 +319,45 @@ static void test_unwanted_bodies_wait(void **state)
 	assert_true(w->plane.engine.held_bytes < 400000);
 }
 
+/* Answers that nobody reads take what the pod may hold, and a quarter more; those that would take
+ * more are ended, and the rest stay. */
+static void test_answers_that_nobody_reads_are_bounded(void **state)
+{
+	enum { COUNT = 10, PART = 50000, LIMIT = 300000 };
+	static char part[PART];
+	struct world *w = *state;
+	struct inbox up[COUNT];
+	size_t ended = 0;
+
+	memset(part, 'x', sizeof(part));
+	w->plane.engine.limits.pod_bytes = LIMIT;
+	begin_raw(w);
+	raw_frame(&w->pod, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		raw_headers(&w->pod, 2 * i + 1, RAW_HEAD, false);
+		raw_frame(&w->pod, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 2 * i + 1, BODY, 32);
+		inbox_init(&up[i], plane_accept(&w->plane, w->plane.provider[0]));
+		inbox_await(&w->plane, &up[i], BODY);
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		plane_send(&w->plane, up[i].fd, "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
+		plane_send_n(&w->plane, up[i].fd, part, sizeof(part));
+		plane_turns(&w->plane, 10);
+		assert_true(w->plane.engine.held_bytes <= LIMIT + LIMIT / 4 + 65536);
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		const unsigned char *reset = raw_find(&w->pod, NGHTTP2_RST_STREAM, 2 * i + 1);
+
+		if (reset)
+			assert_int_equal(raw_u32(reset), NGHTTP2_ENHANCE_YOUR_CALM);
+		ended += reset != NULL;
+		inbox_fini(&up[i]);
+	}
+	assert_in_range(ended, 1, COUNT - 3);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"pod_budget\""));
+	assert_false(w->pod.over);
+}
+
 /* ---- time ---- */
 
 static void test_window_that_stays_shut(void **state)
@@ -571,6 +610,7 @@ int main(void)
 		TEST(test_bodies_are_charged),
 		TEST(test_streams_are_charged),
 		TEST(test_unwanted_bodies_wait),
+		TEST(test_answers_that_nobody_reads_are_bounded),
 		TEST(test_window_that_stays_shut),
 		TEST(test_client_that_does_not_read),
 		TEST(test_turns_end),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "front/worker.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -13,6 +15,7 @@
 #define ACCEPT_TURN	64   /* connections at one event: those that are open have their turn */
 #define ACCEPT_AGAIN_MS 100u /* out of descriptors or memory: the backlog waits */
 #define TICKET_KEY	80u
+#define UNSENT_BYTES	(128 * 1024) /* of a connection, in the kernel */
 
 /* ---- accepting ---- */
 
@@ -286,6 +289,15 @@ static int create_rooms(struct eg_worker *w, const struct eg_worker_options *o, 
 	return r ? eg_error_set(e, r, "no random numbers") : 0;
 }
 
+/* The kernel gives a connection whose peer does not read as much as tcp_wmem allows, 4 MiB by
+ * default, and counts it to nobody. What is accepted inherits this from its listener (tcp(7)). */
+static void bound_unsent(int listener)
+{
+	int bytes = UNSENT_BYTES;
+
+	(void)setsockopt(listener, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
 struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_error *e)
 {
 	int listener_fd EG_CLEANUP_FD = o->listener_fd;
@@ -316,6 +328,7 @@ struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_
 		return NULL;
 	}
 	w->listener_fd = eg_fd_take(&listener_fd);
+	bound_unsent(w->listener_fd);
 	eg_loop_on_wake(w->loop, on_wake, w);
 	return w;
 }

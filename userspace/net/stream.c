@@ -2,8 +2,9 @@
 /* Streams: sockets, buffers, events. TLS is in stream_tls.c. See docs/internals/tls.md. */
 #include "net/stream.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,15 @@ static void send_fin(struct eg_stream *s)
 	(void)shutdown(s->fd, SHUT_WR); /* ENOTCONN: the peer is gone, the read side tells */
 }
 
+/* What the kernel holds for a peer that does not read (tcp(7), struct tcp_info). */
+static size_t unsent(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t n = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) ? 0 : info.tcpi_notsent_bytes;
+}
+
 enum eg_io stream_send(struct eg_stream *s)
 {
 	if (s->broken)
@@ -104,6 +114,8 @@ enum eg_io stream_send(struct eg_stream *s)
 		if (n > 0)
 			eg_buf_consume(&s->out, (size_t)n);
 		if (s->out.length) {
+			if (!s->blocked && s->held)
+				s->kernel_bytes = unsent(s->fd);
 			s->blocked = true;
 			return EG_IO_AGAIN;
 		}
@@ -157,7 +169,7 @@ static bool writable_now(const struct eg_stream *s)
 
 static void tell_held(struct eg_stream *s)
 {
-	size_t bytes = s->blocked && s->out.length ? s->out.size : 0;
+	size_t bytes = s->blocked && s->out.length ? s->out.size + s->kernel_bytes : 0;
 
 	if (bytes == s->held_bytes || !s->held)
 		return;

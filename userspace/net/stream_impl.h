@@ -71,7 +71,8 @@ struct eg_stream {
 	unsigned int pending; /* CONNECTED or FAILED not delivered yet */
 	void (*held)(void *ctx, size_t bytes); /* NULL: nobody asks */
 	void *held_ctx;
-	size_t held_bytes; /* as it was told last */
+	size_t held_bytes;   /* as it was told last */
+	size_t kernel_bytes; /* not sent, when the last send() came short */
 	struct eg_stream_failure failure;
 	char *failure_text; /* owned; most streams have none */
 };

@@ -118,6 +118,37 @@ static void again_is_followed_by_write(void **state)
 	pair_close(&p);
 }
 
+static void note_held(void *ctx, size_t bytes)
+{
+	*(size_t *)ctx = bytes;
+}
+
+/* What waits for a peer that does not read is told, and that it waits no more. */
+static void what_waits_for_the_peer_is_told(void **state)
+{
+	static char block[1 << 20];
+	struct iovec v = {block, sizeof(block)};
+	size_t n = 0, held = 0;
+	struct pair p;
+
+	ends_of(&p);
+	eg_stream_on_held(p.a.stream, note_held, &held);
+	assert_int_equal(eg_stream_write(p.a.stream, &(struct iovec){block, 100}, 1, &n),
+			 EG_IO_DONE);
+	assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	assert_int_equal(held, 0);
+	while (eg_stream_write(p.a.stream, &v, 1, &n) == EG_IO_DONE)
+		;
+	assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	assert_in_range(held, 1, 2 * STREAM_OUT_CAP);
+	for (int i = 0; i < 1000 && held; i++) {
+		(void)!recv(p.fd[1], block, sizeof(block), MSG_DONTWAIT);
+		assert_int_equal(eg_loop_turn(p.loop, 0), 0);
+	}
+	assert_int_equal(held, 0);
+	pair_close(&p);
+}
+
 static void half_close(void **state)
 {
 	char words[] = "last words";
@@ -613,6 +644,7 @@ int main(void)
 		cmocka_unit_test(small_writes_leave_together),
 		cmocka_unit_test(back_pressure),
 		cmocka_unit_test(again_is_followed_by_write),
+		cmocka_unit_test(what_waits_for_the_peer_is_told),
 		cmocka_unit_test(half_close),
 		cmocka_unit_test(reset_is_not_an_end),
 		cmocka_unit_test(our_reset_is_seen),

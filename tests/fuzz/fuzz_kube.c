@@ -171,6 +171,7 @@ static char *text_of(const struct eg_kube_pod *p)
 	put(&l, id->service_account, strlen(id->service_account) + 1);
 	put(&l, &p->host_network, 1);
 	put(&l, &p->finished, 1);
+	put(&l, p->mirror_of ? p->mirror_of : "", p->mirror_of ? strlen(p->mirror_of) + 1 : 1);
 	for (size_t i = 0; i < id->label_count; i++) {
 		put(&l, id->labels[i].key, strlen(id->labels[i].key) + 1);
 		put(&l, id->labels[i].value, strlen(id->labels[i].value) + 1);
@@ -182,7 +183,7 @@ static size_t bytes_of(const struct eg_kube_pod *p)
 {
 	const struct eg_identity *id = &p->identity;
 	size_t n = strlen(id->uid) + strlen(id->name) + strlen(id->namespace_name) +
-		   strlen(id->service_account) + 6;
+		   strlen(id->service_account) + 7 + (p->mirror_of ? strlen(p->mirror_of) : 0);
 
 	for (size_t i = 0; i < id->label_count; i++)
 		n += strlen(id->labels[i].key) + strlen(id->labels[i].value) + 2;

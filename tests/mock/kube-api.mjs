@@ -49,7 +49,9 @@ function complete(resource, given) {
 	metadata.creationTimestamp ??= new Date().toISOString();
 	const object = { kind: KIND[resource], apiVersion: 'v1', ...given, metadata };
 	if (resource !== 'pods') return { spec: { finalizers: ['kubernetes'] }, status: { phase: 'Active' }, ...object };
-	object.spec = { nodeName: opt.node, serviceAccountName: 'default', containers: [{ name: 'c', image: 'i' }], ...given.spec };
+	// As the admission plugin ServiceAccount does, which leaves mirrors of static pods alone.
+	const account = metadata.annotations?.['kubernetes.io/config.mirror'] === undefined ? { serviceAccountName: 'default' } : {};
+	object.spec = { nodeName: opt.node, ...account, containers: [{ name: 'c', image: 'i' }], ...given.spec };
 	object.status = { phase: 'Pending', ...given.status };
 	return object;
 }

@@ -63,6 +63,35 @@ is "untouched" "$(ask podA)" 401
 api_pod podA u-a2 shop '{"app":"assistant"}'
 becomes "governed, by its label" shop/podA governed
 
+echo "# a static pod: the kubelet's uid in the cache, its mirror in the API with another"
+HASH=0123456789abcdef0123456789abcdef
+# mirror NAME UID NAMESPACE LABELS: what the kubelet makes, or someone who may create pods
+mirror() { api pods "$(jq -n --arg n "$1" --arg u "$2" --arg s "$3" --arg of "$HASH" --argjson l "$4" '{metadata: {name: $n, uid: $u, namespace: $s, labels: $l, annotations: {"kubernetes.io/config.hash": $of, "kubernetes.io/config.mirror": $of}}}')"; }
+cni_gone u-b2
+cni_pod podB shop $HASH etcd-node-1
+becomes "without its mirror: held" shop/etcd-node-1 held
+mirror other-name u-evil shop '{"app":"batch"}'
+said_other() { grep -q "an object of another name says that it is its mirror" "$T_RUN/egretd.log"; }
+check "one of another name is not believed, and said" await 10 said_other
+is "held" "$(state shop/etcd-node-1) $(ask podB --max-time 3)" "held 000"
+mirror etcd-node-1 u-mirror shop '{"app":"assistant"}'
+said_two() { grep -q "more than one object says that it is its mirror" "$T_RUN/egretd.log"; }
+check "two that say it: neither is believed" await 10 said_two
+is "held" "$(state shop/etcd-node-1)" held
+api delete '{"resource":"pods","key":"u-evil"}'
+becomes "its mirror alone: governed by its labels" shop/etcd-node-1 governed
+is "and served" "$(ask podB)" 200
+mirror etcd-node-1 u-mirror shop '{"app":"batch"}'
+becomes "another label: untouched" shop/etcd-node-1 ungoverned
+mirror podA u-evil shop '{"app":"batch"}'
+is "no other pod is touched" "$(sleep 0.5; state shop/podA) $(ask podA)" "governed 200"
+api delete '{"resource":"pods","key":"u-evil"}'
+api delete '{"resource":"pods","key":"u-mirror"}'
+becomes "its mirror is gone: held" shop/etcd-node-1 held
+cni_gone $HASH
+cni_pod podB shop u-b2 podB2
+becomes "the former one, again" shop/podB2 governed
+
 echo "# in the node's own network"
 api_pod agent-on-host u-h shop '{"app":"assistant"}' '{"hostNetwork":true}'
 reach() { [ "$(status .kubernetes.pods_out_of_reach)" = 1 ]; }

@@ -25,6 +25,32 @@ static int fill_namespace(struct eg_arena *a, const struct eg_join_api *api, str
 	return id->namespace_labels ? 0 : -ENOMEM;
 }
 
+static void doubt(const struct eg_join_api *api, const struct eg_identity *pod, const char *why)
+{
+	if (api->doubted)
+		api->doubted(api->context, pod, why);
+}
+
+/* Of a pod whose uid no object has: its mirror, if it is a static one. */
+static const struct eg_kube_pod *find_mirror(const struct eg_join_api *api,
+					     const struct eg_identity *id)
+{
+	const struct eg_kube_pod *found;
+	size_t claims = 0;
+
+	if (!api->mirror)
+		return NULL;
+	found = api->mirror(api->context, id->uid, &claims);
+	if (claims > 1) {
+		doubt(api, id, "more than one object says that it is its mirror");
+	} else if (found && (strcmp(found->identity.namespace_name, id->namespace_name) != 0 ||
+			     strcmp(found->identity.name, id->name) != 0)) {
+		doubt(api, id, "an object of another name says that it is its mirror");
+		found = NULL;
+	}
+	return found;
+}
+
 int eg_join_pods(struct eg_pod_list *list, const struct eg_join_api *api)
 {
 	int r = 0;
@@ -33,6 +59,8 @@ int eg_join_pods(struct eg_pod_list *list, const struct eg_join_api *api)
 		struct eg_identity *id = &list->pods[i].identity;
 		const struct eg_kube_pod *pod = api->pod(api->context, id->uid);
 
+		if (!pod)
+			pod = find_mirror(api, id);
 		if (pod)
 			r = fill_pod(list->memory, &pod->identity, id);
 		if (!r)

@@ -23,6 +23,8 @@ struct eg_pod_source {
 	struct eg_timer patience; /* armed: the API is still waited for */
 	bool fresh;		  /* files have changed since they were read */
 	size_t passed_over;	  /* of the cache's files, that was said */
+	size_t doubts;		  /* mirrors that were not believed in the last reading */
+	struct eg_error doubted;  /* about the first of them, as it was said */
 };
 
 static bool files_changed(struct eg_pod_source *s)
@@ -145,13 +147,36 @@ void eg_pod_source_close(struct eg_pod_source *s)
 
 static const struct eg_kube_pod *api_pod(void *context, const char *uid)
 {
-	return eg_kube_pod(context, uid);
+	return eg_kube_pod(((struct eg_pod_source *)context)->kube, uid);
+}
+
+static const struct eg_kube_pod *api_mirror(void *context, const char *uid, size_t *claims)
+{
+	return eg_kube_mirror(((struct eg_pod_source *)context)->kube, uid, claims);
 }
 
 static bool api_namespace(void *context, const char *name, const struct eg_label **labels,
 			  size_t *count)
 {
-	return eg_kube_namespace_labels(context, name, labels, count);
+	return eg_kube_namespace_labels(((struct eg_pod_source *)context)->kube, name, labels,
+					count);
+}
+
+/* Said when it is other than what was said last: a list is read again and again. */
+static void api_doubted(void *context, const struct eg_identity *pod, const char *why)
+{
+	struct eg_pod_source *s = context;
+	struct eg_error sentence;
+
+	(void)eg_error_set(&sentence, 0,
+			   "the pod %.253s/%.253s (uid %.64s): %s; its labels are not believed, "
+			   "and it is held where a policy may select it by them",
+			   pod->namespace_name, pod->name, pod->uid, why);
+	s->doubts++;
+	if (s->doubts == 1 && strcmp(sentence.text, s->doubted.text) != 0) {
+		s->doubted = sentence;
+		eg_warn("%s", sentence.text);
+	}
 }
 
 /* Of the cache's files, which are the runtime's: those that describe no pod are none of ours. */
@@ -168,14 +193,20 @@ static void say_passed_over(struct eg_pod_source *s, const struct eg_pod_list *l
 
 static int read_kubernetes(struct eg_pod_source *s, struct eg_pod_list *out, struct eg_error *e)
 {
-	const struct eg_join_api api = {
-		.pod = api_pod, .namespace_labels = api_namespace, .context = s->kube};
+	const struct eg_join_api api = {.pod = api_pod,
+					.namespace_labels = api_namespace,
+					.mirror = api_mirror,
+					.doubted = api_doubted,
+					.context = s};
 	int r = eg_cni_dir_read(s->cni_dir, out, e);
 
 	if (r)
 		return r;
 	say_passed_over(s, out);
+	s->doubts = 0;
 	r = eg_join_pods(out, &api);
+	if (!s->doubts)
+		s->doubted.text[0] = '\0';
 	if (r) {
 		eg_pod_list_fini(out);
 		return eg_error_set(e, r, "out of memory");

@@ -31,7 +31,7 @@ static int put_labels(struct eg_buf *out, const struct eg_identity *id)
 		if (!r)
 			r = put(out, ":", id->labels[i].value);
 	}
-	return r ? r : eg_buf_append_str(out, EG_STR("}}"));
+	return r ? r : eg_buf_append_str(out, EG_STR("}"));
 }
 
 static int put_spec(struct eg_buf *out, const struct eg_kube_pod *p, const char *node)
@@ -58,6 +58,12 @@ static int put_object(struct eg_buf *out, enum kube_kind kind, const struct eg_k
 		r = put(out, ",\"uid\":", id->uid);
 	if (!r)
 		r = put_labels(out, id);
+	if (!r && p->mirror_of) {
+		r = put(out, ",\"annotations\":{\"kubernetes.io/config.mirror\":", p->mirror_of);
+		r = r ? r : eg_buf_append_str(out, EG_STR("}"));
+	}
+	if (!r)
+		r = eg_buf_append_str(out, EG_STR("}"));
 	if (!r && kind == KUBE_PODS)
 		r = put_spec(out, p, node);
 	return r ? r : eg_buf_append_str(out, EG_STR("}}\n"));

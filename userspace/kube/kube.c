@@ -317,6 +317,11 @@ const struct eg_kube_pod *eg_kube_pod(const struct eg_kube *k, const char *uid)
 	return kube_store_find(&k->watches[KUBE_PODS].store, uid);
 }
 
+const struct eg_kube_pod *eg_kube_mirror(const struct eg_kube *k, const char *uid, size_t *claims)
+{
+	return kube_store_mirror(&k->watches[KUBE_PODS].store, uid, claims);
+}
+
 bool eg_kube_namespace_labels(const struct eg_kube *k, const char *name,
 			      const struct eg_label **labels, size_t *count)
 {

@@ -36,6 +36,12 @@ struct eg_kube_pod {
 	struct eg_identity identity; /* labels (in order of their keys), service account known */
 	bool host_network;	     /* spec.hostNetwork: has no link of its own */
 	bool finished; /* phase Succeeded or Failed: its addresses may be another's already */
+	/*
+	 * NULL: not said. It says of itself that it is the mirror of the static pod with this uid,
+	 * 32 hexadecimal digits (annotation kubernetes.io/config.mirror). Whoever may create pods
+	 * can say so, once, at creation.
+	 */
+	const char *mirror_of;
 };
 
 /* What happened to a pod or to this node, for people: becomes a Kubernetes Event, or counts in one
@@ -92,6 +98,9 @@ void eg_kube_close(struct eg_kube *k);
 const struct eg_kube_pod *const *eg_kube_pods(const struct eg_kube *k, size_t *count);
 /* Of the pod with that uid, or NULL. Borrowed likewise. */
 const struct eg_kube_pod *eg_kube_pod(const struct eg_kube *k, const char *uid);
+/* The one that says of itself that it mirrors the static pod `uid`; NULL unless *claims is 1: how
+ * many say so. Borrowed likewise. */
+const struct eg_kube_pod *eg_kube_mirror(const struct eg_kube *k, const char *uid, size_t *claims);
 /* False: no such namespace is known, which is not one without labels. Borrowed likewise. */
 bool eg_kube_namespace_labels(const struct eg_kube *k, const char *name,
 			      const struct eg_label **labels, size_t *count);

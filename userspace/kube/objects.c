@@ -159,6 +159,27 @@ static int read_labels(struct kube_event *e, const struct member *labels)
 	return r;
 }
 
+/*
+ * The kubelet gives a static pod the hash of its manifest for a uid, and writes that to its mirror
+ * (pkg/kubelet/config/common.go, pkg/kubelet/pod/mirror_client.go). The API server gives UUIDs, so
+ * that no claim of this form names a pod of its own. A mirror has no service account (admission
+ * plugin ServiceAccount). What is of another form is no claim, and hides nothing else of the pod.
+ */
+static int read_mirror(struct kube_event *e, const struct member *annotations)
+{
+	struct member in[] = {{.key = EG_STR("kubernetes.io/config.mirror")}};
+	const char *uid;
+	int r = find_in(annotations, in, 1);
+
+	r = r ? r : get_or_empty(e, &in[0], KUBE_NAME_BYTES, &uid);
+	if (r)
+		return r;
+	if (strlen(uid) == KUBE_STATIC_UID && strspn(uid, "0123456789abcdef") == KUBE_STATIC_UID &&
+	    !*e->object.identity.service_account)
+		e->object.mirror_of = uid;
+	return 0;
+}
+
 static int read_pod(struct kube_event *e, const char *node, const struct member *namespace,
 		    const struct member *spec, const struct member *status)
 {
@@ -215,11 +236,9 @@ static int read_object(struct kube_event *e, enum kube_kind kind, const char *no
 {
 	struct member top[] = {
 		{.key = EG_STR("metadata")}, {.key = EG_STR("spec")}, {.key = EG_STR("status")}};
-	struct member in[] = {{.key = EG_STR("name")},
-			      {.key = EG_STR("namespace")},
-			      {.key = EG_STR("uid")},
-			      {.key = EG_STR("resourceVersion")},
-			      {.key = EG_STR("labels")}};
+	struct member in[] = {{.key = EG_STR("name")},	 {.key = EG_STR("namespace")},
+			      {.key = EG_STR("uid")},	 {.key = EG_STR("resourceVersion")},
+			      {.key = EG_STR("labels")}, {.key = EG_STR("annotations")}};
 	int r = find(object, top, EG_ARRAY_SIZE(top));
 
 	r = r ? r : find_in(&top[0], in, EG_ARRAY_SIZE(in));
@@ -232,7 +251,9 @@ static int read_object(struct kube_event *e, enum kube_kind kind, const char *no
 		r = read_pod(e, node, &in[1], &top[1], &top[2]);
 	if (r || e->elsewhere)
 		return r;
-	return read_labels(e, &in[4]);
+	if (kind == KUBE_PODS)
+		r = read_mirror(e, &in[5]);
+	return r ? r : read_labels(e, &in[4]);
 }
 
 /* ---- what can't be read ---- */

@@ -15,6 +15,7 @@
 #define KUBE_NAME_BYTES	     253u
 #define KUBE_LABELS	     128u
 #define KUBE_LABEL_KEY_BYTES 317u /* a DNS subdomain, "/", a name of 63 */
+#define KUBE_STATIC_UID	     32u  /* hexadecimal digits of a static pod's uid */
 /* A resourceVersion: opaque, in fact a number of 64 bits. */
 #define KUBE_VERSION_BYTES 64u
 /* A continue token, which holds the key of an object. */

@@ -60,13 +60,34 @@ const struct eg_kube_pod *kube_store_find(const struct kube_store *s, const char
 	return found ? s->items[i] : NULL;
 }
 
+static bool same_mirror(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+const struct eg_kube_pod *kube_store_mirror(const struct kube_store *s, const char *uid,
+					    size_t *claims)
+{
+	const struct eg_kube_pod *found = NULL;
+
+	*claims = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		if (!s->items[i]->mirror_of || strcmp(s->items[i]->mirror_of, uid) != 0)
+			continue;
+		found = s->items[i];
+		++*claims;
+	}
+	return *claims == 1 ? found : NULL;
+}
+
 static bool same(const struct eg_kube_pod *a, const struct eg_kube_pod *b)
 {
 	const struct eg_identity *x = &a->identity, *y = &b->identity;
 
 	if (a->host_network != b->host_network || a->finished != b->finished ||
-	    x->label_count != y->label_count || strcmp(x->uid, y->uid) ||
-	    strcmp(x->name, y->name) || strcmp(x->namespace_name, y->namespace_name) ||
+	    !same_mirror(a->mirror_of, b->mirror_of) || x->label_count != y->label_count ||
+	    strcmp(x->uid, y->uid) || strcmp(x->name, y->name) ||
+	    strcmp(x->namespace_name, y->namespace_name) ||
 	    strcmp(x->service_account, y->service_account))
 		return false;
 	for (size_t i = 0; i < x->label_count; i++)
@@ -95,7 +116,7 @@ static struct entry *copy(const struct eg_kube_pod *p)
 	char *at;
 
 	n += strlen(id->uid) + strlen(id->name) + strlen(id->namespace_name) +
-	     strlen(id->service_account) + 4;
+	     strlen(id->service_account) + 4 + (p->mirror_of ? strlen(p->mirror_of) + 1 : 0);
 	for (size_t i = 0; i < id->label_count; i++)
 		n += strlen(id->labels[i].key) + strlen(id->labels[i].value) + 2;
 	e = malloc(n);
@@ -112,6 +133,8 @@ static struct entry *copy(const struct eg_kube_pod *p)
 		.labels = labels,
 		.label_count = id->label_count,
 	};
+	if (p->mirror_of)
+		e->object.mirror_of = keep(&at, p->mirror_of);
 	for (size_t i = 0; i < id->label_count; i++) {
 		labels[i].key = keep(&at, id->labels[i].key);
 		labels[i].value = keep(&at, id->labels[i].value);

@@ -36,5 +36,9 @@ void kube_store_begin(struct kube_store *s);
 bool kube_store_end(struct kube_store *s, const char *version);
 /* Borrowed until the next change; NULL: not known. */
 const struct eg_kube_pod *kube_store_find(const struct kube_store *s, const char *key);
+/* The one pod that is `mirror_of` that uid, in time linear in all; NULL unless *claims, how many
+ * are, is 1. Borrowed likewise. */
+const struct eg_kube_pod *kube_store_mirror(const struct kube_store *s, const char *uid,
+					    size_t *claims);
 
 #endif

@@ -17,6 +17,8 @@ struct world {
 	struct eg_kube_pod pods[4];
 	size_t pod_count;
 	const char *space; /* a namespace that the API knows; NULL: none */
+	size_t doubts;
+	const char *why;
 };
 
 static const struct eg_kube_pod *pod(void *context, const char *uid)
@@ -61,9 +63,37 @@ static struct eg_kube_pod told(const char *name, const char *uid, const struct e
 						 .label_count = 1}};
 }
 
+static const struct eg_kube_pod *mirror(void *context, const char *uid, size_t *claims)
+{
+	const struct eg_kube_pod *found = NULL;
+	struct world *w = context;
+
+	*claims = 0;
+	for (size_t i = 0; i < w->pod_count; i++) {
+		if (!w->pods[i].mirror_of || strcmp(w->pods[i].mirror_of, uid) != 0)
+			continue;
+		found = &w->pods[i];
+		++*claims;
+	}
+	return *claims == 1 ? found : NULL;
+}
+
+static void doubted(void *context, const struct eg_identity *id, const char *why)
+{
+	struct world *w = context;
+
+	w->doubts++;
+	w->why = why;
+	assert_string_equal(id->uid, "hash");
+}
+
 static void join(struct eg_pod_list *list, struct world *w)
 {
-	const struct eg_join_api api = {.pod = pod, .namespace_labels = space, .context = w};
+	const struct eg_join_api api = {.pod = pod,
+					.namespace_labels = space,
+					.mirror = mirror,
+					.doubted = doubted,
+					.context = w};
 
 	assert_int_equal(eg_join_pods(list, &api), 0);
 }
@@ -130,12 +160,88 @@ static void test_said_no_more(void **state)
 	}
 }
 
+static struct eg_kube_pod told_mirror(const char *name, const char *uid)
+{
+	struct eg_kube_pod p = told(name, uid, app_x);
+
+	p.mirror_of = "hash";
+	p.identity.service_account = "";
+	return p;
+}
+
+/* A static pod: the cache has the kubelet's uid, the API a mirror with another. */
+static void test_static(void **state)
+{
+	struct world w = {.pods = {told_mirror("etcd-n1", "u1")}, .pod_count = 1};
+	struct eg_pod_list list;
+
+	begin(&list, 1);
+	list.pods[list.count++].identity = cached("etcd-n1", "hash");
+	join(&list, &w);
+	assert_false(list.pods[0].identity.labels_unknown);
+	assert_false(list.pods[0].identity.service_account_unknown);
+	assert_string_equal(list.pods[0].identity.labels[0].value, "x");
+	assert_string_equal(list.pods[0].identity.uid, "hash");
+	assert_int_equal(w.doubts, 0);
+	eg_pod_list_fini(&list);
+	(void)state;
+}
+
+/* What a user wrote: another name, another namespace, a second one. Nobody becomes another by it.
+ */
+static void test_false_mirrors(void **state)
+{
+	struct world w = {.pods = {told_mirror("evil", "u1")}, .pod_count = 1};
+
+	for (int i = 0; i < 3; i++) {
+		struct eg_pod_list list;
+
+		begin(&list, 1);
+		list.pods[list.count++].identity = cached("etcd-n1", "hash");
+		join(&list, &w);
+		assert_true(list.pods[0].identity.labels_unknown);
+		assert_true(list.pods[0].identity.service_account_unknown);
+		assert_int_equal(w.doubts, i + 1);
+		assert_non_null(strstr(w.why, i < 2 ? "of another name" : "more than one"));
+		eg_pod_list_fini(&list);
+		w.pods[0] = told_mirror("etcd-n1", "u1");
+		if (i == 0) {
+			w.pods[0].identity.namespace_name = "evil";
+		} else {
+			w.pods[1] = told_mirror("evil", "u2");
+			w.pod_count = 2;
+		}
+	}
+	(void)state;
+}
+
+/* One whose uid the API has is that, whatever another says. */
+static void test_no_mirror_of_a_known_one(void **state)
+{
+	static const struct eg_label app_y[] = {{"app", "y"}};
+	struct world w = {.pods = {told_mirror("a", "u1"), told("a", "hash", app_y)},
+			  .pod_count = 2};
+	struct eg_pod_list list;
+
+	begin(&list, 1);
+	list.pods[list.count++].identity = cached("a", "hash");
+	join(&list, &w);
+	assert_string_equal(list.pods[0].identity.labels[0].value, "y");
+	assert_string_equal(list.pods[0].identity.service_account, "sa");
+	assert_int_equal(w.doubts, 0);
+	eg_pod_list_fini(&list);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_named),
 		cmocka_unit_test(test_by_uid_alone),
 		cmocka_unit_test(test_said_no_more),
+		cmocka_unit_test(test_static),
+		cmocka_unit_test(test_false_mirrors),
+		cmocka_unit_test(test_no_mirror_of_a_known_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ static int setup(void **state)
 						      .name = "b",
 						      .namespace_name = "kube-system",
 						      .service_account = ""},
+					 .mirror_of = "0123456789abcdef0123456789abcdef",
 					 .host_network = true,
 					 .finished = true};
 	const struct eg_kube_pod shop = {.identity = {.uid = "n-1",
@@ -100,6 +101,7 @@ static void it_comes_back(void **state)
 	assert_false(p->host_network);
 	p = kube_store_find(&pods_again, "u-2");
 	assert_true(p->host_network && p->finished);
+	assert_string_equal(p->mirror_of, "0123456789abcdef0123456789abcdef");
 	assert_string_equal(kube_store_find(&namespaces_again, "shop")->identity.labels[0].key,
 			    "a/b");
 	/* The next list is what counts. */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -96,6 +97,54 @@ static void pods_of_other_nodes(void **state)
 	assert_true(event.elsewhere);
 	assert_int_equal(read_pod(POD("ADDED", META, "\"nodeName\":\"N1\"", "")), 0);
 	assert_true(event.elsewhere);
+}
+
+#define STATIC	    "0123456789abcdef0123456789abcdef"
+#define MIRROR(uid) ",\"annotations\":{\"x\":\"y\",\"kubernetes.io/config.mirror\":" uid "}"
+
+static void a_mirror_is_read(void **state)
+{
+	assert_int_equal(read_pod(POD("ADDED", META MIRROR("\"" STATIC "\""), HERE, "")), 0);
+	assert_string_equal(event.object.mirror_of, STATIC);
+	assert_string_equal(event.object.identity.uid, "u-1"); /* its own */
+	assert_int_equal(read_pod(POD("ADDED", META, HERE, "")), 0);
+	assert_null(event.object.mirror_of);
+	(void)state;
+}
+
+/* Whoever may annotate must neither name a pod of the API's own nor make the rest unreadable. */
+static void what_is_no_mirror(void **state)
+{
+	static const char *const values[] = {
+		"\"\"",
+		"7",
+		"null",
+		"{}",
+		"\"39bc91a8-3bea-4f6f-94ad-48e62c1ddca9\"", /* the API server's */
+		"\"0123456789abcdef0123456789abcde\"",
+		"\"" STATIC "0\"",
+		"\"0123456789ABCDEF0123456789ABCDEF\"",
+		"\"0123456789abcdef0123456789abcde\\u0000\"",
+		"\"" STATIC "\\u0000\"",
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(values); i++) {
+		char line[1024];
+
+		snprintf(line, sizeof(line),
+			 POD("ADDED", META MIRROR("%s") ",\"labels\":{\"app\":\"x\"}", HERE, ""),
+			 values[i]);
+		assert_int_equal(read_pod(line), 0);
+		assert_null(event.object.mirror_of);
+		assert_string_equal(event.object.identity.labels[0].value, "x");
+	}
+	assert_int_equal(read_pod(POD("ADDED", META MIRROR("\"" STATIC "\""),
+				      HERE ",\"serviceAccountName\":\"robot\"", "")),
+			 0);
+	assert_null(event.object.mirror_of);
+	assert_int_equal(read_pod(POD("ADDED", META ",\"annotations\":[1]", HERE, "")), 0);
+	assert_null(event.object.mirror_of);
+	(void)state;
 }
 
 /* A NUL where nobody looks must not hide a change of what is looked at. */
@@ -614,6 +663,8 @@ int main(void)
 		cmocka_unit_test(a_pod_is_read),
 		cmocka_unit_test(what_is_missing_is_nothing),
 		cmocka_unit_test(phases),
+		cmocka_unit_test(a_mirror_is_read),
+		cmocka_unit_test(what_is_no_mirror),
 		cmocka_unit_test(pods_of_other_nodes),
 		cmocka_unit_test(nul_elsewhere_hides_nothing),
 		cmocka_unit_test(namespaces),

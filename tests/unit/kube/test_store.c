@@ -108,12 +108,49 @@ static void what_is_a_change(void **state)
 	CHANGES(p->identity.service_account = "r");
 	CHANGES(p->host_network = true);
 	CHANGES(p->finished = true);
+	CHANGES(p->mirror_of = "0123");
+	CHANGES(p->mirror_of = "0124");
+	CHANGES(p->mirror_of = NULL);
 	CHANGES(p->identity.label_count = 2);
 	CHANGES(labels[1].value = "3");
 	CHANGES(labels[1].key = "c");
 	CHANGES(p->identity.label_count = 0);
 	assert_int_equal(store.count, 1);
 #undef CHANGES
+}
+
+static bool put_mirror(const char *uid, const char *of)
+{
+	const struct kube_event e = {.version = "1",
+				     .object = {.identity = {.uid = uid,
+							     .name = "etcd-n1",
+							     .namespace_name = "kube-system",
+							     .service_account = ""},
+						.mirror_of = of}};
+	bool changed = false;
+
+	assert_int_equal(kube_store_put(&store, &e, &changed), 0);
+	return changed;
+}
+
+/* Two that say it: neither is believed. */
+static void a_mirror_is_one(void **state)
+{
+	size_t claims;
+
+	assert_null(kube_store_mirror(&store, "abc", &claims));
+	assert_int_equal(claims, 0);
+	assert_true(put_mirror("m1", "abc"));
+	assert_true(put_mirror("m2", "abd"));
+	assert_true(put_mirror("m3", NULL));
+	assert_string_equal(kube_store_mirror(&store, "abc", &claims)->identity.uid, "m1");
+	assert_int_equal(claims, 1);
+	assert_true(put_mirror("m3", "abc"));
+	assert_null(kube_store_mirror(&store, "abc", &claims));
+	assert_int_equal(claims, 2);
+	assert_true(kube_store_remove(&store, "m1", "m1"));
+	assert_string_equal(kube_store_mirror(&store, "abc", &claims)->identity.uid, "m3");
+	(void)state;
 }
 
 /* A StatefulSet's pod: the same name, another uid. */
@@ -274,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(pods_come_change_and_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_mirror_is_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_a_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_used_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(older_news_is_no_news, setup, teardown),

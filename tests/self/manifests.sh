@@ -71,6 +71,9 @@ is "nothing written to its root, no way up" "$(container | jq -c '.securityConte
 of "$scratch/out/overlays-minimal.yaml" > "$scratch/minimal.jsonl"
 is "minimal: without SYS_ADMIN" "$(container "$scratch/minimal.jsonl" | jq -c '.securityContext.capabilities.add')" '["BPF","NET_ADMIN","PERFMON","SETUID","SETGID","KILL"]'
 has "minimal: the mark way" "$(container "$scratch/minimal.jsonl" | jq -r '.args[]')" "--mode=mark"
+of "$scratch/out/overlays-host-network.yaml" > "$scratch/host.jsonl"
+is "host-network: no right is added" "$(container "$scratch/host.jsonl" | jq -c '.securityContext')" "$(container | jq -c '.securityContext')"
+is "host-network: the node's cgroups, read only" "$(container "$scratch/host.jsonl" | jq -c '.volumeMounts[] | select(.name == "cgroup") | [.mountPath, .readOnly]')" '["/host/cgroup",true]'
 of "$scratch/out/overlays-observe.yaml" > "$scratch/observe.jsonl"
 is "observe: BPF, NET_ADMIN, and PERFMON for the start" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext.capabilities')" '{"add":["BPF","NET_ADMIN","PERFMON"],"drop":["ALL"]}'
 is "observe: what base says of its confinement holds" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext | [.readOnlyRootFilesystem, .allowPrivilegeEscalation, .privileged // false, .seccompProfile.type, .appArmorProfile]')" '[true,false,false,"RuntimeDefault",null]'
@@ -82,7 +85,7 @@ is "an update has both at once" "$(daemonset | jq -c '.spec.updateStrategy.rolli
 is "the token is the one that is mounted for it alone" "$(daemonset | jq -c '[.spec.template.spec.automountServiceAccountToken, ([.spec.template.spec.volumes[] | select(.projected) | .projected.sources[0].serviceAccountToken.expirationSeconds])]')" '[false,[3600]]'
 is "no secret in the environment" "$(container | jq -c '[.env[] | select(.valueFrom.secretKeyRef or (.value // "" | test("[Kk]ey|[Tt]oken")))]')" "[]"
 mounted() { daemonset "$1" | jq -r '.spec.template.spec as $s | $s.containers[0].volumeMounts[].name | select(. as $n | $s.volumes | map(.name) | index($n) | not)'; }
-for overlay in all overlays-kubeadm overlays-minimal overlays-observe overlays-prometheus overlays-cert-manager; do
+for overlay in all overlays-kubeadm overlays-host-network overlays-minimal overlays-observe overlays-prometheus overlays-cert-manager; do
 	of "$scratch/out/$overlay.yaml" > "$scratch/one.jsonl"
 	is "$overlay: each mount has its volume" "$(mounted "$scratch/one.jsonl")" ""
 	# The agent's own parser takes the command line (--help ends before it begins).

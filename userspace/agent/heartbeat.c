@@ -340,6 +340,7 @@ static void sweep(struct eg_timer *t)
 
 	if (eg_tables_are_ours(s) && eg_datapath_sweep(s->datapath, &e))
 		eg_warn("sweep of the kernel's tables: %s", e.text);
+	eg_host_pods_follow(s);
 	arm(s, t, SWEEP_MS);
 }
 

@@ -3,9 +3,9 @@
 #include "agent/gateway_impl.h"
 
 static const char *const hooks[EG_WIRE_HOOKS] = {
-	[EG_HOOK_EGRESS] = "egress", [EG_HOOK_DNS] = "dns", [EG_HOOK_SNI] = "sni",
-	[EG_HOOK_GUARD] = "guard",   [EG_HOOK_XDP] = "xdp", [EG_HOOK_REPLY] = "reply",
-	[EG_HOOK_LOOKUP] = "lookup",
+	[EG_HOOK_EGRESS] = "egress", [EG_HOOK_DNS] = "dns",   [EG_HOOK_SNI] = "sni",
+	[EG_HOOK_GUARD] = "guard",   [EG_HOOK_XDP] = "xdp",   [EG_HOOK_REPLY] = "reply",
+	[EG_HOOK_LOOKUP] = "lookup", [EG_HOOK_HOST] = "host",
 };
 
 static int put_packets(struct eg_buf *out, const struct eg_wire_stats *s)
@@ -81,10 +81,14 @@ static int put_kube(struct eg_buf *out, const struct eg_wire_stats *s)
 			   "egret_kubernetes_passed_over_total %llu\n"
 			   "# HELP egret_pods_out_of_reach Pods that a policy selects and that are "
 			   "in the node's own network.\n# TYPE egret_pods_out_of_reach gauge\n"
-			   "egret_pods_out_of_reach %llu\n",
+			   "egret_pods_out_of_reach %llu\n"
+			   "# HELP egret_host_pods_guarded Pods that a policy selects in the "
+			   "node's own network whose connections are refused.\n"
+			   "# TYPE egret_host_pods_guarded gauge\negret_host_pods_guarded %llu\n",
 			   (unsigned long long)s->kube_failures,
 			   (unsigned long long)s->kube_passed_over,
-			   (unsigned long long)s->pods_out_of_reach);
+			   (unsigned long long)s->pods_out_of_reach,
+			   (unsigned long long)s->host_pods_guarded);
 }
 
 static int put_kube_events(struct eg_buf *out, const struct eg_wire_stats *s)

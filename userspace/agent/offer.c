@@ -501,6 +501,7 @@ static int apply(struct eg_supervisor *s, struct eg_generation *g, struct eg_err
 	if (same || r)
 		keep_numbers(s, g);
 	set_pods(s, g);
+	eg_host_pods_set(s, g);
 	if (s->applied.number)
 		drop_pods(s, s->applied.table, g->table);
 	if (s->resync || s->former_left || (!s->applied.number && eg_datapath_adopted(s->datapath)))

@@ -52,6 +52,8 @@ enum option_id {
 	O_XDP,
 	O_LOG_LEVEL,
 	O_GUARD_HOST,
+	O_HOST_NETWORK_PODS,
+	O_CGROUP_ROOT,
 	O_AGENT_NAMESPACE,
 	O_DRAIN,
 	O_OBSERVE,
@@ -94,6 +96,8 @@ static const struct option known[] = {
 	{"xdp", required_argument, NULL, O_XDP},
 	{"log-level", required_argument, NULL, O_LOG_LEVEL},
 	{"guard-host", required_argument, NULL, O_GUARD_HOST},
+	{"host-network-pods", required_argument, NULL, O_HOST_NETWORK_PODS},
+	{"cgroup-root", required_argument, NULL, O_CGROUP_ROOT},
 	{"agent-namespace", required_argument, NULL, O_AGENT_NAMESPACE},
 	{"drain", required_argument, NULL, O_DRAIN},
 	{"observe", no_argument, NULL, O_OBSERVE},
@@ -144,6 +148,8 @@ const char *eg_options_usage(void)
 	       "  --forbid CIDR[,CIDR]   node, pod and service ranges: never governed or dialled\n"
 	       "                         unless policy names them\n"
 	       "  --guard-host pass|deny the node's own processes            pass\n"
+	       "  --host-network-pods pass|deny  pods in the node's own network  pass\n"
+	       "  --cgroup-root DIR      of cgroup v2, with the pods' in it  where it is mounted\n"
 	       "  --xdp IF=HOW           auto, native, generic or off; +uplink for the uplink's "
 	       "guard\n"
 	       "  --gateway4 A           the gateway address, or none        169.254.77.1\n"
@@ -335,6 +341,16 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 				     "pass or deny", &i);
 		o->guard_host_deny = i == 1;
 		return r;
+	case O_HOST_NETWORK_PODS:
+		r = choose(e, "host-network-pods", value, WORD(value, "pass", "deny"),
+			   "pass or deny", &i);
+		o->host_pods_deny = i == 1;
+		return r;
+	case O_CGROUP_ROOT:
+		if (*value != '/')
+			return bad(e, "cgroup-root", value, "an absolute path");
+		o->cgroup_root = value;
+		break;
 	case O_UNKNOWN_PODS:
 		r = eg_option_choose(e, "unknown-pods", value,
 				     EG_OPTION_WORD(value, "hold", "allow", "deny"),
@@ -433,6 +449,10 @@ static int check(const struct eg_options *o, struct eg_error *e)
 				    "--metrics: the page has no authentication, so it needs a "
 				    "loopback address: 127.0.0.1:PORT or [::1]:PORT, or "
 				    "--metrics-token FILE");
+	if (o->host_pods_deny && !o->kubernetes)
+		return eg_error_set(e, -EINVAL,
+				    "--host-network-pods deny: which pods are in the node's own "
+				    "network the Kubernetes API says; add --kubernetes");
 	if (o->gateway_uid == o->signer_uid)
 		return eg_error_set(
 			e, -EINVAL,

@@ -44,6 +44,8 @@ struct eg_options {
 	unsigned int workers;
 	const char *link_prefix;
 	bool guard_host_deny;
+	bool host_pods_deny;		 /* --host-network-pods deny; with kubernetes alone */
+	const char *cgroup_root;	 /* NULL: where cgroup v2 is mounted */
 	struct sockaddr_storage metrics; /* ss_family 0: none */
 	socklen_t metrics_length;
 	unsigned int metrics_port;

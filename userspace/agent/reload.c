@@ -354,7 +354,10 @@ void eg_reload_pods(struct eg_supervisor *s)
 
 static void pods_again(struct eg_timer *t)
 {
-	read_pods(eg_container_of(t, struct eg_supervisor, pods_again), false);
+	struct eg_supervisor *s = eg_container_of(t, struct eg_supervisor, pods_again);
+
+	read_pods(s, false);
+	eg_host_pods_follow(s);
 }
 
 /* A burst is one change. */

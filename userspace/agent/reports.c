@@ -61,6 +61,26 @@ void eg_report_denials(struct eg_supervisor *s, const struct eg_wire_denials *d)
 			lose(s, d->item[i].count);
 }
 
+void eg_report_host_denial(struct eg_supervisor *s, const struct eg_host_guarded *p, const char *to,
+			   enum eg_reason reason)
+{
+	char note[EG_NOTE_BYTES];
+	const struct eg_kube_report r = {.namespace_name = p->namespace_name,
+					 .name = p->name,
+					 .uid = p->uid,
+					 .reason = "PolicyDenied",
+					 .action = "Deny",
+					 .warning = true,
+					 .note = note,
+					 .count = 1};
+
+	if (!on(s))
+		return;
+	snprintf(note, sizeof(note), "Connections to %s are refused: %s. %s", to,
+		 eg_reason_label(reason), eg_reason_text(reason));
+	eg_pod_source_report(s->pods, &r);
+}
+
 /* ---- the policy set ---- */
 
 void eg_report_policy_refused(struct eg_supervisor *s, const char *holds, const char *why)

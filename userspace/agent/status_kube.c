@@ -24,6 +24,17 @@ bool eg_kube_trouble(const struct eg_supervisor *s, char out[EG_WIRE_TEXT])
 	return true;
 }
 
+static const char *guard_name(const struct eg_supervisor *s, const struct eg_kube_pod *p)
+{
+	static const char *const names[] = {[EG_HOST_NO_CGROUP] = "no_cgroup",
+					    [EG_HOST_GUARDED] = "guarded",
+					    [EG_HOST_AGENT] = "agent",
+					    [EG_HOST_OTHER_AGENT] = "agent",
+					    [EG_HOST_FAILED] = "failed"};
+
+	return s->o->host_pods_deny ? names[eg_host_pod_guard(s, p)] : "off";
+}
+
 /* A pod in the node's own network has no link: nothing of it is captured, whatever policy says. */
 static bool is_out_of_reach(const struct eg_supervisor *s, const struct eg_kube_pod *p,
 			    struct eg_identity *id)
@@ -65,7 +76,11 @@ void eg_kube_stats(const struct eg_supervisor *s, struct eg_wire_stats *out)
 	out->kube_passed_over = status.passed_over;
 	pods = eg_kube_pods(kube, &n);
 	for (size_t i = 0; i < n; i++)
-		out->pods_out_of_reach += is_out_of_reach(s, pods[i], &id);
+		if (is_out_of_reach(s, pods[i], &id) &&
+		    eg_host_pod_guard(s, pods[i]) == EG_HOST_GUARDED)
+			out->host_pods_guarded++;
+		else
+			out->pods_out_of_reach += is_out_of_reach(s, pods[i], &id);
 }
 
 static int events_json(const struct eg_kube *kube, const struct eg_wire_stats *stats,
@@ -103,14 +118,23 @@ int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stat
 	r = eg_buf_printf(out,
 			  "\"kubernetes\":{\"api\":\"%s%s%s:%u\",\"synced\":%s,\"current\":%s,"
 			  "\"heard_ms_ago\":%llu,\"failures\":%llu,\"passed_over\":%llu,"
-			  "\"pods_out_of_reach\":%llu,",
+			  "\"pods_out_of_reach\":%llu,\"host_pods_guarded\":%llu,"
+			  "\"host_network_pods\":\"%s\",",
 			  strchr(s->o->kube_host, ':') ? "[" : "", s->o->kube_host,
 			  strchr(s->o->kube_host, ':') ? "]" : "", s->o->kube_port,
 			  status.synced ? "true" : "false", status.current ? "true" : "false",
 			  (unsigned long long)stats->kube_heard_ms,
 			  (unsigned long long)status.failures,
 			  (unsigned long long)status.passed_over,
-			  (unsigned long long)stats->pods_out_of_reach);
+			  (unsigned long long)stats->pods_out_of_reach,
+			  (unsigned long long)stats->host_pods_guarded,
+			  s->o->host_pods_deny ? "deny" : "pass");
+	if (!r)
+		r = eg_buf_printf(out, "\"host_network_error\":");
+	if (!r)
+		r = eg_json_quote(out, eg_str_from(s->host.error), sizeof(s->host.error));
+	if (!r)
+		r = eg_buf_append(out, ",", 1);
 	if (!r)
 		r = events_json(kube, stats, out);
 	if (!r)
@@ -141,7 +165,7 @@ int eg_kube_out_of_reach_json(const struct eg_supervisor *s, struct eg_buf *out)
 		if (!r)
 			r = eg_json_quote(out, eg_str_from(id.name), 256);
 		if (!r)
-			r = eg_buf_append(out, "}", 1);
+			r = eg_buf_printf(out, ",\"guard\":\"%s\"}", guard_name(s, pods[i]));
 		comma = ",";
 	}
 	return r ? r : eg_buf_append(out, "]", 1);

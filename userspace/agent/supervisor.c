@@ -147,6 +147,8 @@ static void datapath_event(void *context, const struct eg_event *event)
 	struct eg_supervisor *s = context;
 	struct eg_message m = {.type = EG_WIRE_DNS, .number = event->ifindex};
 
+	if (event->type == EG_EVENT_VERDICT && event->hook == EG_HOOK_HOST)
+		eg_host_pods_denied(s, event);
 	if (event->type != EG_EVENT_DNS_RAW)
 		return;
 	s->dns_events++;
@@ -161,6 +163,11 @@ static void datapath_link(void *context, uint32_t ifindex, const char *name, boo
 {
 	eg_debug("link %s (%u) %s", name, ifindex, present ? "appeared" : "is gone");
 	eg_reload_links(context);
+}
+
+static void datapath_cgroups(void *context)
+{
+	eg_host_pods_follow(context);
 }
 
 static void datapath_notice(void *context, const char *sentence)
@@ -202,6 +209,8 @@ void eg_datapath_options_fill(const struct eg_options *o, struct eg_datapath_opt
 		.fail_policy = EG_FAIL_CLOSED,
 		.unknown_pods = o->unknown_pods,
 		.guard_host_deny = o->guard_host_deny,
+		.host_pods_deny = o->host_pods_deny,
+		.cgroup_root = o->cgroup_root,
 		.down_grace_ms = EG_DOWN_GRACE_MS,
 		.uplinks = o->uplinks,
 		.uplink_count = o->uplink_count,
@@ -269,6 +278,7 @@ static int open_datapath(struct eg_supervisor *s, struct eg_error *e)
 					     .notice = datapath_notice,
 					     .lost = datapath_lost,
 					     .busy = datapath_busy,
+					     .cgroups = datapath_cgroups,
 					     .context = s};
 	if (eg_cgroup_id(0, &d.agent_cgroup, e))
 		eg_debug("the node's own processes are not told apart by cgroup: %s", e->text);
@@ -398,6 +408,7 @@ static void finish(struct eg_supervisor *s)
 	eg_take_close(s);
 	eg_admin_close(s->admin);
 	eg_reload_close(s);
+	eg_host_pods_forget(s);
 	eg_pins_close(s->pins);
 	eg_datapath_close(s->datapath);
 	eg_fd_close(&s->metrics_fd);

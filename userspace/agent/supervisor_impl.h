@@ -91,6 +91,14 @@ struct eg_credential_state {
 	size_t missing, roots_missing;
 };
 
+/* A pod in the node's own network, with --host-network-pods deny (host_pods.c). */
+struct eg_host_guarded {
+	char uid[129]; /* of its cgroup */
+	char namespace_name[64], name[254], service_account[254];
+	uint32_t pod_id;
+	enum eg_host_guard guard;
+};
+
 struct eg_supervisor {
 	const struct eg_options *o;
 	struct eg_loop *loop;
@@ -162,6 +170,13 @@ struct eg_supervisor {
 	struct eg_timer keys_timer;		  /* the grace of one is over */
 	uint64_t node_hash;			  /* of the node's addresses that are applied */
 	struct eg_generation offered, applied;
+
+	/* host_pods.c */
+	struct {
+		struct eg_host_guarded *pods; /* that policy selects, or may */
+		size_t count;
+		char error[EG_WIRE_TEXT]; /* why not all are guarded; "": they are */
+	} host;
 
 	/* reports.c */
 	struct {
@@ -308,6 +323,9 @@ void eg_undo_start(const struct eg_options *o);
  * nothing. */
 /* A gateway's word: what in it can't be so is left out. */
 void eg_report_denials(struct eg_supervisor *s, const struct eg_wire_denials *d);
+/* One that the kernel counted: of a pod in the node's own network, to a name or an address. */
+void eg_report_host_denial(struct eg_supervisor *s, const struct eg_host_guarded *p, const char *to,
+			   enum eg_reason reason);
 /* The set in the directory is not taken; holds: what is in force; why: the first of what is wrong,
  * with its place. */
 void eg_report_policy_refused(struct eg_supervisor *s, const char *holds, const char *why);
@@ -332,6 +350,16 @@ int eg_kube_status_json(const struct eg_supervisor *s, const struct eg_wire_stat
 /* A member "out_of_reach" with a comma before it: pods in the node's own network that policy names.
  */
 int eg_kube_out_of_reach_json(const struct eg_supervisor *s, struct eg_buf *out) EG_MUST;
+
+/* host_pods.c: without --host-network-pods deny nothing. */
+/* The kernel guards those that this generation selects; before the former one's verdicts go. */
+void eg_host_pods_set(struct eg_supervisor *s, const struct eg_generation *g);
+/* The same of what is applied: pods, labels or cgroups may have changed. */
+void eg_host_pods_follow(struct eg_supervisor *s);
+/* The kernel tells of a connection that it refused. */
+void eg_host_pods_denied(struct eg_supervisor *s, const struct eg_event *event);
+enum eg_host_guard eg_host_pod_guard(const struct eg_supervisor *s, const struct eg_kube_pod *p);
+void eg_host_pods_forget(struct eg_supervisor *s);
 
 /* admin.c */
 int eg_admin_open(struct eg_supervisor *s, struct eg_admin **out, struct eg_error *e) EG_MUST;

@@ -23,7 +23,7 @@
 #define EG_WIRE_NAME	  256u /* a DNS name, NUL-terminated */
 #define EG_WIRE_ADDRESSES 16u
 #define EG_WIRE_REASONS	  128u
-#define EG_WIRE_HOOKS	  8u
+#define EG_WIRE_HOOKS	  9u
 #define EG_WIRE_UPLINKS	  16u
 #define EG_WIRE_DENIED	  16u
 
@@ -144,7 +144,7 @@ struct eg_wire_stats {
 	uint64_t credentials_missing, ca_files_missing;
 	/* With --kubernetes (kube: 1). heard_ms: ago. */
 	uint64_t kube, kube_synced, kube_current, kube_heard_ms, kube_failures, kube_passed_over;
-	uint64_t pods_out_of_reach;
+	uint64_t pods_out_of_reach, host_pods_guarded;
 	uint64_t kube_events, kube_events_forbidden, kube_events_written, kube_events_failures;
 	uint64_t kube_events_not_taken, kube_events_dropped, kube_events_waiting;
 	uint64_t dns_events, dns_events_lost;

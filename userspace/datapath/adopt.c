@@ -113,6 +113,7 @@ static int adopt_numbers(struct eg_datapath *d)
 	EG_CLEANUP_WALK struct eg_walk counters = {0};
 	EG_CLEANUP_WALK struct eg_walk verdicts = {0};
 	EG_CLEANUP_WALK struct eg_walk pods = {0};
+	EG_CLEANUP_WALK struct eg_walk host_pods = {0};
 	int r = eg_walk_keys(d->map[EG_MAP_COUNTERS], sizeof(struct eg_counter_key), &counters);
 
 	for (size_t i = 0; !r && i < counters.count; i++) {
@@ -135,6 +136,17 @@ static int adopt_numbers(struct eg_datapath *d)
 		struct eg_pod pod;
 
 		if (bpf_map_lookup_elem(d->map[EG_MAP_PODS], (const uint32_t *)pods.keys + i, &pod))
+			continue;
+		d->next_pod_id = EG_MAX(d->next_pod_id, pod.pod_id + 1);
+		d->next_policy_id = EG_MAX(d->next_policy_id, pod.policy_id + 1);
+	}
+	if (!r && d->map[EG_MAP_HOST_PODS] >= 0)
+		r = eg_walk_keys(d->map[EG_MAP_HOST_PODS], sizeof(uint64_t), &host_pods);
+	for (size_t i = 0; !r && i < host_pods.count; i++) {
+		struct eg_pod pod;
+
+		if (bpf_map_lookup_elem(d->map[EG_MAP_HOST_PODS],
+					(const uint64_t *)host_pods.keys + i, &pod))
 			continue;
 		d->next_pod_id = EG_MAX(d->next_pod_id, pod.pod_id + 1);
 		d->next_policy_id = EG_MAX(d->next_policy_id, pod.policy_id + 1);

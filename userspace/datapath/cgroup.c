@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "datapath/datapath.h"
+#include "datapath/internal.h"
 
 /* Where cgroup v2 is mounted: alone, or beside v1 ("unified", systemd's hybrid layout). */
-static int find_mount(char *out, size_t n)
+int eg_cgroup_mount(char *out, size_t n)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char line[4096];
@@ -66,7 +66,7 @@ int eg_cgroup_id(pid_t pid, uint64_t *id, struct eg_error *error)
 	int mount_id;
 	int r;
 
-	r = find_mount(mount, sizeof(mount));
+	r = eg_cgroup_mount(mount, sizeof(mount));
 	if (!r)
 		r = find_path(pid, path, sizeof(path));
 	if (r)

@@ -38,7 +38,7 @@ static int compare_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The numbers of pods that have a link, sorted. */
+/* The numbers of pods that have a link or a guarded cgroup, sorted. */
 static int live_pods(struct eg_datapath *d, uint32_t **out, size_t *count)
 {
 	EG_CLEANUP_WALK struct eg_walk w = {0};
@@ -46,11 +46,14 @@ static int live_pods(struct eg_datapath *d, uint32_t **out, size_t *count)
 	struct eg_pod pod;
 
 	*count = 0;
-	*out = r ? NULL : calloc(w.count + 1, sizeof(**out));
+	*out = r ? NULL : calloc(w.count + d->host_count + 1, sizeof(**out));
 	if (!*out)
 		return r ? r : -ENOMEM;
 	for (size_t i = 0; i < w.count; i++)
 		if (!bpf_map_lookup_elem(d->map[EG_MAP_PODS], (const uint32_t *)w.keys + i, &pod))
+			(*out)[(*count)++] = pod.pod_id;
+	for (size_t i = 0; i < d->host_count; i++)
+		if (!bpf_map_lookup_elem(d->map[EG_MAP_HOST_PODS], &d->host[i].id, &pod))
 			(*out)[(*count)++] = pod.pod_id;
 	qsort(*out, *count, sizeof(**out), compare_number);
 	return 0;

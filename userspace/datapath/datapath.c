@@ -126,13 +126,16 @@ static int copy_options(struct eg_datapath *d, const struct eg_datapath_options 
 	d->host_link = strdup(d->o.host_link);
 	d->agent_link = strdup(d->o.agent_link);
 	d->link_prefix = d->o.link_prefix ? strdup(d->o.link_prefix) : NULL;
+	d->cgroup_root = d->o.cgroup_root ? strdup(d->o.cgroup_root) : NULL;
 	d->uplinks = calloc(EG_UPLINKS_MAX, sizeof(*d->uplinks));
 	d->xdp = calloc(d->o.xdp_count + 1, sizeof(*d->xdp));
 	resolvers = calloc(d->o.resolver_count + 1, sizeof(*resolvers));
 	d->o.resolvers = resolvers;
 	if (!d->pin_dir || !d->namespace_path || !d->host_link || !d->agent_link || !d->uplinks ||
-	    !d->xdp || !resolvers || (d->o.link_prefix && !d->link_prefix))
+	    !d->xdp || !resolvers || (d->o.link_prefix && !d->link_prefix) ||
+	    (d->o.cgroup_root && !d->cgroup_root))
 		return -ENOMEM;
+	d->o.cgroup_root = d->cgroup_root;
 	d->o.uplink_count = EG_MIN(d->o.uplink_count, (size_t)EG_UPLINKS_MAX);
 	for (size_t i = 0; i < d->o.uplink_count; i++)
 		if (!(d->uplinks[i] = strdup(options->uplinks[i])))
@@ -189,6 +192,7 @@ static void free_options(struct eg_datapath *d)
 	free(d->host_link);
 	free(d->agent_link);
 	free(d->link_prefix);
+	free(d->cgroup_root);
 }
 
 static struct eg_datapath *create(void)
@@ -197,7 +201,7 @@ static struct eg_datapath *create(void)
 
 	if (!d)
 		return NULL;
-	d->lock = d->epoll = d->agent_netns = -1;
+	d->lock = d->epoll = d->agent_netns = d->host_watch = -1;
 	for (int i = 0; i < EG_PROGRAM_COUNT; i++)
 		d->program[i] = -1;
 	for (int i = 0; i < EG_MAP_COUNT; i++)
@@ -294,6 +298,8 @@ static int open_all(struct eg_datapath *d, const struct eg_datapath_options *opt
 	if (!r)
 		r = eg_load_replace(d, error);
 	if (!r)
+		r = eg_host_pods_open(d, error);
+	if (!r)
 		r = open_way_in(d, error);
 	if (!r)
 		r = eg_links_open(d, error);
@@ -328,6 +334,7 @@ void eg_datapath_close(struct eg_datapath *d)
 	if (!d)
 		return;
 	eg_events_close(d);
+	eg_host_pods_close(d);
 	eg_links_close(d);
 	eg_mapsync_close(d);
 	for (size_t i = 0; i < d->listener_count; i++)
@@ -372,6 +379,7 @@ int eg_datapath_take_back(struct eg_datapath *d, struct eg_error *error)
 		r = eg_listeners_fill(d, error);
 	if (r)
 		return r;
+	eg_host_pods_again(d);
 	/* Each link as if it were seen for the first time: what the other one's options wanted and
 	 * ours do not goes. Pods keep their role. */
 	for (size_t i = 0; i < d->link_count; i++) {

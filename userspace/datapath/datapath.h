@@ -79,6 +79,9 @@ struct eg_datapath_calls {
 	 * eg_datapath_heartbeat().
 	 */
 	void (*busy)(void *context);
+	/* With host_pods_deny: a cgroup appeared where pods' are; eg_datapath_set_host_pods() is
+	 * due. */
+	void (*cgroups)(void *context);
 	void *context;
 };
 
@@ -105,9 +108,12 @@ struct eg_datapath_options {
 	__be32 gateway4_be;	   /* 0: no gateway address (DESIGN default 169.254.77.1) */
 	__be32 gateway6_be[4];	   /* all 0: none */
 	enum eg_fail_policy fail_policy;
-	unsigned int unknown_pods;     /* as eg_config.unknown_pods: 0 hold, 1 allow, 2 deny */
-	bool guard_host_deny;	       /* refused with a sentence when agent_cgroup is 0 */
-	uint64_t agent_cgroup;	       /* cgroup v2 id, eg_cgroup_id(); 0: none */
+	unsigned int unknown_pods; /* as eg_config.unknown_pods: 0 hold, 1 allow, 2 deny */
+	bool guard_host_deny;	   /* refused with a sentence when agent_cgroup is 0 */
+	bool host_pods_deny;	   /* eg_datapath_set_host_pods() is to be called */
+	const char *cgroup_root; /* of cgroup v2, with the kubelet's kubepods in it; NULL: its mount
+				  */
+	uint64_t agent_cgroup;	 /* cgroup v2 id, eg_cgroup_id(); 0: none */
 	unsigned int heartbeat_max_ms; /* 1000 */
 	unsigned int down_grace_ms;    /* 10000: then a reset instead of a drop */
 	unsigned int hold_grace_ms;    /* 10000 */
@@ -237,6 +243,32 @@ int eg_datapath_set_pod(struct eg_datapath *d, uint32_t ifindex, const struct eg
 			struct eg_error *error) EG_MUST;
 /* What the kernel's table has of that link. 0 or -ENOENT. */
 int eg_datapath_get_pod(const struct eg_datapath *d, uint32_t ifindex, struct eg_pod *out) EG_MUST;
+#define EG_HOST_PODS_MAX 1024
+
+/* A pod in the node's own network: it has no link. */
+struct eg_host_pod {
+	const char *uid; /* as in the name of its cgroup */
+	bool is_agents;	 /* of an agent, this or another one: never guarded */
+	struct eg_pod pod;
+};
+enum eg_host_guard {
+	EG_HOST_NO_CGROUP,   /* it is not there (yet), or not where it was looked for */
+	EG_HOST_GUARDED,     /* its connections to governed destinations are refused */
+	EG_HOST_AGENT,	     /* this process is in it: never guarded */
+	EG_HOST_OTHER_AGENT, /* it is_agents: likewise */
+	EG_HOST_FAILED,
+};
+/*
+ * With host_pods_deny: all such pods that are to be guarded; what became of each is in out[], of
+ * the same order. The programs stand on the pod's cgroup and judge all below it by what `pod` says
+ * (state, flags, policy); they stay when this process goes. Of pods that are not named any more
+ * they go. Cheap when nothing changes: to be called after each change of policy and pods, when
+ * calls.cgroups says so, and once a second. -errno: *error is about the first that failed; when the
+ * cgroups can't be read at all everything stays as it was.
+ */
+int eg_datapath_set_host_pods(struct eg_datapath *d, const struct eg_host_pod *pods, size_t count,
+			      enum eg_host_guard *out, struct eg_error *error) EG_MUST;
+
 /*
  * Links that have been unknown for longer than grace_ms and are no pod's become EG_POD_FOREIGN,
  * with a notice: a container of another tool, say. Not one that leads where a known pod's link

@@ -55,6 +55,7 @@ int eg_datapath_events(struct eg_datapath *d, struct eg_error *error)
 		return eg_error_set(error, r, "cannot read the ring buffer of events: %s",
 				    strerror(-r));
 	r = eg_links_events(d, error);
+	eg_host_pods_events(d);
 	if (d->way_suspect)
 		eg_way_check(d);
 	return r;

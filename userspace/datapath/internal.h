@@ -29,6 +29,7 @@ enum eg_map_id {
 	EG_MAP_EVENT_RATE,
 	EG_MAP_INVENTORY, /* this and the next in observe mode only */
 	EG_MAP_OBSERVED,
+	EG_MAP_HOST_PODS, /* with host_pods_deny only */
 	EG_MAP_COUNT,
 };
 
@@ -50,10 +51,14 @@ enum eg_program_id {
 	EG_PROGRAM_LISTENER_LOOKUP,
 	EG_PROGRAM_OBSERVE_UP_TC,
 	EG_PROGRAM_OBSERVE_DOWN_TC,
+	EG_PROGRAM_HOST_CONNECT4, /* these four in this order: host_pods.c */
+	EG_PROGRAM_HOST_CONNECT6,
+	EG_PROGRAM_HOST_SENDMSG4,
+	EG_PROGRAM_HOST_SENDMSG6,
 	EG_PROGRAM_COUNT,
 };
 
-enum eg_hook_kind { EG_KIND_INGRESS, EG_KIND_EGRESS, EG_KIND_XDP, EG_KIND_NETNS };
+enum eg_hook_kind { EG_KIND_INGRESS, EG_KIND_EGRESS, EG_KIND_XDP, EG_KIND_NETNS, EG_KIND_CGROUP };
 
 struct eg_program_shape {
 	const char *name; /* of the program, its file and its pin */
@@ -99,6 +104,15 @@ struct eg_place {
 	uint8_t bits; /* 0..128, of the mapped form */
 	struct eg_destination value;
 	bool stale; /* the last policy does not have it */
+};
+
+/* A cgroup on which programs of ours stand. */
+struct eg_host_cgroup {
+	uint64_t id;
+	uint32_t attached; /* bit per program, from EG_PROGRAM_HOST_CONNECT4 up */
+	bool wanted;
+	bool is_others; /* this process is not in it, as was seen since it was attached or adopted
+			 */
 };
 
 /* A watched name, or one that only has its number yet. */
@@ -148,6 +162,12 @@ struct eg_datapath {
 	int epoll;     /* link_watch and ring */
 	struct ring_buffer *ring;
 	unsigned int ring_count; /* events of this call */
+
+	struct eg_host_cgroup *host; /* room for EG_HOST_PODS_MAX; NULL: none yet */
+	size_t host_count;
+	int host_watch; /* inotify; -1: none */
+	int host_root;	/* valid within eg_datapath_set_host_pods() */
+	char *cgroup_root;
 
 	struct eg_place *places;
 	size_t place_count, place_room;
@@ -292,6 +312,16 @@ int eg_mark_remove(const struct eg_datapath_options *o, struct eg_error *error) 
 
 /* mend.c: is the agent's way in whole? Puts it back, or tells calls.lost. */
 void eg_way_check(struct eg_datapath *d);
+
+/* host_pods.c: takes over what an earlier start pinned, or takes it away. */
+int eg_host_pods_open(struct eg_datapath *d, struct eg_error *error) EG_MUST;
+/* The same, after another process had the tables. */
+void eg_host_pods_again(struct eg_datapath *d);
+void eg_host_pods_close(struct eg_datapath *d);
+void eg_host_pods_events(struct eg_datapath *d);
+int eg_host_pods_uninstall(const char *pin_dir, struct eg_error *error) EG_MUST;
+/* cgroup.c: where cgroup v2 is mounted. -ENOENT: nowhere. */
+int eg_cgroup_mount(char *out, size_t n) EG_MUST;
 
 /* uplinks.c: with uplink_auto, names the links that default routes lead over; those it did not have
  * get the guard, if they are known to links.c. */

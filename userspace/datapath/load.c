@@ -170,6 +170,8 @@ int eg_load_check_shape(int fd, const struct eg_map_shape *shape, const char *pa
 
 static bool is_map_wanted(const struct eg_datapath *d, enum eg_map_id id)
 {
+	if (id == EG_MAP_HOST_PODS)
+		return d->o.host_pods_deny && !eg_observes(d);
 	return eg_observes(d) || (id != EG_MAP_INVENTORY && id != EG_MAP_OBSERVED);
 }
 
@@ -407,6 +409,11 @@ static bool is_wanted(const struct eg_datapath *d, enum eg_program_id id)
 		return d->o.xdp_count > 0;
 	case EG_PROGRAM_GUARD_TC:
 		return d->o.uplink_count > 0 || d->o.uplink_auto;
+	case EG_PROGRAM_HOST_CONNECT4:
+	case EG_PROGRAM_HOST_CONNECT6:
+	case EG_PROGRAM_HOST_SENDMSG4:
+	case EG_PROGRAM_HOST_SENDMSG6:
+		return d->o.host_pods_deny;
 	case EG_PROGRAM_EGRESS_TC:
 	case EG_PROGRAM_DNS_TC:
 	case EG_PROGRAM_LISTENER_LOOKUP:

@@ -116,6 +116,30 @@ static int each_entry(struct eg_pins *p, enum eg_map_id id, void *key, void *nex
 	return 0;
 }
 
+struct host_pods_call {
+	bool (*each)(void *context, const struct eg_pod *pod);
+	void *context;
+};
+
+static bool one_host_pod(void *context, const void *k, const void *v)
+{
+	struct host_pods_call *c = context;
+
+	(void)k;
+	return c->each(c->context, v);
+}
+
+int eg_pins_host_pods(struct eg_pins *p, bool (*each)(void *context, const struct eg_pod *pod),
+		      void *context, struct eg_error *error)
+{
+	struct host_pods_call c = {each, context};
+	struct eg_pod v;
+	uint64_t k, next;
+	int r = each_entry(p, EG_MAP_HOST_PODS, &k, &next, &v, one_host_pod, &c, error);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 struct flows_call {
 	bool (*each)(void *context, const struct eg_flow_key *k, const struct eg_flow *f);
 	void *context;
@@ -406,6 +430,8 @@ static void describe(struct eg_pins *p, const char *name, const struct eg_pin_na
 	case EG_KIND_INGRESS:
 	case EG_KIND_EGRESS:
 		eg_str_copy(out->how, sizeof(out->how), EG_STR("tcx"));
+		break;
+	case EG_KIND_CGROUP: /* pinned elsewhere: host_pods.c */
 		break;
 	}
 }

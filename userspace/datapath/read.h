@@ -24,6 +24,9 @@ void eg_pins_close(struct eg_pins *p);
 int eg_pins_pods(struct eg_pins *p,
 		 bool (*each)(void *context, uint32_t ifindex, const struct eg_pod *pod),
 		 void *context, struct eg_error *error) EG_MUST;
+/* Pods in the node's own network that are guarded; none: nobody asked for that. */
+int eg_pins_host_pods(struct eg_pins *p, bool (*each)(void *context, const struct eg_pod *pod),
+		      void *context, struct eg_error *error) EG_MUST;
 int eg_pins_flows(struct eg_pins *p,
 		  bool (*each)(void *context, const struct eg_flow_key *k, const struct eg_flow *f),
 		  void *context, struct eg_error *error) EG_MUST;

@@ -8,6 +8,7 @@
 #include "dns_tc.skel.h"
 #include "egress_tc.skel.h"
 #include "guard_tc.skel.h"
+#include "host.skel.h"
 #include "listener_lookup.skel.h"
 #include "observe_down_tc.skel.h"
 #include "observe_up_tc.skel.h"
@@ -42,6 +43,7 @@ const struct eg_map_shape eg_map_table[EG_MAP_COUNT] = {
 			      sizeof(struct eg_talk)},
 	[EG_MAP_OBSERVED] = {"observed", BPF_MAP_TYPE_LRU_HASH, sizeof(struct eg_flow_key),
 			     sizeof(struct eg_observed)},
+	[EG_MAP_HOST_PODS] = {"host_pods", BPF_MAP_TYPE_HASH, 8, sizeof(struct eg_pod)},
 };
 
 static void without_names(void *rodata)
@@ -139,5 +141,37 @@ const struct eg_program_shape eg_program_table[EG_PROGRAM_COUNT] = {
 			.without = "names are known by ClientHellos alone, and what comes back is "
 				   "not counted",
 			.elf = observe_down_tc__elf_bytes,
+		},
+	[EG_PROGRAM_HOST_CONNECT4] =
+		{
+			.name = "host_connect4",
+			.kind = EG_KIND_CGROUP,
+			.required = true,
+			.without = "pods in the node's own network cannot be guarded",
+			.elf = host__elf_bytes,
+		},
+	[EG_PROGRAM_HOST_CONNECT6] =
+		{
+			.name = "host_connect6",
+			.kind = EG_KIND_CGROUP,
+			.required = true,
+			.without = "pods in the node's own network cannot be guarded",
+			.elf = host__elf_bytes,
+		},
+	[EG_PROGRAM_HOST_SENDMSG4] =
+		{
+			.name = "host_sendmsg4",
+			.kind = EG_KIND_CGROUP,
+			.required = true,
+			.without = "pods in the node's own network cannot be guarded",
+			.elf = host__elf_bytes,
+		},
+	[EG_PROGRAM_HOST_SENDMSG6] =
+		{
+			.name = "host_sendmsg6",
+			.kind = EG_KIND_CGROUP,
+			.required = true,
+			.without = "pods in the node's own network cannot be guarded",
+			.elf = host__elf_bytes,
 		},
 };

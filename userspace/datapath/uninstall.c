@@ -132,6 +132,7 @@ static int remove_pins(const char *pin_dir, struct eg_error *error)
 	int result;
 
 	result = detach_all(pin_dir, true, error);
+	keep_first(&result, error, eg_host_pods_uninstall(pin_dir, &next), &next);
 	snprintf(path, sizeof(path), "%s/links", pin_dir);
 	keep_first(&result, error, remove_dir(path, is_link, &next), &next);
 	snprintf(path, sizeof(path), "%s/programs", pin_dir);

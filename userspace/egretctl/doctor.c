@@ -271,6 +271,14 @@ static void check_kubernetes(struct findings *f, const json_t *agent)
 			   "%lld pods that policy selects are in the node's own network, where "
 			   "nothing is captured: `egretctl pods` names them",
 			   n);
+	error = text(k, "host_network_error");
+	if (*error)
+		doctor_say(f, DOCTOR_BROKEN, "host network guard",
+			   "--host-network-pods deny can't be had for all: %s", error);
+	else if (!strcmp(text(k, "host_network_pods"), "deny"))
+		doctor_say(f, DOCTOR_OK, "host network guard",
+			   "%lld pods in the node's own network are refused governed destinations",
+			   json_integer_value(json_object_get(k, "host_pods_guarded")));
 	n = json_integer_value(json_object_get(json_object_get(agent, "pods"), "held"));
 	if (n)
 		doctor_say(f, DOCTOR_WARNING, "held pods",

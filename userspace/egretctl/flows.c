@@ -87,6 +87,11 @@ static bool add_pod(void *context, uint32_t ifindex, const struct eg_pod *pod)
 	return true;
 }
 
+static bool add_host_pod(void *context, const struct eg_pod *pod)
+{
+	return add_pod(context, EG_HOST_POD_LINK | pod->pod_id, pod);
+}
+
 static bool add_flow(void *context, const struct eg_flow_key *k, const struct eg_flow *f)
 {
 	struct view *v = context;
@@ -156,8 +161,8 @@ static bool add_destination(void *context, const struct eg_address *a, unsigned 
 
 static bool add_counter(void *context, const struct eg_counter_key *k, const struct eg_counter *c)
 {
-	static const char *const hooks[] = {"?",     "egress", "dns",	"sni",
-					    "guard", "xdp",    "reply", "lookup"};
+	static const char *const hooks[] = {"?",   "egress", "dns",    "sni", "guard",
+					    "xdp", "reply",  "lookup", "host"};
 	struct view *v = context;
 	bool gone = k->pod_id == EG_POD_GONE;
 	const char *pod = gone ? "(gone)" : look_up(v->pods, "#", k->pod_id);
@@ -179,6 +184,8 @@ static int fill(struct eg_pins *pins, const bool *own, struct view *v, struct eg
 {
 	int r = eg_pins_pods(pins, add_pod, v, e);
 
+	if (!r)
+		r = eg_pins_host_pods(pins, add_host_pod, v, e);
 	if (!r)
 		r = eg_pins_names(pins, rows_add_name, v->names, e);
 	if (r)

@@ -107,8 +107,19 @@ static void print(const json_t *answer)
 		char name[600];
 
 		snprintf(name, sizeof(name), "%s/%s", text(pod, "namespace"), text(pod, "name"));
-		eg_line("%-44s %-11s in the node's own network, where nothing is captured", name,
-			"OUT OF REACH");
+		if (!strcmp(text(pod, "guard"), "guarded"))
+			eg_line("%-44s %-11s in the node's own network: connections to governed "
+				"destinations are refused",
+				name, "REFUSED");
+		else
+			eg_line("%-44s %-11s in the node's own network, where nothing is "
+				"captured%s",
+				name, "OUT OF REACH",
+				!strcmp(text(pod, "guard"), "no_cgroup") ? "; it has no cgroup here"
+				: !strcmp(text(pod, "guard"), "agent") ? "; it is the agent itself"
+				: !strcmp(text(pod, "guard"), "failed")
+					? "; the guard could not be attached"
+					: "");
 	}
 }
 

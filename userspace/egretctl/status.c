@@ -72,6 +72,12 @@ static void print_kubernetes(const json_t *k)
 		eg_line("          %lld pods that policy selects are in the node's own network: "
 			"OUT OF REACH (egretctl pods)",
 			number(k, "pods_out_of_reach"));
+	if (number(k, "host_pods_guarded"))
+		eg_line("          %lld pods in the node's own network are refused governed "
+			"destinations",
+			number(k, "host_pods_guarded"));
+	if (*text(k, "host_network_error"))
+		eg_line("          --host-network-pods deny: %s", text(k, "host_network_error"));
 }
 
 static void print_agent(const json_t *a)

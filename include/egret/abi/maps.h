@@ -61,6 +61,13 @@ struct eg_pod {
 	char name[EG_POD_NAME];
 };
 
+/*
+ * ---- host_pods: HASH, key __u64 cgroup id, value struct eg_pod without addresses: pods in the
+ * node's own network that policy selects, or may. With --host-network-pods deny alone. ----
+ * In flows and events their ifindex is this and the pod's number; a flow has no source.
+ */
+#define EG_HOST_POD_LINK 0x80000000u
+
 /* ---- pod_links: HASH, key struct eg_address, value __u32 ifindex: the way back into a pod ---- */
 
 /* ---- destinations4, destinations6: LPM_TRIE, value struct eg_destination ---- */
@@ -236,7 +243,8 @@ enum eg_hook {
 	EG_HOOK_XDP = 5,
 	EG_HOOK_REPLY = 6,
 	EG_HOOK_LOOKUP = 7,
-	EG_HOOK_COUNT = 8,
+	EG_HOOK_HOST = 8, /* of cgroups of pods in the node's own network */
+	EG_HOOK_COUNT = 9,
 };
 
 struct eg_counter {

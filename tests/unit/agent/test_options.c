@@ -261,6 +261,33 @@ static void test_missing(void **state)
 	eg_options_fini(&o);
 }
 
+static void test_host_network_pods(void **state)
+{
+	struct eg_options o;
+	struct eg_error e;
+
+	assert_int_equal(PARSE(&o, &e, NEEDED), 0);
+	assert_false(o.host_pods_deny || o.cgroup_root);
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--host-network-pods", "deny"), -EINVAL);
+	assert_non_null(strstr(e.text, "add --kubernetes"));
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--host-network-pods", "pass"), 0);
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--host-network-pods", "no"), -EINVAL);
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--kubernetes", "--node-name", "n1", "--kube-api",
+			       "10.96.0.1:443", "--host-network-pods", "deny", "--cgroup-root",
+			       "/host/cgroup"),
+			 0);
+	assert_true(o.host_pods_deny);
+	assert_string_equal(o.cgroup_root, "/host/cgroup");
+	eg_options_fini(&o);
+	assert_int_equal(PARSE(&o, &e, NEEDED, "--cgroup-root", "here"), -EINVAL);
+	eg_options_fini(&o);
+	(void)state;
+}
+
 static void test_observe(void **state)
 {
 	static const char *const refused[][2] = {
@@ -272,7 +299,8 @@ static void test_observe(void **state)
 		{"--drain", "1"},	    {"--access-log", "-"},
 		{"--upstream-ca", "/x"},    {"--handover-socket", "none"},
 		{"--user-gateway", "77"},   {"--user-signer", "78"},
-		{"--agent-namespace", "x"},
+		{"--agent-namespace", "x"}, {"--host-network-pods", "deny"},
+		{"--cgroup-root", "/x"},
 	};
 	struct eg_options o;
 	struct eg_error e;
@@ -310,7 +338,7 @@ int main(void)
 		cmocka_unit_test(test_lists),	       cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_missing),	       cmocka_unit_test(test_observe),
 		cmocka_unit_test(test_resolvers),      cmocka_unit_test(test_resolv_conf),
-		cmocka_unit_test(test_resolver_forms),
+		cmocka_unit_test(test_resolver_forms), cmocka_unit_test(test_host_network_pods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

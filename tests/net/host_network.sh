@@ -4,7 +4,7 @@
 # in them. Those that policy selects are refused what is governed, by every way that a socket has, and by nobody but the kernel; the others are not.
 set -u
 cd "$(dirname "$0")" || exit 1
-. ./agent_lib.sh
+. ./handover_lib.sh
 unified=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)
 topology_up eghost podA
 OPENAI=$(world_key openai api.openai.com)
@@ -173,6 +173,31 @@ kube_up --host-network-pods deny --cgroup-root "$ROOT"
 guarded "another one takes over" host-1
 is "refused" "$(from "$C1" tcp "$GOVERNED4" 443)" EPERM
 is "what is not governed is not" "$(from "$C1" tcp "$OTHER4" 443)" through
+
+echo "# an update"
+deny=(--kubernetes --node-name node-1 --cni-dir "$CNI" --kube-api "127.0.0.1:$API_PORT" --kube-token "$API_TOKEN" --kube-ca "$KUBE/ca.crt" --host-network-pods deny --cgroup-root "$ROOT")
+until [ -e "$T_RUN/enough" ]; do from "$C1" tcp "$GOVERNED4" 443; from "$C1" sendto "$GOVERNED6" 443; done > "$T_RUN/tries" &
+tries=$!
+next "${deny[@]}"
+check "another one takes over" await 20 in_charge "$E_PID"
+check "the former one ends" await 30 gone "$OLD_PID"
+guarded "it has them" host-1
+host_pod host-6 $U6
+guarded "and what comes" host-6
+next_held "${deny[@]}"
+disown "$E_PID"; kill -KILL "$E_PID"; t_await_exit "$E_PID"
+back
+release
+check "one that comes to nothing: the former one goes on" await 20 in_charge "$E_PID"
+api delete "{\"resource\":\"pods\",\"key\":\"$U6\"}"
+comes "with what goes" through "$C6" tcp "$GOVERNED4" 443
+host_pod host-6 $U6
+comes "and what comes" EPERM "$C6" tcp "$GOVERNED4" 443
+api delete "{\"resource\":\"pods\",\"key\":\"$U6\"}"
+touch "$T_RUN/enough"
+wait "$tries"
+at_least "there were tries all the time" "$(wc -l < "$T_RUN/tries")" 20
+is "and each was refused" "$(sort -u "$T_RUN/tries")" EPERM
 stop
 kube_up
 is "one that is to let them pass: nothing is left" "$(pins) $(from "$C1" tcp "$GOVERNED4" 443)" "0 through"

@@ -116,6 +116,28 @@ has "and said" "$(ctl pods | grep host-5)" "it has no cgroup here"
 make_cgroup "$C5"
 guarded "its cgroup comes" host-5
 is "refused" "$(from "$C5" tcp "$GOVERNED6" 443)" EPERM
+# How long a pod that is known is without its guard, when its cgroup comes: the sweep alone would take up to a second.
+python3 - "$ROOT/$C5" "$E_PIN/cgroups" > "$T_RUN/gaps" <<'EOP'
+import os, sys, time
+cgroup, pins = sys.argv[1:3]
+gaps = []
+for n in range(7):
+    for d in ("/container", ""):
+        if os.path.isdir(cgroup + d):
+            os.rmdir(cgroup + d)
+    end = time.monotonic() + 10
+    while len(os.listdir(pins)) > 12 and time.monotonic() < end:
+        time.sleep(0.01)
+    begin = time.monotonic()
+    os.mkdir(cgroup)
+    while len(os.listdir(pins)) < 16 and time.monotonic() < begin + 10:
+        time.sleep(0.0005)
+    gaps.append(round((time.monotonic() - begin) * 1000))
+print(*sorted(gaps))
+EOP
+echo "# attached so many ms after the cgroup, seven times: $(cat "$T_RUN/gaps")"
+check "attached as soon as the cgroup is there, mostly" test "$(cut -d' ' -f4 "$T_RUN/gaps")" -lt 200
+make_cgroup "$C5"
 make_cgroup "$C6"
 host_pod host-6 $U6
 guarded "a cgroup that was there before, without a class" host-6
@@ -211,6 +233,26 @@ has "status, too" "$(ctl status)" "is not of cgroup v2"
 is "and they are out of reach" "$(guard_of host-1) $(metric egret_pods_out_of_reach | grep -c '[1-9]')" "no_cgroup 1"
 stop
 has "without --kubernetes it is no start" "$(node "$EGRETD" --uplink eth0 --resolver 203.0.113.53 --host-network-pods deny 2>&1)" "add --kubernetes"
+
+echo "# more than there is room for"
+API_OBJECTS=$T_RUN/many
+mkdir -p "$API_OBJECTS"/{pods,namespaces}
+echo '{"metadata":{"name":"shop","labels":{"egret":"governed"}}}' > "$API_OBJECTS/namespaces/shop.json"
+for n in $(seq 1030); do
+	echo "{\"metadata\":{\"name\":\"many-$n\",\"namespace\":\"shop\",\"uid\":\"many-$n\",\"labels\":{\"app\":\"assistant\"}},\"spec\":{\"hostNetwork\":true}}" > "$API_OBJECTS/pods/$n.json"
+done
+kill "$API_PID"; t_await_exit "$API_PID"
+api_up
+kube_up --host-network-pods deny --cgroup-root "$ROOT"
+is "all are out of reach" "$(ctl pods --json | jq '.out_of_reach | length')" 1030
+has "which is an error" "$(doctor "host network guard")" "more than 1024 pods in the node's own network"
+stop
+kill "$API_PID"; t_await_exit "$API_PID"
+rm -rf "$API_OBJECTS"
+unset API_OBJECTS
+api_up
+api_namespace shop '{"egret":"governed"}'
+host_pod host-1 $U1
 
 echo "# the agent itself"
 sh -c 'echo $$ > "$0/cgroup.procs"; exec sleep 1000' "$ROOT/$C2/container" &

@@ -39,6 +39,7 @@ struct list {
 	struct eg_host_pod *set;
 	enum eg_host_guard *guards;
 	size_t count;
+	bool full; /* there were more */
 };
 
 static bool has(const struct list *l, const char *uid)
@@ -72,7 +73,10 @@ static void add(struct eg_supervisor *s, const struct eg_generation *g, struct l
 	struct eg_host_pod *set = &l->set[l->count];
 	size_t policies;
 
-	if (l->count == EG_HOST_PODS_MAX || has(l, uid_of(p)))
+	if (has(l, uid_of(p)))
+		return;
+	l->full = l->count == EG_HOST_PODS_MAX;
+	if (l->full)
 		return;
 	if (before)
 		*to = *before;
@@ -188,6 +192,11 @@ void eg_host_pods_set(struct eg_supervisor *s, const struct eg_generation *g)
 		collect(s, g, &l, EG_SELECTION_PERHAPS);
 		if (!eg_datapath_set_host_pods(s->datapath, l.set, l.count, l.guards, &e))
 			e.text[0] = '\0';
+		if (l.full && !*e.text)
+			snprintf(e.text, sizeof(e.text),
+				 "policy selects more than %d pods in the node's own network; the "
+				 "others are not guarded",
+				 EG_HOST_PODS_MAX);
 		keep(s, &l);
 	} else {
 		snprintf(e.text, sizeof(e.text), "out of memory");

@@ -35,6 +35,7 @@ void exchange_give_head(struct eg_exchange *x)
 	exchange_set_answer(x, ANSWER_PASS);
 	x->status = x->out.status;
 	x->first_byte_ms = eg_loop_now_ms(x->engine->loop);
+	exchange_step(x, "answer", x->reason, "begins, with status %u", x->status);
 	x->out.headers = x->answer_headers;
 	x->out.header_count = x->answer_header_count;
 	x->sink->head(x->sink_ctx, &x->out);
@@ -103,6 +104,7 @@ void exchange_deny(struct eg_exchange *x, enum eg_reason reason, const char *det
 	x->trailer_count = 0;
 	x->reason = reason;
 	x->detail = detail;
+	exchange_step(x, "answer", reason, "refused by Egret: %s", text);
 	if (x->dialect == EG_DIALECT_NONE) /* refused before it was looked up */
 		x->dialect = exchange_spoken(x);
 	eg_buf_init(&body, 8192);

@@ -28,6 +28,11 @@ static int choose(const struct eg_exchange *x)
 			continue;
 		if (!until)
 			return (int)i;
+		exchange_step(x, "cooldown", EG_REASON_OK,
+			      "%s has failed lately: %s others first, for %lld ms more",
+			      x->decision.targets[i].provider->name,
+			      stated ? "it said when to come back;" : "",
+			      (long long)(until - EG_MIN(until, eg_loop_now_ms(x->engine->loop))));
 		if (until < best_until && !(stated && x->tried)) {
 			best_until = until;
 			best = (int)i;
@@ -152,6 +157,7 @@ static void on_connection(struct eg_exchange *x, struct eg_upstream_conn *conn)
 	x->request_sent = false;
 	x->call.base.upgrade = x->websocket;
 	x->call.base.trailers = exchange_trailers_wanted(x);
+	exchange_step_connected(x, conn);
 	x->last_sent_ms = eg_loop_now_ms(x->engine->loop);
 	exchange_set_answer(x, ANSWER_WAIT);
 	exchange_attempt_timer(x, exchange_attempt_patience(x));
@@ -302,6 +308,8 @@ bool exchange_attempt_next(struct eg_exchange *x)
 	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 	x->replayed |= x->answer != ANSWER_CONNECT;
+	exchange_step(x, "failover", EG_REASON_OK, "the next target is %s",
+		      x->decision.targets[target].provider->name);
 	begin(x, target);
 	eg_loop_defer(x->engine->loop, &x->step);
 	return true;
@@ -320,6 +328,12 @@ void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigne
 {
 	if (x->noted || x->attempt_count == EG_ATTEMPTS || !x->provider)
 		return;
+	exchange_step(x, "attempt", reason, "%s%s%s: status %u, after %llu ms%s%s",
+		      x->provider->name, *exchange_attempt_region(x) ? ", region " : "",
+		      exchange_attempt_region(x), status,
+		      (unsigned long long)(eg_loop_now_ms(x->engine->loop) - x->attempt_began_ms),
+		      reason != EG_REASON_OK && x->fail_text[0] ? ": " : "",
+		      reason != EG_REASON_OK ? x->fail_text : "");
 	x->noted = true;
 	x->attempts[x->attempt_count++] = (struct eg_attempt){
 		.provider = x->provider->name,
@@ -334,6 +348,10 @@ void exchange_attempt_note(struct eg_exchange *x, enum eg_reason reason, unsigne
 static void again(struct eg_exchange *x, bool fresh)
 {
 	x->replayed = true;
+	exchange_step(x, "again", EG_REASON_OK,
+		      "the connection was lost, and nothing was done with the request: the same "
+		      "target again%s",
+		      fresh ? ", over a new connection" : "");
 	eg_call_end(&x->call.base);
 	eg_timer_cancel(x->engine->loop, &x->timer);
 	exchange_set_answer(x, ANSWER_CONNECT);

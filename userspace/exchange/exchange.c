@@ -6,6 +6,7 @@
 
 #include "base/secret.h"
 #include "exchange/exchange_impl.h"
+#include "telemetry/tracer.h"
 
 static const uint32_t request_successors[] = {
 	[REQUEST_HEAD] = EG_TO(REQUEST_HOLD) | EG_TO(REQUEST_STREAM) | EG_TO(REQUEST_COMPLETE) |
@@ -237,6 +238,8 @@ void exchange_finish(struct eg_exchange *x)
 	if (x->watch) /* what a cut answer said of itself counts as that of a whole one */
 		eg_usage_watch_end(x->watch, &x->usage, &saw_end, &saw_error);
 	exchange_record(x); /* the model's name may lie in the body */
+	eg_traced_end(x->traced);
+	x->traced = NULL;
 	exchange_reading_free(x);
 	exchange_body_free(x);
 	exchange_uncount(x);

@@ -7,7 +7,8 @@
  * a provider gets; answer.c: what the client gets; grpc_denial.c: a refusal of gRPC; trailers.c:
  * what follows an answer's body; quote.c: of that, what quotes the credential; redirect.c:
  * redirects that would leave the regions; preamble.c: streams that have not said anything yet;
- * report.c: the record; shed.c: whose requests are refused when the loop is late.
+ * report.c: the record; steps.c: what was decided, for who watches; shed.c: whose requests are
+ * refused when the loop is late.
  */
 #ifndef EGRET_EXCHANGE_EXCHANGE_IMPL_H
 #define EGRET_EXCHANGE_EXCHANGE_IMPL_H
@@ -178,6 +179,7 @@ struct eg_exchange {
 	uint64_t bytes_out;
 
 	/* the record */
+	struct eg_traced *traced; /* somebody watches it; NULL: nobody does (steps.c) */
 	char id[33];
 	enum eg_reason reason;
 	enum eg_reason shadow_reason; /* what would have been */
@@ -224,6 +226,20 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail);
 /* Asks policy with what is known of the body; takes the decision over. What the policy has for the
  * host is kept from the first time to the second. */
 enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char **detail);
+
+/* steps.c: writes down what is decided, for a request that somebody watches. */
+void exchange_watched(struct eg_exchange *x);
+void exchange_step_write(const struct eg_exchange *x, const char *what, enum eg_reason reason,
+			 const char *format, ...) EG_PRINTF(4, 5);
+#define exchange_step(x, ...)                                \
+	do {                                                 \
+		if ((x)->traced)                             \
+			exchange_step_write(x, __VA_ARGS__); \
+	} while (0)
+/* The steps of policy's decision, for eg_policy_decide(); NULL: nobody watches. */
+const struct eg_trace *exchange_steps(struct eg_exchange *x, struct eg_trace *room);
+/* To whom the target in use is connected, and with which credential. */
+void exchange_step_connected(const struct eg_exchange *x, const struct eg_upstream_conn *conn);
 
 /* shed.c: begins to count among the pod's requests, and ends that. */
 void exchange_count(struct eg_exchange *x);

@@ -146,7 +146,7 @@ struct eg_str exchange_path_unread(const struct eg_exchange *x)
 
 /* ---- who ---- */
 
-enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
+static enum eg_reason identify(struct eg_exchange *x, const char **detail)
 {
 	if (!x->engine->snapshot)
 		return EG_REASON_NOT_READY;
@@ -165,6 +165,14 @@ enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
 	x->policy = x->pod->policy;
 	x->shadow = x->policy && x->policy->mode != EG_MODE_ENFORCE;
 	return EG_REASON_OK;
+}
+
+enum eg_reason exchange_identify(struct eg_exchange *x, const char **detail)
+{
+	enum eg_reason r = identify(x, detail);
+
+	exchange_watched(x);
+	return r;
 }
 
 /* ---- what must hold ---- */
@@ -370,10 +378,14 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 		.pod_namespace = x->pod->identity.namespace_name,
 	};
 	struct eg_policy_set *set = eg_snapshot_policies(x->snapshot);
+	struct eg_trace trace;
 
 	if (x->policy && !x->peer->gateway)
 		facts.rules = rules_of(x, x->host);
-	eg_policy_decide(set, x->policy, &facts, NULL, &x->decision);
+	eg_policy_decide(set, x->policy, &facts, exchange_steps(x, &trace), &x->decision);
+	if (body_read)
+		exchange_step(x, "body", EG_REASON_OK, "read for the decision, %llu bytes",
+			      (unsigned long long)x->bytes_in);
 	x->decide_again = x->decision.need_body && !body_read;
 	if (x->decision.shadow) {
 		if (x->peer->gateway) {
@@ -383,6 +395,8 @@ enum eg_reason exchange_decide(struct eg_exchange *x, bool body_read, const char
 		}
 		x->pass_on = true;
 		x->shadow_reason = x->decision.reason;
+		exchange_step(x, "shadow", x->decision.reason,
+			      "the policy only watches: passed on to where the pod wanted to go");
 		return EG_REASON_OK;
 	}
 	if (x->decision.pass && !x->peer->gateway) {
@@ -534,6 +548,8 @@ enum eg_reason exchange_intake(struct eg_exchange *x, const char **detail)
 	if (found != EG_REASON_OK)
 		return only_watch(x, found, found_detail);
 	if (ungoverned_host(x)) {
+		exchange_step(x, "host", EG_REASON_PASS_THROUGH,
+			      "nothing governs this name: passed on to where the pod wanted to go");
 		x->pass_on = true;
 		return EG_REASON_OK;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one access record of a request. */
 #include "exchange/exchange_impl.h"
+#include "telemetry/tracer.h"
 
 #define ENDPOINT_TEXT (EG_ADDRESS_TEXT + 8)
 
@@ -167,6 +168,18 @@ static struct eg_record_base *base_of(const struct eg_exchange *x, const struct 
 	return key.base;
 }
 
+/* A connection that carried no request, to who watches. */
+static void trace_connection(struct eg_engine *e, const struct eg_record *r)
+{
+	struct eg_tracer *t = eg_telemetry_tracer(e->telemetry);
+	struct eg_traced *d =
+		eg_tracer_on(t) ? eg_traced_begin(t, r->pod_namespace, r->pod_name) : NULL;
+
+	if (d)
+		eg_telemetry_traced(e->telemetry, r, true, d);
+	eg_traced_end(d);
+}
+
 void exchange_record(struct eg_exchange *x)
 {
 	struct eg_telemetry *t = x->engine->telemetry;
@@ -227,6 +240,8 @@ void exchange_record(struct eg_exchange *x)
 	judge_evidence(&r, x, eg_str_from(x->usage.inference_geo));
 	r.base = base_of(x, &r);
 	eg_telemetry_record(t, &r);
+	if (x->traced)
+		eg_telemetry_traced(t, &r, false, x->traced);
 }
 
 void eg_exchange_connection_record(struct eg_engine *e, const struct eg_peer *peer,
@@ -260,4 +275,5 @@ void eg_exchange_connection_record(struct eg_engine *e, const struct eg_peer *pe
 	if (e->snapshot)
 		r.policy_version = eg_policy_version(eg_snapshot_policies(e->snapshot));
 	eg_telemetry_connection(e->telemetry, &r);
+	trace_connection(e, &r);
 }

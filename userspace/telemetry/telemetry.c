@@ -3,6 +3,7 @@
 
 #include "telemetry/denials.h"
 #include "telemetry/telemetry_private.h"
+#include "telemetry/tracer.h"
 
 #define LINES_MAX (2 * EG_LINES_WRITE) /* what the writer has not taken */
 
@@ -182,6 +183,31 @@ void eg_telemetry_connection(struct eg_telemetry *t, const struct eg_record *r)
 	if (t->denials)
 		eg_denials_add(t->denials, r);
 	write_line(t, r, true);
+}
+
+void eg_telemetry_trace(struct eg_telemetry *t, struct eg_tracer *tracer)
+{
+	t->tracer = tracer;
+}
+
+struct eg_tracer *eg_telemetry_tracer(const struct eg_telemetry *t)
+{
+	return t->tracer;
+}
+
+void eg_telemetry_traced(struct eg_telemetry *t, const struct eg_record *r, bool connection,
+			 struct eg_traced *d)
+{
+	struct eg_buf line;
+
+	if (!eg_traced_wanted(t->tracer, d, r->server_name))
+		return;
+	eg_buf_init(&line, EG_LINES_WRITE);
+	/* Without memory for it, it counts as lost. */
+	if (eg_record_write(&line, t->gateway, r, connection))
+		eg_buf_clear(&line);
+	eg_traced_give(t->tracer, d, eg_buf_str(&line));
+	eg_buf_fini(&line);
 }
 
 void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n)

@@ -117,6 +117,17 @@ void eg_telemetry_destroy(struct eg_telemetry *t);
 struct eg_denials;
 struct eg_denials *eg_telemetry_keep_denials(struct eg_telemetry *t) EG_MUST;
 
+/* Before the first record: who watches requests (telemetry/tracer.h), borrowed for good. */
+struct eg_tracer;
+struct eg_traced;
+void eg_telemetry_trace(struct eg_telemetry *t, struct eg_tracer *tracer);
+/* NULL: nobody can. */
+struct eg_tracer *eg_telemetry_tracer(const struct eg_telemetry *t);
+/* The record, with what was written down of it, to who watches. Besides eg_telemetry_record() or
+ * eg_telemetry_connection(). */
+void eg_telemetry_traced(struct eg_telemetry *t, const struct eg_record *r, bool connection,
+			 struct eg_traced *d);
+
 /* Owner's thread only. */
 void eg_telemetry_record(struct eg_telemetry *t, const struct eg_record *r);
 void eg_telemetry_count(struct eg_telemetry *t, enum eg_count c, uint64_t n);

@@ -21,6 +21,7 @@ struct eg_telemetry {
 	atomic_uint_fast64_t connections_by_reason[EG_REASON_MAX];
 	struct eg_series_table series;
 	struct eg_denials *denials; /* NULL: nobody wants them */
+	struct eg_tracer *tracer;   /* borrowed; NULL: nobody can watch */
 };
 
 /* See eg_record.base. Written once, but for the series. */

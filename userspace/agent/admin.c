@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control socket: RUN_DIR/egretd.sock, mode 0600, and the peer's uid is asked of the kernel.
- * One line of JSON {"command": "status"} in, one line of JSON out, and it is closed.
+ * One line of JSON {"command": "status"} in, one line of JSON out, and it is closed. But for
+ * {"command": "trace"}, whose answer goes on (trace.c).
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -40,17 +41,22 @@ struct eg_admin {
 	struct client clients[CLIENTS];
 };
 
-static void leave(struct client *c)
+/* Forgets a client whose socket has been closed or taken. */
+static void forget(struct client *c)
 {
-	struct eg_supervisor *s = c->admin->supervisor;
-
-	if (c->fd < 0)
-		return;
-	eg_timer_cancel(s->loop, &c->limit);
-	eg_watch_remove(s->loop, &c->watch);
-	eg_fd_close(&c->fd);
+	eg_timer_cancel(c->admin->supervisor->loop, &c->limit);
+	c->fd = -1;
 	eg_buf_fini(&c->in);
 	eg_buf_fini(&c->out);
+}
+
+static void leave(struct client *c)
+{
+	if (c->fd < 0)
+		return;
+	eg_watch_remove(c->admin->supervisor->loop, &c->watch);
+	eg_fd_close(&c->fd);
+	forget(c);
 }
 
 static void write_on(struct client *c)
@@ -112,8 +118,32 @@ static int obey(struct client *c, const char *command)
 			return answer_error(c, e.text);
 		return eg_buf_append(&c->out, "{\"preparing\":true}", 18);
 	}
-	return answer_error(c, "unknown command; there are status, pods, policy, reload, drain and "
-			       "gateway_restart");
+	return answer_error(c,
+			    "unknown command; there are status, pods, policy, reload, drain, trace "
+			    "and gateway_restart");
+}
+
+/* {"command": "trace", "pod": "namespace/name", "host": "api.openai.com"}: the client's socket is
+ * the trace's from then on. */
+static void begin_trace(struct client *c, const json_t *request)
+{
+	const char *pod = json_string_value(json_object_get(request, "pod"));
+	const char *host = json_string_value(json_object_get(request, "host"));
+	struct eg_supervisor *s = c->admin->supervisor;
+	const char *why = "this egretd only observes: no request passes through it, so there is "
+			  "nothing to trace; egretctl inventory and egretctl flows --follow show "
+			  "what pods talk to";
+
+	eg_watch_remove(s->loop, &c->watch); /* one watch a descriptor */
+	if (!s->o->observe && eg_trace_begin(s, &c->fd, pod ? pod : "", host ? host : "", &why)) {
+		forget(c);
+		return;
+	}
+	if (eg_watch_add(s->loop, &c->watch, c->fd, EPOLLIN) || answer_error(c, why) ||
+	    eg_buf_append(&c->out, "\n", 1))
+		leave(c);
+	else
+		write_on(c);
 }
 
 static void answer(struct client *c, size_t line_bytes)
@@ -123,6 +153,11 @@ static void answer(struct client *c, size_t line_bytes)
 	const char *command = json_string_value(json_object_get(request, "command"));
 	int r;
 
+	if (command && !strcmp(command, "trace")) {
+		begin_trace(c, request);
+		json_decref(request);
+		return;
+	}
 	if (!command)
 		r = answer_error(c, "expected one line such as {\"command\": \"status\"}");
 	else

@@ -43,6 +43,9 @@ static const struct {
 	[EG_WIRE_ACCESS_LOG] = {BARE, 1, 1},
 	[EG_WIRE_ACCEPT] = {BARE, 0, 0},
 	[EG_WIRE_PAGE_TOKEN] = {PAYLOAD(page_token), 0, 0},
+	[EG_WIRE_TRACE] = {PAYLOAD(trace), 0, 0},
+	[EG_WIRE_TRACE_END] = {BARE, 0, 0},
+	[EG_WIRE_TRACE_TAKEN] = {BARE, 0, 0},
 	[EG_WIRE_READY] = {BARE, 0, 0},
 	[EG_WIRE_ACK] = {BARE, 0, 0},
 	[EG_WIRE_NACK] = {PAYLOAD(text), 0, 0},
@@ -52,6 +55,7 @@ static const struct {
 	[EG_WIRE_WANT_STATS] = {BARE, 0, 0},
 	[EG_WIRE_FAILED] = {PAYLOAD(text), 0, 0},
 	[EG_WIRE_DENIALS] = {PAYLOAD(denials), 0, 0},
+	[EG_WIRE_TRACED] = {PAYLOAD(traced), 0, 0},
 };
 
 size_t eg_wire_size(uint32_t type)

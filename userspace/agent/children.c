@@ -84,8 +84,10 @@ static void count_lost(struct eg_child *c)
 
 static void lost(struct eg_child *c)
 {
-	if (c->role == EG_ROLE_GATEWAY)
+	if (c->role == EG_ROLE_GATEWAY) {
 		count_lost(c);
+		eg_trace_gateway_ended(c);
+	}
 	drop_control(c);
 	away(c);
 	c->pid = 0;
@@ -122,6 +124,8 @@ void eg_child_start(struct eg_child *c)
 	if (!r)
 		r = c->role == EG_ROLE_GATEWAY ? eg_gateway_configure(s, &e)
 					       : eg_signer_configure(s, &e);
+	if (!r && c->role == EG_ROLE_GATEWAY)
+		eg_trace_tell(c);
 	if (r) {
 		eg_error("%s can't be started: %s", role_name(c->role),
 			 *e.text       ? e.text
@@ -236,6 +240,9 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 	case EG_WIRE_DENIALS:
 		eg_report_denials(s, &m->u.denials);
 		break;
+	case EG_WIRE_TRACED:
+		eg_traced(c, &m->u.traced);
+		break;
 	case EG_WIRE_SPAWN:
 	case EG_WIRE_SIGNAL:
 	case EG_WIRE_SPAWNED:
@@ -261,6 +268,9 @@ static void gateway_says(struct eg_child *c, struct eg_message *m)
 	case EG_WIRE_ACCESS_LOG:
 	case EG_WIRE_ACCEPT:
 	case EG_WIRE_PAGE_TOKEN:
+	case EG_WIRE_TRACE:
+	case EG_WIRE_TRACE_END:
+	case EG_WIRE_TRACE_TAKEN:
 	case EG_WIRE_TYPES:
 		eg_child_kill(c, "it sent what only others send");
 		break;
@@ -408,6 +418,7 @@ static void close_child(struct eg_child *c)
 	drop_control(c);
 	eg_flight_close(c->flight);
 	c->flight = NULL;
+	eg_buf_fini(&c->traced);
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		eg_fd_close(&c->signer_ends[i]);
 }

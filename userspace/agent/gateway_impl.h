@@ -12,6 +12,7 @@
 #include "front/worker.h"
 #include "loop/loop.h"
 #include "net/resolver.h"
+#include "telemetry/tracer.h"
 
 #define EG_STAGED_MAX 4096u /* credentials, and providers, of one snapshot */
 
@@ -71,8 +72,12 @@ struct eg_gateway {
 	struct eg_staged staged;
 	struct eg_snapshot *snapshot; /* in force; NULL: none yet */
 	struct eg_give_back give_back;
-	uint64_t denials_ms; /* when they were handed on last */
-	uint32_t ping;	     /* being answered; 0: none */
+	uint64_t denials_ms;	 /* when they were handed on last */
+	struct eg_tracer tracer; /* of all workers */
+	struct eg_buf trace;	 /* a record on its way to the supervisor, what is left of it */
+	struct eg_trace_head trace_head; /* of that */
+	uint32_t trace_unread; /* pieces that the supervisor has not taken, as far as known */
+	uint32_t ping;	       /* being answered; 0: none */
 	struct eg_timer ping_timer, ticket_timer;
 	struct eg_names *names;
 	struct eg_page *page;
@@ -100,6 +105,12 @@ void eg_names_answer(struct eg_policy_set *set, uint32_t ifindex, const unsigned
 
 /* gateway_denials.c: what workers denied, to the supervisor; at each ping, and once a second. */
 void eg_gateway_denials(struct eg_gateway *g);
+
+/* gateway_trace.c: who watches, and what they get. */
+void eg_gateway_trace_init(struct eg_gateway *g);
+void eg_gateway_trace(struct eg_gateway *g, const struct eg_message *m);
+/* What waits for the supervisor, as much as may be on its way. */
+void eg_gateway_traced(struct eg_gateway *g);
 
 /* gateway_page.c: /metrics, /healthz, /readyz on loopback. */
 struct eg_page *eg_page_create(struct eg_gateway *g, int listener, struct eg_error *e) EG_MUST;

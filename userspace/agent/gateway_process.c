@@ -84,6 +84,7 @@ static void look_at_workers(void *context)
 			result = g->workers[i].result ? g->workers[i].result : result;
 		}
 	pthread_mutex_unlock(&g->lock);
+	eg_gateway_traced(g);
 	if (ended && !g->draining) {
 		eg_error("a worker ended: %s", result ? strerror(-result) : "unasked");
 		_exit(1);
@@ -155,6 +156,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	if (g->config.flags & EG_CONFIG_DENIALS &&
 	    !(w->denials = eg_telemetry_keep_denials(w->telemetry)))
 		give_up("out of memory");
+	eg_telemetry_trace(w->telemetry, &g->tracer);
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_REQUESTS_ACTIVE,
 			    &g->flight->worker[index].requests);
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS,
@@ -263,6 +265,7 @@ static void ping(struct eg_gateway *g, uint32_t serial)
 {
 	give_back(g);
 	eg_gateway_denials(g);
+	eg_gateway_traced(g);
 	g->ping = serial;
 	for (uint32_t i = 0; i < g->config.worker_count; i++) {
 		g->workers[i].turns = eg_worker_turns(g->workers[i].worker);
@@ -430,6 +433,11 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 		memcpy(g->page_token, m->u.page_token, sizeof(g->page_token));
 		g->page_token_known = true;
 		break;
+	case EG_WIRE_TRACE:
+	case EG_WIRE_TRACE_END:
+	case EG_WIRE_TRACE_TAKEN:
+		eg_gateway_trace(g, m);
+		break;
 	case EG_WIRE_SPAWN:
 	case EG_WIRE_SIGNAL:
 	case EG_WIRE_SPAWNED:
@@ -443,6 +451,7 @@ static void follow(struct eg_gateway *g, struct eg_message *m, int fds[EG_WIRE_F
 	case EG_WIRE_WANT_STATS:
 	case EG_WIRE_FAILED:
 	case EG_WIRE_DENIALS:
+	case EG_WIRE_TRACED:
 	case EG_WIRE_TYPES:
 		give_up("the supervisor sent what only others send");
 	}
@@ -511,6 +520,7 @@ int eg_gateway_main(int argc, char **argv)
 	for (size_t i = 0; i < EG_MAX_WORKERS; i++)
 		g.workers[i].listener = g.workers[i].signer = -1;
 	pthread_mutex_init(&g.lock, NULL);
+	eg_gateway_trace_init(&g);
 	eg_timer_init(&g.ping_timer, look_at_turns);
 	eg_timer_init(&g.ticket_timer, new_ticket_keys);
 	g.loop = eg_loop_create();

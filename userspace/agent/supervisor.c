@@ -98,6 +98,7 @@ void eg_supervisor_yield(struct eg_supervisor *s)
 	s->stopping = true;
 	s->end_ms = eg_now_ms() + s->o->drain_ms;
 	eg_admin_yield(s->admin);
+	eg_trace_end(s);
 	if (!s->ready || !eg_gateway_send(s, &m, NULL, 0) ||
 	    eg_timer_set(s->loop, &s->stop_timer, s->o->drain_ms + STOP_GRACE_MS))
 		eg_loop_stop(s->loop);
@@ -402,6 +403,7 @@ static void finish(struct eg_supervisor *s)
 	/* Where another one serves, slots and heartbeat are its. */
 	if (s->datapath && s->charge == EG_CHARGE_MINE)
 		eg_datapath_stop(s->datapath);
+	eg_trace_close(s);
 	eg_children_close(s); /* the spawner ends with its socket, and takes its children along */
 	eg_fd_close(&s->spawner.fd);
 	eg_give_close(s);

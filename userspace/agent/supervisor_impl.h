@@ -55,6 +55,9 @@ struct eg_child {
 	struct eg_flight *flight;	 /* of the one that runs, or ran last; NULL: none yet */
 	int signer_ends[EG_MAX_WORKERS]; /* by worker: what the signer answers on; outlive it */
 	uint64_t node_hash;		 /* of the node's addresses that it was told not to dial */
+	struct eg_buf traced;		 /* pieces of a record that somebody watches */
+	bool traced_cut;		 /* the rest of it is not kept */
+	uint32_t traced_unsaid;		 /* pieces that were read, and it has not been told so */
 };
 
 /* A gateway that is replaced while it is well (renewal.c). */
@@ -189,6 +192,7 @@ struct eg_supervisor {
 	uint64_t dns_events, dns_lost, addresses_refused;
 	struct eg_pins *pins; /* counters, opened when first asked for */
 	struct eg_admin *admin;
+	struct eg_trace_sessions *traces; /* NULL: nobody has watched yet */
 	enum eg_charge charge;
 	bool half_written; /* the tables hold a part of a set that could not be written */
 	bool resync; /* the tables hold another one's entries: the next generation goes whole */
@@ -246,6 +250,19 @@ void eg_signer_ca_changed(struct eg_supervisor *s);
 bool eg_signer_replies(struct eg_supervisor *s);
 /* Names the signer may sign from now on: those of the offered and the applied generation. */
 void eg_signer_names(struct eg_supervisor *s);
+
+/* trace.c: who watches requests (egretctl trace). */
+/* Takes the client's socket over, unless it fails: what is asked for, and *why it can't be. */
+bool eg_trace_begin(struct eg_supervisor *s, int *fd, const char *pod, const char *host,
+		    const char **why) EG_MUST;
+/* A gateway begins: it is told who watches. */
+void eg_trace_tell(struct eg_child *gateway);
+void eg_trace_gateway_ended(struct eg_child *gateway);
+void eg_traced(struct eg_child *gateway, const struct eg_wire_traced *t);
+/* Ends all of them: another agent is in charge, which they may ask. */
+void eg_trace_end(struct eg_supervisor *s);
+/* The same for good, outside the loop. */
+void eg_trace_close(struct eg_supervisor *s);
 
 /* heartbeat.c */
 int eg_heartbeat_start(struct eg_supervisor *s) EG_MUST;

@@ -56,6 +56,9 @@ enum eg_wire_type {
 	EG_WIRE_ACCESS_LOG,	/* fd: the file, opened anew */
 	EG_WIRE_ACCEPT,		/* the listeners are this gateway's alone now */
 	EG_WIRE_PAGE_TOKEN,	/* what opens the metrics page, from now on */
+	EG_WIRE_TRACE,		/* number: epoch; value: place, and who watches there in u.trace */
+	EG_WIRE_TRACE_END,	/* number: epoch; value: place, where nobody watches any more */
+	EG_WIRE_TRACE_TAKEN,	/* number: so many EG_WIRE_TRACED have been read */
 	/* gateway -> supervisor */
 	EG_WIRE_READY,	    /* workers turn, the system call filter is in place */
 	EG_WIRE_ACK,	    /* number: generation */
@@ -67,6 +70,7 @@ enum eg_wire_type {
 	EG_WIRE_WANT_STATS, /* somebody scrapes the metrics */
 	EG_WIRE_FAILED,	    /* text: why START could not be followed; it exits */
 	EG_WIRE_DENIALS,    /* with EG_CONFIG_DENIALS: what was denied since the last one */
+	EG_WIRE_TRACED,	    /* a piece of what somebody watches; EG_TRACE_WINDOW unread at most */
 	EG_WIRE_TYPES
 };
 
@@ -123,6 +127,23 @@ struct eg_wire_denials {
 	struct eg_wire_denial item[EG_WIRE_DENIED];
 };
 
+/* telemetry/tracer.h says what these are. */
+struct eg_wire_trace {
+	char pod[320], host[EG_WIRE_NAME]; /* NUL-terminated; "": all */
+};
+
+#define EG_TRACE_PIECE	4096u
+#define EG_TRACE_WINDOW 64u /* pieces on their way: answers to pings find room beside them */
+#define EG_TRACE_ACK	16u /* pieces that are read before the supervisor says so */
+
+struct eg_wire_traced {
+	uint32_t places, epoch;
+	uint32_t length; /* of text */
+	uint32_t more;	 /* 1: the record goes on with the next piece */
+	uint64_t lost;	 /* records of these places that are in none */
+	char text[EG_TRACE_PIECE];
+};
+
 /* As the kernel had it when it was asked. */
 struct eg_wire_uplink {
 	char name[16]; /* NUL-terminated */
@@ -169,6 +190,8 @@ struct eg_message {
 		struct eg_wire_dns dns;
 		struct eg_wire_denials denials;
 		struct eg_wire_stats stats;
+		struct eg_wire_trace trace;
+		struct eg_wire_traced traced;
 		uint8_t page_token[EG_PAGE_DIGEST];
 	} u;
 };

@@ -14,7 +14,7 @@
 #define ANSWER_BYTES ((size_t)16 << 20)
 #define OWN_FLAGS    8u
 
-static int connect_to(const char *run_dir, struct eg_error *e)
+int ask_connect(const char *run_dir, struct eg_error *e)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct timeval limit = {.tv_sec = 5};
@@ -36,7 +36,7 @@ static int connect_to(const char *run_dir, struct eg_error *e)
 
 json_t *ask_agent(const char *run_dir, const char *command, int *code, struct eg_error *e)
 {
-	EG_CLEANUP_FD int fd = connect_to(run_dir, e);
+	EG_CLEANUP_FD int fd = ask_connect(run_dir, e);
 	struct eg_buf in;
 	char request[64];
 	json_t *answer = NULL;

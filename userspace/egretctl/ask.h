@@ -9,6 +9,9 @@
 
 #define ASK_RUN_DIR "/run/egret"
 
+/* A connection to it, whose calls wait for 5 s at most; the caller closes it. -errno with *e: no
+ * agent there (-ENOENT, -ECONNREFUSED), or not allowed. */
+int ask_connect(const char *run_dir, struct eg_error *e) EG_MUST;
 /* One command ("status"), one answer, within 5 s. NULL with *e: no agent there (-ENOENT,
  * -ECONNREFUSED in *code), not allowed, or not an answer. The caller releases it. */
 json_t *ask_agent(const char *run_dir, const char *command, int *code, struct eg_error *e) EG_MUST;

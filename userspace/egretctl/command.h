@@ -29,6 +29,7 @@ int eg_cmd_flows(int argc, char **argv);     /* flows.c */
 int eg_cmd_inventory(int argc, char **argv); /* inventory.c */
 int eg_cmd_doctor(int argc, char **argv);    /* doctor.c */
 int eg_cmd_gateway(int argc, char **argv);
+int eg_cmd_trace(int argc, char **argv); /* trace.c */
 
 /* say.c: all that a person reads goes through these. Each is one line; what would act on a
  * terminal (also a new line inside) is written as \u00XX, so no argument needs care. */

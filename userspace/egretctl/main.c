@@ -18,6 +18,7 @@
 #pragma weak eg_cmd_inventory
 #pragma weak eg_cmd_doctor
 #pragma weak eg_cmd_gateway
+#pragma weak eg_cmd_trace
 
 struct command {
 	const char *name;
@@ -31,6 +32,8 @@ static const struct command commands[] = {
 	{"status", "the agent at a glance", eg_cmd_status},
 	{"pods", "pods of this node, their addresses and policy", eg_cmd_pods},
 	{"flows", "flows in the kernel and what was decided of them", eg_cmd_flows},
+	{"trace", "requests as they come, or of an access log: each with all decisions",
+	 eg_cmd_trace},
 	{"inventory", "which pods talk to which AI providers (egretd --observe)", eg_cmd_inventory},
 	{"gateway", "replace the gateway process; no request fails", eg_cmd_gateway},
 	{"doctor", "test what this node needs, and say what is missing", eg_cmd_doctor},

@@ -29,6 +29,7 @@
 #include "net/mint.h"
 #include "net/mint_wire.h"
 #include "net/stream.h"
+#include "telemetry/tracer.h"
 
 #define WORKERS_MAX 16
 #define FILES_MAX   64
@@ -431,6 +432,14 @@ static void parse_options(int argc, char **argv)
 		usage();
 }
 
+/* Nobody watches; but somebody could, so that a request costs what it does in egretd. */
+static struct eg_tracer tracer;
+
+static void nobody_wakes(void *ctx)
+{
+	(void)ctx;
+}
+
 static void print_metrics(struct eg_telemetry *const *t, size_t count)
 {
 	struct eg_buf out;
@@ -479,8 +488,10 @@ int main(int argc, char **argv)
 		die(opt.trust, e.text);
 	s = load_snapshot(generation);
 	control = start_signer(eg_snapshot_policies(s), &chain, &signer);
+	eg_tracer_init(&tracer, nobody_wakes, NULL);
 	for (int i = 0; i < opt.workers; i++) {
 		telemetry[i] = eg_telemetry_create("test", log);
+		eg_telemetry_trace(telemetry[i], &tracer);
 		workers[i] = make_worker(i, control, eg_buf_str(&chain), trust, telemetry[i]);
 		eg_worker_publish(workers[i], s);
 		if (pthread_create(&threads[i], NULL, worker_thread, workers[i]))

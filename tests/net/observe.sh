@@ -110,6 +110,8 @@ has "doctor" "$(ctl doctor)" "observe only: nothing is enforced"
 check "nothing is broken" ctl doctor
 is "pods: none is governed" "$(ctl pods --json | jq -c '[.pods[].state] | unique')" '["ungoverned"]'
 has "a command that needs a gateway" "$(ctl gateway restart 2>&1)" "this egretd only observes"
+TRACED=$(ctl trace 2>&1); is "there is nothing to trace" $? 1
+has "and that is said" "$TRACED" "no request passes through it, so there is nothing to trace"
 is "metric" "$(metric 'egret_observed_connections_total{namespace="shop",provider="openai"}') $(metric 'egret_observed_connections_total{namespace="store",provider="anthropic"}') $(metric egret_observed | wc -l) $(metrics | grep -cx 'egret_observe 1')" "2 2 9 1"
 at_least "bytes" "$(metric 'egret_observed_bytes_total{namespace="store",provider="anthropic",direction="down"}')" 2000
 is "the page is the node's" "$(node curl -s -o /dev/null -w '%{http_code}' -H 'Host: evil.example' http://127.0.0.1:9909/metrics) $(node curl -s http://127.0.0.1:9909/readyz)" "403 ok: it observes, and enforces nothing"

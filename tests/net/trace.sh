@@ -96,6 +96,10 @@ check "is shown to who watches the host" await 10 counts host 2
 is "with its timeout" "$(last host '[.attempts[].reason] | join(" ")')" upstream_timeout
 mock_clear
 
+echo "# a connection without a request"
+pod podA curl -sS --max-time 10 -o /dev/null https://api.mistral.ai/ 2> /dev/null
+check "a client that does not trust the CA is shown" await 10 shown "client_rejected_ca.* connection [0-9a-f]{32}$" person
+
 echo "# what a pod makes up"
 is "a key in a path" "$(send podOne api.groq.com "/openai/v1/$PLANTED" | cut -c 1)" 4
 is "bytes for a terminal in it" "$(send podA api.mistral.ai '/v1/%1b]0;x' -g --http1.1 -A $'\xc2\x9b31mred' | cut -c 1)" 4
@@ -133,6 +137,13 @@ check "the agent notices" await 10 grep -q "a trace has ended (shop/podA)" "$T_R
 ctl trace --pod shop/none --timeout 1 > "$T_RUN/none" 2>&1
 is "nothing in that time" $? 1
 has "is said" "$(cat "$T_RUN/none")" "0 requests in 1 s"
+
+chmod 755 "$T_RUN" "$E_DIR" "$E_DIR/run"; chmod 666 "$E_DIR/run/egretd.sock"
+timeout 20 nsenter "${T_NODE_ENTER[@]}" --net="/run/netns/$T_NODE" setpriv --reuid 65534 --clear-groups "$EGRETCTL" trace --run-dir "$E_DIR/run" --timeout 2 > "$T_RUN/other" 2>&1
+is "another user than root, where somebody changed the socket's mode" $? 1
+has "gets nothing" "$(cat "$T_RUN/other")" "the agent does not answer"
+check "and that is logged" grep -q "uid 65534 .* is refused" "$T_RUN/egretd.log"
+chmod 600 "$E_DIR/run/egretd.sock"
 
 echo "# a watcher that stands still"
 watch slow --json
@@ -177,6 +188,18 @@ check "the trace goes on there" await 10 grep -q "an agent answers again" "$T_RU
 N=$(count host)
 is "a request" "$(send podOne api.groq.com /openai/v1/chat/completions)" 200
 check "is shown" await 10 counts host $((N + 1))
+
+echo "# another agent takes over"
+OLD_PID=$E_PID
+E_NAME=egretd-3 egret_start --drain 5
+in_charge() { [ "$(ctl status --json 2> /dev/null | jq .supervisor.pid)" = "$E_PID" ]; }
+again() { [ "$(grep -c "an agent answers again" "$T_RUN/host.log")" = 2 ]; }
+check "it is in charge" await 30 in_charge
+check "the trace goes on there" await 10 again
+N=$(count host)
+is "a request" "$(send podOne api.groq.com /openai/v1/chat/completions)" 200
+check "is shown" await 10 counts host $((N + 1))
+check "(the former one ends)" await 20 gone "$OLD_PID"
 node "$EGRETCTL" trace --run-dir "$T_RUN/nowhere" > "$T_RUN/none" 2>&1
 is "where no agent is" $? 1
 has "is said" "$(cat "$T_RUN/none")" "no agent runs there"

@@ -539,6 +539,7 @@ int eg_gateway_main(int argc, char **argv)
 		pthread_join(g.workers[i].thread, NULL);
 		eg_telemetry_flush(g.workers[i].telemetry);
 	}
+	eg_gateway_traced(&g);
 	(void)eg_lines_destroy(g.access_log, LOG_END_MS);
 	/* Not exit(): nothing is left that is worth the risk of running handlers under the filter.
 	 */

@@ -89,7 +89,13 @@ is "again" "$(send podA api.mistral.ai)" 200
 check "(shown)" await 10 counts over 2
 has "the first is passed over, and why" "$(texts over cooldown)" "mistral has failed lately"
 is "one attempt" "$(last over '[.attempts[].provider] | join(" ")')" groq
+mock_mode api.groq.com 503 1
+sleep 0.1
+is "the other one fails, too" "$(send podA api.mistral.ai)" 503
+check "(shown)" await 10 counts over 3
+has "the first is asked all the same" "$(texts over cooldown)" "mistral all the same: no other is left"
 mock_clear
+sleep 2.2
 mock_mode api.groq.com hang 1
 is "a provider that hangs" "$(send podOne api.groq.com /openai/v1/chat/completions)" 504
 check "is shown to who watches the host" await 10 counts host 2

@@ -67,6 +67,25 @@ is "an empty one" "$CODE" 1
 head -c 3000000 /dev/urandom > "$DIR/noise"; trace "$DIR/noise"
 is "noise" "$CODE $OUT" "1 "
 
+python3 - "$DIR/log" "$DIR/cuts" "$DIR/flips" << 'END'
+import random, sys
+line = open(sys.argv[1], "rb").read().rstrip(b"\n")
+open(sys.argv[2], "wb").writelines(line[:i] + b"\n" for i in range(1, len(line)))
+dice = random.Random(1)
+with open(sys.argv[3], "wb") as f:
+    for _ in range(20000):
+        b = bytearray(line)
+        for _ in range(dice.randrange(1, 4)):
+            b[dice.randrange(len(b))] = dice.choice(b'"{}[],:0e-\\\x00\x1b\xc2\x9bx')
+        f.write(b + b"\n")
+END
+trace "$DIR/cuts"
+is "cut at every byte" "$CODE $OUT" "1 "
+has "each is counted" "$ERR" "$(wc -l < "$DIR/cuts") lines are no record"
+trace "$DIR/flips"
+is "bytes changed at random" "$CODE" 0
+is "no control byte" "$(LC_ALL=C tr -d '\n' < "$DIR/out" | LC_ALL=C grep -c $'[[:cntrl:]]\|\xc2\x9b')" 0
+
 echo "# values of other kinds, and what a terminal would act on"
 for type in 7 '[]' '{}' null true '"x"'; do
 	jq -c --argjson v "$type" 'with_entries(if .key == "type" or .key == "request_id" then . else .value = $v end)' "$DIR/log" > "$DIR/odd"

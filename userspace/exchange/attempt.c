@@ -29,15 +29,18 @@ static int choose(const struct eg_exchange *x)
 		if (!until)
 			return (int)i;
 		exchange_step(x, "cooldown", EG_REASON_OK,
-			      "%s has failed lately: %s others first, for %lld ms more",
+			      "%s has failed lately: %sothers first, for %lld ms more",
 			      x->decision.targets[i].provider->name,
-			      stated ? "it said when to come back;" : "",
+			      stated ? "it said when to come back; " : "",
 			      (long long)(until - EG_MIN(until, eg_loop_now_ms(x->engine->loop))));
 		if (until < best_until && !(stated && x->tried)) {
 			best_until = until;
 			best = (int)i;
 		}
 	}
+	if (best >= 0)
+		exchange_step(x, "cooldown", EG_REASON_OK, "%s all the same: no other is left",
+			      x->decision.targets[best].provider->name);
 	return best;
 }
 

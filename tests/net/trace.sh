@@ -117,10 +117,19 @@ done
 
 echo "# a gateway that is killed, one that is replaced, a reload"
 BEFORE=$(pid_of gateway)
+mock_mode api.groq.com hang 1
+IN_FLIGHT=$(mock_requests) SHOWN=$(count host)
+send podOne api.groq.com /openai/v1/chat/completions > "$T_RUN/in_flight" &
+CLIENT=$!
+arrived() { [ "$(mock_requests)" -gt "$IN_FLIGHT" ]; }
+check "a request is in flight" await 10 arrived
 kill -KILL "$BEFORE"
 other_gateway() { [ "$(pid_of gateway)" != "$BEFORE" ] && egret_ready > /dev/null; }
 check "another one serves" await 20 other_gateway
 check "its end is said" await 10 grep -q "the gateway process has ended" "$T_RUN/person.log"
+wait "$CLIENT"
+is "what was in flight has no answer, and is not shown" "$(cat "$T_RUN/in_flight") $(count host)" "000 $SHOWN"
+mock_clear
 N=$(count over)
 is "a request" "$(send podA api.mistral.ai)" 200
 check "the trace goes on" await 10 counts over $((N + 1))

@@ -342,13 +342,13 @@ static int one(struct eg_options *o, int id, const char *value, struct eg_error 
 		o->guard_host_deny = i == 1;
 		return r;
 	case O_HOST_NETWORK_PODS:
-		r = choose(e, "host-network-pods", value, WORD(value, "pass", "deny"),
-			   "pass or deny", &i);
+		r = eg_option_choose(e, "host-network-pods", value,
+				     EG_OPTION_WORD(value, "pass", "deny"), "pass or deny", &i);
 		o->host_pods_deny = i == 1;
 		return r;
 	case O_CGROUP_ROOT:
 		if (*value != '/')
-			return bad(e, "cgroup-root", value, "an absolute path");
+			return eg_option_bad(e, "cgroup-root", value, "an absolute path");
 		o->cgroup_root = value;
 		break;
 	case O_UNKNOWN_PODS:

@@ -58,7 +58,7 @@ struct eg_kube_report {
 /* Both come at the end of a turn, never from inside a call; both may close. */
 struct eg_kube_calls {
 	/* What pods() or namespace_labels() give has changed, or a list is whole for the first
-	 * time; at most once a turn of the loop. */
+	 * time; many changes are told at once. */
 	void (*changed)(void *context);
 	/* A sentence for the log, once for each state, not once a try. bad: something is wrong. */
 	void (*said)(void *context, bool bad, const char *sentence);

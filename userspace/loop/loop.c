@@ -17,7 +17,6 @@ struct eg_loop {
 	int wake_fd;
 	bool stopping;
 	bool firing;  /* timers */
-	bool hurried; /* eg_loop_hurry() */
 	bool probing; /* all that is ready did not fit into one batch: how long is that queue? */
 	uint64_t probe_began_ms;
 	struct eg_lateness lateness;
@@ -28,7 +27,8 @@ struct eg_loop {
 	struct eg_timer **heap;
 	size_t timers, heap_size;
 	struct eg_defer *deferred, **deferred_tail;
-	bool behind; /* some of it is left from the last turn */
+	struct eg_defer *little, **little_tail; /* eg_loop_defer_little() */
+	bool behind;				/* some of it is left from the last turn */
 	struct eg_defer *soon, **soon_tail;
 	struct epoll_event batch[BATCH];
 	int batch_at, batch_n;
@@ -67,6 +67,7 @@ struct eg_loop *eg_loop_create(void)
 
 	if (!l)
 		return NULL;
+	l->little_tail = &l->little;
 	l->deferred_tail = &l->deferred;
 	l->soon_tail = &l->soon;
 	l->now_ms = eg_now_ms();
@@ -269,9 +270,28 @@ void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
 	l->deferred_tail = &d->next;
 }
 
-void eg_loop_hurry(struct eg_loop *l)
+void eg_loop_defer_little(struct eg_loop *l, struct eg_defer *d)
 {
-	l->hurried = true;
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*l->little_tail = d;
+	l->little_tail = &d->next;
+}
+
+static void run_little(struct eg_loop *l)
+{
+	while (l->little) {
+		struct eg_defer *d = l->little;
+
+		l->little = d->next;
+		if (!l->little)
+			l->little_tail = &l->little;
+		d->next = NULL;
+		d->queued = false;
+		d->run(d);
+	}
 }
 
 /* With a time of its own, so that it gets done whatever the events take. What is left is as if more
@@ -281,7 +301,8 @@ static void run_deferred(struct eg_loop *l)
 	uint64_t began_ms = l->deferred ? eg_now_ms() : 0;
 	bool some = false;
 
-	l->behind = l->hurried = false;
+	run_little(l);
+	l->behind = false;
 	while (l->deferred) {
 		struct eg_defer *d = l->deferred;
 
@@ -296,12 +317,13 @@ static void run_deferred(struct eg_loop *l)
 		d->next = NULL;
 		d->queued = false;
 		d->run(d);
+		run_little(l);
 	}
 }
 
 void eg_loop_finish(struct eg_loop *l)
 {
-	while (l && l->deferred)
+	while (l && (l->deferred || l->little))
 		run_deferred(l);
 }
 
@@ -430,8 +452,9 @@ static void handle(struct eg_loop *l)
 			w->ready(w, events);
 		if (turn_is_over(l, l->now_ms))
 			break;
+		run_little(l);
 		/* What the first have to write does not wait for the last to be read. */
-		if (l->hurried || ++handled % PIECE == 0)
+		if (++handled % PIECE == 0)
 			run_deferred(l);
 	}
 }

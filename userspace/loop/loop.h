@@ -71,9 +71,9 @@ static inline bool eg_timer_armed(const struct eg_timer *t)
  * for. Never from within another callback. Once, even if queued twice.
  */
 void eg_loop_defer(struct eg_loop *l, struct eg_defer *d);
-/* Of what is deferred, some is best done when this event has been handled, and not after others: it
- * is large, and in the processor's cache now. */
-void eg_loop_hurry(struct eg_loop *l);
+/* Runs d->run when this event has been handled, and not after others: for what is large, and in the
+ * processor's cache now. One that is deferred already stays so. */
+void eg_loop_defer_little(struct eg_loop *l, struct eg_defer *d);
 /* NULL is allowed. All of that now, and what it defers: for who closes what there is when no turn
  * comes any more, before eg_loop_destroy(). */
 void eg_loop_finish(struct eg_loop *l);

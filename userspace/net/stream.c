@@ -129,9 +129,10 @@ void stream_send_later(struct eg_stream *s)
 {
 	if (!s->out.length || s->blocked)
 		return;
-	eg_loop_defer(s->loop, &s->end_of_tick);
 	if (s->out.length >= STREAM_OUT_LOW)
-		eg_loop_hurry(s->loop);
+		eg_loop_defer_little(s->loop, &s->end_of_tick);
+	else
+		eg_loop_defer(s->loop, &s->end_of_tick);
 }
 
 void stream_fail(struct eg_stream *s, int error, const char *format, ...)

@@ -71,7 +71,10 @@ bool eg_stream_reusable(struct eg_stream *s)
 	}
 	/* TLS 1.3 sends tickets unasked (RFC 8446 section 4.6.1): they must be read, not counted.
 	 */
-	return s->ssl && stream_tls_quiet(s);
+	if (s->ssl && stream_tls_quiet(s))
+		return true;
+	stream_settle(s); /* what it took off the socket: who goes on reading hears of it */
+	return false;
 }
 
 bool eg_stream_rests(struct eg_stream *s)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "proto/client_hello.h"
@@ -237,6 +238,39 @@ static void half_a_record_is_not_quiet(void **state)
 	assert_int_equal(send(t.p.fd[0], record, 7, 0), 7);
 	assert_false(eg_stream_reusable(t.p.b.stream));
 	assert_false(eg_stream_rests(t.p.b.stream));
+	pair_close(&t.p);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+}
+
+/* Who asks and goes on reading hears of what was found there: epoll says nothing more of it. */
+static void what_is_not_quiet_is_read(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	char said[] = "unasked";
+	struct iovec out = {said, 7};
+	struct eg_buf got;
+	struct tls_pair t;
+	struct pollfd ready;
+	size_t n;
+
+	(void)state;
+	tls_make(&t);
+	handshake(&t, leaf, "api.example");
+	round_trip(&t);
+	eg_buf_init(&got, 64);
+	eg_stream_want(t.p.b.stream, true, false);
+	assert_true(eg_stream_reusable(t.p.b.stream));
+	assert_int_equal(eg_stream_write(t.p.a.stream, &out, 1, &n), EG_IO_DONE);
+	assert_int_equal(eg_stream_flush(t.p.a.stream), EG_IO_DONE);
+	ready = (struct pollfd){.fd = t.p.fd[1], .events = POLLIN};
+	assert_int_equal(poll(&ready, 1, 10000), 1);
+	assert_false(eg_stream_reusable(t.p.b.stream));
+	t.p.b.events = 0;
+	turn_until(&t.p, t.p.b.events & EG_STREAM_READ);
+	assert_int_equal(eg_stream_read(t.p.b.stream, &got, 64), EG_IO_DONE);
+	assert_memory_equal(eg_buf_data(&got), "unasked", 7);
+	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);
 	eg_leaf_unref(leaf);
@@ -1030,6 +1064,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(data_both_ways_and_close_notify),
+		cmocka_unit_test(what_is_not_quiet_is_read),
 		cmocka_unit_test(half_a_record_is_not_quiet),
 		cmocka_unit_test(megabytes_with_back_pressure),
 		cmocka_unit_test(every_byte_in_its_own_segment),

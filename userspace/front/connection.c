@@ -461,17 +461,30 @@ static bool silent(struct connection *c)
 	return !bytes.n;
 }
 
-void connections_drain(struct eg_worker *w)
+static bool idle(struct connection *c, uint64_t quiet_ms)
+{
+	if (c->state == CONNECTION_PREFACE) {
+		if (eg_loop_now_ms(c->worker->loop) - c->began_ms < quiet_ms || !silent(c))
+			return false;
+	} else if (!c->http || !h1_server_idle(c->http, quiet_ms)) {
+		return false;
+	}
+	/* What came and was not read yet is a request: to close now would throw it away. */
+	return eg_stream_reusable(c->stream);
+}
+
+void connections_drain(struct eg_worker *w, uint64_t quiet_ms, bool gently)
 {
 	struct eg_list *it, *next;
 
 	eg_list_for_each_safe (it, next, &w->connections) {
 		struct connection *c = eg_container_of(it, struct connection, link);
 
-		if (c->http2) {
+		if (c->http2 && gently) {
+			h2_server_end_gently(c->http2);
+		} else if (c->http2) {
 			h2_server_drain(c->http2);
-		} else if (c->state == CONNECTION_PREFACE ? silent(c)
-							  : c->http && h1_server_idle(c->http)) {
+		} else if (idle(c, quiet_ms)) {
 			record_unused(c, EG_REASON_DRAINING);
 			connection_close(c, false, EG_REASON_DRAINING);
 		}

@@ -89,6 +89,7 @@ struct eg_worker {
 	bool late_said;		  /* that it is overloaded */
 	bool stopped;
 	struct eg_timer drain_timer;
+	uint64_t drain_began_ms, drain_end_ms, drain_quiet_ms;
 	/* written by other threads */
 	_Atomic(struct eg_snapshot *) published;
 	atomic_ullong drain; /* 0: not asked for; else (limit in ms + 1) * 2, + 1: gently */
@@ -100,8 +101,9 @@ struct eg_worker {
 
 /* Takes the descriptor of an accepted connection. */
 void connection_open(struct eg_worker *w, int fd);
-/* The worker drains: idle ones end at once, the rest as they finish. */
-void connections_drain(struct eg_worker *w);
+/* The worker drains: those of HTTP/1.1 that have been idle for `quiet_ms` end now, the rest as they
+ * finish. HTTP/2 is told; gently: in two steps, so that nothing that is on its way is lost. */
+void connections_drain(struct eg_worker *w, uint64_t quiet_ms, bool gently);
 /* All of them, now, with a reset. */
 void connections_end(struct eg_worker *w, enum eg_reason reason);
 

@@ -136,6 +136,12 @@ static bool body_left_small(const struct h1_server *s)
 	return s->body == EG_H1_BODY_LENGTH && s->left <= H1_DISCARD_MAX;
 }
 
+/* The next request is here already, in part at least: the end is said in its answer. */
+static bool next_is_here(const struct h1_server *s)
+{
+	return s->receive == H1_RECEIVE_COMPLETE && s->in.length;
+}
+
 static void sink_head(void *ctx, const struct eg_answer *a)
 {
 	struct h1_server *s = ctx;
@@ -145,8 +151,9 @@ static void sink_head(void *ctx, const struct eg_answer *a)
 	s->no_body = a->no_body;
 	s->last_chunk = false;
 	s->chunked_out = !a->length_known && !a->no_body && !s->http10 && !s->tunnel;
-	s->close_after = a->close || s->tunnel || !s->keep_alive || s->engine->draining ||
-			 !body_left_small(s) || (!a->length_known && !a->no_body && s->http10);
+	s->close_after = a->close || s->tunnel || !s->keep_alive ||
+			 (s->engine->draining && !next_is_here(s)) || !body_left_small(s) ||
+			 (!a->length_known && !a->no_body && s->http10);
 	h1_set_answer(s, H1_ANSWER_BODY);
 	s->activity_ms = h1_now_ms(s);
 	if (s->tunnel)

@@ -344,9 +344,10 @@ void h1_server_begin(struct h1_server *s, struct eg_stream *stream)
 	h1_arm(s);
 }
 
-bool h1_server_idle(const struct h1_server *s)
+bool h1_server_idle(const struct h1_server *s, uint64_t quiet_ms)
 {
-	return s->receive == H1_RECEIVE_HEAD && !s->exchange && !s->out.length && !s->in.length;
+	return s->receive == H1_RECEIVE_HEAD && !s->exchange && !s->out.length && !s->in.length &&
+	       h1_now_ms(s) - s->activity_ms >= quiet_ms;
 }
 
 void h1_server_fini(struct h1_server *s, enum eg_reason reason)

@@ -66,8 +66,8 @@ void h1_server_init(struct h1_server *s, struct eg_engine *engine, struct eg_pee
 		    void (*over)(void *ctx, bool reset), void *ctx);
 /* The stream is open: takes its events over. */
 void h1_server_begin(struct h1_server *s, struct eg_stream *stream);
-/* Nothing is in flight: it may be closed at once when draining. */
-bool h1_server_idle(const struct h1_server *s);
+/* Nothing is in flight, nor was for `quiet_ms`: it may be closed when draining. */
+bool h1_server_idle(const struct h1_server *s, uint64_t quiet_ms);
 /* Gives up what is in flight (the record says `reason`) and frees all; `over` is not called. */
 void h1_server_fini(struct h1_server *s, enum eg_reason reason);
 

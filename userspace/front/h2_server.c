@@ -98,6 +98,7 @@ void h2_server_end_gently(struct h2_server *s)
 	s->notice = h2_server_ping(s);
 	s->notice_ms = h2_server_now(s);
 	h2_server_due(s, s->notice_ms + NOTICE_MS);
+	h2_server_wake(s);
 }
 
 void h2_server_ponged(struct h2_server *s)

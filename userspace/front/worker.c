@@ -16,6 +16,9 @@
 #define ACCEPT_AGAIN_MS 100u /* out of descriptors or memory: the backlog waits */
 #define TICKET_KEY	80u
 #define UNSENT_BYTES	(128 * 1024) /* of a connection, in the kernel */
+/* Who is idle for so long in a drain is ended. Longer than a busy client pauses between two
+ * requests, of which the first would be told; much shorter than drains are. */
+#define DRAIN_QUIET_MS 1000u
 
 /* ---- accepting ---- */
 
@@ -78,24 +81,46 @@ static void start_listening(struct eg_worker *w)
 
 /* ---- messages ---- */
 
-static void drain_timeout(struct eg_timer *t)
+static void end_drain(struct eg_worker *w)
+{
+	connections_drain(w, 0, false);
+	connections_end(w, EG_REASON_DRAINING);
+}
+
+static void drain_step(struct eg_worker *w)
+{
+	uint64_t now = eg_loop_now_ms(w->loop);
+
+	if (now >= w->drain_end_ms ||
+	    eg_timer_set(w->loop, &w->drain_timer,
+			 EG_MIN(w->drain_quiet_ms / 2 + 1, w->drain_end_ms - now)))
+		end_drain(w);
+}
+
+/* Who said nothing for a while ends now, and not at the limit: what it asks next is asked of who
+ * serves then, with all the time that it needs. */
+static void drain_look(struct eg_timer *t)
 {
 	struct eg_worker *w = eg_container_of(t, struct eg_worker, drain_timer);
+	uint64_t now = eg_loop_now_ms(w->loop);
 
-	connections_drain(w);
-	connections_end(w, EG_REASON_DRAINING);
+	if (now - w->drain_began_ms >= w->drain_quiet_ms)
+		connections_drain(w, w->drain_quiet_ms, w->engine.drains_gently);
+	drain_step(w);
 }
 
 static void begin_drain(struct eg_worker *w, uint64_t limit_ms, bool gently)
 {
 	w->engine.draining = true;
 	w->engine.drains_gently = gently;
+	w->drain_began_ms = eg_loop_now_ms(w->loop);
+	w->drain_end_ms = w->drain_began_ms + limit_ms;
+	w->drain_quiet_ms = EG_MIN((uint64_t)DRAIN_QUIET_MS, limit_ms / 4);
 	if (w->listener_fd >= 0)
 		stop_listening(w);
 	if (!gently)
-		connections_drain(w);
-	if (eg_timer_set(w->loop, &w->drain_timer, limit_ms))
-		connections_end(w, EG_REASON_DRAINING);
+		connections_drain(w, 0, false);
+	drain_step(w);
 }
 
 static struct worker_forbidden *copy_forbidden(const struct eg_cidr *list, size_t count)
@@ -316,7 +341,7 @@ struct eg_worker *eg_worker_create(const struct eg_worker_options *o, struct eg_
 	eg_list_init(&w->connections);
 	handshakes_init(w);
 	eg_timer_init(&w->accept_again, listen_again);
-	eg_timer_init(&w->drain_timer, drain_timeout);
+	eg_timer_init(&w->drain_timer, drain_look);
 	w->loop = eg_loop_create();
 	if (!w->loop || copy_options(w, o)) {
 		eg_error_set(e, -ENOMEM, "no event loop: %s", strerror(errno));

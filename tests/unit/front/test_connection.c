@@ -724,6 +724,58 @@ static void test_drain_gently(void **state)
 	(void)state;
 }
 
+/* ... and when none came for a second it ends in order, long before the limit, so that no request
+ * begins with less than the time it needs. What is in the middle of a request has it all. */
+static void test_drain_gently_idle(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+	struct inbox idle;
+	uint64_t began;
+	char text[200];
+
+	dial(w);
+	plane_turns(&w->plane, 5);
+	idle = w->in;
+	dial(w);
+	plane_send(&w->plane, w->in.fd, "GET /v1/nothing HT");
+	plane_turns(&w->plane, 5);
+	began = eg_now_ms();
+	eg_worker_drain(w->worker, 60000, true);
+	while (w->worker->connection_count > 1 && eg_now_ms() - began < 5000)
+		plane_turn(&w->plane);
+	assert_int_equal(w->worker->connection_count, 1);
+	assert_true(eg_now_ms() - began >= 1000);
+	inbox_await_end(&w->plane, &idle);
+	assert_false(idle.reset);
+	assert_int_equal(idle.n, 0);
+	snprintf(text, sizeof(text), "TP/1.1\r\nHost: 127.0.0.1:%u\r\nx-api-key: x\r\n\r\n",
+		 w->port);
+	plane_send(&w->plane, w->in.fd, text);
+	inbox_await(&w->plane, &w->in, "\r\nconnection: close\r\n");
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	inbox_fini(&idle);
+	finish(w);
+	(void)state;
+}
+
+/* A request that is there already, and was not read, is no idle connection's. */
+static void test_drain_unread(void **state)
+{
+	struct world *w = begin(enforce, "127.0.0.1", 100);
+	char text[200];
+
+	dial(w);
+	plane_turns(&w->plane, 5);
+	snprintf(text, sizeof(text),
+		 "GET /v1/nothing HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nx-api-key: x\r\n\r\n", w->port);
+	assert_int_equal(send(w->in.fd, text, strlen(text), MSG_NOSIGNAL), (int)strlen(text));
+	eg_worker_drain(w->worker, 60000, false);
+	inbox_await(&w->plane, &w->in, "\r\nconnection: close\r\n");
+	assert_int_equal(eg_worker_run(w->worker), 0);
+	finish(w);
+	(void)state;
+}
+
 /* ... and ends in order when none came. */
 static void test_drain_gently_limit(void **state)
 {
@@ -778,7 +830,9 @@ int main(void)
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_drain_limit),
 		cmocka_unit_test(test_drain_gently),
+		cmocka_unit_test(test_drain_gently_idle),
 		cmocka_unit_test(test_drain_gently_limit),
+		cmocka_unit_test(test_drain_unread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -859,6 +859,27 @@ static void test_draining(void **state)
 	assert_true(inbox_has(&w->pod.in, "{}"));
 }
 
+/* A request that was read before the drain began is answered, also behind another. */
+static void test_draining_pipelined(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	inbox_forget(&w->up);
+	w->plane.engine.draining = true;
+	answer(w, OK(7, "{\"a\":1}"));
+	inbox_await(&w->plane, &w->pod.in, "{\"a\":1}");
+	assert_false(inbox_has(&w->pod.in, "connection: close\r\n"));
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, OK(7, "{\"b\":2}"));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_true(inbox_has(&w->pod.in, "{\"b\":2}"));
+}
+
 /* Its head went before the drain began and promised to go on, so the client may be sending its next
  * request. A drain beside another process answers that one, and says that it was the last. */
 static void test_draining_gently(void **state)
@@ -1060,6 +1081,7 @@ int main(void)
 		T(test_secret_nowhere_else),
 		T(test_draining),
 		T(test_draining_gently),
+		T(test_draining_pipelined),
 		cmocka_unit_test(test_head_timeout),
 		T(test_body_timeout),
 		T(test_client_that_never_reads),

@@ -612,6 +612,28 @@ static void test_goodbye_in_two_steps(void **state)
 	down(w);
 }
 
+/* ... as it is to a connection on which nothing happens. */
+static void test_goodbye_while_idle(void **state)
+{
+	struct world *w = up();
+	const unsigned char *p;
+	char ping[8];
+
+	(void)state;
+	raw_begin(&w->pod);
+	w->plane.engine.draining = w->plane.engine.drains_gently = true;
+	h2_server_end_gently(&w->pod.server);
+	p = raw_await(&w->pod, NGHTTP2_GOAWAY, 0);
+	assert_int_equal(raw_u32(p), INT32_MAX);
+	memcpy(ping, raw_await(&w->pod, NGHTTP2_PING, 0), sizeof(ping));
+	inbox_forget(&w->pod.in);
+	raw_frame(&w->pod, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, ping, sizeof(ping));
+	p = raw_await(&w->pod, NGHTTP2_GOAWAY, 0);
+	assert_int_equal(raw_u32(p), 0);
+	inbox_await_end(&w->plane, &w->pod.in);
+	down(w);
+}
+
 /* A client that says nothing to that is not waited for. */
 static void test_goodbye_without_an_answer(void **state)
 {
@@ -702,6 +724,7 @@ int main(void)
 		cmocka_unit_test(test_client_says_goodbye),
 		cmocka_unit_test(test_goodbye_is_true),
 		cmocka_unit_test(test_goodbye_in_two_steps),
+		cmocka_unit_test(test_goodbye_while_idle),
 		cmocka_unit_test(test_goodbye_without_an_answer),
 		cmocka_unit_test(test_after_goodbye),
 		cmocka_unit_test(test_goodbye_twice),

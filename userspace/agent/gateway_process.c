@@ -228,7 +228,9 @@ static void give_back(struct eg_gateway *g)
 
 		used += eg_telemetry_gauge_now(t, EG_GAUGE_HELD_BYTES);
 		used += eg_telemetry_gauge_now(t, EG_GAUGE_CLIENT_CONNECTIONS) * CONNECTION_BYTES;
-		requests += eg_telemetry_gauge_rises(t, EG_GAUGE_REQUESTS_ACTIVE);
+		/* An end counts like a beginning: a long answer's buffers come free with it. */
+		requests += 2 * eg_telemetry_gauge_rises(t, EG_GAUGE_REQUESTS_ACTIVE) -
+			    (uint64_t)eg_telemetry_gauge_now(t, EG_GAUGE_REQUESTS_ACTIVE);
 	}
 	eg_blocks_trim(now);
 	if (eg_give_back_due(&g->give_back, (uint64_t)EG_MAX(used, (int64_t)0), requests, now))

@@ -14,15 +14,18 @@
 #define EG_GIVE_BACK_BYTES    ((uint64_t)8 << 20) /* that came free since the last time */
 #define EG_GIVE_BACK_EVERY_MS 10000u		  /* at most */
 #define EG_GIVE_BACK_REQUESTS 64u		  /* since the last time, and then */
-#define EG_GIVE_BACK_QUIET_MS 1000u		  /* without one */
+/* ... without one. Idle connections give their buffers back in the first two seconds of it, and
+ * what comes free later stays: silence counts once. */
+#define EG_GIVE_BACK_QUIET_MS 2500u
 
 struct eg_give_back {
 	uint64_t peak;	  /* bytes in use, the most since the last time */
 	uint64_t last_ms; /* 0: never yet */
-	uint64_t requests, requests_then, request_ms; /* now, at the last time; when one came */
+	uint64_t requests, requests_then, request_ms; /* now, at the last time; when it changed */
 };
 
-/* `used`: bytes in use now; `requests`: that ever came. True: hand back now. */
+/* `used`: bytes in use now; `requests`: that ever began, and that ever ended, in one sum. True:
+ * hand back now. */
 bool eg_give_back_due(struct eg_give_back *g, uint64_t used, uint64_t requests, uint64_t now_ms);
 
 #endif

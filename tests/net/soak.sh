@@ -58,9 +58,12 @@ for lane in keep fresh; do
 	at_least "$lane: there were some" "$(jq .ok <<<"$r")" "$SOAK_SECONDS"
 done
 echo "     chaos: $(cat "$T_RUN/chaos.json")"
-for kind in whole reset_in_answer slow_reader upload_cut half_hello garbage passed_through http2_streams; do
+for kind in whole reset_in_answer gateway_address websocket slow_reader upload_cut half_hello garbage passed_through http2_streams; do
 	at_least "chaos: $kind" "$(jq ".did.$kind // 0" "$T_RUN/chaos.json")" 1
 done
+is "chaos: a reset is one" "$(jq -r .reset "$T_RUN/chaos.json")" ECONNRESET
+at_least "chaos: the gateway address answers" "$(jq '.address["200"] // 0' "$T_RUN/chaos.json")" 1
+at_least "chaos: WebSockets open" "$(jq '.upgraded["101"] // 0' "$T_RUN/chaos.json")" 1
 is "by the same processes" "$(pid_of gateway) $(pid_of signer) $(pid_of spawner) $(pid_of supervisor)" "$GATEWAY $SIGNER $SPAWNER $E_PID"
 is "no gateway was lost or hung" "$(ctl status --json | jq -c '[.gateway.restarts, .gateway.hangs, .signer.restarts, .signer.hangs]')" "[0,0,0,0]"
 check "what was opened is closed, what was held is free" await 90 quiet

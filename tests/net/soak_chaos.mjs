@@ -23,16 +23,37 @@ const MODELS = ['gpt-4o', 'gpt-4o', 'gpt-4o', 'mock-503', 'mock-529', 'mock-429-
 	'mock-coded', 'mock-two-lengths', 'mock-bad-chunk', 'mock-leaky-headers', 'mock-error-first-event', 'mock-error-mid-stream',
 	'mock-cut-stream', 'mock-clean-cut-stream', 'mock-slow-stream-30', 'mock-long-stream-500', 'mock-burst-stream', 'mock-h2-refused',
 	'mock-h2-rst-body'];
-const did = {}, ended = {};
+const did = {}, ended = {}, address = {}, upgraded = {};
 const note = (table, key) => { table[key] = (table[key] ?? 0) + 1; };
 
 const body = (bytes = 0) => JSON.stringify({ model: pick(MODELS), stream: random(2) === 0, messages: [{ role: 'user', content: 'x'.repeat(bytes) || 'hello' }] });
 const head = (length) => `POST ${PATH} HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer placeholder\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
 
+// TLS over a socket of its own, which alone can be reset: a TLSSocket that dials by itself only ever ends with a FIN.
+const secure = (to, options) => {
+	const raw = net.connect(to), s = tls.connect({ socket: raw, ...options });
+	raw.on('error', () => {});
+	s.reset = () => raw.resetAndDestroy();
+	return s;
+};
 // Over TLS, HTTP/1.1: resolves with the socket, or null.
 const dial = () => new Promise((done) => {
-	const s = tls.connect({ host: HOST, port: 443, servername: HOST, ALPNProtocols: ['http/1.1'] }, () => done(s));
+	const s = secure({ host: HOST, port: 443 }, { servername: HOST, ALPNProtocols: ['http/1.1'] });
+	s.on('secureConnect', () => done(s));
 	s.on('error', () => done(null));
+});
+// How a server sees the end of a client that resets: ECONNRESET, or it was none. By a key that both know, without certificates.
+const resetIsSeenAs = () => new Promise((done) => {
+	const psk = Buffer.alloc(16, 7), options = { ciphers: 'PSK-AES128-GCM-SHA256', maxVersion: 'TLSv1.2' };
+	const server = tls.createServer({ ...options, pskCallback: () => psk }, (s) => {
+		s.on('error', (e) => done(e.code)); s.on('end', () => done('FIN')); s.resume(); s.write('x');
+	}).listen(0, '127.0.0.1', () => {
+		const s = secure({ host: '127.0.0.1', port: server.address().port },
+			{ ...options, pskCallback: () => ({ psk, identity: 'x' }), checkServerIdentity: () => undefined });
+		s.on('error', () => {}); s.on('data', () => s.reset());
+	});
+	server.on('tlsClientError', (e) => done(e.code));
+	setTimeout(() => done('nothing'), 5000).unref();
 });
 // Reads on until the end, the time, or `most` bytes.
 const drain = (s, ms, most = Infinity) => new Promise((done) => {
@@ -64,7 +85,36 @@ const kinds = {
 		const b = body();
 		s.write(head(b.length) + b);
 		await drain(s, random(300), 1 + random(3000));
-		s.resetAndDestroy ? s._parent?.resetAndDestroy?.() ?? s.destroy() : s.destroy();
+		s.reset();
+	},
+	async gateway_address() { // plain, and named by nothing but its path
+		const s = net.connect({ host: '169.254.77.1', port: 80 });
+		let said = '';
+		s.on('error', () => {});
+		s.on('data', (d) => { said ||= d.toString('latin1', 0, 12); });
+		const b = JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user', content: 'x'.repeat(random(300000)) }] });
+		s.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: 169.254.77.1\r\nAuthorization: Bearer placeholder\r\nContent-Type: application/json\r\nContent-Length: ${b.length}\r\n\r\n${b}`);
+		for (let i = 0; i < 50 && !said && !s.destroyed; i++) await pause(100);
+		note(address, said.slice(9) || 'nothing');
+		if (random(2)) s.resetAndDestroy(); else s.destroy();
+	},
+	async websocket() { // some text, and then a close frame, a FIN or a reset
+		const host = 'api.openai.com', s = secure({ host, port: 443 }, { servername: host, ALPNProtocols: ['http/1.1'] });
+		let said = '';
+		s.on('error', () => {});
+		s.on('data', (d) => { said ||= d.toString('latin1', 0, 12); });
+		s.write(`GET /v1/realtime?model=gpt-4o HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer placeholder\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+			'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
+		for (let i = 0; i < 50 && !said && !s.destroyed; i++) await pause(100);
+		note(upgraded, said.slice(9) || 'nothing');
+		for (let i = random(10); i > 0 && said.slice(9) === '101' && !s.destroyed; i--) {
+			const text = Buffer.from(JSON.stringify({ type: 'response.create' }));
+			s.write(Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), text])); // a mask of zeros
+			await pause(random(300));
+		}
+		pick([() => s.reset(), () => s.destroy(), () => s.end(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))])();
+		await pause(200);
+		s.destroy();
 	},
 	async slow_reader() {
 		const s = await dial();
@@ -131,6 +181,7 @@ async function lane() {
 	}
 }
 process.on('uncaughtException', (e) => note(ended, `uncaught ${e.code ?? e.message}`));
+const reset = await resetIsSeenAs();
 await Promise.all(Array.from({ length: lanes }, lane));
-console.log(JSON.stringify({ did, ended }));
+console.log(JSON.stringify({ did, ended, address, upgraded, reset }));
 process.exit(0);

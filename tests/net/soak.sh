@@ -80,7 +80,7 @@ third() { # COLUMN WHICH
 }
 for column in 2:gateway 3:supervisor 4:signer; do
 	second=$(third "${column%:*}" 1) last=$(third "${column%:*}" 2)
-	echo "     ${column#*:}: $second kB in the second third, $last kB in the last, $(rss "$GATEWAY") kB now"
+	echo "     ${column#*:}: $second kB in the second third, $last kB in the last, $(rss "$(pid_of "${column#*:}")") kB now"
 	at_least "${column#*:}: memory does not grow" $((second + second / 10 + 8192 - last)) 0
 done
 hasnt "no report of a sanitizer" "$(log)" "Sanitizer"

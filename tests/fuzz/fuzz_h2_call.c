@@ -137,20 +137,6 @@ static void turns(struct eg_loop *l, int fd, int n)
 	}
 }
 
-/*
- * How many bytes of a CONTINUATION's frame head begin at `at`. nghttp2 counts each piece of one as
- * a CONTINUATION, and takes eight: with each byte alone they must be whole.
- */
-static size_t continuation_head(const uint8_t *data, size_t size, size_t at)
-{
-	size_t frame = 1;
-
-	while (frame < at && size - frame >= 9)
-		frame += 9 + ((size_t)data[frame] << 16 | (size_t)data[frame + 1] << 8 |
-			      data[frame + 2]);
-	return frame == at && size - at >= 9 && data[at + 3] == NGHTTP2_CONTINUATION ? 9 : 0;
-}
-
 /* The provider's own preface comes first, so that an input need not find it. */
 static const char settings[] = "\0\0\0\4\0\0\0\0\0";
 
@@ -183,8 +169,6 @@ static void run(const uint8_t *data, size_t size, uint64_t seed, struct told t[C
 	for (size_t at = 1; at < size;) {
 		size_t n = seed ? fuzz_step(&seed, size - at) : size - at;
 
-		if (seed && fuzz_cut == FUZZ_CUT_ALONE)
-			n = EG_MAX(n, continuation_head(data, size, at));
 		if (send(fd[1], data + at, n, MSG_NOSIGNAL) != (ssize_t)n)
 			break; /* it was given up */
 		at += n;

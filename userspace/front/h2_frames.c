@@ -5,6 +5,7 @@
  */
 #include "front/h2_answer.h"
 #include "front/h2_stream.h"
+#include "upstream/h2_continuations.h"
 #include "upstream/h2_mem.h"
 
 #define CONNECTION_WINDOW (1 << 20)
@@ -35,6 +36,11 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	    !h2_number_used(&s->numbers, hd->stream_id)) {
 		h2_server_violation(s, NGHTTP2_PROTOCOL_ERROR,
 				    "HTTP/2: a stream's number that had been skipped");
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
+	if (!h2_continuations_allow(&s->continuations, hd->type)) {
+		h2_server_violation(s, NGHTTP2_ENHANCE_YOUR_CALM,
+				    "HTTP/2: a head in too many CONTINUATION frames");
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
 	if (h2_bucket_spend(&s->control, 1, h2_server_now(s)))
@@ -289,6 +295,7 @@ static int create(struct h2_server *s, nghttp2_option *option, nghttp2_session_c
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_send_header_block_length(option, ANSWER_HEAD_MAX);
+	h2_continuations_option(option);
 	set_callbacks(c);
 	r = nghttp2_session_server_new3(&session, c, s, option, &mem);
 	if (!r) /* else it points to what was freed */

@@ -49,11 +49,12 @@ struct h2_server {
 	size_t stream_count;
 	struct eg_list todo; /* struct h2_stream.todo: something of it can go on */
 
-	struct h2_head head;	   /* of the block that is being read: blocks don't interleave */
-	int32_t block_of;	   /* its stream; 0: none is */
-	size_t block_bytes;	   /* names and values of it */
-	const char *trailer_wrong; /* of trailers, which are dropped */
-	bool frame_paid;	   /* the DATA frame that is being read was refunded */
+	struct h2_head head;	    /* of the block that is being read: blocks don't interleave */
+	int32_t block_of;	    /* its stream; 0: none is */
+	unsigned int continuations; /* of it, so far */
+	size_t block_bytes;	    /* names and values of it */
+	const char *trailer_wrong;  /* of trailers, which are dropped */
+	bool frame_paid;	    /* the DATA frame that is being read was refunded */
 
 	struct eg_buf in, out;
 	bool full;    /* `out` is: nghttp2 keeps the rest */

@@ -52,7 +52,8 @@ struct eg_h2_conn {
 	uint64_t control_since_ms;
 	unsigned int control; /* frames since then that nothing was owed for */
 	unsigned int earned;  /* WINDOW_UPDATEs, and frames of streams that are over, to come */
-	bool only_padding;    /* the DATA frame that is being read, as far as is known */
+	unsigned int continuations; /* of the head that is being read */
+	bool only_padding;	    /* the DATA frame that is being read, as far as is known */
 	/* Data of one stream that came in a row, moved together in place: one piece for its owner.
 	 */
 	struct eg_h2_call *run_of;

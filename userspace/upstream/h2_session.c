@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What nghttp2 asks and tells of a connection to a provider; h2_conn.c calls it with bytes. */
 #include "upstream/h2_conn.h"
+#include "upstream/h2_continuations.h"
 #include "upstream/h2_mem.h"
 
 /* ---- out ---- */
@@ -173,7 +174,11 @@ static bool flooded(struct eg_h2_conn *h)
 /* Also of frames that nghttp2 ignores and tells nothing more of. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
 {
+	struct eg_h2_conn *h = ctx;
+
 	(void)session;
+	if (!h2_continuations_allow(&h->continuations, hd->type))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	return counts(ctx, hd) && flooded(ctx) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -324,6 +329,7 @@ nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h)
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_send_header_block_length(option, 2 * EG_CALL_HEAD_CAP);
 	nghttp2_option_set_peer_max_concurrent_streams(option, H2_STREAMS_MAX);
+	h2_continuations_option(option);
 	nghttp2_session_callbacks_set_send_data_callback(call, send_data);
 	nghttp2_session_callbacks_set_data_source_read_length_callback(call, frame_bytes);
 	nghttp2_session_callbacks_set_on_begin_frame_callback(call, on_begin_frame);

@@ -4,6 +4,7 @@
  * the same bytes, each stream ends the same way, and the records give the same reasons.
  */
 #include "pod2.h"
+#include "upstream/h2_continuations.h"
 
 #define ALONE SIZE_MAX
 
@@ -13,7 +14,7 @@
 
 /* What a pod sends. */
 struct wire {
-	size_t n, continuation; /* where the head of such a frame begins; 0: nowhere */
+	size_t n;
 	char p[2048];
 };
 
@@ -25,8 +26,6 @@ static void frame(struct wire *s, uint8_t type, uint8_t flags, uint32_t id, cons
 			(char)(id >> 16), (char)(id >> 8), (char)id};
 
 	assert_true(s->n + 9 + n <= sizeof(s->p));
-	if (type == NGHTTP2_CONTINUATION)
-		s->continuation = s->n;
 	memcpy(s->p + s->n, head, 9);
 	if (n)
 		memcpy(s->p + s->n + 9, payload, n);
@@ -48,7 +47,6 @@ static void data(struct wire *s, uint8_t flags, uint32_t id, const char *text)
 
 static void begin(struct wire *s)
 {
-	s->continuation = 0;
 	memcpy(s->p, H2_PREFACE.p, H2_PREFACE.n);
 	s->n = H2_PREFACE.n;
 	frame(s, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\1\0\0", 6);
@@ -70,6 +68,27 @@ static void write_whole(struct wire *s)
 	frame(s, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\3gpt-4o\",\"messages\":[]}\0\0\0", 26);
 	frame(s, NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\1\0", 4);
 	headers(s, END_STREAM, 1, "x-sum|abc\n");
+}
+
+/* As many CONTINUATIONs as a head may have, and one more. */
+static void write_continuations(struct wire *s, int count)
+{
+	char block[1024];
+	size_t n = raw_block(block, RAW_HEAD);
+
+	frame(s, NGHTTP2_HEADERS, END_STREAM, 1, block, n);
+	for (int i = 1; i <= count; i++)
+		frame(s, NGHTTP2_CONTINUATION, i < count ? 0 : END_HEADERS, 1, NULL, 0);
+}
+
+static void write_most_continuations(struct wire *s)
+{
+	write_continuations(s, H2_CONTINUATIONS);
+}
+
+static void write_too_many_continuations(struct wire *s)
+{
+	write_continuations(s, H2_CONTINUATIONS + 1);
 }
 
 /* Of two streams the second is reset for its fault, wherever that is seen. */
@@ -126,7 +145,6 @@ static void write_no_continuation(struct wire *s)
 	size_t n = raw_block(block, RAW_HEAD);
 
 	frame(s, NGHTTP2_HEADERS, 0, 1, block, n);
-	s->continuation = s->n; /* there should be one */
 	frame(s, NGHTTP2_PING, 0, 0, "12345678", 8);
 }
 
@@ -144,6 +162,8 @@ static const struct script scripts[] = {
 	{"bad trailers", write_bad_trailers, true, {1, 3}},
 	{"bad heads", write_bad_head, false, {1, 3}},
 	{"a body that is no JSON", write_refused, false, {1}},
+	{"8 CONTINUATIONs", write_most_continuations, false, {1}},
+	{"9 CONTINUATIONs", write_too_many_continuations, false, {0}},
 	{"DATA on no stream", write_data_on_no_stream, false, {0}},
 	{"SETTINGS of a wrong size", write_settings_of_a_wrong_size, false, {0}},
 	{"a head that does not go on", write_no_continuation, false, {0}},
@@ -222,10 +242,6 @@ static void send_cut(struct plane *p, int fd, const struct wire *s, size_t cut)
 {
 	for (size_t at = 0, step; at < s->n; at += step) {
 		step = cut == ALONE ? 1 : at || !cut ? s->n - at : cut;
-		/* nghttp2 counts each piece of this head as a frame of the kind, and takes eight.
-		 */
-		if (cut == ALONE && at && at == s->continuation)
-			step = 9;
 		if (send(fd, s->p + at, step, MSG_NOSIGNAL) != (ssize_t)step)
 			return;
 		plane_turns(p, 3);

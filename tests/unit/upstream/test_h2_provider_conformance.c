@@ -820,14 +820,49 @@ static void test_overrun(void **state)
 	down();
 }
 
+/* Section 5.1.1: numbers of streams can't be used again, so the next request goes on another
+ * connection before they end; what is on this one is answered. */
+static void test_numbers_used_up(void **state)
+{
+	const int32_t last = INT32_MAX - 2 * (int32_t)H2_STREAMS_MAX; /* there is room for all */
+	struct eg_upstream_conn *first;
+	char byte;
+	int fd;
+
+	(void)state;
+	up(true, NULL, 0);
+	send_frame(NGHTTP2_SETTINGS, 0, 0, "", 0);
+	turns(3);
+	first = b.conn;
+	assert_int_equal(nghttp2_session_set_next_stream_id(first->h2->session, last), 0);
+	ask(1);
+	assert_ptr_equal(b.conn, first);
+	(void)await_frame(NGHTTP2_HEADERS, (uint32_t)last);
+	eg_call_end(&b.a[1].call.base);
+	memset(&b.a[1], 0, sizeof(b.a[1]));
+	ask(1);
+	assert_ptr_not_equal(b.conn, first);
+	fd = accept4(b.listener, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(fd >= 0);
+	turns(3);
+	assert_int_equal(recv(fd, &byte, 1, 0), 1);
+	send_step(&(const struct step)H(END, 1, OK200));
+	turns(5);
+	assert_int_equal(b.a[0].ends, 1);
+	assert_int_equal(b.a[1].fails, 0);
+	close(fd);
+	down();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rules),	       cmocka_unit_test(test_both_windows),
-		cmocka_unit_test(test_initial_window), cmocka_unit_test(test_acknowledged),
-		cmocka_unit_test(test_goodbye),	       cmocka_unit_test(test_cancelled),
-		cmocka_unit_test(test_overrun),	       cmocka_unit_test(test_nothing_after_reset),
-		cmocka_unit_test(test_our_head),       cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_rules),		cmocka_unit_test(test_both_windows),
+		cmocka_unit_test(test_initial_window),	cmocka_unit_test(test_acknowledged),
+		cmocka_unit_test(test_goodbye),		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_overrun),		cmocka_unit_test(test_nothing_after_reset),
+		cmocka_unit_test(test_our_head),	cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_numbers_used_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,16 +201,18 @@ static void next_address(struct upstream_dial *d)
 	dial_fail(d, d->reason, d->text);
 }
 
-/* Told of a connection while it waited for its turn. */
-static void take_pooled(struct upstream_dial *d)
+/* A connection that became idle while it waited for its turn, or before it made a socket. False: it
+ * is gone already. */
+static bool take_pooled(struct upstream_dial *d)
 {
 	struct eg_upstream_conn *c = upstream_take_pooled(d->u, d->origin, d->max_idle_ms);
 	struct eg_upstream_wait *w = d->wait;
 
 	if (!c)
-		return; /* it is gone already; the turn will come */
+		return false;
 	dial_end(d);
 	w->done(w, c, EG_REASON_OK, "");
+	return true;
 }
 
 static struct upstream_dial *of_turn(struct eg_list *link)
@@ -248,13 +250,16 @@ static void take_step(struct eg_defer *defer)
 {
 	struct upstream_dial *d = eg_container_of(defer, struct upstream_dial, step);
 
-	/* It may have been queued while the turn had not come. */
-	if (d->state == DIAL_RESOLVE && !d->resolving)
-		next_address(d);
-	else if (d->state == DIAL_QUEUED)
-		take_pooled(d);
-	else if (d->state == DIAL_SETTINGS)
+	/* It may have been queued while the turn had not come. Those that joined it want one that
+	 * is shared. */
+	if (d->state == DIAL_RESOLVE && !d->resolving) {
+		if (!eg_list_empty(&d->joined) || !d->wait || !take_pooled(d))
+			next_address(d);
+	} else if (d->state == DIAL_QUEUED) {
+		(void)take_pooled(d); /* else the turn will come */
+	} else if (d->state == DIAL_SETTINGS) {
 		dial_settle(d);
+	}
 }
 
 static void on_resolved(struct eg_resolve *r, const struct eg_addresses *a, const char *why)

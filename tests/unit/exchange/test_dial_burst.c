@@ -136,6 +136,28 @@ static void test_idle_before_the_turn(void **state)
 	assert_false(b.w[23].conn->reused);
 }
 
+/* What became idle before a socket was made for it saves one that has its turn the dial: also when
+ * its turn came with what it was told of. */
+static void test_idle_with_the_turn(void **state)
+{
+	(void)state;
+	ask(0, 50000, 10000);
+	await_told(1);
+	ask(1, 50000, 10000);
+	release(0);
+	await_told(2);
+	assert_true(b.w[1].conn->reused);
+	for (int i = 2; i < 2 + (int)UPSTREAM_TURNS; i++)
+		ask(i, 0, 10000);
+	ask(21, 50000, 10000);
+	release(1);
+	eg_upstream_cancel(&b.w[2].wait);
+	await_told(2 + (int)UPSTREAM_TURNS);
+	assert_int_equal(b.w[21].order, 2);
+	assert_true(b.w[21].conn->reused);
+	assert_int_equal(turns()->running_count, 0);
+}
+
 /* Given up, whether it waits or dials: the next one goes. */
 static void test_cancel(void **state)
 {
@@ -224,6 +246,7 @@ int main(void)
 		T(test_bounded_and_in_order),
 		T(test_pods_take_turns),
 		T(test_idle_before_the_turn),
+		T(test_idle_with_the_turn),
 		T(test_cancel),
 		T(test_slow_ones),
 		T(test_refused),

@@ -189,6 +189,7 @@ static void serve(int n)
 
 	for (int t = 0; t < PLANE_TURNS && sum('e') < n; t++) {
 		turns(1);
+		plane_turn(&b.p);
 		for (int i = 0; i < b.conns; i++)
 			for (int j = 0; j < b.s[i].count; j++)
 				if (b.s[i].stream[j].ended && !b.s[i].stream[j].answer_ends &&

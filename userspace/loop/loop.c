@@ -260,38 +260,43 @@ static void fire_timers(struct eg_loop *l)
 
 /* ---- end of the tick ---- */
 
-void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
+static void enqueue(struct eg_defer *d, struct eg_defer ***tail)
 {
 	if (d->queued)
 		return;
 	d->queued = true;
 	d->next = NULL;
-	*l->deferred_tail = d;
-	l->deferred_tail = &d->next;
+	**tail = d;
+	*tail = &d->next;
+}
+
+/* It may queue itself again. */
+static void run_first(struct eg_defer **head, struct eg_defer ***tail)
+{
+	struct eg_defer *d = *head;
+
+	*head = d->next;
+	if (!*head)
+		*tail = head;
+	d->next = NULL;
+	d->queued = false;
+	d->run(d);
+}
+
+void eg_loop_defer(struct eg_loop *l, struct eg_defer *d)
+{
+	enqueue(d, &l->deferred_tail);
 }
 
 void eg_loop_defer_little(struct eg_loop *l, struct eg_defer *d)
 {
-	if (d->queued)
-		return;
-	d->queued = true;
-	d->next = NULL;
-	*l->little_tail = d;
-	l->little_tail = &d->next;
+	enqueue(d, &l->little_tail);
 }
 
 static void run_little(struct eg_loop *l)
 {
-	while (l->little) {
-		struct eg_defer *d = l->little;
-
-		l->little = d->next;
-		if (!l->little)
-			l->little_tail = &l->little;
-		d->next = NULL;
-		d->queued = false;
-		d->run(d);
-	}
+	while (l->little)
+		run_first(&l->little, &l->little_tail);
 }
 
 /* With a time of its own, so that it gets done whatever the events take. What is left is as if more
@@ -304,19 +309,12 @@ static void run_deferred(struct eg_loop *l)
 	run_little(l);
 	l->behind = false;
 	while (l->deferred) {
-		struct eg_defer *d = l->deferred;
-
 		if (some && eg_now_ms() - began_ms >= TURN_MS) {
 			l->behind = true;
 			return;
 		}
 		some = true;
-		l->deferred = d->next;
-		if (!l->deferred)
-			l->deferred_tail = &l->deferred;
-		d->next = NULL;
-		d->queued = false;
-		d->run(d);
+		run_first(&l->deferred, &l->deferred_tail);
 		run_little(l);
 	}
 }
@@ -334,12 +332,7 @@ bool eg_loop_behind(const struct eg_loop *l)
 
 void eg_loop_soon(struct eg_loop *l, struct eg_defer *d)
 {
-	if (d->queued)
-		return;
-	d->queued = true;
-	d->next = NULL;
-	*l->soon_tail = d;
-	l->soon_tail = &d->next;
+	enqueue(d, &l->soon_tail);
 }
 
 /* Only what is queued now: what is queued meanwhile runs in the next turn. */

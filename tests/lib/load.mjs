@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many requests over a fixed number of keep-alive connections, and one JSON line of what became of them. Usage:
 //   load.mjs --url URL [--requests N] [--connections N] [--retries N] [--body JSON] [--header 'name: value']...
-//            [--expect TEXT] [--seconds N] [--until FILE] [--rate N] [--fresh]
-// --until goes on until FILE is there; --rate begins at most so many a second; --fresh makes a new connection for each.
+//            [--expect TEXT] [--seconds N] [--until FILE [--at-least N]] [--rate N] [--fresh]
+// --until goes on until FILE is there, and N requests have ended: how many a busy machine makes until then is not known;
+// --rate begins at most so many a second; --fresh makes a new connection for each.
 // `{n}` in BODY and TEXT becomes the number of the request, so that an answer to another request is noticed.
 // Trust comes from NODE_EXTRA_CA_CERTS. A request fails when there is no 200 with the expected text in a whole body;
 // with --retries it is sent again as the SDKs do (resets, 408, 409, 429, 5xx). Exit status 0 only when none failed.
@@ -17,7 +18,7 @@ const { values: opt } = parseArgs({ options: {
 	url: { type: 'string' }, requests: { type: 'string', default: '1000' }, connections: { type: 'string', default: '64' },
 	retries: { type: 'string', default: '0' }, body: { type: 'string' }, header: { type: 'string', multiple: true, default: [] },
 	expect: { type: 'string', default: '' }, seconds: { type: 'string', default: '0' },
-	until: { type: 'string' }, rate: { type: 'string', default: '0' }, fresh: { type: 'boolean', default: false } } });
+	until: { type: 'string' }, 'at-least': { type: 'string', default: '0' }, rate: { type: 'string', default: '0' }, fresh: { type: 'boolean', default: false } } });
 if (!opt.url) {
 	console.error('load.mjs: --url is missing');
 	process.exit(2);
@@ -62,9 +63,10 @@ function once(n) {
 
 const start = Date.now();
 const end = 1000 * opt.seconds;
+const enough = () => existsSync(opt.until) && result.ok + result.failed >= 1 * opt['at-least'];
 let left = 1 * opt.requests;
 async function lane() {
-	while (opt.until ? !existsSync(opt.until) : end ? Date.now() - start < end : left-- > 0) {
+	while (opt.until ? !enough() : end ? Date.now() - start < end : left-- > 0) {
 		const n = result.requests++;
 		if (1 * opt.rate) await new Promise((ok) => setTimeout(ok, Math.max(0, start + n * 1000 / opt.rate - Date.now())));
 		let outcome = await once(n);

@@ -46,12 +46,12 @@ sys.exit(1)
 EOP
 }
 at() { when "$1" "$2" "os.kill($3, $4)"; } # LOG TEXT PID SIGNAL
-# Requests over connections that are kept, and over new ones, until load_end; over LANES connections of each at a time.
+# Requests over connections that are kept, and over new ones, until load_end and 20 of each; over LANES connections of each at a time.
 load_begin() { # [OPTION...]
 	rm -f "$T_RUN/enough"
 	STEADY=() KINDS=(keep fresh)
-	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" "$@" > "$T_RUN/keep.json" & STEADY+=($!)
-	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" --fresh "$@" > "$T_RUN/fresh.json" & STEADY+=($!)
+	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" --at-least 20 "$@" > "$T_RUN/keep.json" & STEADY+=($!)
+	load 1 "${LANES:-8}" --rate "$RATE" --until "$T_RUN/enough" --at-least 20 --fresh "$@" > "$T_RUN/fresh.json" & STEADY+=($!)
 }
 load_end() { # WHAT
 	local kind r

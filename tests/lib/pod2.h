@@ -17,6 +17,7 @@ struct reply {
 	unsigned int status, interim; /* interim: of a 1xx head */
 	char head[8192];	      /* "name: value\n" each */
 	char trailers[8192];	      /* likewise */
+	char never_indexed[1024];     /* "name\n" each, of both */
 	bool in_head;		      /* the block has a :status */
 	bool head_ended;	      /* END_STREAM came with the head */
 	char *body;
@@ -88,12 +89,16 @@ PLANE int pod2_on_header(nghttp2_session *session, const nghttp2_frame *frame, c
 		r->status = (unsigned int)atoi((const char *)value);
 		r->in_head = true;
 	}
+	if (flags & NGHTTP2_NV_FLAG_NO_INDEX) {
+		n = strlen(r->never_indexed);
+		snprintf(r->never_indexed + n, sizeof(r->never_indexed) - n, "%.*s\n",
+			 (int)name_length, (const char *)name);
+	}
 	to = r->in_head ? r->head : r->trailers;
 	n = strlen(to);
 	snprintf(to + n, sizeof(r->head) - n, "%.*s: %.*s\n", (int)name_length, (const char *)name,
 		 (int)value_length, (const char *)value);
 	(void)session;
-	(void)flags;
 	return 0;
 }
 

@@ -173,6 +173,13 @@ void eg_buf_consume(struct eg_buf *b, size_t n)
 		b->head = 0;
 }
 
+void eg_buf_clear_content(struct eg_buf *b)
+{
+	if (b->secret && b->length)
+		eg_wipe(b->p + b->head, b->length);
+	b->head = b->length = 0;
+}
+
 void eg_buf_clear(struct eg_buf *b)
 {
 	if (b->secret && b->p)

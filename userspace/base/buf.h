@@ -64,8 +64,11 @@ int eg_buf_printf(struct eg_buf *b, const char *format, ...) EG_PRINTF(2, 3) EG_
 char *eg_buf_reserve(struct eg_buf *b, size_t want, size_t *room) EG_MUST;
 void eg_buf_commit(struct eg_buf *b, size_t n);
 void eg_buf_consume(struct eg_buf *b, size_t n);
-/* Forgets the content, keeps the memory. */
+/* Forgets the content, keeps the memory; a secret's is wiped whole. */
 void eg_buf_clear(struct eg_buf *b);
+/* The same, but wipes the content alone: for who fills and forgets, and consumes nothing. What lay
+ * there before is wiped already, then. */
+void eg_buf_clear_content(struct eg_buf *b);
 /* Gives the memory of an empty buffer back (idle connections). */
 void eg_buf_release(struct eg_buf *b);
 

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "front/h2_answer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define FIELDS_MAX (EG_H1_MAX_HEADERS + 16u)
+
+/* Another value in each answer: in HPACK's table it would only drive out what comes again. */
+static bool is_of_one_answer(struct eg_str name)
+{
+	static const struct eg_str ends[] = {EG_STR("-id"), EG_STR("-ms"), EG_STR("-ray")};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(ends); i++)
+		if (name.n > ends[i].n &&
+		    eg_str_ieq((struct eg_str){name.p + name.n - ends[i].n, ends[i].n}, ends[i]))
+			return true;
+	return false;
+}
 
 /* nghttp2 copies the bytes, and writes names in lower case. */
 static nghttp2_nv field(struct eg_str name, struct eg_str value)
@@ -14,7 +25,7 @@ static nghttp2_nv field(struct eg_str name, struct eg_str value)
 		.value = (uint8_t *)(uintptr_t)value.p,
 		.namelen = name.n,
 		.valuelen = value.n,
-		.flags = NGHTTP2_NV_FLAG_NONE,
+		.flags = is_of_one_answer(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
 	};
 }
 
@@ -31,17 +42,18 @@ int h2_submit_answer(nghttp2_session *session, int32_t stream, const struct eg_a
 		     bool no_body)
 {
 	nghttp2_nv nv[FIELDS_MAX];
-	char status[12], length[24];
+	char status[EG_DECIMAL_MAX], length[EG_DECIMAL_MAX];
 	size_t n = 0;
 
-	snprintf(status, sizeof(status), "%03u", a->status);
-	nv[n++] = field(EG_STR(":status"), eg_str_from(status));
+	/* Three digits, whoever made it: from 100 to 999. */
+	nv[n++] = field(EG_STR(":status"), (struct eg_str){status, eg_decimal(status, a->status)});
 	for (size_t i = 0; i < a->header_count && n < FIELDS_MAX - 1; i++)
 		if (!connection_specific(a->headers[i].name))
 			nv[n++] = field(a->headers[i].name, a->headers[i].value);
 	if (a->length_known) {
-		snprintf(length, sizeof(length), "%llu", (unsigned long long)a->length);
-		nv[n++] = field(EG_STR("content-length"), eg_str_from(length));
+		struct eg_str digits = {length, eg_decimal(length, a->length)};
+
+		nv[n++] = field(EG_STR("content-length"), digits);
 	}
 	return nghttp2_submit_response(session, stream, nv, n, no_body ? NULL : &h2_data_provider);
 }

@@ -443,7 +443,7 @@ static void digest(struct h2_server *s)
 						    : NGHTTP2_ENHANCE_YOUR_CALM,
 					    what_was_wrong((int)n));
 	}
-	eg_buf_clear(&s->in);
+	eg_buf_clear_content(&s->in);
 }
 
 static void read_some(struct h2_server *s)

@@ -130,17 +130,25 @@ static nghttp2_nv pair(struct eg_str name, struct eg_str value)
 	return v;
 }
 
-/* Cuts `*rest` before `end`; false: there is none. */
-static bool cut(struct eg_str *rest, const char *end, struct eg_str *out)
+/* Cuts `*rest` before `end`, which goes, too; false: there is none. */
+static bool cut(struct eg_str *rest, char end, struct eg_str *out)
 {
-	size_t n = strlen(end);
-	const char *at = rest->n ? memmem(rest->p, rest->n, end, n) : NULL;
+	const char *at = rest->n ? memchr(rest->p, end, rest->n) : NULL;
 
 	if (!at)
 		return false;
 	*out = (struct eg_str){rest->p, (size_t)(at - rest->p)};
-	rest->n -= out->n + n;
-	rest->p = at + n;
+	rest->n -= out->n + 1;
+	rest->p = at + 1;
+	return true;
+}
+
+/* A line, without its CRLF. */
+static bool cut_line(struct eg_str *rest, struct eg_str *line)
+{
+	if (!cut(rest, '\n', line) || !line->n || line->p[line->n - 1] != '\r')
+		return false;
+	line->n--;
 	return true;
 }
 
@@ -161,13 +169,13 @@ static size_t read_pairs(struct eg_str text, bool tls, nghttp2_nv v[PAIRS_MAX])
 	struct eg_str method, target, line, name;
 	size_t n = 4, authority = 0;
 
-	if (!cut(&text, " ", &method) || !cut(&text, " ", &target) || !cut(&text, "\r\n", &line))
+	if (!cut(&text, ' ', &method) || !cut(&text, ' ', &target) || !cut_line(&text, &line))
 		return 0;
 	v[0] = pair(EG_STR(":method"), method);
 	v[1] = pair(EG_STR(":scheme"), tls ? EG_STR("https") : EG_STR("http"));
 	v[3] = pair(EG_STR(":path"), target);
-	while (cut(&text, "\r\n", &line) && line.n) {
-		if (!cut(&line, ":", &name))
+	while (cut_line(&text, &line) && line.n) {
+		if (!cut(&line, ':', &name))
 			return 0;
 		while (line.n && *line.p == ' ') {
 			line.p++;
@@ -302,6 +310,15 @@ static int append_field(struct eg_h2_call *c, struct eg_str name, struct eg_str 
 	return r ? r : eg_buf_append(&c->text, "\r\n", 2);
 }
 
+static int append_status(struct eg_h2_call *c, struct eg_str digits)
+{
+	int r = eg_buf_append(&c->text, "HTTP/1.1 ", 9);
+
+	if (!r)
+		r = eg_buf_append_str(&c->text, digits);
+	return r ? r : eg_buf_append(&c->text, " \r\n", 3);
+}
+
 static bool trailers_wanted(const struct eg_h2_call *c)
 {
 	return c->base.trailers != EG_CALL_TRAILERS_DROPPED && c->base.ops->trailers;
@@ -333,7 +350,7 @@ bool h2_call_header(struct eg_h2_call *c, struct eg_str name, struct eg_str valu
 			return false;
 		}
 		c->status = (unsigned int)status;
-		r = eg_buf_printf(&c->text, "HTTP/1.1 %u \r\n", c->status);
+		r = append_status(c, value);
 	} else {
 		c->has_length |= eg_str_eq(name, EG_STR("content-length"));
 		/* One is left for the framing that is written at the end. */

@@ -17,10 +17,12 @@
 #define H2_STREAMS_MAX	 100u /* of ours on a connection, whatever the provider allows */
 /* Less than the 16 KiB of a TLS record by a frame's head: a frame is a record. */
 #define H2_FRAME_BYTES (16u * 1024u - 9u)
-#define H2_SILENCE_MS  15000u /* nothing heard, and a call waits: then a PING */
-#define H2_PING_MS     10000u /* no answer to it: the connection is dead */
-#define H2_CONTROL_MAX 500u   /* frames of a provider that nothing was owed for... */
-#define H2_CONTROL_MS  10000u /* ...in so long */
+/* The body of a DATA frame that is copied to what else goes in this turn. */
+#define H2_GATHER_BYTES (2u * 1024u)
+#define H2_SILENCE_MS	15000u /* nothing heard, and a call waits: then a PING */
+#define H2_PING_MS	10000u /* no answer to it: the connection is dead */
+#define H2_CONTROL_MAX	500u   /* frames of a provider that nothing was owed for... */
+#define H2_CONTROL_MS	10000u /* ...in so long */
 /* What a provider may send for a stream that we began (window updates, and what was on its way when
  * we reset it), and for each DATA frame. */
 #define H2_EARN_STREAM 8u

@@ -21,7 +21,17 @@ static void earn(struct eg_h2_conn *h, unsigned int frames)
 	h->earned = EG_MIN(h->earned + frames, H2_EARNED_MAX);
 }
 
-/* A DATA frame: straight from the owner's memory into the stream. */
+/* Small frames of one turn share a record: each of its own would cost more than the copy. */
+static int gather(struct eg_h2_conn *h, const struct iovec *v, int n)
+{
+	int r = 0;
+
+	for (int i = 0; i < n && !r; i++)
+		r = eg_buf_append(&h->out, v[i].iov_base, v[i].iov_len);
+	return r;
+}
+
+/* A DATA frame: a large one goes straight from the owner's memory into the stream. */
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
 		     size_t length, nghttp2_data_source *source, void *ctx)
 {
@@ -40,7 +50,10 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 	n = limit_pieces(v + 1, c->base.ops->body(c->base.ctx, v + 1, &last), length);
 	if (n < 0)
 		return NGHTTP2_ERR_CALLBACK_FAILURE; /* the owner took bytes back */
-	if (!h2_conn_write(h, v, n + 1)) {
+	if (length <= H2_GATHER_BYTES) {
+		if (gather(h, v, n + 1))
+			return NGHTTP2_ERR_CALLBACK_FAILURE;
+	} else if (!h2_conn_write(h, v, n + 1)) {
 		h->write_failed = true;
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}

@@ -115,6 +115,31 @@ static void test_request_and_answer(void **state)
 	assert_int_equal(w->plane.budgets.node.descriptors, 0);
 }
 
+/* What no other answer has is not put into HPACK's table, where it would drive out what they share.
+ */
+static void test_ids_are_not_indexed(void **state)
+{
+	struct world *w = *state;
+	struct inbox *up;
+	struct reply *r;
+
+	start(w);
+	r = ask(w);
+	up = upstream(w, BODY);
+	answer(w, up,
+	       "HTTP/1.1 200 OK\r\nX-Request-ID: r1\r\nopenai-processing-ms: 12\r\nCF-Ray: "
+	       "9a0-FRA\r\n"
+	       "id: 1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+	POD2_AWAIT(&w->pod, r->closed);
+	assert_non_null(strstr(r->never_indexed, "x-request-id\n"));
+	assert_non_null(strstr(r->never_indexed, "x-egret-request-id\n"));
+	assert_non_null(strstr(r->never_indexed, "openai-processing-ms\n"));
+	assert_non_null(strstr(r->never_indexed, "cf-ray\n"));
+	assert_null(strstr(r->never_indexed, "content-type"));
+	assert_null(strstr(r->never_indexed, "\nid\n"));
+	assert_null(strstr(r->never_indexed, ":status"));
+}
+
 /* Two at once, answered in the other order; each has a descriptor of its own. */
 static void test_streams_are_independent(void **state)
 {
@@ -947,6 +972,7 @@ int main(void)
 		cmocka_unit_test(test_limit_of_route),
 		cmocka_unit_test(test_early_answer_takes_its_time),
 		TEST(test_request_and_answer),
+		TEST(test_ids_are_not_indexed),
 		TEST(test_streams_are_independent),
 		TEST(test_descriptors_are_charged_by_request),
 		TEST(test_denials),

@@ -105,7 +105,7 @@ void eg_stream_reset(struct eg_stream *s);
 /* Hands the descriptor and the bytes peeked but not consumed to the caller (plain streams only: for
  * splicing); the stream is destroyed. -1 with errno EINVAL under TLS. */
 int eg_stream_detach(struct eg_stream *s, struct eg_buf *peeked);
-/* Gives idle buffers back. */
+/* Gives idle buffers back, TLS's too. */
 void eg_stream_idle(struct eg_stream *s);
 
 int eg_stream_fd(const struct eg_stream *s);

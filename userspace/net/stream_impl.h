@@ -97,6 +97,9 @@ enum eg_io stream_tls_read(struct eg_stream *s, struct eg_buf *into, size_t want
 enum eg_io stream_tls_write(struct eg_stream *s, const struct iovec *v, int count, size_t *written);
 /* Something was read that OpenSSL still has, if only half a record. */
 bool stream_tls_left(const struct eg_stream *s);
+/* Gives OpenSSL's record buffers back, if nothing is in them: it takes one before it knows whether
+ * a record comes. */
+void stream_tls_idle(struct eg_stream *s);
 /* No plaintext is waiting and the session is whole; takes in tickets that wait. */
 bool stream_tls_quiet(struct eg_stream *s);
 void stream_tls_close_notify(struct eg_stream *s);

@@ -35,6 +35,8 @@ void eg_stream_idle(struct eg_stream *s)
 {
 	eg_buf_release(&s->in);
 	eg_buf_release(&s->out);
+	if (s->ssl)
+		stream_tls_idle(s);
 	s->read_size = STREAM_READ_MIN;
 }
 

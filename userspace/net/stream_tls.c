@@ -390,7 +390,16 @@ enum eg_io stream_tls_write(struct eg_stream *s, const struct iovec *v, int coun
 
 bool stream_tls_left(const struct eg_stream *s)
 {
-	return SSL_has_pending(s->ssl);
+	/* The header of a record and nothing of its body is not pending, for OpenSSL: "read body"
+	 * is what says so. */
+	return SSL_has_pending(s->ssl) || SSL_rstate_string(s->ssl)[1] == 'B';
+}
+
+void stream_tls_idle(struct eg_stream *s)
+{
+	/* Before 3.0.14 OpenSSL gave up what a record's header lay in (CVE-2024-4741). */
+	if (!stream_tls_left(s))
+		(void)SSL_free_buffers(s->ssl); /* refused while something is to be sent */
 }
 
 bool stream_tls_quiet(struct eg_stream *s)

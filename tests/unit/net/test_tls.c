@@ -5,12 +5,45 @@
 #include "certs.h"
 
 #include <fcntl.h>
+#include <malloc.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 
 #include "proto/client_hello.h"
+
+static int record_buffers; /* that OpenSSL has: 16 KiB and what a record has besides */
+
+static bool is_record_buffer(void *p)
+{
+	return p && malloc_usable_size(p) >= 16384 && malloc_usable_size(p) <= 18432;
+}
+
+static void *count_malloc(size_t n, const char *file, int line)
+{
+	void *p = malloc(n);
+
+	record_buffers += is_record_buffer(p);
+	return p;
+}
+
+static void *count_realloc(void *old, size_t n, const char *file, int line)
+{
+	void *p;
+
+	record_buffers -= is_record_buffer(old);
+	p = realloc(old, n);
+	record_buffers += is_record_buffer(p ? p : old);
+	return p;
+}
+
+static void count_free(void *p, const char *file, int line)
+{
+	record_buffers -= is_record_buffer(p);
+	free(p);
+}
 
 static struct made ca, other_ca;
 static struct eg_trust *trust;
@@ -219,13 +252,43 @@ static void megabytes_with_back_pressure(void **state)
 
 /* What a provider sends unasked ends its pooled connection, also while it is not there as a whole:
  * the rest would be the answer to the next request. */
-static void half_a_record_is_not_quiet(void **state)
+/* OpenSSL takes a buffer for a record before it knows whether one comes. */
+static void idle_streams_hold_no_record_buffers(void **state)
 {
 	struct eg_leaf *leaf = good_leaf("api.example");
+	struct eg_buf none;
+	struct tls_pair t;
+
+	tls_make(&t);
+	handshake(&t, leaf, "api.example");
+	round_trip(&t);
+	eg_buf_init(&none, 64);
+	for (int i = 0; i < 2; i++) {
+		struct eg_stream *s = i ? t.p.a.stream : t.p.b.stream;
+
+		eg_stream_look(s);
+		assert_int_equal(eg_stream_read(s, &none, 10), EG_IO_AGAIN);
+	}
+	assert_true(record_buffers > 0);
+	eg_stream_idle(t.p.a.stream);
+	eg_stream_idle(t.p.b.stream);
+	assert_int_equal(record_buffers, 0);
+	round_trip(&t);
+	eg_buf_fini(&none);
+	pair_close(&t.p);
+	tls_free(&t);
+	eg_leaf_unref(leaf);
+}
+
+/* A record of which the first `cut` bytes came: not quiet, and idleness gives nothing of it up.
+ * False: it has no more bytes than that. */
+static bool half_a_record(struct eg_leaf *leaf, ssize_t cut)
+{
 	char said[] = "unasked", record[256];
 	struct iovec out = {said, 7};
 	struct tls_pair t;
-	ssize_t got = 0;
+	struct eg_buf got;
+	ssize_t all = 0;
 	size_t n;
 
 	tls_make(&t);
@@ -233,13 +296,29 @@ static void half_a_record_is_not_quiet(void **state)
 	round_trip(&t);
 	assert_true(eg_stream_reusable(t.p.b.stream));
 	assert_int_equal(eg_stream_write(t.p.a.stream, &out, 1, &n), EG_IO_DONE);
-	turn_until(&t.p, (got = recv(t.p.fd[1], record, sizeof(record), MSG_DONTWAIT)) > 0);
-	assert_true(got > 7);
-	assert_int_equal(send(t.p.fd[0], record, 7, 0), 7);
-	assert_false(eg_stream_reusable(t.p.b.stream));
-	assert_false(eg_stream_rests(t.p.b.stream));
+	turn_until(&t.p, (all = recv(t.p.fd[1], record, sizeof(record), MSG_DONTWAIT)) > 0);
+	assert_true(all > cut);
+	assert_int_equal(send(t.p.fd[0], record, (size_t)cut, 0), cut);
+	if (eg_stream_reusable(t.p.b.stream) || eg_stream_rests(t.p.b.stream))
+		fail_msg("quiet after %zd bytes of a record", cut);
+	eg_stream_idle(t.p.b.stream);
+	assert_int_equal(send(t.p.fd[0], record + cut, (size_t)(all - cut), 0), all - cut);
+	eg_buf_init(&got, 64);
+	take(&t.p, &t.p.b, &got, 7);
+	assert_memory_equal(eg_buf_data(&got), "unasked", 7);
+	eg_buf_fini(&got);
 	pair_close(&t.p);
 	tls_free(&t);
+	return cut + 1 < all;
+}
+
+static void half_a_record_is_not_quiet(void **state)
+{
+	struct eg_leaf *leaf = good_leaf("api.example");
+	ssize_t cut = 1;
+
+	while (half_a_record(leaf, cut))
+		cut++;
 	eg_leaf_unref(leaf);
 }
 
@@ -1067,6 +1146,7 @@ int main(void)
 		cmocka_unit_test(data_both_ways_and_close_notify),
 		cmocka_unit_test(what_is_not_quiet_is_read),
 		cmocka_unit_test(half_a_record_is_not_quiet),
+		cmocka_unit_test(idle_streams_hold_no_record_buffers),
 		cmocka_unit_test(megabytes_with_back_pressure),
 		cmocka_unit_test(every_byte_in_its_own_segment),
 		cmocka_unit_test(peeked_hello_is_what_tls_begins_with),
@@ -1091,5 +1171,9 @@ int main(void)
 		cmocka_unit_test(addresses),
 	};
 
+	if (!CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free)) {
+		fprintf(stderr, "OpenSSL allocated before main()\n");
+		return 1;
+	}
 	return cmocka_run_group_tests(tests, make_all, free_all);
 }

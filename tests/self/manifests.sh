@@ -79,13 +79,17 @@ is "observe: BPF, NET_ADMIN, and PERFMON for the start" "$(container "$scratch/o
 is "observe: what base says of its confinement holds" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext | [.readOnlyRootFilesystem, .allowPrivilegeEscalation, .privileged // false, .seccompProfile.type, .appArmorProfile]')" '[true,false,false,"RuntimeDefault",null]'
 is "observe: no Secret, no CA, no policy" "$(jq -c '.. | objects | (.secretName // .secretKeyRef // (select(.mountPath? // "" | startswith("/etc/egret")) | .mountPath) // (.configMap.name? | select(. == "egret-policies"))) | select(.)' "$scratch/observe.jsonl")$(jq -r 'select(.kind == "Secret" or .kind == "ConfigMap") | .metadata.name' "$scratch/observe.jsonl")" ""
 is "observe: one at a time on a node" "$(daemonset "$scratch/observe.jsonl" | jq -c '.spec.updateStrategy.rollingUpdate')" '{"maxSurge":0,"maxUnavailable":"10%"}'
+of "$scratch/out/overlays-observe-prometheus.yaml" > "$scratch/watched.jsonl"
+is "observe-prometheus: observe's rights" "$(container "$scratch/watched.jsonl" | jq -c '.securityContext')" "$(container "$scratch/observe.jsonl" | jq -c '.securityContext')"
+is "observe-prometheus: no Secret but the token of the metrics page" "$(jq -c '.. | objects | .secretName // .secretKeyRef | select(.)' "$scratch/watched.jsonl")" '"egret-metrics"'
+is "observe-prometheus: a PodMonitor, rules, a dashboard" "$(jq -r 'select(.kind | test("PodMonitor|PrometheusRule|ConfigMap")) | .kind' "$scratch/watched.jsonl" | sort | tr '\n' ' ')" "ConfigMap PodMonitor PrometheusRule "
 is "observe: it only observes" "$(container "$scratch/observe.jsonl" | jq -r '.args[0]')" --observe
 is "no port is declared, which two at once on a node would both want" "$(container | jq '.ports // [] | length')" 0
 is "an update has both at once" "$(daemonset | jq -c '.spec.updateStrategy.rollingUpdate')" '{"maxSurge":1,"maxUnavailable":0}'
 is "the token is the one that is mounted for it alone" "$(daemonset | jq -c '[.spec.template.spec.automountServiceAccountToken, ([.spec.template.spec.volumes[] | select(.projected) | .projected.sources[0].serviceAccountToken.expirationSeconds])]')" '[false,[3600]]'
 is "no secret in the environment" "$(container | jq -c '[.env[] | select(.valueFrom.secretKeyRef or (.value // "" | test("[Kk]ey|[Tt]oken")))]')" "[]"
 mounted() { daemonset "$1" | jq -r '.spec.template.spec as $s | $s.containers[0].volumeMounts[].name | select(. as $n | $s.volumes | map(.name) | index($n) | not)'; }
-for overlay in all overlays-kubeadm overlays-host-network overlays-minimal overlays-observe overlays-prometheus overlays-cert-manager; do
+for overlay in all overlays-kubeadm overlays-host-network overlays-minimal overlays-observe overlays-observe-prometheus overlays-prometheus overlays-cert-manager; do
 	of "$scratch/out/$overlay.yaml" > "$scratch/one.jsonl"
 	is "$overlay: each mount has its volume" "$(mounted "$scratch/one.jsonl")" ""
 	# The agent's own parser takes the command line (--help ends before it begins).
@@ -113,7 +117,7 @@ hasnt "one of another is not" "$("$BUILD/egretctl" explain --policy-dir "$scratc
 echo "# alert rules and dashboard"
 of "$scratch/out/overlays-prometheus.yaml" > "$scratch/prometheus.jsonl"
 known=$(cat docs/metrics.md)
-for metric in $({ jq -r 'select(.kind == "PrometheusRule") | .spec.groups[].rules[].expr' "$scratch/prometheus.jsonl"; jq -r '.panels[].targets[].expr' manifests/overlays/prometheus/dashboard.json; } |
+for metric in $({ jq -r 'select(.kind == "PrometheusRule") | .spec.groups[].rules[].expr' "$scratch/prometheus.jsonl"; jq -r '.panels[].targets[].expr' manifests/components/prometheus/dashboard.json; } |
 	grep -oE 'egret_[a-z_]+' | sed -E 's/_(sum|count|bucket)$//' | sort -u); do
 	has "docs/metrics.md has $metric" "$known" "$metric"
 done

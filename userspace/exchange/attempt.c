@@ -10,10 +10,6 @@
 
 #include "exchange/exchange_impl.h"
 
-/* Where no timeouts of policy hold: as its built-in total_ms. */
-#define NO_ROUTE_MS	    600000u
-#define NO_ROUTE_CONNECT_MS 10000u
-
 static int choose(const struct eg_exchange *x)
 {
 	uint64_t best_until = UINT64_MAX;
@@ -91,7 +87,7 @@ static uint64_t answer_due_ms(const struct eg_exchange *x)
 	uint64_t due;
 
 	if (!t)
-		return x->last_sent_ms + NO_ROUTE_MS;
+		return x->last_sent_ms + x->engine->limits.passed_idle_ms;
 	due = x->attempt_began_ms + t->total_ms;
 	return x->body.stream || x->websocket ? EG_MIN(due, x->last_sent_ms + t->first_byte_ms)
 					      : due;
@@ -101,7 +97,7 @@ uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 {
 	const struct eg_timeouts *t = timeouts(x);
 	uint64_t now = eg_loop_now_ms(x->engine->loop);
-	uint64_t idle = t ? t->idle_ms : NO_ROUTE_MS;
+	uint64_t idle = t ? t->idle_ms : x->engine->limits.passed_idle_ms;
 	/* Paused: it is the client who is slow, and the front has a limit for that. */
 	uint64_t due = (x->answer_paused ? now : x->last_data_ms) + idle;
 
@@ -226,7 +222,8 @@ static void connect_target(struct eg_exchange *x)
 	x->wait.done = on_wait_done;
 	x->wait.of = x->peer->account;
 	conn = eg_upstream_acquire(x->engine->upstream, &spec, x->fresh ? 0 : max_idle,
-				   t ? t->connect_ms : NO_ROUTE_CONNECT_MS, &x->wait);
+				   t ? t->connect_ms : x->engine->limits.passed_connect_ms,
+				   &x->wait);
 	if (conn)
 		on_connection(x, conn);
 	else if (!x->wait.dial)

@@ -15,6 +15,9 @@ struct eg_limits {
 			       */
 	size_t leaves;	      /* certificates that are kept, one worker; 0: EG_MINT_LEAVES */
 	uint64_t handshake_ms, head_ms, idle_ms, body_idle_ms, write_idle_ms;
+	/* Where no timeouts of policy hold, since it is passed on as it came: connecting; silence.
+	 */
+	uint64_t passed_connect_ms, passed_idle_ms;
 };
 extern const struct eg_limits eg_default_limits;
 

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "front/relay.h"
@@ -237,6 +239,79 @@ static void test_no_leave_for_a_pipe(void **state)
 	(void)state;
 }
 
+/* ---- a user whom the kernel gives no whole pipes any more (pipe(7), pipe-user-pages-soft) ---- */
+
+#define NOBODY_ELSE 61234 /* a user who has no pipes; without rights, as the gateway is */
+
+/* Until one is smaller than the first; false: there is no such limit here. */
+static bool use_up_pipes(void)
+{
+	struct rlimit files;
+	int whole = 0;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return false;
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		return false;
+	for (int i = 0; i < 4096; i++) {
+		int end[2], n;
+
+		if (pipe2(end, O_CLOEXEC))
+			return false;
+		n = fcntl(end[0], F_GETPIPE_SZ);
+		if (whole && n < whole)
+			return true;
+		whole = n;
+	}
+	return false;
+}
+
+/* As a process of its own: 0 copied whole, without a pipe. */
+static int relay_without_pipes(void)
+{
+	static char part[60000], all[300000];
+	struct world *w;
+	int result = 0;
+
+	if (setresgid(NOBODY_ELSE, NOBODY_ELSE, NOBODY_ELSE) ||
+	    setresuid(NOBODY_ELSE, NOBODY_ELSE, NOBODY_ELSE))
+		return 2;
+	if (!use_up_pipes())
+		return 3;
+	w = begin("");
+	memset(part, 'p', sizeof(part));
+	memset(all, 'p', sizeof(all));
+	for (size_t n = sizeof(part); n <= sizeof(all); n += sizeof(part)) {
+		plane_send_n(&w->plane, w->pod.fd, part, sizeof(part));
+		inbox_await_bytes(&w->plane, &w->site, n);
+	}
+	if (w->relay.way[0].pipe[0] >= 0 || !w->relay.way[0].no_pipe)
+		result = 4;
+	else if (w->site.n != sizeof(all) || memcmp(w->site.text, all, sizeof(all)))
+		result = 5;
+	finish(w);
+	return result;
+}
+
+static void test_a_user_with_many_pipes(void **state)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(relay_without_pipes());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 3) {
+		print_message("SKIP - this kernel limits nobody's pipes (pipe-user-pages-soft)\n");
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+	(void)state;
+}
+
 static void test_reset_is_passed_on(void **state)
 {
 	struct world *w = begin("");
@@ -466,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_no_leave_for_a_pipe),
+		cmocka_unit_test(test_a_user_with_many_pipes),
 		cmocka_unit_test(test_crowd),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_full_pipe),

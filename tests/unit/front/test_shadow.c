@@ -514,6 +514,32 @@ static void test_timeouts_of_route(void **state)
 	(void)state;
 }
 
+/* Nobody's timeouts hold for what no route judged: the gateway's own do, before the answer and in
+ * it. */
+static void test_silence_of_what_is_passed_on(void **state)
+{
+	struct world *w = begin_plain(shadow);
+
+	assert_int_equal(w->plane.engine.limits.passed_idle_ms,
+			 10 * 60 * 1000); /* docs/limits.md */
+	w->plane.engine.limits.passed_idle_ms = 100;
+	pod_send(&w->pod, HEAD("GET /v1/nothing", NAME));
+	called(w, 1, "GET /v1/nothing", NULL);
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 504 ");
+	plane_turns(&w->plane, 3);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_timeout\""));
+	finish(w);
+	w = begin_plain(shadow);
+	w->plane.engine.limits.passed_idle_ms = 100;
+	pod_send(&w->pod, HEAD("GET /v1/nothing", NAME));
+	called(w, 1, "GET /v1/nothing", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+	inbox_await(&w->plane, &w->pod.in, "\r\n\r\nab");
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	finish(w);
+	(void)state;
+}
+
 /* A request on a connection that was kept, which the destination closes instead of answering. */
 static void lost(const char *policy, const char *request, const char *sent, bool again)
 {
@@ -562,6 +588,7 @@ int main(void)
 		cmocka_unit_test(test_limit_of_route),
 		cmocka_unit_test(test_form_unmapped),
 		cmocka_unit_test(test_timeouts_of_route),
+		cmocka_unit_test(test_silence_of_what_is_passed_on),
 		cmocka_unit_test(test_not_sent_twice),
 		cmocka_unit_test(test_released),
 		cmocka_unit_test(test_released_gateway),

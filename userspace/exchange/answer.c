@@ -338,15 +338,39 @@ static void give_bytes(struct eg_exchange *x, struct eg_str data)
 	}
 }
 
+/* What may go out of a piece; then, if that is not all, the answer's end. */
+static void give_checked(struct eg_exchange *x, struct eg_str data, bool all, enum eg_reason reason)
+{
+	if (data.n)
+		give_bytes(x, data);
+	if (!all && !exchange_over(x))
+		exchange_cut_answer(x, reason);
+}
+
 void exchange_give_data(struct eg_exchange *x, struct eg_str data)
 {
+	enum eg_reason reason = EG_REASON_OK;
 	struct eg_buf before;
-	enum eg_reason reason;
+	bool all = exchange_withhold(x, &before, &data, &reason);
 
-	if (!exchange_withhold(x, &before, &data, &reason))
-		exchange_cut_answer(x, reason);
-	else if (data.n)
-		give_bytes(x, data);
+	give_checked(x, data, all, reason);
+	eg_buf_fini(&before);
+}
+
+void exchange_give_beginning(struct eg_exchange *x, struct eg_str data)
+{
+	enum eg_reason reason = EG_REASON_OK;
+	struct eg_str whole = data;
+	struct eg_buf before;
+	bool all = exchange_withhold(x, &before, &data, &reason);
+
+	if (!all && reason == EG_REASON_UPSTREAM_AUTH && exchange_quote_comes_first(x, whole)) {
+		exchange_deny(x, reason, EXCHANGE_WITHHELD, false);
+	} else {
+		exchange_give_head(x);
+		if (!exchange_over(x))
+			give_checked(x, data, all, reason);
+	}
 	eg_buf_fini(&before);
 }
 

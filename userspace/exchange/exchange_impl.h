@@ -322,6 +322,9 @@ void exchange_judge_error(struct eg_exchange *x);
 void exchange_give_head(struct eg_exchange *x);
 void exchange_give_data(struct eg_exchange *x, struct eg_str data);
 void exchange_give_collected(struct eg_exchange *x);
+/* The head, and all that came behind it until now; instead of it an error, if the credential is
+ * quoted before anything that would have let the head go. */
+void exchange_give_beginning(struct eg_exchange *x, struct eg_str data);
 /* The provider's body has ended. */
 void exchange_finish_pass(struct eg_exchange *x);
 /* After the head went out: error event where the dialect has one, then a reset. */
@@ -350,10 +353,14 @@ bool exchange_quotes_key(const struct eg_exchange *x, struct eg_str bytes);
 void exchange_note_quote(struct eg_exchange *x);
 /*
  * Of an answer's body, in order: true, and *data is what may go out now (perhaps nothing); it lies
- * in *before, which the caller frees, or where it was. False: nothing of it may, for *reason.
+ * in *before, which the caller frees, or where it was. False, for *reason: the answer ends here,
+ * and *data is what stands before the credential.
  */
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
 		       enum eg_reason *reason) EG_MUST;
+
+/* Where in what quotes the credential the quote ends; SIZE_MAX: it is not in these bytes. */
+size_t exchange_quote_ends(const struct eg_exchange *x, struct eg_str said);
 
 /* Of a coded answer, what was decoded: coded_quote, key_begun. 0 or -errno. */
 int exchange_look_for_key(struct eg_exchange *x, struct eg_str said) EG_MUST;
@@ -384,6 +391,9 @@ bool exchange_preamble_wanted(const struct eg_exchange *x);
 void exchange_preamble_begin(struct eg_exchange *x);
 void exchange_preamble_data(struct eg_exchange *x, struct eg_str data);
 void exchange_preamble_end(struct eg_exchange *x);
+/* Of an answer that quotes the credential, with all that came of it: it does so in what is held.
+ * Says the same wherever the bytes were cut. */
+bool exchange_quote_comes_first(const struct eg_exchange *x, struct eg_str all);
 
 /* report.c */
 void exchange_record(struct eg_exchange *x);

@@ -21,15 +21,73 @@ void exchange_preamble_begin(struct eg_exchange *x)
 	exchange_attempt_timer(x, exchange_attempt_patience(x));
 }
 
-static void let_go(struct eg_exchange *x)
+/* How many bytes of a stream say something: as if they came one by one. SIZE_MAX: these don't. */
+static size_t stream_says(const struct eg_exchange *x, struct eg_str said)
 {
-	if (exchange_collected_quotes_key(x)) {
-		exchange_note_quote(x);
-		exchange_deny(x, EG_REASON_UPSTREAM_AUTH, EXCHANGE_WITHHELD, false);
-		return;
+	struct eg_usage_watch *again = eg_usage_watch_create(x->dialect, x->operation, true);
+	enum eg_event_class p = EG_EVENT_PREAMBLE;
+	enum eg_response_class class = EG_RESPONSE_OK;
+	size_t n = 0;
+
+	while (again && p == EG_EVENT_PREAMBLE && n < said.n) {
+		eg_usage_watch_feed(again, (struct eg_str){said.p + n++, 1});
+		p = eg_usage_watch_progress(again, &class);
 	}
-	exchange_give_head(x);
-	exchange_give_collected(x);
+	eg_usage_watch_destroy(again);
+	return p == EG_EVENT_PREAMBLE ? SIZE_MAX : n;
+}
+
+/* The same of a JSON body: the shortest beginning of it that says what it is. */
+static size_t body_says(struct eg_str said)
+{
+	size_t least = 0, most = said.n;
+
+	if (eg_body_begins(said) != EG_EVENT_CONTENT)
+		return SIZE_MAX;
+	while (most - least > 1) {
+		size_t n = least + (most - least) / 2;
+
+		if (eg_body_begins((struct eg_str){said.p, n}) == EG_EVENT_CONTENT)
+			most = n;
+		else
+			least = n;
+	}
+	return most;
+}
+
+bool exchange_quote_comes_first(const struct eg_exchange *x, struct eg_str all)
+{
+	struct eg_str said =
+		x->answer_coding == EG_CODING_IDENTITY ? all : exchange_collected_said(x);
+	size_t end = exchange_quote_ends(x, said), says = 0;
+
+	if (end > PREAMBLE_MAX) /* what is behind it is never held */
+		return false;
+	said.n = EG_MIN(said.n, (size_t)PREAMBLE_MAX);
+	if (x->watch)
+		says = x->sse ? stream_says(x, said) : body_says(said);
+	return end <= says;
+}
+
+/* What was held, and what came with it. */
+static void let_go(struct eg_exchange *x, struct eg_str more)
+{
+	struct eg_buf held = x->collected, all;
+
+	eg_buf_init(&x->collected, 0);
+	if (held.length && more.n) {
+		eg_buf_init(&all, held.length + more.n);
+		if (eg_buf_append_str(&all, eg_buf_str(&held)) || eg_buf_append_str(&all, more)) {
+			exchange_deny(x, EG_REASON_OVERLOADED, NULL, false);
+			eg_buf_fini(&all);
+			eg_buf_fini(&held);
+			return;
+		}
+		eg_buf_fini(&held);
+		held = all;
+	}
+	exchange_give_beginning(x, held.length ? eg_buf_str(&held) : more);
+	eg_buf_fini(&held);
 }
 
 /* An error before anything else: as a status of that meaning would be judged. */
@@ -51,7 +109,7 @@ static void judge(struct eg_exchange *x, enum eg_response_class class)
 			return;
 		}
 	}
-	let_go(x);
+	let_go(x, (struct eg_str){NULL, 0});
 	if (x->answer == ANSWER_PASS)
 		x->reason = reason; /* it goes out as it came, and is no success */
 }
@@ -89,9 +147,7 @@ void exchange_preamble_data(struct eg_exchange *x, struct eg_str data)
 	}
 	if (p == EG_EVENT_CONTENT)
 		eg_cooldown_clear(x->engine, x->snapshot, x->provider, x->attempt_began_ms);
-	let_go(x);
-	if ((!held || !room) && x->answer == ANSWER_PASS)
-		exchange_give_data(x, data);
+	let_go(x, held && room ? (struct eg_str){NULL, 0} : data);
 }
 
 void exchange_preamble_end(struct eg_exchange *x)
@@ -104,7 +160,7 @@ void exchange_preamble_end(struct eg_exchange *x)
 		exchange_attempt_failed(x, EG_REASON_UPSTREAM_RESET,
 					"the stream ended before it said anything");
 	} else {
-		let_go(x);
+		let_go(x, (struct eg_str){NULL, 0});
 	}
 	if (x->answer == ANSWER_PASS)
 		exchange_finish_pass(x);

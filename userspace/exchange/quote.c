@@ -126,6 +126,26 @@ static int hold_back_coded(struct eg_exchange *x, size_t waited, struct eg_str *
 	return r;
 }
 
+/* What stands before the key. Of a coded answer nobody can say which bytes that is. */
+static void cut_before(const struct eg_exchange *x, const struct eg_secret *secret,
+		       struct eg_str *data)
+{
+	struct eg_str key = eg_secret_bytes(secret);
+	const char *at = x->answer_coding == EG_CODING_IDENTITY
+				 ? memmem(data->p, data->n, key.p, key.n)
+				 : NULL;
+
+	data->n = at ? (size_t)(at - data->p) : 0;
+}
+
+size_t exchange_quote_ends(const struct eg_exchange *x, struct eg_str said)
+{
+	struct eg_str key = eg_secret_bytes(injected(x));
+	const char *at = memmem(said.p, said.n, key.p, key.n);
+
+	return at ? (size_t)(at - said.p) + key.n : SIZE_MAX;
+}
+
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,
 		       enum eg_reason *reason)
 {
@@ -137,11 +157,14 @@ bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_s
 	if (!secret)
 		return true;
 	*reason = EG_REASON_OVERLOADED;
-	if (join(before, data))
+	if (join(before, data)) {
+		data->n = 0;
 		return false;
+	}
 	if (x->coded_quote || eg_secret_found_in(secret, *data)) {
 		exchange_note_quote(x);
 		snprintf(x->fail_text, sizeof(x->fail_text), "%s", EXCHANGE_WITHHELD);
+		cut_before(x, secret, data);
 		*reason = EG_REASON_UPSTREAM_AUTH;
 		return false;
 	}

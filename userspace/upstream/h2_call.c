@@ -483,6 +483,16 @@ void h2_call_data(struct eg_h2_call *c, struct eg_str data)
 		answered(c);
 }
 
+bool h2_call_overruns(const struct eg_h2_call *c, uint64_t more)
+{
+	return c->receive == EG_H2_RECEIVE_BODY && c->left != UINT64_MAX && more > c->left;
+}
+
+void h2_call_overrun(struct eg_h2_call *c)
+{
+	refuse(c, "the answer is longer than its content-length");
+}
+
 void h2_call_ended(struct eg_h2_call *c)
 {
 	if (c->receive == EG_H2_RECEIVE_BODY)

@@ -54,6 +54,10 @@ bool h2_call_header(struct eg_h2_call *c, struct eg_str name, struct eg_str valu
 void h2_call_headers_end(struct eg_h2_call *c, bool last);
 void h2_call_data(struct eg_h2_call *c, struct eg_str data);
 void h2_call_ended(struct eg_h2_call *c);
+/* Would so many bytes more be longer than the answer said it is? */
+bool h2_call_overruns(const struct eg_h2_call *c, uint64_t more);
+/* They are: the stream is reset, the call fails. */
+void h2_call_overrun(struct eg_h2_call *c);
 void h2_call_failed(struct eg_h2_call *c, enum eg_call_loss loss, enum eg_reason reason,
 		    const char *text);
 void h2_call_head_sent(struct eg_h2_call *c);

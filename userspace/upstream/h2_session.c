@@ -184,6 +184,25 @@ static bool flooded(struct eg_h2_conn *h)
 	return ++h->control > H2_CONTROL_MAX;
 }
 
+/* More than the answer's length allows: none of it is passed on. nghttp2 says so of a piece of the
+ * frame, so that what had come before would depend on where TCP cut it. */
+static void look_at_length(struct eg_h2_conn *h, const nghttp2_frame_hd *hd)
+{
+	struct eg_h2_call *c = hd->type == NGHTTP2_DATA ? call_of(h, hd->stream_id) : NULL;
+	size_t least = hd->length, waits;
+
+	if (!c)
+		return;
+	if (hd->flags & NGHTTP2_FLAG_PADDED) /* with its length, 256 bytes at most */
+		least -= EG_MIN(least, (size_t)256);
+	waits = h->run_of == c ? h->run_length : 0;
+	if (!h2_call_overruns(c, waits + least))
+		return;
+	h2_session_end_run(h);
+	if (call_of(h, hd->stream_id) == c)
+		h2_call_overrun(c);
+}
+
 /* Also of frames that nghttp2 ignores and tells nothing more of. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
 {
@@ -192,7 +211,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	(void)session;
 	if (!h2_continuations_allow(&h->continuations, hd->type))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	return counts(ctx, hd) && flooded(ctx) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	if (counts(ctx, hd) && flooded(ctx))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	look_at_length(h, hd);
+	return 0;
 }
 
 /* What it allows now is the best guess for the origin's next connection, too. */

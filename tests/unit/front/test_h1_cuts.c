@@ -103,6 +103,22 @@ static const struct exchange answers[] = {
 	 false},
 	{"a chunk without its end", TEXT(ASK), BODY, TEXT(CHUNKED_OK "2\r\n{}}\r\n0\r\n\r\n"), NULL,
 	 1, true, true},
+	{"the credential, as the first name", TEXT(ASK), BODY,
+	 TEXT(OK(40, "{\"" PLANE_KEY "\":1}")), NULL, 1, false, false},
+	{"the credential, later", TEXT(ASK), BODY,
+	 TEXT(OK(57, "{\"choices\":[],\"x\":\"" PLANE_KEY "\"}  ")), NULL, 1, false, false},
+	{"the credential, in an error", TEXT(ASK), BODY,
+	 TEXT("HTTP/1.1 400 Bad\r\nContent-Length: 40\r\n\r\n{\"" PLANE_KEY "\":1}"),
+	 "are withheld.", 1, false, false},
+	{"the credential, before the stream says anything", TEXT(ASK), BODY,
+	 TEXT(EVENTS "57\r\n: ping\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"" PLANE_KEY
+		     "\"}}]}\n\r\n1\r\n\n\r\n0\r\n\r\n"),
+	 "are withheld.", 1, false, false},
+	{"the credential, in the next event", TEXT(ASK), BODY,
+	 TEXT(EVENTS "2f\r\n" WORD "\r\n25\r\n: " PLANE_KEY "\n\r\n0\r\n\r\n"), NULL, 1, false,
+	 false},
+	{"less than its length", TEXT(ASK), BODY, TEXT(OK(20, "{\"object\":1}")), NULL, 1, true,
+	 false},
 };
 
 struct told {

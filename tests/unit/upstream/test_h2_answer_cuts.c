@@ -2,7 +2,7 @@
 /*
  * HTTP/2 answers of a provider cut at every byte, and with each byte alone. Whatever the cuts, each
  * call is told the same head, body, trailers and end, and the provider gets the same GOAWAY and
- * resets. One exception: of an answer that fails, how much of its body came before.
+ * resets.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -113,8 +113,6 @@ static void on_failed(void *ctx, enum eg_reason reason, const char *text)
 	a->told->call[a->i].reason = reason;
 	a->told->call[a->i].loss = a->call.base.loss;
 	snprintf(a->told->call[a->i].text, sizeof(a->told->call[a->i].text), "%s", text);
-	/* As far as it came. */
-	memset(a->told->call[a->i].body, 0, sizeof(a->told->call[a->i].body));
 	eg_call_end(&a->call.base);
 }
 
@@ -212,6 +210,18 @@ static const struct script {
 	{"a field that may not be there", {H(0, 1, OK200 "connection|close\n"), SECOND}, 1, false},
 	{"less than its length",
 	 {H(0, 1, OK200 "content-length|6\n"), DATA(END, 1, "abc"), SECOND},
+	 1,
+	 false},
+	{"more than its length",
+	 {H(0, 1, OK200 "content-length|6\n"), DATA(0, 1, "abc"), DATA(END, 1, "defg"), SECOND},
+	 1,
+	 false},
+	{"more than its length, at once",
+	 {H(0, 1, OK200 "content-length|2\n"), DATA(END, 1, "abc"), SECOND},
+	 1,
+	 false},
+	{"as much as its length, and then more",
+	 {H(0, 1, OK200 "content-length|3\n"), DATA(0, 1, "abc"), DATA(END, 1, "d"), SECOND},
 	 1,
 	 false},
 	{"a reset inside the body",

@@ -7,6 +7,7 @@
 #include "front/h2_stream.h"
 #include "upstream/h2_continuations.h"
 #include "upstream/h2_mem.h"
+#include "upstream/h2_unknown.h"
 
 #define CONNECTION_WINDOW (1 << 20)
 #define ANSWER_HEAD_MAX	  (256u * 1024u) /* over the largest that a provider may send */
@@ -296,6 +297,8 @@ static int create(struct h2_server *s, nghttp2_option *option, nghttp2_session_c
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_send_header_block_length(option, ANSWER_HEAD_MAX);
 	h2_continuations_option(option);
+	h2_unknown_option(option);
+	h2_unknown_callbacks(c);
 	set_callbacks(c);
 	r = nghttp2_session_server_new3(&session, c, s, option, &mem);
 	if (!r) /* else it points to what was freed */

@@ -3,6 +3,7 @@
 #include "upstream/h2_conn.h"
 #include "upstream/h2_continuations.h"
 #include "upstream/h2_mem.h"
+#include "upstream/h2_unknown.h"
 
 /* ---- out ---- */
 
@@ -365,6 +366,8 @@ nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h)
 	nghttp2_option_set_max_send_header_block_length(option, 2 * EG_CALL_HEAD_CAP);
 	nghttp2_option_set_peer_max_concurrent_streams(option, H2_STREAMS_MAX);
 	h2_continuations_option(option);
+	h2_unknown_option(option);
+	h2_unknown_callbacks(call);
 	nghttp2_session_callbacks_set_send_data_callback(call, send_data);
 	nghttp2_session_callbacks_set_data_source_read_length_callback(call, frame_bytes);
 	nghttp2_session_callbacks_set_on_begin_frame_callback(call, on_begin_frame);

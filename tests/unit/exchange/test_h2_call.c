@@ -1002,6 +1002,8 @@ static void test_floods(void **state)
 		{"\0\0\4\10\0\0\0\0\1\0\0\0\1", 13},  /* and of the stream */
 		{"\0\0\10\6\1\0\0\0\0abcdefgh", 17},  /* PING, an answer to none */
 		{"\0\0\10\7\0\0\0\0\0\177\377\377\377\0\0\0\0", 17}, /* GOAWAY */
+		{"\0\0\4\52\0\0\0\0\0abcd", 13}, /* of a type that nobody knows, */
+		{"\0\0\0\12\0\0\0\0\1", 9},	 /* and ALTSVC */
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(flood); i++) {

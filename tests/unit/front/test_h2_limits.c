@@ -79,6 +79,15 @@ static void padded_data(struct pod2 *pod, uint32_t i)
 	raw_frame(pod, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\1\0", 2);
 }
 
+/* Of a type that nobody knows (RFC 9113 section 5.5), and of some that others do (ALTSVC, ORIGIN,
+ * PRIORITY_UPDATE). */
+static void unknown(struct pod2 *pod, uint32_t i)
+{
+	static const uint8_t types[] = {0x0a, 0x0c, 0x10, 0x2a, 0xff};
+
+	raw_frame(pod, types[i % sizeof(types)], 0, 0, "abcd", 4);
+}
+
 static void continuation(struct pod2 *pod, uint32_t i)
 {
 	char block[1024];
@@ -163,6 +172,7 @@ static void test_floods(void **state)
 		{"WINDOW_UPDATE", window_update, 3000},
 		{"empty DATA", empty_data, 3000},
 		{"padded DATA", padded_data, 3000},
+		{"frames of unknown types", unknown, 3000},
 		{"CONTINUATION", continuation, 3000},
 		{"HEADERS on a closed stream", closed_stream, 3000},
 		{"trailers again and again", trailers_again, 3000},

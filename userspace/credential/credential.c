@@ -193,6 +193,15 @@ bool eg_secret_found_in(const struct eg_secret *secret, struct eg_str bytes)
 	return eg_secret_bytes(secret).n >= EG_CREDENTIAL_SEARCH_MIN && eg_secret_in(secret, bytes);
 }
 
+size_t eg_secret_at(const struct eg_secret *secret, struct eg_str bytes)
+{
+	struct eg_str s = eg_secret_bytes(secret);
+	const char *at =
+		eg_secret_found_in(secret, bytes) ? memmem(bytes.p, bytes.n, s.p, s.n) : NULL;
+
+	return at ? (size_t)(at - bytes.p) : bytes.n;
+}
+
 size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes)
 {
 	struct eg_str s = eg_secret_bytes(secret);

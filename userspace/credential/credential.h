@@ -79,6 +79,8 @@ int eg_credential_write(struct eg_buf *secret_buf, const struct eg_credential_sp
  */
 #define EG_CREDENTIAL_SEARCH_MIN 8u
 bool eg_secret_found_in(const struct eg_secret *secret, struct eg_str bytes);
+/* How many bytes are before it; bytes.n: it is not found. */
+size_t eg_secret_at(const struct eg_secret *secret, struct eg_str bytes);
 /* How many bytes at the end of `bytes` are the beginning of the secret, not all of it: the rest may
  * follow. 0 for a secret that is not looked for. */
 size_t eg_secret_begun_in(const struct eg_secret *secret, struct eg_str bytes);

@@ -380,9 +380,16 @@ void exchange_on_data(void *ctx, struct eg_str data)
 
 	x->last_data_ms = eg_loop_now_ms(x->engine->loop);
 	if (x->answer == ANSWER_COLLECT) {
-		if (!eg_buf_append_str(&x->collected, data)) {
-			exchange_read_answer(x, data);
-			return;
+		/* Exactly as much as is collected, wherever it was cut. */
+		struct eg_str part = {data.p,
+				      EG_MIN(data.n, x->collected.cap - x->collected.length)};
+
+		if (!eg_buf_append_str(&x->collected, part)) {
+			exchange_read_answer(x, part);
+			data.p += part.n;
+			data.n -= part.n;
+			if (!data.n)
+				return;
 		}
 		exchange_judge_error(x);
 	}

@@ -130,20 +130,15 @@ static int hold_back_coded(struct eg_exchange *x, size_t waited, struct eg_str *
 static void cut_before(const struct eg_exchange *x, const struct eg_secret *secret,
 		       struct eg_str *data)
 {
-	struct eg_str key = eg_secret_bytes(secret);
-	const char *at = x->answer_coding == EG_CODING_IDENTITY
-				 ? memmem(data->p, data->n, key.p, key.n)
-				 : NULL;
-
-	data->n = at ? (size_t)(at - data->p) : 0;
+	data->n = x->answer_coding == EG_CODING_IDENTITY ? eg_secret_at(secret, *data) : 0;
 }
 
 size_t exchange_quote_ends(const struct eg_exchange *x, struct eg_str said)
 {
-	struct eg_str key = eg_secret_bytes(injected(x));
-	const char *at = memmem(said.p, said.n, key.p, key.n);
+	const struct eg_secret *secret = injected(x);
+	size_t at = eg_secret_at(secret, said);
 
-	return at ? (size_t)(at - said.p) + key.n : SIZE_MAX;
+	return at < said.n ? at + eg_secret_bytes(secret).n : SIZE_MAX;
 }
 
 bool exchange_withhold(struct eg_exchange *x, struct eg_buf *before, struct eg_str *data,

@@ -331,6 +331,9 @@ static void quoted(void **state)
 	assert_false(eg_secret_found_in(s, EG_STR("")));
 	assert_false(eg_secret_found_in(s, (struct eg_str){NULL, 0}));
 	assert_false(eg_secret_found_in(tiny, EG_STR("sk-abab sk-abab")));
+	assert_int_equal(eg_secret_at(s, EG_STR("{sk-abab-0123456789}")), 1);
+	assert_int_equal(eg_secret_at(s, EG_STR("sk-abab-012345678 9")), 19);
+	assert_int_equal(eg_secret_at(s, (struct eg_str){NULL, 0}), 0);
 	assert_int_equal(eg_secret_begun_in(s, EG_STR("x sk-a")), 4);
 	assert_int_equal(eg_secret_begun_in(s, EG_STR("sk-absk-ab")), 5);
 	assert_int_equal(eg_secret_begun_in(s, EG_STR("s")), 1);

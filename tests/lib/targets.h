@@ -5,17 +5,20 @@
 
 #include "pod.h"
 
-#define THREE THREE_WITH("")
-#define THREE_WITH(match)                                                                        \
-	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER(  \
-		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": "                           \
-		      "\"http://provider.internal:%u/v1\","                                      \
-		      "\"region\": \"cluster\", \"credential\": \"key\", \"models\": "           \
-		      "{\"gpt-4o\": \"other/4o\"}}"                                              \
-		      "},\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": \"key\"}}," \
-		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "    \
-		      "{\"namespaces\": [\"shop\"]},"                                            \
-		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "                \
+#define THREE		  THREE_WITH("")
+#define THREE_WITH(match) THREE_OF(match, "")
+/* `owner`: more of the credential, as whose it is. */
+#define THREE_OF(match, owner)                                                                  \
+	"{\"version\": \"egret/v1\", \"providers\": {" PLANE_PROVIDER("p0") "," PLANE_PROVIDER( \
+		"p1") ",\"p2\": {\"kind\": \"openai\", \"endpoint\": "                          \
+		      "\"http://provider.internal:%u/v1\","                                     \
+		      "\"region\": \"cluster\", \"credential\": \"key\", \"models\": "          \
+		      "{\"gpt-4o\": \"other/4o\"}}"                                             \
+		      "},\"credentials\": {\"key\": {\"type\": \"bearer\", \"file\": "          \
+		      "\"key\"" owner "}},"                                                     \
+		      "\"policies\": [{\"name\": \"shop\", \"mode\": \"enforce\", \"pods\": "   \
+		      "{\"namespaces\": [\"shop\"]},"                                           \
+		      "\"routes\": [{\"name\": \"chat\", \"match\": {\"hosts\": "               \
 		      "[\"api.openai.com\"]" match "}, "
 
 #define TARGETS(more)                                                                   \

@@ -99,6 +99,8 @@ void h1_refuse(struct h1_server *s, enum eg_reason reason, const char *wrong)
 
 static void begin_request(struct h1_server *s, const struct eg_h1_head *head)
 {
+	bool no_byte = head->body == EG_H1_BODY_LENGTH && !head->content_length;
+
 	s->keep_alive = head->keep_alive;
 	s->http10 = head->minor == 0;
 	s->expect_continue = head->expect_continue && head->body != EG_H1_BODY_NONE && !s->http10;
@@ -110,11 +112,12 @@ static void begin_request(struct h1_server *s, const struct eg_h1_head *head)
 	if (!create_exchange(s, head))
 		return;
 	eg_buf_consume(&s->in, head->head_bytes);
-	h1_set_receive(s, head->body == EG_H1_BODY_NONE ||
-					  (head->body == EG_H1_BODY_LENGTH && !head->content_length)
-				  ? H1_RECEIVE_COMPLETE
-				  : H1_RECEIVE_HOLD);
+	h1_set_receive(s, head->body == EG_H1_BODY_NONE || no_byte ? H1_RECEIVE_COMPLETE
+								   : H1_RECEIVE_HOLD);
 	eg_exchange_start(s->exchange);
+	/* A length is of a body all the same, and nobody else will say that it is over. */
+	if (no_byte && s->exchange)
+		eg_exchange_data_end(s->exchange);
 }
 
 /* True: something was done. */

@@ -8,6 +8,10 @@
 static const char three[] = THREE TARGETS("");
 static const char never[] = THREE TARGETS(", \"replay\": \"never\"");
 
+static const char stateful[] =
+	THREE_OF(", \"operations\": [\"batches\", \"files\", \"responses.stored\"]",
+		 ", \"namespace\": \"shop\"") TARGETS("");
+
 static const nghttp2_nv json[] = {H2P_FIELD(":status", "200"),
 				  H2P_FIELD("content-type", "application/json")};
 
@@ -264,6 +268,28 @@ static void test_reused(void **state)
 	(void)state;
 }
 
+/* A pod whose body has no byte says so by its length: for HTTP/2 that is an end to be said. */
+static void test_no_byte(void **state)
+{
+	struct world *w = begin(stateful);
+	struct h2p s;
+
+	for (int i = 0; i < 2; i++) {
+		pod_send(&w->pod, "POST /v1/batches/b/cancel HTTP/1.1\r\nHost: api.openai.com\r\n"
+				  "Content-Length: 0\r\n\r\n");
+		if (!i)
+			h2p_init(&s, plane_accept(&w->plane, w->plane.provider[0]));
+		h2p_await(&w->plane, &s, i + 1);
+		assert_int_equal(s.stream[i].body_n, 0);
+		assert_non_null(strstr(s.stream[i].head, "content-length: 0\n"));
+		served(w, &s, i);
+		inbox_forget(&w->pod.in);
+	}
+	h2p_fini(&s);
+	finish(w);
+	(void)state;
+}
+
 /* Inside the answer: the pod sees that it is not whole. */
 static void test_cut(void **state)
 {
@@ -376,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_refused_over_limit_finds_a_place),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_reused),
+		cmocka_unit_test(test_no_byte),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_slow_pod),
 		cmocka_unit_test(test_pod_goes),

@@ -126,10 +126,18 @@ static bool idempotent(struct eg_str method)
 	return false;
 }
 
+static bool safe(struct eg_str method)
+{
+	return eg_str_eq(method, EG_STR("GET")) || eg_str_eq(method, EG_STR("HEAD"));
+}
+
 bool exchange_attempt_may_replay(const struct eg_exchange *x)
 {
 	if (x->pass_on) /* no policy's rule about it holds */
 		return idempotent(x->method);
+	/* Done twice there would be two of it, or none for the second; no route wants that. */
+	if (x->decision.stateful && !safe(x->method))
+		return false;
 	return !x->decision.route || !x->decision.route->replay_once;
 }
 

@@ -428,4 +428,5 @@ void eg_policy_decide(const struct eg_policy_set *s, const struct eg_policy *p,
 
 	*out = (struct eg_decision){.shadow = p && p->mode != EG_MODE_ENFORCE};
 	out->reason = decide(&d);
+	out->stateful = d.stateful;
 }

@@ -216,8 +216,9 @@ struct eg_chosen_target {
 struct eg_decision {
 	enum eg_reason reason; /* EG_REASON_OK: go on with `targets`; else the denial */
 	bool need_body;	       /* the head alone does not decide: read the body and ask again */
-	bool pass;   /* otherwise: pass — not Egret's; only with gateway_address false */
-	bool shadow; /* `reason` is what would have been: record it, change nothing */
+	bool pass;     /* otherwise: pass — not Egret's; only with gateway_address false */
+	bool shadow;   /* `reason` is what would have been: record it, change nothing */
+	bool stateful; /* about what a provider keeps: one target, and never done twice */
 	const struct eg_route *route; /* NULL when none matched */
 	struct eg_chosen_target targets[EG_MAX_TARGETS];
 	size_t target_count;

@@ -5,6 +5,9 @@
 #include "targets.h"
 
 static const char three[] = THREE TARGETS("");
+static const char stateful[] =
+	THREE_OF(", \"operations\": [\"batches\", \"files\", \"responses.stored\"]",
+		 ", \"namespace\": \"shop\"") TARGETS("");
 static const char never[] = THREE TARGETS(", \"replay\": \"never\"");
 static const char hasty[] = THREE TARGETS(
 	", \"timeouts\": {\"connect_ms\": 25, \"first_byte_ms\": 30, \"total_ms\": 30}");
@@ -424,6 +427,42 @@ static void test_stale_connection_without_replay(void **state)
 	(void)state;
 }
 
+/* The same of what a provider keeps: done twice, there are two of it, whatever the route says. What
+ * only looks at it is asked again. */
+static void test_stale_connection_with_state(void **state)
+{
+	static const char *const asks[] = {
+		"POST /v1/responses HTTP/1.1\r\nHost: api.openai.com\r\n"
+		"Content-Type: application/json\r\nContent-Length: 49\r\n\r\n"
+		"{\"model\":\"gpt-4o\",\"input\":\"hi\",\"background\":true}",
+		"POST /v1/batches/b/cancel HTTP/1.1\r\nHost: api.openai.com\r\n"
+		"Content-Length: 0\r\n\r\n",
+		"DELETE /v1/files/f HTTP/1.1\r\nHost: api.openai.com\r\n\r\n",
+		"GET /v1/files/f HTTP/1.1\r\nHost: api.openai.com\r\n\r\n",
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(asks); i++) {
+		struct world *w = begin(stateful);
+
+		answered_once(w);
+		pod_send(&w->pod, asks[i]);
+		called(w, 0, i ? "\r\n\r\n" : "true}", NULL);
+		hang_up(w, 0, true);
+		if (strncmp(asks[i], "GET ", 4) != 0) {
+			inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+		} else {
+			inbox_fini(&w->up[0]);
+			w->up[0].text = NULL;
+			called(w, 0, "GET /v1/files/f HTTP/1.1", OK(2, "{}"));
+			inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 200 ");
+		}
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		assert_true(plane_nobody(&w->plane, w->plane.provider[1]));
+		finish(w);
+	}
+	(void)state;
+}
+
 /* After the first byte there is no other target. */
 static void test_no_failover_after_first_byte(void **state)
 {
@@ -542,6 +581,7 @@ int main(void)
 		cmocka_unit_test(test_replay_never),
 		cmocka_unit_test(test_stale_pooled_connection),
 		cmocka_unit_test(test_stale_connection_without_replay),
+		cmocka_unit_test(test_stale_connection_with_state),
 		cmocka_unit_test(test_fresh_without_replay),
 		cmocka_unit_test(test_interim_answers),
 		cmocka_unit_test(test_no_failover_after_first_byte),

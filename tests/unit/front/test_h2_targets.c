@@ -268,6 +268,38 @@ static void test_reused(void **state)
 	(void)state;
 }
 
+/* What a provider keeps is done once: again only if nothing was done with it. */
+static void test_reused_with_state(void **state)
+{
+	for (int how = 0; how < 2; how++) {
+		struct world *w = begin(stateful);
+		struct h2p *first, *second = NULL;
+
+		pod_send(&w->pod, ASK);
+		first = asked(w, 0);
+		served(w, first, 0);
+		inbox_forget(&w->pod.in);
+		pod_send(&w->pod, "DELETE /v1/files/f HTTP/1.1\r\nHost: api.openai.com\r\n\r\n");
+		h2p_await(&w->plane, first, 2);
+		if (how) {
+			h2p_goaway(first, first->stream[0].id, NGHTTP2_NO_ERROR);
+			second = calloc(1, sizeof(*second));
+			h2p_init(second, plane_accept(&w->plane, w->plane.provider[0]));
+			h2p_await(&w->plane, second, 1);
+			served(w, second, 0);
+			gone(second);
+		} else {
+			close(first->fd);
+			first->fd = -1;
+			inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 502 ");
+		}
+		assert_true(plane_nobody(&w->plane, w->plane.provider[0]));
+		gone(first);
+		finish(w);
+	}
+	(void)state;
+}
+
 /* A pod whose body has no byte says so by its length: for HTTP/2 that is an end to be said. */
 static void test_no_byte(void **state)
 {
@@ -402,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_refused_over_limit_finds_a_place),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_reused),
+		cmocka_unit_test(test_reused_with_state),
 		cmocka_unit_test(test_no_byte),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_slow_pod),

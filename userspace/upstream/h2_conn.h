@@ -23,8 +23,8 @@
 #define H2_PING_MS	10000u /* no answer to it: the connection is dead */
 #define H2_CONTROL_MAX	500u   /* frames of a provider that nothing was owed for... */
 #define H2_CONTROL_MS	10000u /* ...in so long */
-/* What a provider may send for a stream that we began (window updates, and what was on its way when
- * we reset it), and for each DATA frame. */
+/* What a provider may send for a stream that we began (window updates, PINGs, and what was on its
+ * way when we reset it), and for each DATA frame. */
 #define H2_EARN_STREAM 8u
 #define H2_EARN_DATA   4u
 #define H2_EARNED_MAX  8192u
@@ -53,7 +53,7 @@ struct eg_h2_conn {
 	uint64_t heard_ms, pinged_ms;
 	uint64_t control_since_ms;
 	unsigned int control; /* frames since then that nothing was owed for */
-	unsigned int earned;  /* WINDOW_UPDATEs, and frames of streams that are over, to come */
+	unsigned int earned;  /* WINDOW_UPDATEs, PINGs, frames of streams that are over, to come */
 	unsigned int continuations; /* of the head that is being read */
 	bool only_padding;	    /* the DATA frame that is being read, as far as is known */
 	/* Data of one stream that came in a row, moved together in place: one piece for its owner.

@@ -167,6 +167,8 @@ static bool counts(struct eg_h2_conn *h, const nghttp2_frame_hd *hd)
 	case NGHTTP2_CONTINUATION:
 	case NGHTTP2_RST_STREAM:
 		return !is_paid(h, hd->stream_id);
+	case NGHTTP2_PING: /* gRPC's servers measure with one for each DATA frame */
+		return hd->flags & NGHTTP2_FLAG_ACK || !is_paid(h, 0);
 	case NGHTTP2_WINDOW_UPDATE:
 		return !is_paid(h, 0);
 	default:

@@ -1035,6 +1035,39 @@ static void test_floods(void **state)
 	(void)state;
 }
 
+/* A server of gRPC's measures its bandwidth: a PING for each DATA frame that it gets, beside the
+ * windows that it opens. However many, they are no flood: the frames paid for them. */
+static void test_measured(void **state)
+{
+	static const char frames[] = "\0\0\10\6\0\0\0\0\0measured"  /* PING */
+				     "\0\0\4\10\0\0\0\0\0\0\0\0\1"  /* WINDOW_UPDATE of */
+				     "\0\0\4\10\0\0\0\0\1\0\0\0\1"; /* both */
+	static char body[3 * H2_CONTROL_MAX];
+	static struct bed b;
+	struct calling c = {.body = memset(body, 'x', sizeof(body))};
+
+	bed_up(&b, &c);
+	while (c.have < sizeof(body)) {
+		c.have++;
+		eg_call_body_ready(&c.call.base);
+		h2p_turns(&b.p, &b.s, 1);
+		plane_send_n(&b.p, b.s.fd, frames, sizeof(frames) - 1);
+		h2p_turns(&b.p, &b.s, 2);
+		if (c.fails)
+			fail_msg("after %zu frames: %s", c.have, c.text);
+	}
+	c.last = true;
+	eg_call_body_ready(&c.call.base);
+	h2p_await(&b.p, &b.s, 1);
+	assert_int_equal(b.s.stream[0].body_n, sizeof(body));
+	h2p_answer(&b.s, 0, "x", true);
+	await(&b.p, &b.s, &c);
+	assert_int_equal(c.ends, 1);
+	free(c.got);
+	bed_down(&b);
+	(void)state;
+}
+
 /* An idle connection that the provider closed, or said goodbye on, is not leased. */
 static void test_idle_dies(void **state)
 {
@@ -1261,6 +1294,7 @@ int main(void)
 		cmocka_unit_test(test_bad_trailers),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_floods),
+		cmocka_unit_test(test_measured),
 		cmocka_unit_test(test_idle_dies),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_no_ping_when_passed_on),

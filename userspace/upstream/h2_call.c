@@ -53,6 +53,8 @@ static void leave(struct eg_h2_call *c, bool tell, uint32_t code)
 	if (c->send != EG_H2_SEND_DONE && c->send != EG_H2_SEND_STOPPED)
 		set_send(c, EG_H2_SEND_STOPPED);
 	h2_conn_detach(h, c);
+	if (c->id && c->receive != EG_H2_RECEIVE_DONE)
+		h->late += H2_STREAM_WINDOW;
 	if (c->id && tell && h->state != H2_DEAD) {
 		/* Out of memory: the stream stays open there until the connection ends; what comes
 		 * on it is dropped. */

@@ -218,6 +218,8 @@ static void read_some(struct eg_h2_conn *h)
 		if (h->state == H2_DEAD)
 			return;
 		eg_buf_clear(in);
+		if (n >= 0 && h2_session_flooded_with_data(h))
+			n = NGHTTP2_ERR_CALLBACK_FAILURE;
 		if (n < 0) {
 			receive_failed(h, n);
 			return;
@@ -319,6 +321,7 @@ int h2_conn_create(struct eg_upstream_conn *c)
 	h->flush.run = run_flush;
 	h->bury.run = bury;
 	h->heard_ms = h->control_since_ms = eg_loop_now_ms(loop_of(h));
+	h->late = H2_CONN_WINDOW + H2_LATE_BYTES;
 	h->session = h2_conn_session_create(h);
 	if (!h->session) {
 		free(h);

@@ -28,6 +28,9 @@
 #define H2_EARN_STREAM 8u
 #define H2_EARN_DATA   4u
 #define H2_EARNED_MAX  8192u
+/* DATA that a provider may send on streams that are over, beside a window for each call that was
+ * given up: more than any mistake of its. */
+#define H2_LATE_BYTES (2u * 1024u * 1024u)
 
 enum h2_state {
 	H2_OPEN,
@@ -54,6 +57,9 @@ struct eg_h2_conn {
 	uint64_t control_since_ms;
 	unsigned int control; /* frames since then that nothing was owed for */
 	unsigned int earned;  /* WINDOW_UPDATEs, PINGs, frames of streams that are over, to come */
+	/* In bytes of the connection's window: opened in all; DATA that we were told of; what it
+	 * began with, and what may come for nobody. */
+	uint64_t opened, data, late;
 	unsigned int continuations; /* of the head that is being read */
 	bool only_padding;	    /* the DATA frame that is being read, as far as is known */
 	/* Data of one stream that came in a row, moved together in place: one piece for its owner.
@@ -86,6 +92,8 @@ void h2_conn_detach(struct eg_h2_conn *h, struct eg_h2_call *c);
 /* ---- between h2_conn.c and h2_session.c ---- */
 /* nghttp2's side, with its settings. NULL: out of memory. */
 nghttp2_session *h2_conn_session_create(struct eg_h2_conn *h) EG_MUST;
+/* More DATA came on streams that are over than can have been on its way. */
+bool h2_session_flooded_with_data(const struct eg_h2_conn *h);
 /* Gives the run to its owner. */
 void h2_session_end_run(struct eg_h2_conn *h);
 /* Gives `out`, then the pieces, to the stream, and keeps what it does not take. False: failed. */

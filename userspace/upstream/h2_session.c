@@ -206,6 +206,16 @@ static void look_at_length(struct eg_h2_conn *h, const nghttp2_frame_hd *hd)
 		h2_call_overrun(c);
 }
 
+/*
+ * nghttp2 drops DATA of streams that are over and tells nobody; what shows is the connection's
+ * window, which it opens again for them. What was on its way when a call was given up is no more
+ * than that stream's window (h2_call.c).
+ */
+bool h2_session_flooded_with_data(const struct eg_h2_conn *h)
+{
+	return h->opened > h->data + h->late;
+}
+
 /* Also of frames that nghttp2 ignores and tells nothing more of. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
 {
@@ -214,6 +224,8 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	(void)session;
 	if (!h2_continuations_allow(&h->continuations, hd->type))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (hd->type == NGHTTP2_DATA)
+		h->data += hd->length;
 	if (counts(ctx, hd) && flooded(ctx))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	look_at_length(h, hd);
@@ -290,6 +302,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	(void)session;
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		h->violated = true;
+	if (frame->hd.type == NGHTTP2_WINDOW_UPDATE && !frame->hd.stream_id)
+		h->opened += (uint32_t)frame->window_update.window_size_increment;
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
 	h->streams++;

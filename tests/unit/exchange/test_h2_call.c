@@ -1035,6 +1035,83 @@ static void test_floods(void **state)
 	(void)state;
 }
 
+/* The same on a stream that is over, while another waits. */
+static void test_floods_of_the_past(void **state)
+{
+	static const struct {
+		const char *frame;
+		size_t n;
+	} flood[] = {
+		{"\0\0\1\1\4\0\0\0\1\210", 10},	     /* HEADERS */
+		{"\0\0\4\3\0\0\0\0\1\0\0\0\10", 13}, /* RST_STREAM */
+	};
+
+	for (size_t i = 0; i < EG_ARRAY_SIZE(flood); i++) {
+		static struct bed b;
+		struct calling c = {.last = true}, waits = {.last = true};
+		unsigned int sent = 0;
+
+		bed_up(&b, &c);
+		h2p_answer(&b.s, 0, "whole", true);
+		await(&b.p, &b.s, &c);
+		start(&b.p, &waits);
+		h2p_await(&b.p, &b.s, 2);
+		while (!waits.fails && sent < 10 * H2_CONTROL_MAX) {
+			(void)!send(b.s.fd, flood[i].frame, flood[i].n, MSG_NOSIGNAL);
+			sent++;
+			plane_turns(&b.p, 1);
+		}
+		if (sent <= H2_CONTROL_MAX / 2 || sent > H2_CONTROL_MAX + 2 * H2_EARN_STREAM + 10)
+			fail_msg("case %zu: %u frames", i, sent);
+		if (!strstr(waits.text, "floods"))
+			fail_msg("case %zu: %s", i, waits.text);
+		free(c.got);
+		bed_down(&b);
+	}
+	(void)state;
+}
+
+/* DATA of streams that are over: what was on its way when a call was given up, and some mistakes,
+ * are no flood, but more is one. */
+static void test_late_data(void **state)
+{
+	static const char head[9] = "\0\40\0\0\0\0\0\0\1";
+	static char frame[sizeof(head) + 8192];
+	size_t least = H2_LATE_BYTES, most = least + H2_CONN_WINDOW + H2_STREAM_WINDOW;
+
+	memcpy(frame, head, sizeof(head));
+	for (int given_up = 0; given_up < 2; given_up++) {
+		static struct bed b;
+		struct calling c = {.last = true}, waits = {.last = true};
+		struct inbox in;
+		size_t sent = 0;
+
+		bed_up(&b, &c);
+		h2p_answer(&b.s, 0, "begun", !given_up);
+		h2p_turns(&b.p, &b.s, 5);
+		start(&b.p, &waits);
+		h2p_await(&b.p, &b.s, 2);
+		if (given_up)
+			eg_call_end(&c.call.base);
+		h2p_turns(&b.p, &b.s, 5);
+		inbox_init(&in, dup(b.s.fd));
+		for (; !waits.fails && sent < most; sent += 8192) {
+			(void)!send(b.s.fd, frame, sizeof(frame), MSG_NOSIGNAL);
+			plane_turns(&b.p, 2);
+			inbox_poll(&in);
+			if (sent < least + (given_up ? H2_STREAM_WINDOW : 0))
+				assert_int_equal(waits.fails, 0);
+		}
+		assert_int_equal(waits.fails, 1);
+		assert_int_equal(waits.reason, EG_REASON_UPSTREAM_PROTOCOL);
+		assert_non_null(strstr(waits.text, "floods"));
+		inbox_fini(&in);
+		free(c.got);
+		bed_down(&b);
+	}
+	(void)state;
+}
+
 /* A server of gRPC's measures its bandwidth: a PING for each DATA frame that it gets, beside the
  * windows that it opens. However many, they are no flood: the frames paid for them. */
 static void test_measured(void **state)
@@ -1294,6 +1371,8 @@ int main(void)
 		cmocka_unit_test(test_bad_trailers),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_floods),
+		cmocka_unit_test(test_floods_of_the_past),
+		cmocka_unit_test(test_late_data),
 		cmocka_unit_test(test_measured),
 		cmocka_unit_test(test_idle_dies),
 		cmocka_unit_test(test_silence),

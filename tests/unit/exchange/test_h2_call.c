@@ -592,6 +592,40 @@ static void test_connection_lost(void **state)
 	(void)state;
 }
 
+/* The head of one waits behind the body of another, which the provider does not read: when the
+ * connection is lost, it knows for sure that nothing was done with the one. */
+static void test_lost_unsent(void **state)
+{
+	static const char windows[] = "\0\0\6\4\0\0\0\0\0\0\4\177\377\377\377"
+				      "\0\0\4\10\0\0\0\0\0\177\0\0\0";
+	const size_t size = 64u << 20;
+	static struct bed b;
+	struct calling c[2] = {{.body = calloc(1, size), .have = size}, {.last = true}};
+	size_t before = SIZE_MAX;
+
+	assert_non_null(c[0].body);
+	bed_up(&b, &c[0]);
+	h2p_turns(&b.p, &b.s, 5);
+	plane_send_n(&b.p, b.s.fd, windows, sizeof(windows) - 1);
+	while (c[0].at != before) {
+		before = c[0].at;
+		plane_turns(&b.p, 20);
+	}
+	assert_true(c[0].at > 0 && c[0].at < size);
+	start(&b.p, &c[1]);
+	plane_turns(&b.p, 5);
+	close_reset(b.s.fd);
+	b.s.fd = -1;
+	for (int i = 0; i < PLANE_TURNS && !(c[0].fails && c[1].fails); i++)
+		plane_turn(&b.p);
+	assert_int_equal(c[0].loss, EG_CALL_LOSS_CONNECTION);
+	assert_int_equal(c[1].fails, 1);
+	assert_int_equal(c[1].loss, EG_CALL_LOSS_UNPROCESSED);
+	free((void *)(uintptr_t)c[0].body);
+	bed_down(&b);
+	(void)state;
+}
+
 /* Answered before the request was whole: the stream ends, the connection goes on. */
 static void test_early_answer(void **state)
 {
@@ -1358,6 +1392,7 @@ int main(void)
 		cmocka_unit_test(test_http_1_1_required),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_connection_lost),
+		cmocka_unit_test(test_lost_unsent),
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_bodiless),

@@ -578,6 +578,41 @@ static void test_not_sent_twice(void **state)
 	(void)state;
 }
 
+/* A connection that is kept is the pod's whose it was: what its provider knows of it (who asked
+ * there before, and with which key) is no other pod's. */
+static void test_own_connection(void **state)
+{
+	static const char ask[] = HEAD("GET /v1/models", NAME);
+	struct world *w = begin_plain(shadow);
+	struct pod again, other;
+	struct inbox its;
+
+	pod_send(&w->pod, ask);
+	called(w, 1, "Bearer own", OK(2, "{}"));
+	inbox_await(&w->plane, &w->pod.in, "{}");
+	inbox_forget(&w->up[1]);
+	pod_open(&again, &w->plane, NULL);
+	again.peer.destination = w->pod.peer.destination;
+	pod_send(&again, ask);
+	called(w, 1, "Bearer own", OK(2, "{}"));
+	inbox_await(&w->plane, &again.in, "{}");
+
+	pod_open(&other, &w->plane, NULL);
+	other.peer.destination = w->pod.peer.destination;
+	other.peer.source.address = plane_address("127.0.0.2");
+	other.peer.pod_uid = "uid-b";
+	pod_send(&other, ask);
+	inbox_init(&its, plane_accept(&w->plane, w->plane.provider[1]));
+	inbox_await(&w->plane, &its, "Bearer own");
+	plane_send(&w->plane, its.fd, OK(2, "{}"));
+	inbox_await(&w->plane, &other.in, "{}");
+	inbox_fini(&its);
+	pod_close(&again);
+	pod_close(&other);
+	finish(w);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -590,6 +625,7 @@ int main(void)
 		cmocka_unit_test(test_timeouts_of_route),
 		cmocka_unit_test(test_silence_of_what_is_passed_on),
 		cmocka_unit_test(test_not_sent_twice),
+		cmocka_unit_test(test_own_connection),
 		cmocka_unit_test(test_released),
 		cmocka_unit_test(test_released_gateway),
 		cmocka_unit_test(test_released_in_vain),

@@ -231,6 +231,38 @@ static void test_honest_clients_are_no_flood(void **state)
 	w->pod.replies = 0;
 }
 
+/* A client of gRPC's measures its bandwidth: a PING for each DATA frame that it gets, and windows
+ * that it opens. All of one answer, which has no end yet. */
+static void test_measured(void **state)
+{
+	static const char word[] =
+		"2f\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n\r\n";
+	struct world *w = *state;
+	struct inbox up;
+	struct reply *r;
+
+	pod2_client(&w->pod, 1 << 20, true);
+	pod2_begin(&w->pod);
+	r = pod2_reply(&w->pod, pod2_ask(&w->pod, "POST", CHAT, BODY, NULL));
+	inbox_init(&up, plane_accept(&w->plane, w->plane.provider[0]));
+	inbox_await(&w->plane, &up, BODY);
+	plane_send(&w->plane, up.fd,
+		   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+		   "Transfer-Encoding: chunked\r\n\r\n");
+	for (size_t i = 1; i <= 1500; i++) {
+		plane_send(&w->plane, up.fd, word);
+		POD2_AWAIT(&w->pod, r->n >= 47 * i || w->pod.goaway);
+		assert_false(w->pod.goaway);
+		assert_int_equal(nghttp2_submit_ping(w->pod.client, 0, NULL), 0);
+		assert_int_equal(nghttp2_submit_window_update(w->pod.client, 0, 0, 1), 0);
+		assert_int_equal(nghttp2_submit_window_update(w->pod.client, 0, r->id, 1), 0);
+	}
+	plane_send(&w->plane, up.fd, "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");
+	POD2_AWAIT(&w->pod, r->closed);
+	assert_int_equal(r->error, 0);
+	inbox_fini(&up);
+}
+
 /* ---- how many, how large ---- */
 
 static void test_streams_at_once(void **state)
@@ -615,6 +647,7 @@ int main(void)
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_floods),
 		TEST(test_honest_clients_are_no_flood),
+		TEST(test_measured),
 		TEST(test_streams_at_once),
 		TEST(test_header_list),
 		TEST(test_bodies_are_charged),

@@ -36,4 +36,9 @@ is "each OpenAI request carried the real key" \
 is "each Anthropic request carried the real key, and once" \
 	"$(mock_requests ".host == \"api.anthropic.com\" and .credentials != {\"x-api-key\": \"$akey\"}")" 0
 is "no placeholder left the node" "$(grep -c placeholder "$T_RUN/provider.jsonl")" 0
+
+# A WebSocket is opened by Upgrade, which HTTP/2 has not: over a connection for which it is not offered.
+mock_forget
+sdk_run podA OPENAI_API_KEY=placeholder realtime.test.mjs
+is "WebSockets were opened over HTTP/1.1" "$(mock_log '[.[] | select(.event == "request" and (.path | startswith("/v1/realtime?"))) | .http] | unique' | jq -c .)" '["1.1"]'
 checks_done

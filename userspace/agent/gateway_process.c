@@ -16,6 +16,7 @@
 #include "agent/channel.h"
 #include "agent/gateway.h"
 #include "agent/gateway_impl.h"
+#include "agent/memory_room.h"
 #include "agent/privileges.h"
 #include "agent/seccomp.h"
 #include "agent/spawner.h"
@@ -112,7 +113,7 @@ static void new_ticket_keys(struct eg_timer *t)
  * quarter of the rest at most: so no pod can take what the others need. Half of that eighth is the
  * pools'.
  */
-static void limit_descriptors(struct eg_limits *limits, uint32_t workers)
+static void limit_descriptors(struct eg_limits *limits, const struct eg_wire_config *c)
 {
 	struct rlimit l;
 
@@ -120,7 +121,7 @@ static void limit_descriptors(struct eg_limits *limits, uint32_t workers)
 		return;
 	limits->descriptors = (size_t)l.rlim_cur - (size_t)l.rlim_cur / 8;
 	limits->pod_descriptors = limits->descriptors / 4;
-	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / workers, (size_t)1);
+	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / c->worker_count, (size_t)1);
 }
 
 /* What names a pod makes up must not fill the memory of a node with many CPUs: so many certificates
@@ -162,7 +163,8 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS,
 			    &g->flight->worker[index].connections);
 	o.telemetry = w->telemetry;
-	limit_descriptors(&o.limits, g->config.worker_count);
+	limit_descriptors(&o.limits, &g->config);
+	eg_memory_room_limit(&o.limits, g->config.memory_bytes);
 	o.limits.leaves = EG_MIN(LEAVES_MOST / g->config.worker_count, EG_MINT_LEAVES);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
 	w->worker = eg_worker_create(&o, &e);

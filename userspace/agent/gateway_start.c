@@ -9,6 +9,7 @@
 
 #include "agent/ca_check.h"
 #include "agent/channel.h"
+#include "agent/memory_room.h"
 #include "agent/start_files.h"
 #include "agent/supervisor_impl.h"
 #include "base/log.h"
@@ -108,6 +109,7 @@ static int send_config(struct eg_supervisor *s)
 
 	c->worker_count = (uint32_t)s->listener_count;
 	c->metrics_port = s->o->metrics_port;
+	c->memory_bytes = eg_memory_room("/proc/self");
 	if (s->access_fd >= 0) {
 		c->flags |= EG_CONFIG_ACCESS_LOG;
 		fds[count++] = s->access_fd;

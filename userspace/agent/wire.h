@@ -97,6 +97,7 @@ struct eg_wire_config {
 	uint32_t flags; /* enum eg_config_flags */
 	uint32_t worker_count;
 	uint32_t metrics_port;
+	uint64_t memory_bytes; /* that there are for it (agent/memory_room.h); 0: unknown */
 	struct eg_address gateway4, gateway6;
 	char resolvers[256];
 	char tag[40];

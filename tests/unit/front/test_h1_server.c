@@ -958,6 +958,30 @@ static void test_idle_timeout(void **state)
 	(void)state;
 }
 
+/* Between two requests there is another limit, and silence of a second gives the buffers back. */
+static void test_idle_between_requests(void **state)
+{
+	struct world *w = *state;
+	struct h1_server *server = &w->pod.server;
+
+	pod_send(&w->pod, "GET /nothing HTTP/1.1\r\nHost: api.openai.com\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
+	assert_non_null(server->in.p);
+	for (int i = 0; i < PLANE_TURNS && (server->in.p || server->out.p); i++)
+		plane_turn(&w->plane);
+	assert_null(server->in.p);
+	assert_null(server->out.p);
+	inbox_forget(&w->pod.in);
+	w->plane.engine.limits.head_ms = 1;
+	w->plane.engine.limits.idle_ms = 60;
+	pod_send(&w->pod, "GET /nothing HTTP/1.1\r\nHost: api.openai.com\r\n\r\n");
+	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
+	server->timer.due_ms = 0; /* as in test_body_timeout() */
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(inbox_has(&w->pod.in, "408"));
+	assert_false(w->pod.in.reset);
+}
+
 /* A client that reads nothing is given up, and the provider let go. */
 static void test_client_that_never_reads(void **state)
 {
@@ -1087,6 +1111,7 @@ int main(void)
 		T(test_client_that_never_reads),
 		T(test_client_that_pauses),
 		cmocka_unit_test(test_idle_timeout),
+		T(test_idle_between_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 #include "upstream/h2_conn.h"
 
-#define SWEEP_MS	5000u
+#define SWEEP_MS	1000u
 #define BUFFERS_KEPT_MS 1000u
 #define HTTP1_KEPT_MS	(10u * 60u * 1000u) /* after HTTP_1_1_REQUIRED */
 
@@ -430,7 +430,8 @@ static void forget_http1(struct eg_upstream *u, struct eg_upstream_origin *g)
 	upstream_origin_release(u, g);
 }
 
-/* Not when it becomes idle: under load the next request takes it, and its buffers, in no time. */
+/* Within two seconds, as pods' connections do: the process hands memory back after that.
+ * Not when it becomes idle: under load the next request takes it, and its buffers, in no time. */
 static void give_buffers_back(struct eg_list *idle, uint64_t now)
 {
 	struct eg_list *it;

@@ -72,6 +72,38 @@ static void test_silence_is_longer_than_buffers_stay(void **state)
 	(void)state;
 }
 
+/* What was held comes free with the last answers, what their connections hold later. */
+static void test_silence_after_a_burst(void **state)
+{
+	struct eg_give_back g = {0};
+
+	assert_false(eg_give_back_due(&g, 60 * MIB, 600, 1000));
+	assert_true(eg_give_back_due(&g, 0, 1200, 1250));
+	assert_false(eg_give_back_due(&g, 0, 1200, 1250 + EG_GIVE_BACK_QUIET_MS - 1));
+	assert_true(eg_give_back_due(&g, 0, 1200, 1250 + EG_GIVE_BACK_QUIET_MS));
+	assert_false(eg_give_back_due(&g, 0, 1200, 60000)); /* once */
+	(void)state;
+}
+
+/* A node is never quite silent: a request each second keeps nobody's memory. */
+static void test_few_requests(void **state)
+{
+	struct eg_give_back g = {0};
+	uint64_t now = 1000, requests = 2000;
+	int times = 0;
+
+	assert_false(eg_give_back_due(&g, MIB, requests, now));
+	for (; now < 5000; now += 250)
+		times += eg_give_back_due(&g, MIB, requests += now % 1000 ? 0 : 2, now);
+	assert_int_equal(times, 1);
+	/* As often as every ten seconds at most, also where there are nearly as many as would be
+	 * many. */
+	for (times = 0; now < 105000; now += 250)
+		times += eg_give_back_due(&g, MIB, requests += 6, now);
+	assert_in_range(times, 5, 10);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -79,6 +111,8 @@ int main(void)
 		cmocka_unit_test(test_rarely),
 		cmocka_unit_test(test_in_silence),
 		cmocka_unit_test(test_silence_is_longer_than_buffers_stay),
+		cmocka_unit_test(test_silence_after_a_burst),
+		cmocka_unit_test(test_few_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -498,6 +498,19 @@ static void test_large_error_body(void **state)
 	(void)state;
 }
 
+/* One that stands still is judged by what has come of it. */
+static void test_slow_error_body(void **state)
+{
+	struct world *w = begin(three);
+
+	pod_send(&w->pod, ASK);
+	called(w, 0, BODY, "HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\n{");
+	called(w, 1, BODY, OK(7, "{\"n\":2}"));
+	inbox_await(&w->plane, &w->pod.in, "{\"n\":2}");
+	finish(w);
+	(void)state;
+}
+
 /* An answer before the request was sent whole, and no more reading: passed on. */
 static void test_client_gone_while_waiting(void **state)
 {
@@ -586,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_interim_answers),
 		cmocka_unit_test(test_no_failover_after_first_byte),
 		cmocka_unit_test(test_large_error_body),
+		cmocka_unit_test(test_slow_error_body),
 		cmocka_unit_test(test_client_gone_while_waiting),
 	};
 

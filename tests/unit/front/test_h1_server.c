@@ -963,6 +963,7 @@ static void test_idle_between_requests(void **state)
 {
 	struct world *w = *state;
 	struct h1_server *server = &w->pod.server;
+	uint64_t began;
 
 	pod_send(&w->pod, "GET /nothing HTTP/1.1\r\nHost: api.openai.com\r\n\r\n");
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
@@ -974,12 +975,45 @@ static void test_idle_between_requests(void **state)
 	inbox_forget(&w->pod.in);
 	w->plane.engine.limits.head_ms = 1;
 	w->plane.engine.limits.idle_ms = 60;
+	began = eg_now_ms();
 	pod_send(&w->pod, "GET /nothing HTTP/1.1\r\nHost: api.openai.com\r\n\r\n");
 	inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
 	server->timer.due_ms = 0; /* as in test_body_timeout() */
 	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(eg_now_ms() - began >= 60);
 	assert_false(inbox_has(&w->pod.in, "408"));
 	assert_false(w->pod.in.reset);
+}
+
+/* What is left of a refused body is read, so that the answer is not lost behind a reset: some of
+ * it, for a while. */
+static void test_rest_of_a_refused_body(void **state)
+{
+	static char block[65536];
+
+	for (int sends = 0; sends < 2; sends++) {
+		struct world *w = NULL;
+		size_t sent = 0;
+
+		assert_int_equal(setup((void **)&w), 0);
+		pod_send(&w->pod, "POST /nothing HTTP/1.1\r\nHost: api.openai.com\r\n"
+				  "Content-Length: 1000000000\r\n\r\n");
+		inbox_await(&w->plane, &w->pod.in, "HTTP/1.1 403 ");
+		assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+		for (int i = 0; i < PLANE_TURNS && !w->pod.over; i++) {
+			ssize_t n = sends ? send(w->pod.in.fd, block, sizeof(block),
+						 MSG_NOSIGNAL | MSG_DONTWAIT)
+					  : 0;
+
+			sent += n > 0 ? (size_t)n : 0;
+			plane_turn(&w->plane);
+		}
+		assert_true(w->pod.over);
+		if (sends)
+			assert_in_range(sent, 512 * 1024, 3 * 1024 * 1024);
+		assert_int_equal(teardown((void **)&w), 0);
+	}
+	(void)state;
 }
 
 /* A client that reads nothing is given up, and the provider let go. */
@@ -1112,6 +1146,7 @@ int main(void)
 		T(test_client_that_pauses),
 		cmocka_unit_test(test_idle_timeout),
 		T(test_idle_between_requests),
+		cmocka_unit_test(test_rest_of_a_refused_body),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

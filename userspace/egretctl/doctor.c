@@ -17,7 +17,8 @@ static const char usage[] =
 	"to do. Run it as root on the node. Checks: the kernel's features, the pinned programs "
 	"and\n"
 	"the links they are attached to, heartbeat and listeners, the agent, sysctls, the DNS\n"
-	"servers, the CA's dates and whether it permits every watched name. With an agent it goes\n"
+	"servers, the clock, the CA's dates and whether it permits every watched name. With an "
+	"agent it goes\n"
 	"into the network namespaces of governed pods, looks at their routes, and makes a request\n"
 	"to the gateway's address from one, which Egret itself refuses: no provider is asked.\n"
 	"\n"
@@ -379,6 +380,7 @@ static void check_governing(struct findings *f, const char *pin_dir, const json_
 	if (agent)
 		check_pod_links(f, pods, e);
 	check_pins(f, pin_dir, agent, pods, pod);
+	doctor_clock(f);
 	check_ca(f, agent ? text(agent, "ca_dir") : "/etc/egret/ca", pin_dir);
 }
 

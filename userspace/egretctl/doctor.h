@@ -35,6 +35,8 @@ void doctor_observe(struct findings *f, struct eg_pins *pins, const json_t *agen
 
 /* Dates of DIR/root.crt and DIR/intermediate.crt, and that the one issued the other. */
 void doctor_ca_dates(struct findings *f, const char *ca_dir);
+/* Whether the kernel says that the clock is kept in step (NTP). */
+void doctor_clock(struct findings *f);
 /* Asks "10.0.0.10" or "[::1]:5353" for the root's name servers; any answer within 2 s is good. */
 int doctor_dns_answers(const char *server, struct eg_error *e) EG_MUST;
 

@@ -13,7 +13,7 @@ usage() { echo "tests/e2e/run.sh: $1" >&2; exit 2; }
 IMAGE=${EGRET_E2E_IMAGE:-} MOCK_IMAGE=${EGRET_E2E_MOCK_IMAGE:-} OVERLAY=${EGRET_E2E_OVERLAY:-base}
 EGRETCTL=${EGRET_BUILD:-build}/egretctl
 [ -n "$IMAGE" ] || usage "EGRET_E2E_IMAGE is not given: the agent's image (make image), as the cluster's nodes can have it"
-case ${IMAGE##*/} in *:*) ;; *) usage "EGRET_E2E_IMAGE=$IMAGE: expected NAME:TAG" ;; esac
+case ${IMAGE##*/} in *@*) usage "EGRET_E2E_IMAGE=$IMAGE: expected NAME:TAG, no digest" ;; *:*) ;; *) usage "EGRET_E2E_IMAGE=$IMAGE: expected NAME:TAG" ;; esac
 [ -n "$MOCK_IMAGE" ] || usage "EGRET_E2E_MOCK_IMAGE is not given: any image with python3 that the nodes can have"
 [ -d "manifests/$OVERLAY" ] || usage "EGRET_E2E_OVERLAY=$OVERLAY: there is no manifests/$OVERLAY"
 [ -x "$EGRETCTL" ] || usage "$EGRETCTL is not built: run make"

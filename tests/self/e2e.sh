@@ -41,6 +41,8 @@ has "and why" "$OUT" "NOTHING WAS TESTED: KUBECONFIG is not given"
 OUT=$(KUBECONFIG=/dev/null KUBECTL=no-such-kubectl tests/e2e/run.sh 2>&1); has "no kubectl" "$?$OUT" "0SKIP - NOTHING WAS TESTED: there is no no-such-kubectl"
 OUT=$(KUBECONFIG=/dev/null KUBECTL=true tests/e2e/run.sh 2>&1); has "no image" "$?$OUT" "2tests/e2e/run.sh: EGRET_E2E_IMAGE is not given"
 
+OUT=$(KUBECONFIG=/dev/null KUBECTL=true EGRET_E2E_IMAGE=a/b@sha256:12 tests/e2e/run.sh 2>&1); has "a digest is not taken for a tag" "$?$OUT" "2tests/e2e/run.sh: EGRET_E2E_IMAGE=a/b@sha256:12: expected NAME:TAG, no digest"
+
 echo "# all goes well"
 e2e ""
 is "it succeeds" "$CODE $(grep -c '^FAIL' <<< "$OUT")" "0 0"

@@ -835,6 +835,25 @@ static struct reply *ask_coded(struct world *w, const struct coded *c)
 	return r;
 }
 
+/* There is no telling a half-close from a close: the request is given up at the provider, too. */
+static void test_client_ends_its_direction(void **state)
+{
+	struct world *w = *state;
+	struct inbox *up;
+
+	start(w);
+	(void)ask(w);
+	up = upstream(w, BODY);
+	shutdown(w->pod.in.fd, SHUT_WR);
+	for (int i = 0; i < PLANE_TURNS && !(w->pod.over && (up->end || up->reset)); i++) {
+		plane_turn(&w->plane);
+		inbox_poll(up);
+	}
+	assert_true(w->pod.over);
+	assert_true(up->end || up->reset);
+	assert_true(plane_recorded(&w->plane, "\"reason\":\"client_closed\""));
+}
+
 /* Bodies that wait for their turn to be decoded, on streams of one connection: one is reset
  * meanwhile, one can't be read, one is served; then the connection goes, with two more. */
 static void test_coded_turns(void **state)
@@ -990,6 +1009,7 @@ int main(void)
 		TEST(test_provider_gone_before_its_answer),
 		TEST(test_client_cancels),
 		TEST(test_client_goes),
+		TEST(test_client_ends_its_direction),
 		TEST(test_coded_turns),
 		TEST(test_trailers_are_dropped),
 		TEST(test_malformed_heads),

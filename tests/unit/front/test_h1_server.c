@@ -880,6 +880,33 @@ static void test_draining_pipelined(void **state)
 	assert_true(inbox_has(&w->pod.in, "{\"b\":2}"));
 }
 
+/* Two are held behind an answer whose head went before the drain began. */
+static void test_draining_pipelined_behind_a_head(void **state)
+{
+	struct world *w = *state;
+
+	pod_send(&w->pod, ASK ASK ASK);
+	accept_upstream(w);
+	inbox_await(&w->plane, &w->up, BODY);
+	inbox_forget(&w->up);
+	answer(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+		  "Content-Length: 7\r\n\r\n{\"a\":");
+	inbox_await(&w->plane, &w->pod.in, "{\"a\":");
+	w->plane.engine.draining = true;
+	answer(w, "1}");
+	inbox_await(&w->plane, &w->up, BODY);
+	inbox_forget(&w->up);
+	answer(w, OK(7, "{\"b\":2}"));
+	inbox_await(&w->plane, &w->pod.in, "{\"b\":2}");
+	assert_false(inbox_has(&w->pod.in, "connection: close\r\n"));
+	inbox_await(&w->plane, &w->up, BODY);
+	answer(w, OK(7, "{\"c\":3}"));
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_false(w->pod.in.reset);
+	assert_true(inbox_has(&w->pod.in, "connection: close\r\n"));
+	assert_true(inbox_has(&w->pod.in, "{\"c\":3}"));
+}
+
 /* Its head went before the drain began and promised to go on, so the client may be sending its next
  * request. A drain beside another process answers that one, and says that it was the last. */
 static void test_draining_gently(void **state)
@@ -1140,6 +1167,7 @@ int main(void)
 		T(test_draining),
 		T(test_draining_gently),
 		T(test_draining_pipelined),
+		T(test_draining_pipelined_behind_a_head),
 		cmocka_unit_test(test_head_timeout),
 		T(test_body_timeout),
 		T(test_client_that_never_reads),

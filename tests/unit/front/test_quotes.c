@@ -138,6 +138,38 @@ static void test_large_error(void **state)
 	(void)state;
 }
 
+/* One that ends with the 64 KiB that are collected, or a byte behind them: whatever the pieces. */
+static void test_error_at_its_limit(void **state)
+{
+	enum { LARGE = 100000, LIMIT = 65536 };
+	static const size_t pieces[] = {1000, 4096, 30000};
+	char *large = malloc(LARGE);
+
+	for (size_t i = 0; i < 2 * EG_ARRAY_SIZE(pieces); i++) {
+		struct world *w = begin(three);
+		size_t behind = i % 2, piece = pieces[i / 2];
+
+		memset(large, 'x', LARGE);
+		memcpy(large + LIMIT + behind - strlen(PLANE_KEY), PLANE_KEY, strlen(PLANE_KEY));
+		pod_send(&w->pod, ASK);
+		called(w, 0, BODY, "HTTP/1.1 400 Oops\r\nContent-Length: 100000\r\n\r\n");
+		for (size_t at = 0; at < LARGE; at += piece) {
+			if (send(w->up[0].fd, large + at, EG_MIN(piece, LARGE - at), MSG_NOSIGNAL) <
+			    0)
+				break;
+			plane_turns(&w->plane, 4);
+		}
+		inbox_await(&w->plane, &w->pod.in, behind ? "HTTP/1.1 400 " : "HTTP/1.1 502 ");
+		if (behind)
+			inbox_await_end(&w->plane, &w->pod.in);
+		no_key(w);
+		assert_true(plane_recorded(&w->plane, "\"reason\":\"upstream_auth\""));
+		finish(w);
+	}
+	free(large);
+	(void)state;
+}
+
 #define CHUNK(n, text) n "\r\n" text "\r\n"
 #define STREAM                                                                      \
 	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: " \
@@ -196,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_header_of_a_success),
 		cmocka_unit_test(test_body_of_a_success),
 		cmocka_unit_test(test_large_error),
+		cmocka_unit_test(test_error_at_its_limit),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_beginnings_arrive),
 	};

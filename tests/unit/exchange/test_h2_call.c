@@ -1036,8 +1036,9 @@ static void test_floods(void **state)
 		{"\0\0\4\10\0\0\0\0\1\0\0\0\1", 13},  /* and of the stream */
 		{"\0\0\10\6\1\0\0\0\0abcdefgh", 17},  /* PING, an answer to none */
 		{"\0\0\10\7\0\0\0\0\0\177\377\377\377\0\0\0\0", 17}, /* GOAWAY */
-		{"\0\0\4\52\0\0\0\0\0abcd", 13}, /* of a type that nobody knows, */
-		{"\0\0\0\12\0\0\0\0\1", 9},	 /* and ALTSVC */
+		{"\0\0\4\52\0\0\0\0\0abcd", 13},		     /* a type that nobody knows, */
+		{"\0\0\0\377\0\0\0\0\1", 9},			     /* also of a stream; */
+		{"\0\0\2\14\0\0\0\0\0\0\0", 11},		     /* ORIGIN */
 	};
 
 	for (size_t i = 0; i < EG_ARRAY_SIZE(flood); i++) {
@@ -1179,6 +1180,29 @@ static void test_measured(void **state)
 	(void)state;
 }
 
+/* ALTSVC, ORIGIN, PRIORITY_UPDATE and GREASE, as many as an honest provider may send. */
+static void test_some_unknown_frames_pass(void **state)
+{
+	static const char types[] = {0x0a, 0x0c, 0x10, 0x2a};
+	static struct bed b;
+	struct calling c = {.last = true};
+
+	bed_up(&b, &c);
+	h2p_answer(&b.s, 0, "begun", false);
+	h2p_turns(&b.p, &b.s, 5);
+	for (size_t i = 0; i < H2_CONTROL_MAX / 2; i++) {
+		char frame[13] = {0, 0, 4, types[i % sizeof(types)]};
+
+		plane_send_n(&b.p, b.s.fd, frame, sizeof(frame));
+		plane_turns(&b.p, 1);
+	}
+	plane_turns(&b.p, 5);
+	assert_int_equal(c.fails, 0);
+	free(c.got);
+	bed_down(&b);
+	(void)state;
+}
+
 /* An idle connection that the provider closed, or said goodbye on, is not leased. */
 static void test_idle_dies(void **state)
 {
@@ -1208,8 +1232,8 @@ static void test_idle_dies(void **state)
 	(void)state;
 }
 
-/* Nothing heard while a call waits: a PING; nothing after it: the connection is dead. The clock is
- * not waited for: what was heard is moved into the past. */
+/* Nothing heard while a call waits: a PING; nothing after it: the connection is dead. The
+ * clock is not waited for: what was heard is moved into the past. */
 static void test_silence(void **state)
 {
 	for (int answers = 0; answers < 2; answers++) {
@@ -1322,8 +1346,8 @@ static size_t as_hpack(const char *value, uint8_t *out, size_t size)
 	return (size_t)n;
 }
 
-/* After the request has left, the key is nowhere: not in the head's buffer, not in HPACK's table,
- * not in a frame buffer, not in memory that was freed. */
+/* After the request has left, the key is nowhere: not in the head's buffer, not in HPACK's
+ * table, not in a frame buffer, not in memory that was freed. */
 static void test_secret_is_gone(void **state)
 {
 	static struct bed b;
@@ -1409,6 +1433,8 @@ int main(void)
 		cmocka_unit_test(test_floods_of_the_past),
 		cmocka_unit_test(test_late_data),
 		cmocka_unit_test(test_measured),
+
+		cmocka_unit_test(test_some_unknown_frames_pass),
 		cmocka_unit_test(test_idle_dies),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_no_ping_when_passed_on),

@@ -58,6 +58,21 @@ static void priority(struct pod2 *pod, uint32_t i)
 	raw_frame(pod, NGHTTP2_PRIORITY, 0, 1 + 2 * (i % 1000), "\0\0\0\0\1", 5);
 }
 
+/* Types that nobody reads: GREASE, and the extensions that are registered. */
+static void unknown(struct pod2 *pod, uint32_t i)
+{
+	static const uint8_t types[] = {0x0a, 0x0c, 0x10, 0x0b, 0x2a, 0xff};
+
+	raw_frame(pod, types[i % sizeof(types)], 0, 0, "GREASE", 6);
+}
+
+static void unknown_of_stream(struct pod2 *pod, uint32_t i)
+{
+	if (!i)
+		raw_headers(pod, 1, RAW_HEAD, false);
+	raw_frame(pod, 0x2a, 0, 1, NULL, 0);
+}
+
 static void window_update(struct pod2 *pod, uint32_t i)
 {
 	raw_frame(pod, NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\1", 4);
@@ -77,15 +92,6 @@ static void padded_data(struct pod2 *pod, uint32_t i)
 	if (!i)
 		raw_headers(pod, 1, RAW_HEAD, false);
 	raw_frame(pod, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\1\0", 2);
-}
-
-/* Of a type that nobody knows (RFC 9113 section 5.5), and of some that others do (ALTSVC, ORIGIN,
- * PRIORITY_UPDATE). */
-static void unknown(struct pod2 *pod, uint32_t i)
-{
-	static const uint8_t types[] = {0x0a, 0x0c, 0x10, 0x2a, 0xff};
-
-	raw_frame(pod, types[i % sizeof(types)], 0, 0, "abcd", 4);
 }
 
 static void continuation(struct pod2 *pod, uint32_t i)
@@ -169,10 +175,11 @@ static void test_floods(void **state)
 		{"PING", ping, 3000},
 		{"SETTINGS", settings, 3000},
 		{"PRIORITY", priority, 3000},
+		{"unknown types", unknown, 3000},
+		{"an unknown type on a stream", unknown_of_stream, 3000},
 		{"WINDOW_UPDATE", window_update, 3000},
 		{"empty DATA", empty_data, 3000},
 		{"padded DATA", padded_data, 3000},
-		{"frames of unknown types", unknown, 3000},
 		{"CONTINUATION", continuation, 3000},
 		{"HEADERS on a closed stream", closed_stream, 3000},
 		{"trailers again and again", trailers_again, 3000},
@@ -207,6 +214,22 @@ static void test_floods(void **state)
 		teardown((void **)&w);
 	}
 	(void)state;
+}
+
+/* RFC 9113 section 5.5: they are read over, as many as an honest client may send. */
+static void test_some_unknown_frames_pass(void **state)
+{
+	struct world *w = *state;
+
+	begin_raw(w);
+	for (uint32_t i = 0; i < 500; i++) {
+		unknown(&w->pod, i);
+		if (i % 20 == 0)
+			plane_turns(&w->plane, 1);
+	}
+	raw_frame(&w->pod, NGHTTP2_PING, 0, 0, "12345678", 8);
+	assert_memory_equal(raw_await(&w->pod, NGHTTP2_PING, 0), "12345678", 8);
+	assert_null(raw_find(&w->pod, NGHTTP2_GOAWAY, 0));
 }
 
 /* What an honest client sends in a long life is no flood: it pays by what it does. */
@@ -646,6 +669,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_floods),
+		TEST(test_some_unknown_frames_pass),
 		TEST(test_honest_clients_are_no_flood),
 		TEST(test_measured),
 		TEST(test_streams_at_once),

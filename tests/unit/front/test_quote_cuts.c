@@ -207,6 +207,27 @@ static void test_http1(void **state)
 		judge(&answers[i]);
 }
 
+/* Over HTTP/1.1 what is behind the length belongs to nothing; over HTTP/2 a frame that goes beyond
+ * it is malformed (RFC 9113 section 8.1.1), and none of that frame is passed on. */
+static void test_length_too_short(void **state)
+{
+	static const struct answer a = {"short", "200",	  "text/plain",	      "eleven bytes",
+					-3,	 " 200 ", "upstream_protocol"};
+	static char wire[4096];
+	struct told *whole;
+
+	(void)state;
+	plane_http2 = true;
+	whole = run(&a, NOT, 0);
+	if (!strstr(whole->pod, "\r\n\r\n") || strstr(whole->pod, "eleven") ||
+	    !strstr(whole->reasons, a.reason))
+		fail_msg("\"%s\", %s", whole->pod, whole->reasons);
+	for (size_t cut = 1; cut < write_answer(&a, NOT, wire); cut++)
+		same(&a, NOT, cut, whole);
+	same(&a, NOT, ALONE, whole);
+	free(whole);
+}
+
 static void test_http2(void **state)
 {
 	(void)state;
@@ -220,6 +241,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_http1),
 		cmocka_unit_test(test_http2),
+		cmocka_unit_test(test_length_too_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,7 @@ uint64_t exchange_attempt_patience(const struct eg_exchange *x)
 	if (x->answer == ANSWER_WAIT)
 		due = answer_due_ms(x);
 	if (x->tunnel && x->request == REQUEST_COMPLETE)
-		due = EG_MIN(due, x->last_data_ms + TUNNEL_END_MS);
+		due = EG_MIN(due, x->last_data_ms + x->engine->limits.tunnel_end_ms);
 	if (t && !x->tunnel) /* a session lasts as long as it is used */
 		due = EG_MIN(due, x->attempt_began_ms + t->total_ms);
 	return due > now ? due - now : 0;

@@ -14,6 +14,7 @@ const struct eg_limits eg_default_limits = {
 	.descriptors = 16384,
 	.pod_descriptors = 4096,
 	.handshake_ms = 10000,
+	.tunnel_end_ms = 10000,
 	.passed_connect_ms = 10000,
 	.passed_idle_ms = 600000, /* as total_ms where policy says nothing */
 	.head_ms = 15000,

@@ -45,7 +45,6 @@ enum answer_state {
 #define ERROR_BODY_MAX (64u * 1024u) /* of a provider's error, read before it is judged */
 #define ERROR_BODY_MS  2000u
 #define PREAMBLE_MAX   (64u * 1024u) /* of a stream, held until it says something */
-#define TUNNEL_END_MS  10000u	     /* for the provider to end after the client did */
 #define FRESH_IDLE_MS  1000u	     /* replay "never": no connection that was idle for longer */
 #define VIA_MAX	       512u
 #define REFUSALS_MAX   3u  /* of one target, which did nothing each time: then it is a failure */

@@ -18,6 +18,7 @@ struct eg_limits {
 	/* Where no timeouts of policy hold, since it is passed on as it came: connecting; silence.
 	 */
 	uint64_t passed_connect_ms, passed_idle_ms;
+	uint64_t tunnel_end_ms; /* for a WebSocket's provider to end after the client did */
 };
 extern const struct eg_limits eg_default_limits;
 

@@ -31,17 +31,29 @@ struct world {
 	struct inbox up;
 };
 
-static int setup(void **state)
+static int begin(void **state, const char *policy)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	plane_up(&w->plane,
-		 POLICY(LISTED, ", \"timeouts\": {\"connect_ms\": 1000, \"first_byte_ms\": 1000, "
-				"\"idle_ms\": 1000, \"total_ms\": 1500}"));
+	plane_up(&w->plane, policy);
 	pod_open(&w->pod, &w->plane, "api.openai.com");
 	w->up.fd = -1;
 	*state = w;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return begin(state,
+		     POLICY(LISTED,
+			    ", \"timeouts\": {\"connect_ms\": 1000, \"first_byte_ms\": 1000, "
+			    "\"idle_ms\": 1000, \"total_ms\": 1500}"));
+}
+
+/* Policy's own times are long. */
+static int setup_patient(void **state)
+{
+	return begin(state, POLICY(LISTED, ""));
 }
 
 static int teardown(void **state)
@@ -206,6 +218,21 @@ static void test_client_ends(void **state)
 	inbox_await_end(&w->plane, &w->pod.in);
 	assert_true(w->pod.in.end);
 	check_record(w, "\"reason\":\"ok\"");
+}
+
+/* The client ended, and the provider neither says anything nor ends: docs/limits.md. */
+static void test_client_ends_alone(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(w->plane.engine.limits.tunnel_end_ms, 10000);
+	w->plane.engine.limits.tunnel_end_ms = 100;
+	open_socket(w, OPEN);
+	shutdown(w->pod.in.fd, SHUT_WR);
+	inbox_await_end(&w->plane, &w->up);
+	inbox_await_end(&w->plane, &w->pod.in);
+	assert_true(w->pod.in.reset);
+	check_record(w, "\"reason\":\"upstream_timeout\"");
 }
 
 static void test_resets(void **state)
@@ -446,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bytes_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_provider_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_ends_alone, setup_patient, teardown),
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),

@@ -8,7 +8,7 @@ DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/egret
 SHAREDIR = $(DESTDIR)$(PREFIX)/share/egret
 UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 # Each at its own path below DOCDIR, so that the links between them hold. The licences of bpf/ are those of what egretd loads.
-INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE bpf/LICENSE.* docs/*.md docs/internals/*.md) $(shell find manifests -type f)
+INSTALL_DOCS = $(wildcard README.md CHANGELOG.md LICENSE bpf/LICENSE.* docs/*.md docs/internals/*.md tests/e2e/README.md) $(shell find manifests -type f)
 
 .PHONY: install uninstall
 install: all

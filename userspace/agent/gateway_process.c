@@ -113,7 +113,7 @@ static void new_ticket_keys(struct eg_timer *t)
  * quarter of the rest at most: so no pod can take what the others need. Half of that eighth is the
  * pools'.
  */
-static void limit_descriptors(struct eg_limits *limits, const struct eg_wire_config *c)
+static void limit_descriptors(struct eg_limits *limits, uint32_t workers)
 {
 	struct rlimit l;
 
@@ -121,7 +121,7 @@ static void limit_descriptors(struct eg_limits *limits, const struct eg_wire_con
 		return;
 	limits->descriptors = (size_t)l.rlim_cur - (size_t)l.rlim_cur / 8;
 	limits->pod_descriptors = limits->descriptors / 4;
-	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / c->worker_count, (size_t)1);
+	limits->idle_upstream = EG_MAX((size_t)l.rlim_cur / 16 / workers, (size_t)1);
 }
 
 /* What names a pod makes up must not fill the memory of a node with many CPUs: so many certificates
@@ -163,7 +163,7 @@ static void create_worker(struct eg_gateway *g, uint32_t index, const unsigned c
 	eg_telemetry_mirror(w->telemetry, EG_GAUGE_CLIENT_CONNECTIONS,
 			    &g->flight->worker[index].connections);
 	o.telemetry = w->telemetry;
-	limit_descriptors(&o.limits, &g->config);
+	limit_descriptors(&o.limits, g->config.worker_count);
 	eg_memory_room_limit(&o.limits, g->config.memory_bytes);
 	o.limits.leaves = EG_MIN(LEAVES_MOST / g->config.worker_count, EG_MINT_LEAVES);
 	memcpy(o.ticket_key, key, sizeof(o.ticket_key));
